@@ -63,30 +63,63 @@ local function ask(address, question)
     return text, failure == "timeout"
 end
 
--- Visitors' headers to remove: statements about licensing, and overrides of the method or
--- path, which some services accept. Services that map headers to variables treat an underscore
--- like a dash. If your own proxy in front of Apache sets one of the X-Forwarded headers,
--- delete its line.
+-- Visitors' headers that are removed (../visitor_headers.txt): statements about licensing, and
+-- everything that some services take for the method, the path or a prefix of the path. If a proxy
+-- of yours in front of Apache sets one of the X-Forwarded headers, remove its name.
 local VISITOR_HEADERS = {
-    ["http2-settings"] = true,
-    ["x-http-method-override"] = true,
-    ["x-http-method"] = true,
-    ["x-method-override"] = true,
-    ["x-original-method"] = true,
-    ["x-original-uri"] = true,
-    ["x-original-url"] = true,
-    ["x-rewrite-uri"] = true,
-    ["x-rewrite-url"] = true,
-    ["x-forwarded-method"] = true,
-    ["x-forwarded-uri"] = true,
-    ["x-forwarded-path"] = true,
-    ["x-forwarded-prefix"] = true,
+    "^http2%-settings$",
+    "^x%-license%-",
+    "%f[%w]script%-name$",
+    "%f[%w]path%-info$",
+    "%f[%w]path%-translated$",
+    "%f[%w]root%-path$",
+    "%f[%w]method%-override$",
+    "%f[%w]request%-ur[il]$",
+    "%f[%w]request%-base$",
+    "^x%-original%-",
+    "^x%-%a+%-original%-",
+    "^x%-http%-method",
+    "^x%-rewrite%-",
+    "^x%-vhm%-",
+    "^x%-forwarded%-.*%f[%w]method$",
+    "^x%-forwarded%-.*%f[%w]context$",
+    "^x%-forwarded%-.*%f[%w]path$",
+    "^x%-forwarded%-.*%f[%w]base%-?path$",
+    "^x%-forwarded%-.*%f[%w]path%-?base$",
+    "^x%-forwarded%-.*%f[%w]prefix$",
+    "^x%-forwarded%-.*%f[%w]ur[il]$",
+    "^x%-astro%-path$",
+    "^x%-base%-path$",
+    "^x%-context%-path$",
+    "^x%-ingress%-path$",
+    "^x%-invoke%-path$",
+    "^x%-matched%-path$",
+    "^x%-replaced%-path$",
+    "^x%-traversal%-path$",
+    "^x%-proxycontextpath$",
+    "^x%-waws%-unencoded%-url$",
+    "^x%-accel%-mapping$",
+    "^x%-sendfile%-type$",
 }
+
+-- Services that map headers to variables treat an underscore like a dash, and every other
+-- character that is neither a letter nor a digit like an underscore.
+local function is_removed(name)
+    if name:find("[^%w_-]") then
+        return true
+    end
+    local plain = name:lower():gsub("_", "-")
+    for _, pattern in ipairs(VISITOR_HEADERS) do
+        if plain:find(pattern) then
+            return true
+        end
+    end
+    return false
+end
 
 local function remove_visitor_headers(r)
     for name in pairs(r:headers_in_table()) do
-        local plain = name:lower():gsub("_", "-")
-        if VISITOR_HEADERS[plain] or plain:find("^x%-license%-") then
+        if is_removed(name) then
             r.headers_in[name] = nil
         end
     end
@@ -94,6 +127,13 @@ local function remove_visitor_headers(r)
     local upgrade = r.headers_in["Upgrade"]
     if upgrade and upgrade:lower() ~= "websocket" then
         r.headers_in["Upgrade"] = nil
+    end
+    -- Apache removes the headers that Connection names, after X-License-Reason is set.
+    local connection = r.headers_in["Connection"]
+    if connection then
+        r.headers_in["Connection"] = connection:gsub("[^%s,]+", function(name)
+            return is_removed(name) and "keep-alive" or name
+        end)
     end
 end
 

@@ -38,9 +38,10 @@ pub(crate) fn needs() -> Vec<Need> {
 
 /// Directories below `target/gateways` that have never been installed.
 pub(crate) fn missing() -> impl Iterator<Item = &'static str> {
-    const DIRECTORIES: [&str; 7] = [
+    const DIRECTORIES: [&str; 8] = [
         "envoy",
         "python",
+        "daphne",
         "fastapi",
         "schemathesis",
         "node",
@@ -57,6 +58,7 @@ pub(crate) fn install() -> Result<()> {
     pip(&target.join("envoy"), &[ENVOY])?;
     pip(&target.join("python"), &OPENFEATURE)?;
     for (name, requirements) in [
+        ("daphne", "crates/client/tests/python/daphne.txt"),
         ("fastapi", "examples/fastapi/requirements.txt"),
         ("schemathesis", "xtask/schemathesis/requirements.txt"),
     ] {

@@ -12,7 +12,7 @@ const SHIPPED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/nginx")
 
 /// A running nginx on its own port.
 pub struct Nginx {
-    _process: Process,
+    process: Process,
     pub url: String,
     directory: TempDir,
 }
@@ -99,6 +99,11 @@ impl Nginx {
         Self::start(directory, "https", "", &server).await
     }
 
+    /// The program, and the directory that it needs.
+    pub fn into_process(self) -> (Process, TempDir) {
+        (self.process, self.directory)
+    }
+
     /// The file with the certificate of [`Nginx::with_tls`].
     pub fn certificate(&self) -> String {
         let file = self.directory.path().join("certificate.pem");
@@ -139,7 +144,7 @@ impl Nginx {
         command.arg("-c").arg(&file).arg("-p").arg(root);
         let process = Process::start(&mut command, port).await;
         Self {
-            _process: process,
+            process,
             url: format!("{scheme}://127.0.0.1:{port}"),
             directory,
         }

@@ -67,7 +67,7 @@ pub async fn apache(license_client: &str, service: &str) -> (Process, TempDir) {
     (Process::start(&mut command, port).await, directory)
 }
 
-async fn before(licensed: &Licensed) -> (Process, TempDir) {
+pub(super) async fn before(licensed: &Licensed) -> (Process, TempDir) {
     let license_client = licensed.site.url.replace("http://", "");
     apache(&license_client, &licensed.backend.address.to_string()).await
 }

@@ -10,9 +10,9 @@ use super::{Licensed, get, raw, shipped};
 
 /// Not for production: nothing is fetched, and nothing is listened on but the
 /// port of the test.
-const CONFINED: &str = "admin off\n\tauto_https off\n\tdefault_bind 127.0.0.1\n\torder";
+const CONFINED: &str = "auto_https off\n\tdefault_bind 127.0.0.1\n\torder";
 
-async fn caddy(licensed: &Licensed, config: &str) -> (Process, TempDir) {
+pub(super) async fn caddy(licensed: &Licensed, config: &str) -> (Process, TempDir) {
     caddy_before(&licensed.site.url.replace("http://", ""), config).await
 }
 
@@ -34,7 +34,7 @@ async fn caddy_before(license_client: &str, config: &str) -> (Process, TempDir) 
 }
 
 /// The Caddyfile that we ship, for other addresses.
-fn by_path(licensed: &Licensed) -> String {
+pub(super) fn by_path(licensed: &Licensed) -> String {
     let import = shipped::file("deploy/caddy/license.caddy");
     shipped::with(
         "deploy/caddy/Caddyfile",
@@ -55,6 +55,9 @@ async fn the_shipped_caddyfile_gates_by_path() {
     let (caddy, _directory) = caddy(&licensed, &by_path(&licensed)).await;
     licensed.is_gated_by(&caddy.url).await;
     licensed.keeps_tunnels_and_claims_out(&caddy.url).await;
+    licensed
+        .removes_visitor_headers(&caddy.url, &["/map/1", "/live/1"])
+        .await;
     licensed.refuses_long_paths(&caddy.url, 414).await;
     licensed.is_gated_by_method(&caddy.url).await;
     licensed.is_not_led_astray(&caddy.url).await;
@@ -111,6 +114,9 @@ async fn caddy_gates_by_feature() {
     licensed.is_gated_by(&caddy.url).await;
     licensed.is_not_led_astray(&caddy.url).await;
     licensed.keeps_tunnels_and_claims_out(&caddy.url).await;
+    licensed
+        .removes_visitor_headers(&caddy.url, &["/map/1", "/live/1"])
+        .await;
     licensed.refuses_escaped_dots(&caddy.url).await;
     let slash = get(&caddy.url, "/map/a%2Fb.jpg", &[]).await;
     assert_eq!(slash.status(), 200);

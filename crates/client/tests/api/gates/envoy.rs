@@ -47,7 +47,7 @@ async fn envoy(licensed: &Licensed, license_client: &[(&str, &str)]) -> (Process
 }
 
 /// The same before the License Client at its address.
-async fn before_its_address(licensed: &Licensed) -> (Process, TempDir) {
+pub(super) async fn before_its_address(licensed: &Licensed) -> (Process, TempDir) {
     let port = licensed.site.url.rsplit_once(':').unwrap().1;
     let address = format!("address: 127.0.0.1, port_value: {port}");
     let place = [
@@ -64,6 +64,9 @@ async fn before_its_address(licensed: &Licensed) -> (Process, TempDir) {
 pub async fn withstands_visitors(licensed: &Licensed, envoy: &str) {
     licensed.is_gated_by(envoy).await;
     licensed.keeps_tunnels_and_claims_out(envoy).await;
+    licensed
+        .removes_visitor_headers(envoy, &["/map/1", "/live/1", "/health/1"])
+        .await;
     licensed.is_gated_by_method(envoy).await;
     licensed.is_not_led_astray(envoy).await;
     licensed.refuses_escaped_dots(envoy).await;

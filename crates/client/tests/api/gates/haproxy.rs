@@ -54,7 +54,7 @@ async fn haproxy_with(replacements: &[(&str, &str)], service: &str) -> (Process,
     (Process::start(&mut command, port).await, directory)
 }
 
-async fn before(licensed: &Licensed) -> (Process, TempDir) {
+pub(super) async fn before(licensed: &Licensed) -> (Process, TempDir) {
     let license_client = licensed.site.url.replace("http://", "");
     haproxy(&license_client, &licensed.backend.address.to_string()).await
 }

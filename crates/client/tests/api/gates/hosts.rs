@@ -186,7 +186,7 @@ async fn caddy_passes_on_the_name_that_the_visitor_used() {
             (":8080 {", &format!("http://:{port} {{")),
             (
                 "order request",
-                "admin off\n\tauto_https off\n\tdefault_bind 127.0.0.1\n\torder request",
+                "auto_https off\n\tdefault_bind 127.0.0.1\n\torder request",
             ),
         ],
     );

@@ -10,6 +10,7 @@ mod caddy;
 mod dns;
 mod envoy;
 mod envoy_grpc;
+mod every_gateway;
 mod fastapi;
 mod haproxy;
 mod hosts;
@@ -23,6 +24,7 @@ mod recorder;
 mod requests;
 pub mod shipped;
 mod traefik;
+mod visitor_headers;
 mod visitors;
 mod without_client;
 

@@ -74,6 +74,9 @@ async fn the_shipped_rules_gate_by_feature() {
     licensed.is_gated_by(&nginx.url).await;
     licensed.is_not_led_astray(&nginx.url).await;
     licensed.keeps_tunnels_and_claims_out(&nginx.url).await;
+    licensed
+        .removes_visitor_headers(&nginx.url, &["/map/1", "/live/1"])
+        .await;
     licensed.refuses_escaped_dots(&nginx.url).await;
     licensed.leaves_queries_alone(&nginx.url, "/open").await;
     // The location's bound on bodies counts, and no other.
@@ -96,21 +99,30 @@ async fn the_shipped_rules_gate_by_feature() {
     licensed.end().await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_shipped_rules_gate_by_path() {
-    let mut licensed = Licensed::by_path().await;
+/// Our rules for paths, before a service with `WebSocket`s and open paths.
+pub(super) async fn by_path(licensed: &Licensed) -> Nginx {
     let locations = format!(
         "auth_request /_license_by_path; error_page 403 = @unlicensed; \
          error_page 500 = @license_client_down; include {}; proxy_http_version 1.1; \
          proxy_set_header Upgrade $license_upgrade; \
          proxy_set_header Connection $license_upgrade_connection; \
-         location / {{ proxy_pass http://{}; }}",
+         location /health/ {{ auth_request off; proxy_pass http://{service}; }} \
+         location / {{ proxy_pass http://{service}; }}",
         shipped::file("deploy/nginx/visitor_headers.conf").display(),
-        licensed.backend.address
+        service = licensed.backend.address
     );
-    let nginx = Nginx::gate(&licensed.site.url, &locations).await;
+    Nginx::gate(&licensed.site.url, &locations).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_shipped_rules_gate_by_path() {
+    let mut licensed = Licensed::by_path().await;
+    let nginx = by_path(&licensed).await;
     licensed.is_gated_by(&nginx.url).await;
     licensed.keeps_tunnels_and_claims_out(&nginx.url).await;
+    licensed
+        .removes_visitor_headers(&nginx.url, &["/map/1", "/live/1", "/health/1"])
+        .await;
     licensed.refuses_long_paths(&nginx.url, 414).await;
     licensed.is_gated_by_method(&nginx.url).await;
     licensed.is_not_led_astray(&nginx.url).await;

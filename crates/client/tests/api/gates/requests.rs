@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use reqwest::Response;
+use serde_json::{Map, Value};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 pub(super) async fn get(gateway: &str, path: &str, headers: &[(&str, &str)]) -> Response {
@@ -31,6 +32,14 @@ pub(super) async fn send_raw(gateway: &str, path: impl AsRef<[u8]>, headers: &st
     let reading = tokio::time::timeout(Duration::from_secs(20), reading).await;
     reading.expect("the gateway ends the connection").unwrap();
     answer
+}
+
+/// The headers that our service has received, from the gateway's answer with its response.
+pub(super) fn sent_headers(answer: &str) -> Map<String, Value> {
+    let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+    let body = &body[body.find('{').unwrap()..=body.rfind('}').unwrap()];
+    let seen: Value = serde_json::from_str(body).unwrap();
+    seen["headers"].as_object().unwrap().clone()
 }
 
 /// Its status.

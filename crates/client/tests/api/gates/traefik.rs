@@ -29,6 +29,9 @@ async fn the_shipped_configuration_gates_by_feature_and_by_path() {
     let traefik = Process::start(&mut command, port).await;
     licensed.is_gated_by(&traefik.url).await;
     licensed.keeps_tunnels_and_claims_out(&traefik.url).await;
+    licensed
+        .removes_names_of_the_table(&traefik.url, &["script_name", "path_info"])
+        .await;
     licensed.is_gated_by_method(&traefik.url).await;
     licensed
         .is_not_talked_into_anything_by_visitors(&traefik.url)

@@ -3,8 +3,8 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::Licensed;
 use super::requests::{get, raw, raw_answer, send_raw};
+use super::{Licensed, visitor_headers};
 
 impl Licensed {
     /// What a visitor says about licensing opens nothing, and is not passed on.
@@ -42,23 +42,12 @@ impl Licensed {
     /// asked about; in a connection that has become HTTP/2, nothing is asked at all.
     pub(super) async fn keeps_tunnels_and_claims_out(&self, gateway: &str) {
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
-        for claim in [
-            "x-http-method-override",
-            "x-http-method",
-            "x-method-override",
-            "x-original-url",
-            "x-original-uri",
-            "x-original-method",
-            "x-rewrite-url",
-            "x-forwarded-path",
-            "x-forwarded-prefix",
-            "x-license-feature",
-        ] {
+        for claim in visitor_headers::names() {
             let request = http.post(format!("{gateway}/map/1"));
-            let answer = request.header(claim, "/alarms/1").send().await.unwrap();
+            let answer = request.header(&claim, "/alarms/1").send().await.unwrap();
             assert_eq!(answer.status(), 200, "{claim}");
             let seen: Value = answer.json().await.unwrap();
-            assert_ne!(seen["headers"][claim], "/alarms/1", "{claim}: {seen}");
+            assert_ne!(seen["headers"][&claim], "/alarms/1", "{claim}: {seen}");
         }
         for upgrades in [
             &["h2c"][..],
@@ -121,6 +110,8 @@ impl Licensed {
     pub(super) async fn withstands_what_visitors_try(&self, gateway: &str) {
         self.is_gated_by(gateway).await;
         self.keeps_tunnels_and_claims_out(gateway).await;
+        self.removes_visitor_headers(gateway, &["/map/1", "/live/1", "/health/1"])
+            .await;
         self.refuses_long_paths(gateway, 414).await;
         self.is_gated_by_method(gateway).await;
         self.is_not_led_astray(gateway).await;
