@@ -68,10 +68,14 @@ enum Command {
         cargo xtask audit --advisories path/to/advisory-db.bundle")]
     Audit(audit::Audit),
 
-    /// Measure the feature check, a gated nginx, or event subscribers
+    /// Measure speed, latency, memory, start and size, compared with minimal servers, and
+    /// write docs/benchmarks
     #[command(after_help = "Examples:\n  \
-        cargo xtask bench\n  cargo xtask bench gate --seconds 3 --rounds 1\n  \
-        cargo xtask bench events")]
+        cargo xtask bench                          # everything, on a quiet machine\n  \
+        cargo xtask bench --strict                 # fails if a target is not reached\n  \
+        cargo xtask bench check memory             # two parts; only prints\n  \
+        cargo xtask bench gate --seconds 3 --rounds 1\n  \
+        cargo xtask bench --quick --profile dev    # shows that the command works")]
     Bench(bench::Bench),
 
     /// Check the files in deploy/: alert rules, the systemd unit, and the static

@@ -103,7 +103,11 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        if let Err(error) = program::stop(&mut self.server) {
+        // Ends open connections. SIGTERM alone would wait for them.
+        let pid = self.server.id().to_string();
+        let stopped = output(Command::new("kill").args(["-INT", &pid]))
+            .and_then(|_| program::stop(&mut self.server));
+        if let Err(error) = stopped {
             eprintln!("warning: {error}");
         }
     }

@@ -7,7 +7,7 @@ use clap::Args;
 
 use crate::packages::{self, Need};
 use crate::program::output;
-use crate::{gateways, postgres};
+use crate::{bench, gateways, postgres};
 
 /// What to set up.
 #[derive(Args)]
@@ -97,6 +97,7 @@ fn needs(extent: Extent) -> Vec<Need> {
             || has_modules("cryptography, fastapi, httpx, psycopg2, sqlalchemy, uvicorn"),
         ));
         needs.extend(gateways::needs());
+        needs.extend(bench::needs());
     }
     needs
 }

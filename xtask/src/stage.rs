@@ -39,6 +39,14 @@ pub(crate) enum Profile {
 }
 
 impl Profile {
+    /// Where Cargo puts the programs.
+    pub(crate) fn directory(self) -> PathBuf {
+        root().join("target").join(match self {
+            Self::Release => "release",
+            Self::Dev => "debug",
+        })
+    }
+
     /// Builds the License Server and the License Client.
     pub(crate) fn build(self) -> Result<()> {
         let mut build = cargo(&["build", "--locked", "--bins"]);
@@ -67,16 +75,12 @@ pub(crate) struct Running {
 
 impl Stage {
     pub(crate) fn new(size: Size, profile: Profile) -> Result<Self> {
-        let folder = match profile {
-            Profile::Release => "release",
-            Profile::Dev => "debug",
-        };
         let directory = tempfile::tempdir()?;
         std::fs::write(directory.path().join("token"), TOKEN)?;
         Ok(Self {
             size,
             profile,
-            programs: root().join("target").join(folder),
+            programs: profile.directory(),
             directory,
         })
     }
@@ -130,16 +134,25 @@ impl Stage {
     /// Starts a service, and waits until it answers.
     pub(crate) fn serve(&self, mut command: Command) -> Result<Running> {
         let port = free_port()?;
+        command.arg("serve").env("PORT", port.to_string());
+        self.start(command, port)
+    }
+
+    /// Starts a program that listens on `port`.
+    pub(crate) fn spawn(&self, mut command: Command, port: u16) -> Result<Running> {
         let log = self.path(&format!("log-{port}"));
         let file = File::create(&log)?;
         let child = command
-            .arg("serve")
-            .env("PORT", port.to_string())
             .stdout(file.try_clone()?)
             .stderr(file)
             .spawn()
             .with_context(|| format!("cannot start {}", command.get_program().display()))?;
-        let mut running = Running { child, port, log };
+        Ok(Running { child, port, log })
+    }
+
+    /// The same, and waits until it answers.
+    pub(crate) fn start(&self, command: Command, port: u16) -> Result<Running> {
+        let mut running = self.spawn(command, port)?;
         let start = now();
         while !answers(port) {
             if running.child.try_wait()?.is_some() || start.elapsed() > Duration::from_secs(20) {

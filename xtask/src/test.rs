@@ -4,6 +4,7 @@ use anyhow::Result;
 use clap::Args;
 
 use crate::attack::{self, Attack};
+use crate::bench::{self, Bench};
 use crate::check_apis::{self, CheckApis};
 use crate::postgres::Cluster;
 use crate::program::{cargo, now, step};
@@ -100,6 +101,7 @@ pub(crate) fn run(command: &Test) -> Result<()> {
         secrets::search(logs.path())?;
         attack::run(&Attack::on_tested_programs())?;
         check_apis::run(&CheckApis::on_tested_programs())?;
+        bench::run(&Bench::on_tested_programs())?;
     }
     println!("── all done: {:.0} s", start.elapsed().as_secs_f64());
     Ok(())

@@ -1,12 +1,19 @@
-//! The time of one check, and whether two threads make twice as many.
+//! The time of one check, whether two threads make twice as many, and what the layer adds to a
+//! request.
 #![expect(clippy::unwrap_used, reason = "a measurement may panic")]
 #![expect(clippy::disallowed_methods, reason = "a measurement reads the clock")]
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Request, StatusCode};
+use axum::routing::get;
 use criterion::{Criterion, criterion_group, criterion_main};
 use license_gate::Gate;
+use tokio::runtime::Builder;
+use tower::Service as _;
 
 use crate::scripted_client::{ALARM, LIVE_VIEW, MAP_VIEW, ScriptedClient, announcement, said};
 use crate::signer::{Signer, T0, license_claims};
@@ -29,7 +36,7 @@ fn gate_of(features: usize) -> (Gate, ScriptedClient) {
     }
     let client = ScriptedClient::start(said(&told, T0, None));
     let gate = Gate::builder(&client.url).start().unwrap();
-    assert!(gate.wait_until_ready(Duration::from_secs(5)));
+    assert!(gate.wait_until_ready(Duration::from_secs(30)));
     (gate, client)
 }
 
@@ -47,6 +54,14 @@ fn checks(criterion: &mut Criterion) {
                 bencher.iter(|| gate.check(black_box(feature)));
             });
         }
+    }
+    // How it grows, up to the maximum of a gate.
+    for features in [1_000, 100_000] {
+        let (gate, _client) = gate_of(features);
+        let name = format!("check, {features} features, licensed");
+        criterion.bench_function(&name, |bencher| {
+            bencher.iter(|| gate.check(black_box(MAP_VIEW)));
+        });
     }
     // The time for this many checks on each thread: it stays the same if threads do not
     // wait for each other.
@@ -75,5 +90,22 @@ fn at_once(gate: &Gate, threads: usize, times: u64) -> Duration {
     })
 }
 
-criterion_group!(benches, checks);
+/// The same request to the same route, without and with the layer.
+fn layers(criterion: &mut Criterion) {
+    let (gate, _client) = gate_of(10);
+    let runtime = Builder::new_current_thread().build().unwrap();
+    let open = Router::new().route("/map", get(async || StatusCode::NO_CONTENT));
+    let gated = open.clone().layer(gate.layer(MAP_VIEW));
+    for (how, mut router) in [("without the layer", open), ("with the layer", gated)] {
+        criterion.bench_function(&format!("axum request, {how}"), |bencher| {
+            bencher.iter(|| {
+                let request = Request::get("/map").body(Body::empty()).unwrap();
+                let response = runtime.block_on(router.call(request)).unwrap();
+                assert_eq!(response.status(), StatusCode::NO_CONTENT);
+            });
+        });
+    }
+}
+
+criterion_group!(benches, checks, layers);
 criterion_main!(benches);

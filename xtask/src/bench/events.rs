@@ -1,86 +1,46 @@
-//! Event subscribers: memory per subscriber, and how long a change takes to reach all of
-//! them.
+//! Event subscribers: how long a change takes to reach all of them.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use serde_json::Value;
+use serde_json::json;
 
-use super::Bench;
-use super::measure::{median, resident_kib};
-use super::programs::{Program, build, license_client, ours};
-use crate::program::{ask, free_port, now, output};
+use super::clients::licensed;
+use super::plan::Plan;
+use super::results::Results;
+use crate::program::now;
+use crate::stage::{FEATURE, Running, Size, Stage};
 
 /// Threads that read for all subscribers.
 const LISTENERS: usize = 8;
-const FEATURE: &str = "module.map_view";
 
-pub(super) fn run(command: &Bench) -> Result<()> {
-    build()?;
-    let directory = tempfile::tempdir()?;
-    let vendor = |arguments: &[&str]| {
-        let mut command = ours("license-server");
-        command
-            .arg("--state-dir")
-            .arg(directory.path().join("server"));
-        command.args(arguments);
-        command
-    };
-    let port = free_port()?;
-    let server = Program::start(
-        vendor(&["serve", "--log", "warn", "--port", &port.to_string()]),
-        port,
-    )?;
-    let issued = output(&mut vendor(&["issue", "--tier", "professional", "--json"]))?;
-    let issued: Value = serde_json::from_str(&issued)?;
-    let key = issued["licenseKey"]
-        .as_str()
-        .context("no license is issued")?;
-    let url = format!("http://127.0.0.1:{}/api", server.port);
-    let client = license_client(directory.path(), &["--license-api-url", &url])?;
-    let body = format!("{{\"licenseKey\":\"{key}\"}}");
-    ask(client.port, "POST", "/api/license/activate", &body)?;
-
-    let before = resident_kib(client.pid())?;
+pub(super) fn measure(plan: &Plan, results: &mut Results) -> Result<()> {
+    let stage = Stage::new(Size::Small, plan.profile)?;
+    let (client, _server) = licensed(&stage, &[])?;
     let mut subscribers = Vec::new();
-    for _ in 0..command.subscribers {
+    for _ in 0..plan.subscribers {
         subscribers.push(subscribe(client.port)?);
     }
-    std::thread::sleep(Duration::from_millis(500));
-    let count = u64::from(command.subscribers);
-    let added = resident_kib(client.pid())?.saturating_sub(before);
-    println!(
-        "{count} subscribers: {added} KiB more than {before}, {:.1} KiB each",
-        added as f64 / f64::from(command.subscribers)
-    );
-
-    let mut first = Vec::new();
-    let mut last = Vec::new();
-    for round in 1..=command.rounds {
-        for switch in ["false", "true"] {
-            let (soonest, latest) = change(&mut subscribers, client.port, switch)?;
+    for round in 1..=plan.rounds {
+        for switch in [false, true] {
+            let (first, last) = change(&mut subscribers, &client, switch)?;
             println!(
-                "round {round}  one change: the first subscriber gets it after {soonest:.1} ms, \
-                 the last after {latest:.1} ms"
+                "round {round}  one change, {} subscribers: the first hears after {first:.1} ms, \
+                 the last after {last:.1} ms",
+                subscribers.len()
             );
-            first.push(soonest);
-            last.push(latest);
+            results.add("first-event", first)?;
+            results.add("last-event", last)?;
         }
     }
-    println!(
-        "median of {}: the first after {:.1} ms, the last after {:.1} ms",
-        first.len(),
-        median(first),
-        median(last)
-    );
     Ok(())
 }
 
 /// Makes a change and waits until every subscriber has received it; returns the milliseconds
 /// since the request.
-fn change(subscribers: &mut [TcpStream], port: u16, on: &str) -> Result<(f64, f64)> {
+fn change(subscribers: &mut [TcpStream], client: &Running, on: bool) -> Result<(f64, f64)> {
     let share = subscribers.len().div_ceil(LISTENERS);
     let start = now();
     std::thread::scope(|scope| {
@@ -88,13 +48,9 @@ fn change(subscribers: &mut [TcpStream], port: u16, on: &str) -> Result<(f64, f6
             .chunks_mut(share)
             .map(|mine| scope.spawn(move || hear(mine, start)))
             .collect();
-        let body = format!("{{\"systemEnabled\":{on}}}");
-        ask(
-            port,
-            "PUT",
-            &format!("/api/license/features/{FEATURE}"),
-            &body,
-        )?;
+        let path = format!("/api/license/features/{FEATURE}");
+        let answer = client.ask("PUT", &path, &json!({"systemEnabled": on}))?;
+        ensure!(answer.status == 200, "{} {}", answer.status, answer.body);
         let mut heard = Vec::new();
         for listener in listeners {
             let listener = listener.join().ok().context("a subscriber failed")?;
@@ -116,7 +72,8 @@ fn hear(subscribers: &mut [TcpStream], start: Instant) -> Result<Vec<f64>> {
     Ok(heard)
 }
 
-fn subscribe(port: u16) -> Result<TcpStream> {
+/// A subscriber that has received its first event.
+pub(super) fn subscribe(port: u16) -> Result<TcpStream> {
     let mut stream = TcpStream::connect(("127.0.0.1", port))?;
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
     stream.write_all(b"GET /api/license/events HTTP/1.1\r\nHost: localhost\r\n\r\n")?;

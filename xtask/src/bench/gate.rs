@@ -1,53 +1,51 @@
 //! nginx serving a small file: without a gate, with the License Client as the gate, and with
 //! a minimal axum route that answers 204 as the gate.
 
-use std::path::Path;
-use std::process::Command;
+use anyhow::{Context as _, Result};
 
-use anyhow::Result;
-
-use super::Bench;
-use super::measure::{measure, median};
-use super::programs::{Program, bare_axum, build, license_client};
-use crate::packages::{self, Need};
+use super::clients::licensed;
+use super::peers::{bare_axum, nginx};
+use super::plan::Plan;
+use super::results::Results;
+use super::throughput::show;
+use super::wrk::{CONNECTIONS, Question};
 use crate::program::{free_port, root};
+use crate::stage::{Running, Size, Stage};
 
-pub(super) fn run(command: &Bench) -> Result<()> {
-    for program in ["wrk", "nginx"] {
-        packages::ensure(&[Need::program(program)])?;
-    }
-    build()?;
-    let directory = tempfile::tempdir()?;
-    let bare = bare_axum()?;
-    let client = license_client(directory.path(), &[])?;
-    let nginx = nginx(directory.path(), client.port, bare.port)?;
-    let mut ratios = Vec::new();
-    for round in 1..=command.rounds {
+/// In each round.
+pub(super) const MEASUREMENTS: u64 = 3;
+
+pub(super) fn measure(plan: &Plan, results: &mut Results) -> Result<()> {
+    let stage = Stage::new(Size::Small, plan.profile)?;
+    let bare = bare_axum(&stage)?;
+    let (client, _server) = licensed(&stage, &[])?;
+    let nginx = gated_nginx(&stage, client.port, bare.port)?;
+    let question = |name, path: &str, gate: &Running| {
+        let question = Question::new(&stage, name, &nginx, &format!("{path}/file"), "")?;
+        anyhow::Ok(question.counting(gate.pid()))
+    };
+    let questions = [
+        question("nginx without a gate", "/open", &nginx)?,
+        question("nginx gated by bare axum", "/bare", &bare)?,
+        question("nginx gated by the License Client", "/ours", &client)?,
+    ];
+    for round in 1..=plan.rounds {
         let mut rates = Vec::new();
-        for (name, path, gate) in [
-            ("no gate", "/open/", None),
-            ("bare axum", "/bare/", Some(&bare)),
-            ("license-client", "/ours/", Some(&client)),
-        ] {
-            let url = format!("http://127.0.0.1:{}{path}file", nginx.port);
-            let measured = measure(&url, None, command.seconds, gate.map(Program::pid))?;
-            println!("round {round}  {name:<15} {measured}");
-            rates.push(measured.per_second);
+        for question in &questions {
+            let measured = question.ask(CONNECTIONS, plan.seconds)?;
+            show(round, question.name, &measured);
+            rates.push(measured.requests_per_second);
+            results.add_server(question.name, measured);
         }
         if let [_, bare, ours] = rates[..] {
-            ratios.push(ours / bare);
+            results.add("gate-rate", ours / bare)?;
         }
     }
-    println!(
-        "nginx gated by license-client / by bare axum: median {:.2} of {} rounds",
-        median(ratios),
-        command.rounds
-    );
     Ok(())
 }
 
 /// nginx with one worker and our rules.
-fn nginx(directory: &Path, client: u16, bare: u16) -> Result<Program> {
+fn gated_nginx(stage: &Stage, client: u16, bare: u16) -> Result<Running> {
     let shipped = root().join("deploy/nginx");
     let upstream = std::fs::read_to_string(shipped.join("upstream.conf"))?;
     // Both by address, with keep-alive.
@@ -58,35 +56,28 @@ fn nginx(directory: &Path, client: u16, bare: u16) -> Result<Program> {
     let groups = groups.concat();
     // The same rules, for the other gate.
     let rules = std::fs::read_to_string(shipped.join("gate.conf"))?;
-    let start = rules.find("location = /_license {").unwrap_or_default();
-    let end = rules[start..]
-        .find('}')
-        .map_or(rules.len(), |at| start + at + 1);
-    let bare_rules = rules[start..end].replace("/_license ", "/_bare ").replace(
+    let (_, block) = rules
+        .split_once("location = /_license {")
+        .context("deploy/nginx/gate.conf has no location /_license")?;
+    let (block, _) = block.split_once('}').unwrap_or((block, ""));
+    let bare_rules = block.replace(
         "http://$license_client/api/license/authorize",
         "http://bare/gate",
     );
     let port = free_port()?;
-    let root = directory.display();
-    let scratch: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-        .iter()
-        .map(|kind| format!("{kind}_temp_path {root}/{kind};\n"))
-        .collect();
+    let directory = stage.path("files");
+    std::fs::create_dir(&directory)?;
     std::fs::write(directory.join("file"), "behind the gate\n")?;
+    let files = directory.display();
     let location =
-        |path: &str, gate: &str| format!("location /{path}/ {{ {gate} alias {root}/; }}\n");
-    let gated = "set $license_feature module.live_view; auth_request";
-    let config = format!(
-        "daemon off;\nworker_processes 1;\npid {root}/pid;\nerror_log stderr warn;\n\
-         user root;\nevents {{}}\nhttp {{\naccess_log off;\nkeepalive_requests 100000000;\n\
-         {scratch}{ours}{groups}\nserver {{ listen 127.0.0.1:{port};\n{rules}\n{bare_rules}\n{}{}{} }}\n}}\n",
+        |path: &str, gate: &str| format!("location /{path}/ {{ {gate} alias {files}/; }}\n");
+    let gated = "set $license_feature module.map_view; auth_request";
+    let http = format!(
+        "{ours}{groups}\nserver {{ listen 127.0.0.1:{port};\n{rules}\n\
+         location = /_bare {{{bare_rules}}}\n{}{}{} }}\n",
         location("open", ""),
         location("bare", &format!("{gated} /_bare;")),
         location("ours", &format!("{gated} /_license;")),
     );
-    let file = directory.join("nginx.conf");
-    std::fs::write(&file, config)?;
-    let mut command = Command::new("nginx");
-    command.arg("-c").arg(&file).arg("-p").arg(directory);
-    Program::start(command, port)
+    nginx(stage, port, &http)
 }

@@ -2,15 +2,15 @@
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
-use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
-use crate::bench::programs::Program;
+use crate::bench::process::cpu_ns;
+use crate::stage::Running;
 
-/// The program's CPU time per request over [`REQUESTS`], in µs.
-pub(super) fn measure(client: &Program, request: &[u8]) -> Result<f64> {
+/// The program's CPU time per request over so many requests, in µs.
+pub(super) fn cpu_us(client: &Running, request: &[u8], requests: u32) -> Result<f64> {
     let mut connection = None;
     let mut send = |times: u32| -> Result<()> {
         for _ in 0..times {
@@ -26,15 +26,12 @@ pub(super) fn measure(client: &Program, request: &[u8]) -> Result<f64> {
         }
         Ok(())
     };
-    send(5)?;
+    send(requests.min(5))?;
     let before = cpu_ns(client.pid())?;
-    send(REQUESTS)?;
-    let spent = cpu_ns(client.pid())? - before;
-    Ok(spent as f64 / f64::from(REQUESTS) / 1_000.0)
+    send(requests)?;
+    let spent = cpu_ns(client.pid())?.saturating_sub(before);
+    Ok(spent as f64 / f64::from(requests) / 1_000.0)
 }
-
-/// Requests per measurement.
-const REQUESTS: u32 = 100;
 
 fn connect(port: u16) -> Result<BufReader<TcpStream>> {
     let stream = TcpStream::connect(("127.0.0.1", port))?;
@@ -65,19 +62,4 @@ fn is_kept(stream: &mut BufReader<TcpStream>) -> Result<bool> {
     };
     std::io::copy(&mut stream.take(length), &mut std::io::sink())?;
     Ok(is_kept)
-}
-
-/// CPU time of all threads of a process, in ns (proc(5), `schedstat`).
-fn cpu_ns(pid: u32) -> Result<u64> {
-    let mut sum = 0;
-    for task in std::fs::read_dir(format!("/proc/{pid}/task"))? {
-        sum += on_cpu(&task?.path().join("schedstat"))?;
-    }
-    Ok(sum)
-}
-
-fn on_cpu(file: &Path) -> Result<u64> {
-    let text = std::fs::read_to_string(file)?;
-    let first = text.split(' ').next().context("an unexpected schedstat")?;
-    Ok(first.parse()?)
 }
