@@ -9,6 +9,7 @@ use crate::postgres::Cluster;
 use crate::program::{cargo, now, step};
 use crate::secrets;
 use crate::setup::{self, Extent};
+use crate::simulate::{self, Simulate};
 
 /// What to run.
 #[derive(Args)]
@@ -100,6 +101,7 @@ pub(crate) fn run(command: &Test) -> Result<()> {
         secrets::search(logs.path())?;
         attack::run(&Attack::on_tested_programs())?;
         check_apis::run(&CheckApis::on_tested_programs())?;
+        simulate::run(&Simulate::quick())?;
     }
     println!("── all done: {:.0} s", start.elapsed().as_secs_f64());
     Ok(())
