@@ -101,7 +101,7 @@ impl Fleet {
         };
         let is_complete = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..threads.max(1)).map(|_| scope.spawn(work)).collect();
-            // All are joined, whatever the first ones did.
+            // Joins every thread, even if one has panicked.
             threads
                 .into_iter()
                 .fold(true, |all, thread| all & thread.join().is_ok())

@@ -102,7 +102,7 @@ impl<'a> Site<'a> {
         }
     }
 
-    /// The simulation ends: a grace period counts as it is.
+    /// Ends the simulation, and with it a grace period that has not ended.
     pub(super) fn finish(mut self, now: DateTime<Utc>) -> Record {
         self.note_grace(now);
         self.record.is_unconfirmed = !self.calls.is_confirmed();
@@ -193,10 +193,10 @@ fn age(
         let interval = next(due).map_or(TimeDelta::zero(), |at| at - START);
         u64::try_from(interval.num_milliseconds()).unwrap_or_default()
     };
-    let longest = interval(Jitter::from_bits(0));
+    let unshortened = interval(Jitter::from_bits(0));
     loop {
         let jitter = random.jitter();
-        let age = random.below(longest);
+        let age = random.below(unshortened);
         if age < interval(jitter) {
             let age = i64::try_from(age).unwrap_or_default();
             return (jitter, TimeDelta::milliseconds(age));
