@@ -18,6 +18,7 @@ mod release;
 mod screenshots;
 mod secrets;
 mod setup;
+mod simulate;
 mod stage;
 mod test;
 
@@ -90,6 +91,14 @@ enum Command {
         cargo xtask prove\n  cargo xtask prove --hours 10000000 --seed 7")]
     Prove(prove::Prove),
 
+    /// Simulate a fleet of License Clients through outages of the License Server; fails if it
+    /// calls too often afterwards
+    #[command(after_help = "Examples:\n  \
+        cargo xtask simulate\n  \
+        cargo xtask simulate --quick\n  \
+        cargo xtask simulate --clients 100000 --outage 1 --outage 48 --seeds 3 --out /tmp/simulated")]
+    Simulate(simulate::Simulate),
+
     /// Fuzz all parsers of untrusted input with cargo-fuzz
     #[command(after_help = "Examples:\n  \
         cargo xtask fuzz\n  cargo xtask fuzz document contact --runs 10000000")]
@@ -128,6 +137,7 @@ fn main() -> ExitCode {
         Command::Bench(command) => bench::run(&command),
         Command::Deployment(command) => deployment::run(&command),
         Command::Prove(command) => prove::run(&command),
+        Command::Simulate(command) => simulate::run(&command),
         Command::Fuzz(command) => fuzz::run(&command),
         Command::Release(command) => release::run(&command),
         Command::CheckApis(command) => check_apis::run(&command),

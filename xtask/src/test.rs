@@ -10,6 +10,7 @@ use crate::postgres::Cluster;
 use crate::program::{cargo, now, step};
 use crate::secrets;
 use crate::setup::{self, Extent};
+use crate::simulate::{self, Simulate};
 
 /// What to run.
 #[derive(Args)]
@@ -102,6 +103,7 @@ pub(crate) fn run(command: &Test) -> Result<()> {
         attack::run(&Attack::on_tested_programs())?;
         check_apis::run(&CheckApis::on_tested_programs())?;
         bench::run(&Bench::on_tested_programs())?;
+        simulate::run(&Simulate::quick())?;
     }
     println!("── all done: {:.0} s", start.elapsed().as_secs_f64());
     Ok(())
