@@ -7,9 +7,12 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use clap::Args;
 use license_console::escaped::{self, escape_texts};
-use license_listening_users::{PACKAGED_STATE_DIR, first_trusted, sends_secret, trusted_users};
+use license_listening_users::{
+    ListenerError, PACKAGED_STATE_DIR, first_trusted, sends_secret, trusted_users, unread_owner,
+};
 use license_service::admin_token::AdminTokenSettings;
 use license_service::loopback;
+use license_service::presence::Unreadable;
 use license_service::presentable_url::SecretUrl;
 use license_service::stdout;
 use reqwest::{Method, Response};
@@ -242,8 +245,22 @@ impl ServiceArgs {
         // An unknown host is reported with the request.
         let found = found.into_iter().flatten();
         let directories = self.state_dir.as_deref().into_iter();
-        let trusted = trusted_users(directories.chain([Path::new(PACKAGED_STATE_DIR)]));
-        let address = first_trusted(found, &trusted)?;
+        let directories = directories.chain([Path::new(PACKAGED_STATE_DIR)]);
+        let trusted = trusted_users(directories.clone());
+        let address = first_trusted(found, &trusted).map_err(|error| match error {
+            ListenerError::Foreign { address, user } => match unread_owner(directories) {
+                Some((directory, unread)) => {
+                    let unread = Unreadable::new(directory, &unread);
+                    anyhow::anyhow!(
+                        "a program of the user with id {user} is listening on {address}, and it \
+                         is not known whether this is the License Client, because the owner of \
+                         {unread}. No secret was sent"
+                    )
+                }
+                None => error.into(),
+            },
+            error => error.into(),
+        })?;
         Ok(address.map(|address| (host.to_owned(), address)))
     }
 

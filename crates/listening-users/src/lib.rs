@@ -61,7 +61,7 @@ pub fn sends_secret(url: &Url) -> bool {
 }
 
 /// Users that may receive the secrets of the service: root, the user who runs this program, and the
-/// owner of each of these directories.
+/// owner of each of these directories. [`unread_owner`] says whether an owner is not known.
 pub fn trusted_users<'a>(directories: impl IntoIterator<Item = &'a Path>) -> BTreeSet<u32> {
     use std::os::unix::fs::MetadataExt as _;
     let owners = directories.into_iter().filter_map(|it| {
@@ -72,6 +72,18 @@ pub fn trusted_users<'a>(directories: impl IntoIterator<Item = &'a Path>) -> BTr
         .into_iter()
         .chain(owners)
         .collect()
+}
+
+/// The first of these directories whose owner this user may not read, which [`trusted_users`] leaves
+/// out. A directory that does not exist has no owner.
+pub fn unread_owner<'a>(
+    directories: impl IntoIterator<Item = &'a Path>,
+) -> Option<(&'a Path, std::io::Error)> {
+    directories.into_iter().find_map(|directory| {
+        let error = std::fs::metadata(directory).err()?;
+        let is_missing = error.kind() == std::io::ErrorKind::NotFound;
+        (!is_missing).then_some((directory, error))
+    })
 }
 
 /// The first of the addresses of a name that belongs to this machine and on which only `trusted`

@@ -28,6 +28,8 @@ const KEY_POLL_INTERVAL: Duration = Duration::from_secs(2);
 const FLUSH_INTERVAL: Duration = Duration::from_secs(10);
 /// How often the clock is compared with the database's.
 const WATCH_CLOCK_INTERVAL: Duration = Duration::from_secs(15);
+/// The same, after the database has refused it.
+const RETRY_CLOCK_INTERVAL: Duration = Duration::from_secs(2);
 /// How often the database is checked for what this server has committed.
 const WATCH_COMMITS_INTERVAL: Duration = Duration::from_secs(2);
 /// How often old history is removed.
@@ -174,10 +176,16 @@ async fn look_at_fleet(app: Arc<App>, survey: Arc<Survey>) -> Infallible {
 /// Compares the clock with the database's, and logs when signing stops and resumes.
 async fn watch_clock(app: Arc<App>) -> Infallible {
     let mut could_sign = true;
+    let mut reported = None;
     loop {
-        if let Err(error) = clock::watch(&app).await {
-            tracing::warn!(%error, "cannot compare the clock with the database's");
+        let failed = clock::watch(&app).await.err().map(|it| it.to_string());
+        if let Some(error) = failed.as_ref().filter(|_| failed != reported) {
+            tracing::error!(
+                error,
+                "cannot compare the clock with the database's, or record that it is trusted"
+            );
         }
+        reported = failed;
         let can_sign = app.can_sign();
         match &can_sign {
             Err(error) if could_sign => {
@@ -187,7 +195,11 @@ async fn watch_clock(app: Arc<App>) -> Infallible {
             _ => {}
         }
         could_sign = can_sign.is_ok();
-        tokio::time::sleep(WATCH_CLOCK_INTERVAL).await;
+        tokio::time::sleep(match app.signing_clock.is_watched() {
+            true => WATCH_CLOCK_INTERVAL,
+            false => RETRY_CLOCK_INTERVAL,
+        })
+        .await;
     }
 }
 

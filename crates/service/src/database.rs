@@ -14,6 +14,7 @@ mod migration;
 mod outage;
 mod pool;
 mod rows;
+mod schema;
 mod sequences;
 mod sign_in_budget;
 mod statements;
@@ -36,11 +37,13 @@ use crate::database_url::DatabaseUrl;
 use crate::tls_explanation;
 use crate::turns::{QueueBounds, Turn, Turns};
 pub use connect::{ConnectError, make_file};
-pub use failure::{Failure, Trouble, words};
+pub use failure::{ConnectionLimit, Failure, Trouble, words};
 pub use listener::Listener;
 pub use migration::{MIGRATION_TIMEOUT, Migration};
 use outage::Outage;
 use pool::Pool;
+pub use schema::ExpectedTable;
+use schema::Schema;
 use sequences::Sequences;
 use sign_in_budget::SignInBudget;
 pub use timeouts::Timeouts;
@@ -65,6 +68,9 @@ struct Inner {
     pool: ArcSwap<Pool>,
     reading: Outage,
     writing: Outage,
+    schema: Schema,
+    /// Why the SQLite file could not be created.
+    not_made: StdMutex<Option<String>>,
     last_check: Arc<Mutex<Option<Check>>>,
     /// When a change was last stored.
     stored_at: StdMutex<Option<Instant>>,
@@ -103,6 +109,9 @@ impl Database {
     /// # Errors
     /// If the URL cannot be used at all.
     pub fn new(url: &DatabaseUrl, timeouts: Timeouts) -> Result<Self, DbErr> {
+        if let Some(warning) = url.warning() {
+            tracing::warn!("{warning}");
+        }
         let bounds = QueueBounds {
             at_a_time: pool::MAX_WORKING as usize,
             max_waiting: MAX_WAITING,
@@ -121,6 +130,8 @@ impl Database {
             timeouts,
             reading: Outage::new("read"),
             writing: Outage::new("write"),
+            schema: Schema::default(),
+            not_made: StdMutex::default(),
             last_check: Arc::default(),
             sequences: Sequences::default(),
             reopening: Mutex::default(),
@@ -259,6 +270,7 @@ impl Database {
             }
         } else {
             pool.check_reopening()
+                .map_err(|error| self.not_made(error))
                 .inspect_err(|error| self.0.writing.failed(error, ticks()))?;
             // If closed first, SQLite writes the rest of the log to its file.
             self.abandon(&pool).await?;
@@ -305,7 +317,7 @@ impl Database {
                 outage.inspect(|outage| outage.is_over(ticks()));
                 return Ok(answer);
             }
-            Err(error) => self.tls_explained(failure::in_words(error)),
+            Err(error) => self.not_made(self.tls_explained(failure::in_words(error))),
         };
         let failure = Failure::of(&error);
         match failure {
@@ -322,6 +334,9 @@ impl Database {
             return Err(error);
         }
         if let Some(outage) = outage {
+            if failure == Failure::Schema {
+                return Err(self.0.schema.failed(error));
+            }
             outage.failed(&error, ticks());
         }
         let is_postgres = self.0.url.sqlite_file().is_none();
@@ -329,6 +344,15 @@ impl Database {
             self.replace(pool)?;
         }
         Err(error)
+    }
+
+    /// The error, with the reason if the SQLite file could not be created.
+    fn not_made(&self, error: DbErr) -> DbErr {
+        let why = self.0.not_made.lock();
+        match why.unwrap_or_else(PoisonError::into_inner).as_deref() {
+            Some(why) => failure::not_made(error, why),
+            None => error,
+        }
     }
 
     /// The error, with an explanation if no TLS connection was established.

@@ -8,7 +8,7 @@ use sqlx::ConnectOptions as _;
 use sqlx::postgres::PgConnectOptions;
 use url::Url;
 
-use crate::presentable_url::{SecretUrl, presentable_path};
+use crate::presentable_url::{SecretUrl, presentable_absolute, presentable_path};
 
 /// A database that the service can use. `Display` and `Debug` show no secret.
 #[derive(Clone, PartialEq, Eq)]
@@ -16,7 +16,11 @@ pub struct DatabaseUrl(Place);
 
 #[derive(Clone, PartialEq, Eq)]
 enum Place {
-    File(PathBuf),
+    File {
+        file: PathBuf,
+        /// The URL that names a relative file and may have been meant for an absolute one.
+        ambiguous: bool,
+    },
     Postgres(SecretUrl),
 }
 
@@ -46,14 +50,17 @@ impl DatabaseUrl {
     /// An SQLite file.
     #[must_use]
     pub fn of_file(file: &Path) -> Self {
-        Self(Place::File(file.to_owned()))
+        Self(Place::File {
+            file: file.to_owned(),
+            ambiguous: false,
+        })
     }
 
     /// The URL in the spelling of the database library. It may contain a password: never log it.
     #[must_use]
     pub fn expose(&self) -> String {
         match &self.0 {
-            Place::File(file) => format!("sqlite:{}", file.display()),
+            Place::File { file, .. } => format!("sqlite:{}", file.display()),
             Place::Postgres(url) => url.expose().to_string(),
         }
     }
@@ -62,7 +69,7 @@ impl DatabaseUrl {
     #[must_use]
     pub fn sqlite_file(&self) -> Option<&Path> {
         match &self.0 {
-            Place::File(file) => Some(file),
+            Place::File { file, .. } => Some(file),
             Place::Postgres(_) => None,
         }
     }
@@ -74,8 +81,10 @@ impl DatabaseUrl {
         if text.contains('?') {
             return Err("an SQLite URL has no parameters: sqlite:/path/to/file".into());
         }
-        // SQLAlchemy writes sqlite:///relative and sqlite:////absolute.
-        let file = text.strip_prefix("///").unwrap_or(text);
+        // SQLAlchemy, and so version 1.0.0, writes sqlite:///relative and sqlite:////absolute. Other
+        // programs read the first one as absolute.
+        let sqlalchemy = text.strip_prefix("///");
+        let file = sqlalchemy.unwrap_or(text);
         if file.is_empty() {
             return Err("expected a file in the SQLite URL: sqlite:/path/to/file".into());
         }
@@ -87,14 +96,35 @@ impl DatabaseUrl {
         if has_user || file.starts_with("//") {
             return Err("an SQLite URL has no user and no host: sqlite:/path/to/file".into());
         }
-        Ok(Self::of_file(Path::new(file)))
+        Ok(Self(Place::File {
+            file: file.into(),
+            ambiguous: sqlalchemy.is_some() && !file.starts_with('/'),
+        }))
+    }
+
+    /// What to warn of: the URL can be read in two ways. It is read as version 1.0.0 read it.
+    #[must_use]
+    pub fn warning(&self) -> Option<String> {
+        let Place::File {
+            file,
+            ambiguous: true,
+        } = &self.0
+        else {
+            return None;
+        };
+        let (relative, absolute) = (presentable_path(file), presentable_absolute(file));
+        Some(format!(
+            "DATABASE_URL 'sqlite:///{relative}' means the file '{absolute}', as in version 1.0.0; \
+             write 'sqlite:{relative}' for this file, or 'sqlite:/{relative}' for the file \
+             '/{relative}'"
+        ))
     }
 
     /// Whether the URL contains anything that may be a secret.
     #[must_use]
     pub fn may_contain_secret(&self) -> bool {
         match &self.0 {
-            Place::File(_) => false,
+            Place::File { .. } => false,
             Place::Postgres(url) => url.may_contain_secret(),
         }
     }
@@ -186,7 +216,7 @@ impl fmt::Display for DatabaseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Place::Postgres(url) => fmt::Display::fmt(url, f),
-            Place::File(file) => write!(f, "sqlite:{}", presentable_path(file)),
+            Place::File { file, .. } => write!(f, "sqlite:{}", presentable_path(file)),
         }
     }
 }
@@ -215,6 +245,28 @@ mod tests {
         assert!(parsed("mysql://h/d").is_err());
         assert!(parsed("sqlite:").is_err());
         assert_eq!(parsed("sqlite:/db?mode=rwc"), Ok("sqlite:/db".to_owned()));
+    }
+
+    #[test]
+    fn a_url_that_others_read_as_an_absolute_file_is_warned_of() {
+        let warning = |text: &str| text.parse::<DatabaseUrl>().unwrap().warning();
+        let said = warning("sqlite:///var/lib/x.db").unwrap();
+        let meant = std::path::absolute("var/lib/x.db").unwrap();
+        for part in [
+            format!("means the file '{}'", meant.display()),
+            "'sqlite:var/lib/x.db'".to_owned(),
+            "'sqlite:/var/lib/x.db'".to_owned(),
+        ] {
+            assert!(said.contains(&part), "{said}");
+        }
+        for text in [
+            "sqlite:var/lib/x.db",
+            "sqlite:/var/lib/x.db",
+            "sqlite:////var/lib/x.db",
+            "postgresql://h/d",
+        ] {
+            assert_eq!(warning(text), None, "{text}");
+        }
     }
 
     #[test]

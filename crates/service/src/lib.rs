@@ -32,6 +32,7 @@ pub mod log_writer;
 pub mod loopback;
 pub mod output_file;
 pub mod plain_path;
+pub mod presence;
 pub mod presentable_url;
 pub mod random;
 pub mod request_body;

@@ -42,7 +42,31 @@ pub enum NotWritable {
     /// The path leads to something that does not exist.
     #[error(transparent)]
     DanglingLink(#[from] DanglingLink),
-    /// The system refuses it.
+    /// The path is relative, and the working directory does not exist.
+    #[error(
+        "'{path}' cannot be created, because the working directory was deleted. Start the program \
+         in another directory, or choose an absolute path with {setting}"
+    )]
+    NoWorkingDirectory {
+        /// The setting that names the path.
+        setting: &'static str,
+        /// The path.
+        path: String,
+    },
+    /// It cannot be created or written for another reason than permissions.
+    #[error(
+        "'{path}' cannot be created or written: {reason}. Correct this, or choose another path \
+         with {setting}"
+    )]
+    Impossible {
+        /// The setting that names the path.
+        setting: &'static str,
+        /// The path.
+        path: String,
+        /// The reason.
+        reason: String,
+    },
+    /// The system refuses it to this user.
     #[error(
         "'{path}' is not writable by user {user}: {reason}. Give this user write permission, or \
          choose another path with {setting}"
@@ -74,11 +98,25 @@ impl NotWritable {
         if let Some(link) = DanglingLink::on(path) {
             return link.into();
         }
-        Self::Refused {
-            setting,
-            path: presentable_path(path),
-            user: rustix::process::geteuid().as_raw(),
-            reason: reason_without_path(error),
+        let (shown, reason) = (presentable_path(path), reason_without_path(error));
+        match error.kind() {
+            io::ErrorKind::PermissionDenied => Self::Refused {
+                setting,
+                path: shown,
+                user: rustix::process::geteuid().as_raw(),
+                reason,
+            },
+            io::ErrorKind::NotFound if path.is_relative() && std::env::current_dir().is_err() => {
+                Self::NoWorkingDirectory {
+                    setting,
+                    path: shown,
+                }
+            }
+            _ => Self::Impossible {
+                setting,
+                path: shown,
+                reason,
+            },
         }
     }
 }
@@ -113,9 +151,9 @@ fn made_directory(directory: &Path, mode: u32) -> io::Result<OwnedFd> {
             PLACE | OFlags::NOFOLLOW,
             Mode::empty(),
         )
-        .map_err(|_| match DanglingLink::on(directory) {
+        .map_err(|error| match DanglingLink::on(directory) {
             Some(link) => io::Error::new(io::ErrorKind::AlreadyExists, link),
-            None => io::ErrorKind::AlreadyExists.into(),
+            None => error.into(),
         }),
         Err(error) => Err(error.into()),
     }

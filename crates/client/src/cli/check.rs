@@ -7,6 +7,7 @@ use license_console::escaped;
 use serde_json::json;
 
 use crate::cli::NO;
+use crate::http::license::NO_LICENSE;
 use crate::running_service::ServiceArgs;
 
 #[derive(Debug, Args)]
@@ -21,6 +22,7 @@ pub(super) struct Check {
 
 pub(super) async fn run(command: Check) -> anyhow::Result<ExitCode> {
     let mut all = true;
+    let mut has_no_license = false;
     let mut answers = Vec::new();
     for feature in &command.features {
         let body = json!({ "featureKey": feature });
@@ -32,6 +34,7 @@ pub(super) async fn run(command: Check) -> anyhow::Result<ExitCode> {
             return Err(answer.into_error());
         }
         all &= answer.flag("available");
+        has_no_license |= answer.text("reason") == "no_license";
         if !command.service.json {
             let word = if answer.flag("available") {
                 "yes"
@@ -41,6 +44,14 @@ pub(super) async fn run(command: Check) -> anyhow::Result<ExitCode> {
             println!("{word}  {feature}  ({})", answer.text("reason"));
         }
         answers.push(answer.received);
+    }
+    // The reason stays the same while the license cannot be read.
+    if has_no_license && !command.service.json {
+        let status = command.service.get("/api/license/status").await?;
+        let message = status.text("message");
+        if message != NO_LICENSE {
+            println!("{message}");
+        }
     }
     if command.service.json {
         println!("{}", escaped::json(&answers)?);

@@ -6,6 +6,7 @@ use license_core::lapse_words;
 use serde_json::Value;
 
 use crate::cli::NO;
+use crate::http::license::NO_LICENSE;
 use crate::running_service::{Answer, ServiceArgs};
 
 pub(super) async fn run(service: &ServiceArgs) -> anyhow::Result<ExitCode> {
@@ -27,6 +28,7 @@ fn print(answer: &Answer) {
         "active" => "Active: the license is confirmed.",
         "grace" => "Grace period: everything works, but the license is not being confirmed.",
         "lapsed" => lapse_words::SUMMARY,
+        _ if answer.text("message") != NO_LICENSE => "It is not known whether there is a license.",
         _ => "No license is activated. Activate one with 'license-client activate'.",
     };
     println!("{headline}");

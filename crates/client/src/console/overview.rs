@@ -28,6 +28,7 @@ use super::timeline::{Timeline, timeline};
 use crate::app::App;
 use crate::http::access::Caller;
 use crate::http::hardware::word;
+use crate::http::license::unread;
 use crate::knowledge::snapshot::Snapshot;
 use crate::licensing::decide::unknown_features;
 use crate::licensing::due::due;
@@ -37,12 +38,17 @@ use crate::unknown_features::UnknownFeature;
 /// Maximum number of features on the page.
 const MAX_SHOWN_FEATURES: usize = 500;
 
+/// Shown instead of "no license", while that is not known.
+const UNREAD: &str = "The license could not be read";
+
 #[derive(Template)]
 #[template(path = "overview.html")]
 struct Overview {
     frame: Frame,
     standing: Standing,
     title: String,
+    /// Why it is not known whether there is a license.
+    unread: Option<String>,
     /// The vendor's message.
     message: Option<String>,
     failure: Option<Failure>,
@@ -111,10 +117,15 @@ pub(super) async fn page(
     let comparison = app.knowledge.comparison();
     let confirmed = evidence.confirmed_at.or(evidence.activated_at);
     let is_offline = evidence.lease.as_ref().is_some_and(Lease::is_offline);
-    let (features, hidden_features) = features(&snapshot, now);
+    let unread = unread(&app, caller);
+    let (features, hidden_features) = features(&snapshot, unread.is_some(), now);
     let overview = Overview {
         frame,
-        title: title(&standing).to_owned(),
+        title: match unread {
+            Some(_) => UNREAD.to_owned(),
+            None => title(&standing).to_owned(),
+        },
+        unread,
         standing,
         message: evidence
             .denial
@@ -199,7 +210,7 @@ fn expires(license: &License) -> String {
 }
 
 /// The first features, core features first, and how many more there are.
-fn features(snapshot: &Snapshot, now: DateTime<Utc>) -> (Vec<Feature>, usize) {
+fn features(snapshot: &Snapshot, is_unread: bool, now: DateTime<Utc>) -> (Vec<Feature>, usize) {
     let entitlements = snapshot.entitlements();
     let known = snapshot.known_features();
     let hidden = known.len().saturating_sub(MAX_SHOWN_FEATURES);
@@ -212,7 +223,10 @@ fn features(snapshot: &Snapshot, now: DateTime<Utc>) -> (Vec<Feature>, usize) {
         snapshot.decide(key, now, |decision| Feature {
             key: key.to_owned(),
             available: decision.available,
-            reason: for_operator(decision.reason.code()).to_owned(),
+            reason: match decision.reason.code() {
+                "no_license" if is_unread => UNREAD.to_owned(),
+                code => for_operator(code).to_owned(),
+            },
             switched_off,
             can_be_switched: !core && (switched_off || entitlements.lists(key)),
         })

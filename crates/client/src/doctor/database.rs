@@ -3,6 +3,7 @@
 use license_service::clock::Clock;
 use license_service::dangling_link::DanglingLink;
 use license_service::database::{Failure, Trouble};
+use license_service::presence::exists;
 
 use super::{Examiner, Finding};
 use crate::config::Settings;
@@ -18,11 +19,15 @@ pub(super) async fn check(
     if let Some(link) = url.sqlite_file().and_then(DanglingLink::on) {
         return vec![Finding::error(WHAT, link.what(), DanglingLink::ADVICE)];
     }
-    if let Some(file) = url.sqlite_file()
-        && !file.exists()
-    {
-        let found = format!("{url} does not exist yet; it will be created on the first start");
-        return vec![Finding::ok(WHAT, found)];
+    match url.sqlite_file().map_or(Ok(true), exists) {
+        Ok(true) => {}
+        Ok(false) => {
+            let found = format!("{url} does not exist yet; it is created at the first start");
+            return vec![Finding::ok(WHAT, found)];
+        }
+        Err(unreadable) => {
+            return vec![Finding::error(WHAT, unreadable.what(), unreadable.advice())];
+        }
     }
     let trouble = |trouble: &Trouble| {
         let advice = trouble.advice().unwrap_or("see the service log");
@@ -95,6 +100,9 @@ async fn rights(
             );
         }
         Ok(_) => {}
+    }
+    if let Err(error) = store.within(store.check_schema()).await {
+        return refused("use", &error);
     }
     // Rolled back: the check changes nothing.
     let writing = async {

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use license_service::dangling_link::DanglingLink;
+use license_service::presence::exists;
 use license_service::presentable_url::{presentable_absolute, reason_without_path};
 use license_service::state_dir::temporary_file;
 
@@ -17,9 +18,13 @@ pub(super) fn check(directory: &Path) -> Finding {
     if let Some(link) = DanglingLink::on(directory) {
         return Finding::error(WHAT, link.what(), DanglingLink::ADVICE);
     }
-    if !directory.exists() {
-        let found = format!("'{shown}' does not exist yet; it will be created on the first start");
-        return Finding::ok(WHAT, found);
+    match exists(directory) {
+        Ok(true) => {}
+        Ok(false) => {
+            let found = format!("'{shown}' does not exist yet; it is created at the first start");
+            return Finding::ok(WHAT, found);
+        }
+        Err(unreadable) => return Finding::error(WHAT, unreadable.what(), unreadable.advice()),
     }
     if let Err(error) = temporary_file(directory) {
         let error = reason_without_path(&error);

@@ -32,6 +32,9 @@ use crate::knowledge::snapshot::Snapshot;
 use crate::licensing;
 use crate::licensing::due::due;
 
+/// The message of a site that has no license.
+pub(crate) const NO_LICENSE: &str = "No license activated";
+
 /// A key may be pasted with text around it, which does not count.
 pub(super) const LICENSE_KEY: Text = Text::new(
     "licenseKey",
@@ -200,7 +203,22 @@ pub(super) fn status_json(app: &App, caller: Caller) -> Bytes {
         .map(|ahead| ahead.num_seconds());
     status.time_trouble = app.time.trouble().map(|trouble| trouble.to_string());
     status.license_key = status.license_key.map(|key| caller.sees(&key));
-    json_bytes(&status)
+    if let Some(why) = unread(&app, caller) {
+        status.message = Some(why);
+    }
+    Json(status)
+}
+
+/// Why it is not known whether there is a license; `None` if it is known. The database's errors may
+/// name hosts and users.
+pub(crate) fn unread(app: &App, caller: Caller) -> Option<String> {
+    let why = app.knowledge.unread_because()?;
+    Some(match caller.trusted {
+        true => format!("The license could not be read: {why}"),
+        false => "The license could not be read, because the database is unavailable; see the \
+                  service log"
+            .to_owned(),
+    })
 }
 
 fn status_of(snapshot: &Snapshot, now: DateTime<Utc>) -> LicenseStatusResponse {
@@ -233,7 +251,7 @@ fn status_of(snapshot: &Snapshot, now: DateTime<Utc>) -> LicenseStatusResponse {
         grace_period_expires: view.grace_period_expires.map(naive),
         last_validated: license.and(evidence.confirmed_at).map(naive),
         message: match standing {
-            Standing::Unlicensed => Some("No license activated".to_owned()),
+            Standing::Unlicensed => Some(NO_LICENSE.to_owned()),
             _ => view.message,
         },
         reason: match standing {
@@ -293,6 +311,7 @@ pub(super) struct LicenseValidationResponse {
 )]
 pub(super) async fn validate(
     State(app): State<Arc<App>>,
+    caller: Caller,
 ) -> Result<Json<LicenseValidationResponse>, ApiError> {
     let validating = app.clone();
     finish_even_if_disconnected(async move { licensing::validate::validate(&validating).await })
@@ -308,7 +327,7 @@ pub(super) async fn validate(
         valid_until: None,
         grace_period_expires: view.grace_period_expires.map(naive),
         reason: view.reason,
-        message: view.message,
+        message: view.message.or_else(|| unread(&app, caller)),
         standing: standing.as_str(),
     }))
 }

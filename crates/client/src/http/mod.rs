@@ -16,7 +16,7 @@ mod gate_question;
 pub(crate) mod hardware;
 mod heartbeat;
 mod instant;
-mod license;
+pub(crate) mod license;
 mod limits;
 mod metrics;
 mod offline;

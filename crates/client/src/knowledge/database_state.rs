@@ -7,6 +7,7 @@ use license_service::clock::Clock;
 use license_service::database::{Failure, Trouble};
 
 use super::{Knowledge, lock};
+use crate::identity::Identity;
 use crate::shared_reading::SharedReading;
 use crate::store::{Store, StoreError};
 
@@ -21,6 +22,8 @@ pub(super) struct DatabaseState {
 }
 
 struct Seen {
+    /// The local copy has been read, which knows what the database contained.
+    has_copy: bool,
     /// It has been reached since the start, and its tables exist.
     is_open: bool,
     /// Its current problem.
@@ -31,18 +34,22 @@ impl DatabaseState {
     pub(super) fn new(clock: Arc<dyn Clock>) -> Self {
         Self {
             seen: Mutex::new(Seen {
+                has_copy: false,
                 is_open: false,
-                trouble: Some(StoreError::NotReached.trouble()),
+                trouble: Some(not_reached()),
             }),
             asked: SharedReading::new(clock),
         }
     }
 
     pub(super) fn note_opened(&self) {
-        *lock(&self.seen) = Seen {
-            is_open: true,
-            trouble: None,
-        };
+        let mut seen = lock(&self.seen);
+        seen.is_open = true;
+        seen.trouble = None;
+    }
+
+    pub(super) fn note_copy(&self) {
+        lock(&self.seen).has_copy = true;
     }
 
     pub(super) fn note_available(&self) {
@@ -65,8 +72,36 @@ impl DatabaseState {
     }
 }
 
+/// The trouble before the first attempt has ended.
+fn not_reached() -> Trouble {
+    Trouble {
+        what: "the database has not been reached yet".to_owned(),
+        failure: Failure::Refused,
+    }
+}
+
 impl Knowledge {
-    /// Whether the database has been reached since the start, and its tables exist.
+    /// Who this installation is.
+    ///
+    /// # Errors
+    /// [`StoreError::NotRead`] while that is not known, with the trouble of the database.
+    pub fn require_identity(&self) -> Result<Arc<Identity>, StoreError> {
+        self.identity().ok_or_else(|| {
+            let trouble = lock(&self.database.seen).trouble.clone();
+            StoreError::NotRead(trouble.unwrap_or_else(not_reached))
+        })
+    }
+
+    /// Why it is not known whether there is a license: the database has never been read, and there
+    /// is no local copy. `None` if it is known.
+    #[must_use]
+    pub fn unread_because(&self) -> Option<Trouble> {
+        let seen = lock(&self.database.seen);
+        let is_known = seen.is_open || seen.has_copy || self.snapshot().evidence.lease.is_some();
+        (!is_known).then(|| seen.trouble.clone().unwrap_or_else(not_reached))
+    }
+
+    /// Whether the database has been reached since the start, and its tables are there.
     #[must_use]
     pub fn is_database_open(&self) -> bool {
         lock(&self.database.seen).is_open

@@ -106,6 +106,7 @@ impl Knowledge {
         let switched_off = copy.switched_off.iter();
         let switched_off = switched_off.filter_map(|key| FeatureKey::parse(key).ok());
         self.identity.store(Some(identity.into()));
+        self.database.note_copy();
         self.note_unwritten(|unwritten| *unwritten = copy.unwritten);
         parts.meter.restore(copy.reported_usage, now);
         parts.time.note_ran_until(copy.unsigned_time);

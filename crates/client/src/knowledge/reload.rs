@@ -73,7 +73,7 @@ impl Knowledge {
         let reading = self.parts.store.db().begin_reading().await?;
         let revision = system_config::get(&reading, system_config::REVISION).await?;
         self.load_key_sets(&reading).await?;
-        let identity = self.identity().ok_or(StoreError::NotReached)?;
+        let identity = self.require_identity()?;
         let rows = EvidenceRows::load(&reading, known).await?;
         let verified = self.verify(rows, &identity, known, now);
         let heartbeat_at = reports::load_heartbeat(&reading).await?;

@@ -205,7 +205,7 @@ impl Knowledge {
     ) -> Result<Snapshot, StoreError> {
         let parts = &self.parts;
         let known = self.trusted_evidence();
-        let identity = self.identity().ok_or(StoreError::NotReached)?;
+        let identity = self.require_identity()?;
         let transaction = parts.store.begin(now).await?;
         let rows = EvidenceRows::load(&transaction, &known).await?;
         let verified = self.verify(rows, &identity, &known, now);

@@ -67,7 +67,7 @@ fn contained(odd: &OddCharacters, message: Option<&str>) -> String {
 pub async fn activate(app: &App, entered: &str) -> Result<License, ActivateError> {
     let license_key = &*license_key::normalize(entered);
     let turn = app.knowledge.turn().await;
-    let identity = app.identity().ok_or(StoreError::NotReached)?;
+    let identity = app.knowledge.require_identity()?;
     let cached_key = app.snapshot().evidence.license_key().to_owned();
     let request = ActivateRequest {
         license_key: license_key.to_owned(),

@@ -46,7 +46,7 @@ pub async fn deactivate(app: &App, force: bool) -> Result<Seat, DeactivateError>
     if evidence.lease.is_none() {
         return Err(DeactivateError::Unlicensed);
     }
-    let identity = app.identity().ok_or(StoreError::NotReached)?;
+    let identity = app.knowledge.require_identity()?;
     // Do not free a seat that would be needed again immediately.
     app.store.ping().await?;
     let request = DeactivateRequest {

@@ -65,7 +65,7 @@ pub async fn request(
     let license_key = license_key.map(|entered| license_key::normalize(&entered));
     let turn = app.knowledge.turn().await;
     let key_set = app.keys.version().ok_or(OfflineError::Unsigned)?;
-    let identity = app.identity().ok_or(StoreError::NotReached)?;
+    let identity = app.knowledge.require_identity()?;
     let evidence = app.snapshot().evidence.clone();
     let given_up = |pending: &Pending| pending.purpose == Purpose::Deactivate;
     let known = app.knowledge.requests().await?;
@@ -128,7 +128,7 @@ pub async fn import(app: &App, text: &str) -> Result<Outcome, OfflineError> {
     let Trust::Keys(keyring) = &*trust else {
         return Err(OfflineError::Unsigned);
     };
-    let identity = app.identity().ok_or(StoreError::NotReached)?;
+    let identity = app.knowledge.require_identity()?;
     let evidence = app.snapshot().evidence.clone();
     let pending = app.knowledge.requests().await?;
     let reader = Reader {

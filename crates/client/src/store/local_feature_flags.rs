@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, NaiveDateTime, Utc};
 use license_core::feature::{FeatureKey, MAX_FEATURES};
+use license_service::database::ExpectedTable;
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{ActiveValue, ConnectionTrait, EntityTrait, QueryOrder as _, QuerySelect as _};
@@ -30,6 +31,14 @@ pub struct Model {
 pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
+
+/// One row for each of these.
+const KEY: [Column; 1] = [Column::FeatureKey];
+
+/// What this program needs of the table.
+pub(super) fn expected() -> ExpectedTable {
+    ExpectedTable::of::<Entity>(&[&KEY])
+}
 
 /// Features that the site has switched off. A null switch counts as on. If there are more than
 /// [`MAX_FEATURES`], the oldest rows count.
@@ -75,7 +84,7 @@ pub async fn license(
             system_enabled: ActiveValue::Set(Some(true)),
             synced_at: ActiveValue::Set(Some(now.naive_utc())),
         };
-        let update = OnConflict::column(Column::FeatureKey)
+        let update = OnConflict::columns(KEY)
             .update_columns([Column::Enabled, Column::Licensed, Column::SyncedAt])
             .to_owned();
         Entity::insert(row)
@@ -105,7 +114,7 @@ pub async fn switch(
         system_enabled: ActiveValue::Set(Some(on)),
         synced_at: ActiveValue::Set(Some(now.naive_utc())),
     };
-    let update = OnConflict::column(Column::FeatureKey)
+    let update = OnConflict::columns(KEY)
         .update_column(Column::SystemEnabled)
         .to_owned();
     Entity::insert(row)

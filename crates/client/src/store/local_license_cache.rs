@@ -4,6 +4,7 @@
 //! invalid. Older ones stay as rows, marked, as history.
 
 use chrono::{DateTime, NaiveDateTime, Utc};
+use license_service::database::ExpectedTable;
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{Expr, ExprTrait as _, Func, OnConflict, Query};
 use sea_orm::{Condition, ConnectionTrait, EntityTrait, QueryOrder as _, QuerySelect as _};
@@ -39,6 +40,14 @@ pub struct Model {
 pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
+
+/// One row for each of these.
+const KEY: [Column; 1] = [Column::LicenseKey];
+
+/// What this program needs of the table.
+pub(super) fn expected() -> ExpectedTable {
+    ExpectedTable::of::<Entity>(&[&KEY])
+}
 
 /// A row of the table.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -158,11 +167,10 @@ pub async fn save(db: &impl ConnectionTrait, cached: &CachedLicense) -> Result<(
         Expr::val(&cached.license_signature),
     ];
     let mut insert = Query::insert();
-    insert.into_table(Entity).columns(columns).on_conflict(
-        OnConflict::column(Column::LicenseKey)
-            .update_columns(columns)
-            .to_owned(),
-    );
+    insert
+        .into_table(Entity)
+        .columns(columns)
+        .on_conflict(OnConflict::columns(KEY).update_columns(columns).to_owned());
     insert
         .values(values)
         .map_err(|error| DbErr::Custom(error.to_string()))?;

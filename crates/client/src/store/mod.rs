@@ -98,7 +98,6 @@ fn readable(text: Expr) -> Expr {
 /// statement may fail, but nothing else does.
 #[derive(Debug)]
 pub struct Store {
-    url: DatabaseUrl,
     db: Database,
     /// Timeout of everything that a request waits for.
     timeout: Duration,
@@ -118,10 +117,10 @@ pub enum StoreError {
     /// A query from the settings, which counts usage, failed.
     #[error("{0}")]
     UsageQuery(String),
-    /// The database has not been reached since the start, so the service does not know the identity
-    /// of its installation.
-    #[error("the database has not been reached yet")]
-    NotReached,
+    /// The database has not been read since the start, for this reason, so the service does not
+    /// know the identity of its installation.
+    #[error("{0}")]
+    NotRead(Trouble),
     /// The row that every database of this program has cannot be changed.
     #[error(
         "the row 'license_client.secret' of the table system_config is missing or hidden; restore \
@@ -138,7 +137,8 @@ impl StoreError {
         match self {
             Self::Connect(error) => error.trouble(),
             Self::Database(error) => Trouble::of(error),
-            Self::UsageQuery(_) | Self::NotReached | Self::NoRow => Trouble {
+            Self::NotRead(trouble) => trouble.clone(),
+            Self::UsageQuery(_) | Self::NoRow => Trouble {
                 what: self.to_string(),
                 failure: Failure::Refused,
             },
@@ -172,28 +172,35 @@ impl Store {
     /// # Errors
     /// If the URL cannot be used at all.
     pub fn new(url: &DatabaseUrl, timeouts: Timeouts) -> Result<Self, StoreError> {
+        let timeout = timeouts.statement;
+        let db = Database::new(url, timeouts)?;
+        db.expect(vec![
+            local_license_cache::expected(),
+            local_license_validation_attempts::expected(),
+            local_feature_flags::expected(),
+            system_config::expected(),
+        ]);
         Ok(Self {
-            url: url.clone(),
-            timeout: timeouts.statement,
-            db: Database::new(url, timeouts)?,
+            timeout,
+            db,
             has_no_row: AtomicBool::new(false),
         })
     }
 
-    /// Creates missing tables. Existing tables are never altered. A database that cannot store
+    /// Creates missing tables. Existing tables are never altered; if they do not fit, [`Self::ping`]
+    /// reports it, and what works is used. A database that cannot store
     /// every text is used, and reported in the log, because version 1.0.0 used it.
     ///
     /// # Errors
     /// If the database cannot be reached, or does not allow creating a table.
     pub async fn prepare(&self, now: DateTime<Utc>) -> Result<(), StoreError> {
-        if let Some(file) = self.url.sqlite_file() {
-            database::make_file(file)?;
-        }
         let db = &self.db;
+        db.make_file()?;
         if let Some(why) = db.wrong_encoding().await? {
             tracing::error!(why, "some texts cannot be stored");
         }
         schema::create_missing_tables(db).await?;
+        db.note_schema().await?;
         system_config::insert_if_missing(db, system_config::REVISION, &new_revision(), now).await
     }
 
@@ -203,6 +210,14 @@ impl Store {
     /// If one cannot be read for another reason.
     pub async fn missing_tables(&self) -> Result<Vec<&'static str>, StoreError> {
         Ok(schema::missing_tables(&self.db).await?)
+    }
+
+    /// Checks whether the four tables fit this program.
+    ///
+    /// # Errors
+    /// If they do not, with what is missing, or if they cannot be read.
+    pub async fn check_schema(&self) -> Result<(), StoreError> {
+        Ok(self.db.check_schema().await?)
     }
 
     /// Waits for `work` on the database, with a timeout.
@@ -219,7 +234,8 @@ impl Store {
     /// Whether changes can be stored, within 2 s. Anyone may ask.
     ///
     /// # Errors
-    /// If they cannot: the database does not answer, or can only be read, or is full.
+    /// When they cannot: the database does not answer, can only be read, or is full, or its tables
+    /// do not fit this program.
     pub async fn ping(&self) -> Result<(), StoreError> {
         // A row that exists in every database of this program, and that no change waits for.
         let unchanged = "UPDATE system_config SET updated_at = updated_at \

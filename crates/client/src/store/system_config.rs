@@ -2,6 +2,7 @@
 //! row; the other keys are ours.
 
 use chrono::{DateTime, NaiveDateTime, Utc};
+use license_service::database::ExpectedTable;
 use sea_orm::ConnectionTrait;
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::OnConflict;
@@ -54,6 +55,14 @@ pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
 
+/// One row for each of these.
+const KEY: [Column; 1] = [Column::Key];
+
+/// What this program needs of the table.
+pub(super) fn expected() -> ExpectedTable {
+    ExpectedTable::of::<Entity>(&[&KEY])
+}
+
 /// The value of a row, `None` without that row.
 ///
 /// # Errors
@@ -76,7 +85,7 @@ pub async fn set(
 ) -> Result<(), StoreError> {
     Entity::insert(row(key, value, now))
         .on_conflict(
-            OnConflict::column(Column::Key)
+            OnConflict::columns(KEY)
                 .update_columns([Column::Value, Column::UpdatedAt])
                 .to_owned(),
         )
@@ -97,7 +106,7 @@ pub async fn insert_if_missing(
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
     Entity::insert(row(key, value, now))
-        .on_conflict(OnConflict::column(Column::Key).do_nothing().to_owned())
+        .on_conflict(OnConflict::columns(KEY).do_nothing().to_owned())
         .exec_without_returning(db)
         .await?;
     Ok(())

@@ -81,6 +81,7 @@ mod switches;
 mod tampering;
 mod thread_limit;
 mod tls_handshakes;
+mod unfit_tables;
 mod unknown_features;
 mod unread_log;
 mod upgrade;

@@ -281,7 +281,7 @@ async fn a_state_dir_that_cannot_be_written_is_named_with_what_to_do() {
         let ready = program.json("/readyz").await;
         let trouble = ready["database"].as_str().unwrap();
         assert!(
-            trouble.contains(&format!("'{state}' is not writable by user ")),
+            trouble.contains(&format!("'{state}' cannot be created or written: ")),
             "{trouble}"
         );
         assert!(
@@ -290,7 +290,7 @@ async fn a_state_dir_that_cannot_be_written_is_named_with_what_to_do() {
         );
         assert!(!trouble.contains("code: 14"), "{trouble}");
         assert!(
-            program.log().contains("is not writable by user"),
+            program.log().contains("cannot be created or written"),
             "{}",
             program.log()
         );

@@ -4,24 +4,37 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
+use license_service::database::Failure;
 use license_service::jobs::Jobs;
 use serde_json::{Value, json};
 
 use crate::app::App;
+use crate::http::access::{Access, ClientAddress};
+use crate::http::error::ApiError;
 use crate::signing::SigningError;
+use crate::store::StoreError;
 
 /// 200 while the process responds at all.
 pub(super) async fn livez() -> &'static str {
     "ok"
 }
 
-/// 200 while changes can be stored, a key may sign, the keys match the files and the database's
-/// record, the clock is trusted, and no background job fails.
+/// 200 while changes can be stored, the tables fit, a key may sign, the keys match the files and the
+/// database's record, the clock is trusted and compared with the database's, and no background job
+/// fails. The database's own error is shown to administrators.
 pub(super) async fn readyz(
     State(app): State<Arc<App>>,
     State(jobs): State<Arc<Jobs>>,
-) -> (StatusCode, Json<Value>) {
+    State(access): State<Arc<Access>>,
+    ClientAddress(address): ClientAddress,
+    headers: HeaderMap,
+) -> Result<(StatusCode, Json<Value>), ApiError> {
+    let is_administrator = access.is_administrator(&headers, address)?;
+    Ok(readiness(&app, &jobs, is_administrator).await)
+}
+
+async fn readiness(app: &App, jobs: &Jobs, is_administrator: bool) -> (StatusCode, Json<Value>) {
     let database = app.store.check_writable().await;
     let now = app.clock.now();
     let key = app.keys.to_sign().and_then(|keys| keys.check(now));
@@ -36,23 +49,43 @@ pub(super) async fn readyz(
         Ok(()) => Ok(()),
     };
     let failing = jobs.failing();
+    let clock = match clock {
+        Err(doubt) => Err(doubt.to_string()),
+        Ok(_) if !app.signing_clock.is_watched() => {
+            Err("cannot be compared with the database's clock, or recorded; see the log".to_owned())
+        }
+        Ok(_) => Ok(()),
+    };
     let is_ready = database.is_ok() && signing.is_ok() && clock.is_ok() && failing.is_empty();
     let status = match is_ready {
         true => StatusCode::OK,
         false => StatusCode::SERVICE_UNAVAILABLE,
     };
-    let word = |ok: bool, otherwise: &'static str| if ok { "ok" } else { otherwise };
     let body = json!({
         "ready": is_ready,
-        "database": word(database.is_ok(), "does not accept changes"),
+        "database": match &database {
+            Ok(()) => "ok".to_owned(),
+            Err(error) => shown(error, is_administrator),
+        },
         "signing": signing.err().unwrap_or("ok"),
         "jobs": match failing.is_empty() {
             true => "ok".to_owned(),
             false => format!("failing: {}", failing.join(", ")),
         },
-        "clock": clock.map_or_else(|doubt| doubt.to_string(), |_| "ok".to_owned()),
+        "clock": clock.err().unwrap_or_else(|| "ok".to_owned()),
     });
     (status, Json(body))
+}
+
+/// What is wrong with the database. Errors may name hosts and users; those about the tables name
+/// only what every database of this program has.
+fn shown(error: &StoreError, is_administrator: bool) -> String {
+    let is_of_schema =
+        matches!(error, StoreError::Database(error) if Failure::of(error) == Failure::Schema);
+    match is_administrator || is_of_schema {
+        true => format!("does not accept changes: {error}"),
+        false => "does not accept changes".to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -87,7 +120,7 @@ mod tests {
         let app = Arc::new(App::open(&storage, terms, clock.clone()).await.unwrap());
         let jobs = Arc::new(Jobs::new(clock, CancellationToken::new()));
         let ask = async || {
-            let (status, Json(body)) = readyz(State(app.clone()), State(jobs.clone())).await;
+            let (status, Json(body)) = readiness(&app, &jobs, false).await;
             (status, body["jobs"].clone())
         };
         jobs.run("watch keys", pending);

@@ -85,8 +85,16 @@ pub async fn record_if_trusted(app: &App) {
 /// records that, and that the database is complete up to now.
 ///
 /// # Errors
-/// If the database returns an error; the previous result then stays in effect.
+/// If the database returns an error; the previous result then stays in effect. If it refuses what
+/// it is asked while it works, the service is not ready.
 pub async fn watch(app: &App) -> Result<(), StoreError> {
+    let watched = try_to_watch(app).await;
+    let refused = watched.as_ref().err().filter(|error| error.is_refusal());
+    app.signing_clock.note_refused(refused.is_some());
+    watched
+}
+
+async fn try_to_watch(app: &App) -> Result<(), StoreError> {
     compare(&app.store, &app.signing_clock).await?;
     let recorded = signing_clock::find(app.store.reader()).await?;
     if recorded.is_some_and(|it| app.signing_clock.take_up(it.accepted_at)) {

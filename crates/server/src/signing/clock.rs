@@ -18,6 +18,8 @@ struct Known {
     accepted_at: Option<DateTime<Utc>>,
     /// Whether this process has signed something.
     has_signed: bool,
+    /// The database has refused to compare the clock, or to record that it is trusted.
+    is_refused: bool,
 }
 
 impl SigningClock {
@@ -35,6 +37,7 @@ impl SigningClock {
                 watch,
                 accepted_at,
                 has_signed: false,
+                is_refused: false,
             }),
             clock,
         }
@@ -52,6 +55,17 @@ impl SigningClock {
     /// Records that something was signed.
     pub fn note_signed(&self) {
         self.lock().has_signed = true;
+    }
+
+    /// Records whether the database has refused the comparison, or its record.
+    pub fn note_refused(&self, is_refused: bool) {
+        self.lock().is_refused = is_refused;
+    }
+
+    /// Whether this clock is compared with the database's, as far as is known.
+    #[must_use]
+    pub fn is_watched(&self) -> bool {
+        !self.lock().is_refused
     }
 
     /// Compares this clock with the time that the database's clock has just shown; returns how far

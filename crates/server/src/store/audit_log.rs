@@ -1,6 +1,7 @@
 //! `audit_log`: changes and their authors. Rows are only added, never changed.
 
 use chrono::{DateTime, NaiveDateTime, Utc};
+use license_service::database::ExpectedTable;
 use sea_orm::entity::prelude::*;
 use sea_orm::{ActiveValue, ConnectionTrait, EntityTrait, QueryOrder as _, QuerySelect as _};
 use serde::{Deserialize, Serialize};
@@ -28,6 +29,11 @@ pub struct Model {
 pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
+
+/// What this program needs of the table.
+pub(super) fn expected() -> ExpectedTable {
+    ExpectedTable::of::<Entity>(&[])
+}
 
 /// A change.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]

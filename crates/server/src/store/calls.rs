@@ -1,6 +1,7 @@
 //! `calls`: the number of calls from sites in each hour, by result.
 
 use chrono::{DateTime, NaiveDateTime, Utc};
+use license_service::database::ExpectedTable;
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{Expr, ExprTrait as _, OnConflict};
 use sea_orm::{ActiveValue, ConnectionTrait, EntityTrait, QueryOrder as _};
@@ -25,6 +26,14 @@ pub struct Model {
 pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
+
+/// One row for each of these.
+const KEY: [Column; 3] = [Column::Hour, Column::Kind, Column::Answer];
+
+/// What this program needs of the table.
+pub(super) fn expected() -> ExpectedTable {
+    ExpectedTable::of::<Entity>(&[&KEY])
+}
 
 /// The calls of one kind with the same result in one hour.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,7 +60,7 @@ pub async fn add(db: &impl ConnectionTrait, calls: &Calls) -> Result<(), StoreEr
         answer: ActiveValue::Set(calls.answer.clone()),
         times: ActiveValue::Set(times),
     };
-    let mut again = OnConflict::columns([Column::Hour, Column::Kind, Column::Answer]);
+    let mut again = OnConflict::columns(KEY);
     again.value(Column::Times, Expr::col((Entity, Column::Times)).add(times));
     Entity::insert(row)
         .on_conflict(again)

@@ -1,5 +1,6 @@
 //! `commit_proofs`: rows of processes, each with the token of the newest transaction that wrote it.
 
+use license_service::database::ExpectedTable;
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{ActiveValue, Condition, ConnectionTrait, EntityTrait};
@@ -33,7 +34,15 @@ pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
 
-/// Writes a row. Returns whether it had one of the `expected` tokens before; without any, nothing
+/// One row for each of these.
+const KEY: [Column; 1] = [Column::Id];
+
+/// What this program needs of the table.
+pub(super) fn expected() -> ExpectedTable {
+    ExpectedTable::of::<Entity>(&[&KEY])
+}
+
+/// Writes a row. Answers whether it had one of the `expected` tokens before; without any, nothing
 /// is expected of it.
 ///
 /// # Errors
@@ -60,7 +69,7 @@ pub async fn write(
         token: ActiveValue::Set(row.token),
         number: ActiveValue::Set(row.number),
     };
-    let mut again = OnConflict::column(Column::Id);
+    let mut again = OnConflict::columns(KEY);
     again.update_columns([Column::Token, Column::Number]);
     Entity::insert(new)
         .on_conflict(again)

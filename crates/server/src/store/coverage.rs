@@ -3,6 +3,7 @@
 
 use chrono::NaiveDateTime;
 use license_core::restored::Coverage;
+use license_service::database::ExpectedTable;
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{ActiveValue, ConnectionTrait, DbBackend, EntityTrait, QuerySelect as _};
@@ -28,6 +29,14 @@ pub struct Model {
 pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
+
+/// One row for each of these.
+const KEY: [Column; 1] = [Column::Id];
+
+/// What this program needs of the table.
+pub(super) fn expected() -> ExpectedTable {
+    ExpectedTable::of::<Entity>(&[&KEY])
+}
 
 /// The recorded coverage.
 ///
@@ -64,7 +73,7 @@ pub async fn record(db: &impl ConnectionTrait, coverage: &Coverage) -> Result<()
         covered_until: ActiveValue::Set(coverage.until.naive_utc()),
         is_closed: ActiveValue::Set(coverage.is_closed),
     };
-    let mut again = OnConflict::column(Column::Id);
+    let mut again = OnConflict::columns(KEY);
     again.update_columns([Column::Version, Column::CoveredUntil, Column::IsClosed]);
     Entity::insert(row)
         .on_conflict(again)

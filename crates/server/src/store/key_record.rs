@@ -2,6 +2,7 @@
 //! keys. No row means that no server has recorded one yet.
 
 use license_core::key_record::KeyRecord;
+use license_service::database::ExpectedTable;
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{ActiveValue, ConnectionTrait, EntityTrait};
@@ -28,6 +29,14 @@ pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
 
+/// One row for each of these.
+const KEY: [Column; 1] = [Column::Id];
+
+/// What this program needs of the table.
+pub(super) fn expected() -> ExpectedTable {
+    ExpectedTable::of::<Entity>(&[&KEY])
+}
+
 /// The recorded key set; `None` if there is none.
 ///
 /// # Errors
@@ -53,7 +62,7 @@ pub async fn find(db: &impl ConnectionTrait) -> Result<Option<KeyRecord>, StoreE
 /// # Errors
 /// If the database fails.
 pub async fn add(db: &impl ConnectionTrait, record: &KeyRecord) -> Result<(), StoreError> {
-    let mut is_there = OnConflict::column(Column::Id);
+    let mut is_there = OnConflict::columns(KEY);
     Entity::insert(row(record))
         .on_conflict(is_there.do_nothing().to_owned())
         .exec_without_returning(db)
@@ -85,7 +94,7 @@ pub async fn advance(
 /// # Errors
 /// If the database fails.
 pub async fn replace(db: &impl ConnectionTrait, record: &KeyRecord) -> Result<(), StoreError> {
-    let mut again = OnConflict::column(Column::Id);
+    let mut again = OnConflict::columns(KEY);
     again.update_columns([Column::Version, Column::Fingerprint, Column::Revoked]);
     Entity::insert(row(record))
         .on_conflict(again)

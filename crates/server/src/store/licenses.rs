@@ -8,6 +8,7 @@ use std::str::FromStr;
 use chrono::{DateTime, NaiveDateTime, Utc};
 use license_core::folded_text::folded;
 use license_core::seat::TransferBudget;
+use license_service::database::ExpectedTable;
 use sea_orm::entity::prelude::*;
 use sea_orm::{ActiveValue, ConnectionTrait, EntityTrait};
 use serde::Serialize;
@@ -46,6 +47,11 @@ pub struct Model {
 pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
+
+/// What this program needs of the table.
+pub(super) fn expected() -> ExpectedTable {
+    ExpectedTable::of::<Entity>(&[&[Column::Id], &[Column::LicenseKey]])
+}
 
 /// A license in the vendor's database.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]

@@ -3,6 +3,7 @@
 //! more.
 
 use license_core::restored::{LostNumbers, MAX_LEAD};
+use license_service::database::ExpectedTable;
 use sea_orm::entity::prelude::*;
 use sea_orm::{
     ActiveValue, Condition, ConnectionTrait, EntityTrait, QueryOrder as _, QuerySelect as _,
@@ -25,6 +26,11 @@ pub struct Model {
 pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
+
+/// What this program needs of the table.
+pub(super) fn expected() -> ExpectedTable {
+    ExpectedTable::of::<Entity>(&[])
+}
 
 /// Adds a range. Ranges that overlap become one: several servers may notice the same loss.
 ///

@@ -21,12 +21,16 @@ pub mod site_entries;
 pub mod suspicions;
 pub mod usage_days;
 
+use std::io::ErrorKind;
 use std::path::Path;
 use std::time::Duration;
 
 use license_service::dangling_link::DanglingLink;
-use license_service::database::{self, ConnectError, Database, Failure, Timeouts, Transaction};
+use license_service::database::{
+    self, ConnectError, Database, ExpectedTable, Failure, Timeouts, Transaction,
+};
 use license_service::database_url::DatabaseUrl;
+use license_service::presence::Unreadable;
 use license_service::state_dir::NotWritable;
 use license_service::turns::{QueueBounds, Turns};
 use sea_orm::{DbErr, SqlErr};
@@ -64,6 +68,9 @@ pub enum StoreError {
          directory, or create one with 'license-server init'"
     )]
     Missing,
+    /// It is not known whether there is a database.
+    #[error(transparent)]
+    Unreadable(#[from] Unreadable),
     /// The database rejected a statement.
     #[error("{}", database::words(.0))]
     Database(#[from] DbErr),
@@ -98,7 +105,7 @@ impl StoreError {
                 matches!(Failure::of(error), Failure::Busy | Failure::Conflict)
             }
             Self::Held => true,
-            Self::Connect(_) | Self::Missing | Self::Value { .. } => false,
+            Self::Connect(_) | Self::Missing | Self::Unreadable(_) | Self::Value { .. } => false,
         }
     }
 
@@ -108,19 +115,57 @@ impl StoreError {
         matches!(self, Self::Database(error) if Failure::of(error) == Failure::Uncertain)
     }
 
+    /// Whether the database works, but refuses what this program asks of it, and will again.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        match self {
+            Self::Database(error) => matches!(
+                Failure::of(error),
+                Failure::Refused
+                    | Failure::Rights
+                    | Failure::RowPolicy
+                    | Failure::NoTable
+                    | Failure::Schema
+            ),
+            Self::Value { .. } => true,
+            Self::Connect(_) | Self::Missing | Self::Unreadable(_) | Self::Held => false,
+        }
+    }
+
     /// Whether the whole database fails, which the database module has logged.
     #[must_use]
     pub fn is_outage(&self) -> bool {
         match self {
             Self::Database(error) => Failure::of(error).is_outage(),
             Self::Connect(_) => true,
-            Self::Missing | Self::Value { .. } | Self::Held => false,
+            Self::Missing | Self::Unreadable(_) | Self::Value { .. } | Self::Held => false,
         }
     }
 }
 
+/// What this program needs of its tables.
+fn expected_tables() -> Vec<ExpectedTable> {
+    vec![
+        audit_log::expected(),
+        calls::expected(),
+        commit_proofs::expected(),
+        console_sessions::expected(),
+        coverage::expected(),
+        key_record::expected(),
+        licenses::expected(),
+        lost_numbers::expected(),
+        seat_moves::expected(),
+        seats::expected(),
+        signing_clock::expected(),
+        site_entries::expected(),
+        suspicions::expected(),
+        usage_days::expected(),
+    ]
+}
+
 impl Store {
     fn of(db: Database) -> Self {
+        db.expect(expected_tables());
         let holding = Turns::new(HOLD_BOUNDS);
         Self { db, holding }
     }
@@ -141,6 +186,7 @@ impl Store {
         let db = Database::connect(url, timeouts).await?;
         let store = Self::of(db);
         migrations::bring_up_to_date(&store).await?;
+        store.db.note_schema().await?;
         Ok(store)
     }
 
@@ -149,8 +195,14 @@ impl Store {
     /// # Errors
     /// [`StoreError::Missing`] if it does not exist, and as [`Store::open`].
     pub async fn open_existing(url: &DatabaseUrl) -> Result<Self, StoreError> {
-        let is_empty = |file: &Path| std::fs::metadata(file).map_or(true, |it| it.len() == 0);
-        if let Some(file) = url.sqlite_file().filter(|file| is_empty(file)) {
+        let is_empty = |file: &Path| match std::fs::metadata(file) {
+            Ok(found) => Ok(found.len() == 0),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(true),
+            Err(error) => Err(Unreadable::new(file, &error)),
+        };
+        if let Some(file) = url.sqlite_file()
+            && is_empty(file)?
+        {
             return Err(match DanglingLink::on(file) {
                 Some(link) => ConnectError::from(NotWritable::from(link)).into(),
                 None => StoreError::Missing,
@@ -163,6 +215,7 @@ impl Store {
             return Err(StoreError::Missing);
         }
         migrations::bring_up_to_date(&store).await?;
+        store.db.note_schema().await?;
         Ok(store)
     }
 
@@ -194,10 +247,10 @@ impl Store {
         &self.db
     }
 
-    /// Whether changes can be stored, within 2 s. Anyone may ask.
+    /// Whether changes can be stored, and the tables fit, within 2 s. Anyone may ask.
     ///
     /// # Errors
-    /// If they cannot.
+    /// If not.
     pub async fn check_writable(&self) -> Result<(), StoreError> {
         Ok(self.db.check_writable(migrations::UNCHANGED).await?)
     }

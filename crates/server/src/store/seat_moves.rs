@@ -1,6 +1,7 @@
 //! `seat_moves`: the spent moves. The transfer budget of a license limits the rows.
 
 use chrono::{DateTime, NaiveDateTime, Utc};
+use license_service::database::ExpectedTable;
 use sea_orm::entity::prelude::*;
 use sea_orm::{ActiveValue, ConnectionTrait, EntityTrait};
 
@@ -24,6 +25,11 @@ pub struct Model {
 pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
+
+/// What this program needs of the table.
+pub(super) fn expected() -> ExpectedTable {
+    ExpectedTable::of::<Entity>(&[])
+}
 
 /// A machine took the place of another one whose lease is still valid.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -11,6 +11,7 @@ use chrono::{DateTime, NaiveDateTime, Utc};
 use license_core::fleet::Signed;
 use license_core::seat::{Overlap, SeatState};
 use license_core::suspicion::{Report, Suspicion, Trail};
+use license_service::database::ExpectedTable;
 use sea_orm::entity::prelude::*;
 use sea_orm::{Condition, ConnectionTrait, EntityTrait, QuerySelect as _};
 use serde::{Serialize, Serializer};
@@ -72,6 +73,11 @@ pub enum Relation {
 }
 
 impl ActiveModelBehavior for ActiveModel {}
+
+/// What this program needs of the table.
+pub(super) fn expected() -> ExpectedTable {
+    ExpectedTable::of::<Entity>(&[&[Column::LicenseId, Column::HardwareId]])
+}
 
 /// A machine's seat of a license.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]

@@ -3,6 +3,7 @@
 
 use chrono::{DateTime, NaiveDateTime, Utc};
 use license_core::signing_clock::SigningTime;
+use license_service::database::ExpectedTable;
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{ActiveValue, ConnectionTrait, DbBackend, EntityTrait, Statement};
@@ -27,6 +28,14 @@ pub struct Model {
 pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
+
+/// One row for each of these.
+const KEY: [Column; 1] = [Column::Id];
+
+/// What this program needs of the table.
+pub(super) fn expected() -> ExpectedTable {
+    ExpectedTable::of::<Entity>(&[&KEY])
+}
 
 /// The record about the clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,7 +77,7 @@ pub async fn record(
         .await?;
     if moved.rows_affected == 0 && may_begin {
         let first = row(now, None);
-        let mut is_there = OnConflict::column(Column::Id);
+        let mut is_there = OnConflict::columns(KEY);
         Entity::insert(first)
             .on_conflict(is_there.do_nothing().to_owned())
             .exec_without_returning(db)
@@ -83,7 +92,7 @@ pub async fn record(
 /// # Errors
 /// If the database returns an error.
 pub async fn accept(db: &impl ConnectionTrait, now: DateTime<Utc>) -> Result<(), StoreError> {
-    let mut again = OnConflict::column(Column::Id);
+    let mut again = OnConflict::columns(KEY);
     again.update_columns([Column::RecordedAt, Column::AcceptedAt]);
     Entity::insert(row(now, Some(now)))
         .on_conflict(again)

@@ -2,6 +2,7 @@
 //! the number that were only counted. The summary of a day replaces its row.
 
 use chrono::NaiveDate;
+use license_service::database::ExpectedTable;
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{ActiveValue, ConnectionTrait, EntityTrait, QueryOrder as _, QuerySelect as _};
@@ -25,6 +26,14 @@ pub struct Model {
 pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
+
+/// One row for each of these.
+const KEY: [Column; 2] = [Column::LicenseId, Column::Day];
+
+/// What this program needs of the table.
+pub(super) fn expected() -> ExpectedTable {
+    ExpectedTable::of::<Entity>(&[&KEY])
+}
 
 /// The entries of the sites of one license on one day.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,7 +82,7 @@ pub async fn save(db: &impl ConnectionTrait, entries: &SiteEntries) -> Result<()
         written: ActiveValue::Set(number(entries.written)),
         counted: ActiveValue::Set(number(entries.counted)),
     };
-    let mut again = OnConflict::columns([Column::LicenseId, Column::Day]);
+    let mut again = OnConflict::columns(KEY);
     again.update_columns([Column::Written, Column::Counted]);
     Entity::insert(row)
         .on_conflict(again)

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, NaiveDateTime, Utc};
 use license_core::suspicion::Suspicion;
+use license_service::database::ExpectedTable;
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{Expr, ExprTrait as _, OnConflict};
 use sea_orm::{ActiveValue, ConnectionTrait, EntityTrait, QueryOrder as _, QuerySelect as _};
@@ -31,6 +32,14 @@ pub struct Model {
 pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
+
+/// One row for each of these.
+const KEY: [Column; 3] = [Column::LicenseId, Column::HardwareId, Column::Kind];
+
+/// What this program needs of the table.
+pub(super) fn expected() -> ExpectedTable {
+    ExpectedTable::of::<Entity>(&[&KEY])
+}
 
 /// A suspicion about one machine and one license.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
@@ -91,7 +100,7 @@ pub async fn note(
         last_seen_at: ActiveValue::Set(now.naive_utc()),
         times: ActiveValue::Set(1),
     };
-    let mut again = OnConflict::columns([Column::LicenseId, Column::HardwareId, Column::Kind]);
+    let mut again = OnConflict::columns(KEY);
     again
         .value(Column::Times, Expr::col((Entity, Column::Times)).add(1))
         .value(Column::LastSeenAt, now.naive_utc());

@@ -2,6 +2,7 @@
 
 use chrono::NaiveDate;
 use license_core::usage::Usage;
+use license_service::database::ExpectedTable;
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{CaseStatement, Expr, ExprTrait as _, OnConflict, SimpleExpr};
 use sea_orm::{ActiveValue, ConnectionTrait, EntityTrait, QueryOrder as _, QuerySelect as _};
@@ -31,6 +32,14 @@ pub struct Model {
 pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
+
+/// One row for each of these.
+const KEY: [Column; 3] = [Column::LicenseId, Column::HardwareId, Column::Day];
+
+/// What this program needs of the table.
+pub(super) fn expected() -> ExpectedTable {
+    ExpectedTable::of::<Entity>(&[&KEY])
+}
 
 /// The usage of one machine on one day.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -75,7 +84,7 @@ pub async fn note(
         users: ActiveValue::Set(users),
         storage_gb: ActiveValue::Set(storage_gb),
     };
-    let mut again = OnConflict::columns([Column::LicenseId, Column::HardwareId, Column::Day]);
+    let mut again = OnConflict::columns(KEY);
     again
         .value(
             Column::Heartbeats,

@@ -146,6 +146,14 @@ async fn sessions_of_a_server_that_takes_no_changes_are_left() {
     let (status, body) = readiness(&vendor).await;
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(body["database"], "does not accept changes");
+    let asked = vendor.http.get(format!("{}/readyz", vendor.url));
+    let asked = asked.bearer_auth(ADMIN_TOKEN).send().await.unwrap();
+    let body: Value = asked.json().await.unwrap();
+    let said = body["database"].as_str().unwrap();
+    assert!(
+        said.contains("the database is read-only; connect to the primary"),
+        "{said}"
+    );
 
     // Sessions created in between are not ended.
     vendor.database.execute(&set("off")).await;

@@ -74,6 +74,7 @@ mod supervised;
 #[path = "../../../client/tests/api/thread_limit.rs"]
 mod thread_limit;
 mod told;
+mod unfit_tables;
 #[path = "../../../client/tests/api/unread_log.rs"]
 mod unread_log;
 mod use_cases;

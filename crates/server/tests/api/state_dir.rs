@@ -18,7 +18,7 @@ fn it_is_named_with_what_to_do() {
         assert_eq!(output.status.code(), Some(1));
         let said = String::from_utf8(output.stderr).unwrap();
         assert!(
-            said.contains(&format!("'{state}' is not writable by user ")),
+            said.contains(&format!("'{state}' cannot be created or written: ")),
             "{said}"
         );
         assert!(

@@ -4,6 +4,7 @@ use std::fs::OpenOptions;
 use std::io::ErrorKind;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use rustix::fs::{Access, access};
@@ -45,7 +46,9 @@ impl ConnectError {
                 what: error.to_string(),
                 failure: match error {
                     NotWritable::DanglingLink(_) => Failure::DanglingLink,
-                    NotWritable::Refused { .. } => Failure::Refused,
+                    NotWritable::Refused { .. }
+                    | NotWritable::Impossible { .. }
+                    | NotWritable::NoWorkingDirectory { .. } => Failure::Refused,
                 },
             },
             Self::NotReached(trouble) | Self::Refused(trouble) => trouble.clone(),
@@ -93,6 +96,25 @@ impl Database {
         }
     }
 
+    /// Creates the file of an SQLite database and its directory, if necessary ([`make_file`]). A
+    /// failure is repeated for every statement until the file is there.
+    ///
+    /// # Errors
+    /// If one of them cannot be created or written.
+    pub fn make_file(&self) -> Result<(), ConnectError> {
+        let Some(file) = self.0.url.sqlite_file() else {
+            return Ok(());
+        };
+        let made = make_file(file);
+        let why = made.as_ref().err().map(ToString::to_string);
+        *self
+            .0
+            .not_made
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = why;
+        made
+    }
+
     /// Why a PostgreSQL database cannot be used, in its own words; `None` if it can, and for
     /// SQLite. A pool only reports a timeout.
     ///
@@ -122,7 +144,7 @@ impl Database {
                 let other = encoding.filter(|encoding| !is_utf8(encoding))?;
                 failure::wrong_encoding(&other)
             }
-            Err(error) => self.tls_explained(error),
+            Err(error) => self.tls_explained(failure::in_words(error)),
         };
         Some(Trouble::of(&error))
     }
@@ -177,4 +199,47 @@ fn is_utf8(encoding: &str) -> bool {
     ["UTF8", "UTF-8", "UNICODE"]
         .iter()
         .any(|name| encoding.eq_ignore_ascii_case(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// A server that asks for the method with this number (PostgreSQL's manual,
+    /// `AuthenticationGSS`: 7, `AuthenticationSSPI`: 9).
+    async fn server(method: u8) -> DatabaseUrl {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        tokio::spawn(async move {
+            while let Ok((mut connection, _)) = listener.accept().await {
+                let mut start = [0; 1024];
+                let _ = connection.read(&mut start).await;
+                let asks = [b'R', 0, 0, 0, 8, 0, 0, 0, method];
+                let _ = connection.write_all(&asks).await;
+                let _ = connection.read(&mut start).await;
+            }
+        });
+        let url = format!("postgresql://u:p@127.0.0.1:{port}/d?sslmode=disable");
+        url.parse().unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_method_to_sign_in_that_is_not_supported_ends_a_command() {
+        for method in [7, 9] {
+            let url = server(method).await;
+            let error = Database::connect(&url, Timeouts::default()).await;
+            let error = error.unwrap_err();
+            assert!(matches!(error, ConnectError::Refused(_)), "{error:?}");
+            let said = error.to_string();
+            assert!(said.contains("(GSS, SSPI); use scram-sha-256"), "{said}");
+            assert!(!said.contains("is running"), "{said}");
+            // And so does a statement of a service.
+            let database = Database::new(&url, Timeouts::default()).unwrap();
+            let error = database.execute_unprepared("SELECT 1").await.unwrap_err();
+            assert!(words(&error).contains("pg_hba.conf"), "{error}");
+        }
+    }
 }

@@ -1,5 +1,7 @@
 //! Classifies the errors of the database library.
 
+mod connection_limit;
+mod sqlite;
 mod trouble;
 
 use std::io::ErrorKind;
@@ -12,6 +14,7 @@ use super::sequences;
 use super::sign_in_budget::EXHAUSTED;
 use crate::dangling_link::DanglingLink;
 use crate::telemetry::is_refused_thread;
+pub use connection_limit::ConnectionLimit;
 pub use trouble::{Trouble, words};
 
 /// The message about a pooler that mixes up prepared statements.
@@ -34,6 +37,11 @@ const PANICKED: &str = "a database call failed in this program";
 const NO_TLS: &str = "no TLS connection to the database:";
 const WRONG_ENCODING: &str = "the database has the encoding";
 const UNCERTAIN: &str = "the change may have been stored";
+const NOT_MADE: &str = "the SQLite file could not be created:";
+const UNFIT: &str = "the tables do not fit this program:";
+/// The methods that the library does not support; with SASL, only those other than SCRAM-SHA-256.
+const LOGIN_METHOD: &str = "PostgreSQL asks for an authentication method that this program does \
+    not support (GSS, SSPI); use scram-sha-256, cert or peer for this user in pg_hba.conf";
 /// PostgreSQL's message about a statement that was prepared before its table was changed; the code
 /// is also used for many other errors (plancache.c).
 const STALE_PLAN: &str = "cached plan must not change result type";
@@ -86,12 +94,15 @@ pub enum Failure {
     Damaged,
     /// A table does not exist.
     NoTable,
+    /// The tables do not fit this program's statements: an index or a column is missing, or a
+    /// column has another type or needs a value that this program does not know.
+    Schema,
     /// The database does not exist.
     NoDatabase,
     /// The user or the password was rejected.
     Login,
-    /// All connections of the server are in use.
-    TooManyConnections,
+    /// All connections are in use that the server allows, or that it allows this user.
+    TooManyConnections(ConnectionLimit),
     /// TLS with the server failed.
     Tls,
     /// The database cannot be used, and the text of the error says what to do.
@@ -118,10 +129,11 @@ impl Failure {
                 POOLER => Self::Pooler,
                 UNREADABLE | INCOMPLETE => Self::Refused,
                 BUSY => Self::Busy,
-                EXHAUSTED => Self::Explained,
+                EXHAUSTED | LOGIN_METHOD => Self::Explained,
                 text if text.ends_with(DanglingLink::ADVICE) => Self::DanglingLink,
-                text if text.starts_with(NO_TLS) => Self::Explained,
+                text if text.starts_with(NO_TLS) || text.starts_with(NOT_MADE) => Self::Explained,
                 text if text.starts_with(UNCERTAIN) => Self::Uncertain,
+                text if text.starts_with(UNFIT) => Self::Schema,
                 text if text.starts_with(TIMED_OUT) => Self::Connection(false),
                 text if text.starts_with(WRONG_ENCODING) => Self::Encoding,
                 text if text.starts_with(PANICKED) => match is_refused_thread(text) {
@@ -173,13 +185,14 @@ impl Failure {
     /// Whether the database may be back soon: it is starting, stopping or disconnected, or has no
     /// free connections.
     pub(super) fn is_temporary(self) -> bool {
-        self.is_of_connection() || self == Self::TooManyConnections
+        self.is_of_connection() || matches!(self, Self::TooManyConnections(_))
     }
 
     fn of_library(error: &sqlx::Error) -> Self {
         let Some(code) = database_code(error) else {
             return match error {
                 sqlx::Error::Io(error) if error.kind() == ErrorKind::WouldBlock => Self::Threads,
+                error if is_unknown_login_method(error) => Self::Login,
                 sqlx::Error::Io(_) | sqlx::Error::Protocol(_) | sqlx::Error::BeginFailed => {
                     Self::Connection(false)
                 }
@@ -188,25 +201,7 @@ impl Failure {
             };
         };
         if let Some(code) = sqlite_code(error, &code) {
-            return match code {
-                // ERROR
-                1 if is_missing_table(error) => Self::NoTable,
-                // BUSY, LOCKED
-                5 | 6 => Self::Busy,
-                // READONLY
-                8 => Self::FileReadOnly,
-                // IOERR
-                10 => Self::Disk,
-                // CORRUPT, NOTADB
-                11 | 26 => Self::Damaged,
-                // FULL
-                13 => Self::Full,
-                // PERM, CANTOPEN
-                3 | 14 => Self::CannotOpen,
-                // PROTOCOL
-                15 => Self::Unavailable,
-                _ => Self::Refused,
-            };
+            return sqlite::failure(error, code);
         }
         match code.as_str() {
             // read_only_sql_transaction
@@ -225,6 +220,10 @@ impl Failure {
             "0A000" if error.to_string().contains(STALE_PLAN) => Self::Stale,
             // undefined_table
             "42P01" => Self::NoTable,
+            // invalid_column_reference (of ON CONFLICT, without such an index), undefined_column,
+            // datatype_mismatch, undefined_function (also: operator), not_null_violation,
+            // sequence_generator_limit_exceeded
+            "42P10" | "42703" | "42804" | "42883" | "23502" | "2200H" => Self::Schema,
             // insufficient_privilege
             "42501" if error.to_string().contains(ROW_POLICY) => Self::RowPolicy,
             "42501" => Self::Rights,
@@ -234,7 +233,7 @@ impl Failure {
             // disk_full
             "53100" => Self::Full,
             // too_many_connections
-            "53300" => Self::TooManyConnections,
+            "53300" => Self::TooManyConnections(ConnectionLimit::of(error)),
             // data_corrupted, index_corrupted
             "XX001" | "XX002" => Self::Damaged,
             _ if sequences::duplicate_id(error).is_some() => Self::Sequence,
@@ -264,6 +263,11 @@ pub(super) fn wrong_encoding(encoding: &str) -> DbErr {
     DbErr::Custom(format!("{WRONG_ENCODING} {encoding}, but UTF8 is required"))
 }
 
+/// Why the tables cannot be used.
+pub(super) fn unfit(why: &str) -> DbErr {
+    DbErr::Custom(format!("{UNFIT} {why}"))
+}
+
 /// The error with our own message, if there is a better one.
 pub(super) fn in_words(error: DbErr) -> DbErr {
     match library_error(&error) {
@@ -273,6 +277,7 @@ pub(super) fn in_words(error: DbErr) -> DbErr {
         Some(it) if Failure::of_library(it) == Failure::FileReadOnly => {
             DbErr::Custom(FILE_READ_ONLY.to_owned())
         }
+        Some(it) if is_unknown_login_method(it) => DbErr::Custom(LOGIN_METHOD.to_owned()),
         _ => error,
     }
 }
@@ -343,10 +348,18 @@ pub(super) fn is_mixed_up(error: &sqlx::Error) -> bool {
     matches!(database_code(error).as_deref(), Some("42P05" | "26000"))
 }
 
-/// SQLite has one code for this and for mistakes in a statement.
-fn is_missing_table(error: &sqlx::Error) -> bool {
-    let said = error.as_database_error();
-    said.is_some_and(|it| it.message().starts_with("no such table"))
+/// Whether PostgreSQL demands a way to sign in that the library does not know (`sqlx-postgres`
+/// 0.9.0, `Authentication` and `sasl.rs`), which has no code for it.
+fn is_unknown_login_method(error: &sqlx::Error) -> bool {
+    const SAID: [&str; 3] = [
+        "unknown authentication method",
+        "unsupported authentication method",
+        "unsupported SASL authentication mechanism",
+    ];
+    let sqlx::Error::Protocol(said) = error else {
+        return false;
+    };
+    SAID.iter().any(|it| said.contains(it))
 }
 
 /// Whether another process has locked an SQLite file.
@@ -385,6 +398,14 @@ pub(super) fn file_missing(file: &Path) -> DbErr {
         Some(link) => link.to_string(),
         None => FILE_MISSING.to_owned(),
     })
+}
+
+/// The error of a missing SQLite file, with the reason for which it could not be created.
+pub(super) fn not_made(error: DbErr, why: &str) -> DbErr {
+    match error {
+        DbErr::Custom(text) if text == FILE_MISSING => DbErr::Custom(format!("{NOT_MADE} {why}")),
+        other => other,
+    }
 }
 
 pub(super) fn library_error(error: &DbErr) -> Option<&sqlx::Error> {

@@ -71,6 +71,11 @@ impl Outage {
         );
     }
 
+    /// Whether the last request has failed.
+    pub(super) fn is_going_on(&self) -> bool {
+        self.lock().is_some()
+    }
+
     /// Whether larger changes would also be stored, after a small change was just stored: the disk
     /// may be too full for them. If no such failure occurred for long enough, they would.
     ///

@@ -26,7 +26,7 @@ impl Database {
     /// so that anyone may ask.
     ///
     /// # Errors
-    /// If they cannot, or if the row does not exist.
+    /// If they cannot, if the row does not exist, or if the tables do not fit this program.
     pub async fn check_writable(&self, statement: &'static str) -> Result<(), DbErr> {
         let mut last = self.0.last_check.clone().lock_owned().await;
         if let Some(check) = &*last
@@ -37,7 +37,11 @@ impl Database {
         let database = self.clone();
         // A caller who disconnects must not start another check.
         uninterrupted(async move {
-            let failure = database.write_unchanged(statement).await.err();
+            let deadline = ticks() + database.0.timeouts.check;
+            let failure = match database.write_unchanged(statement).await {
+                Ok(()) => database.recheck_schema(deadline).await.err(),
+                Err(error) => Some(error),
+            };
             let at = ticks();
             *last = Some(Check {
                 at,

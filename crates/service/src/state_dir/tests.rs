@@ -225,9 +225,33 @@ fn a_directory_that_cannot_be_written_is_named_with_what_to_do() {
     File::create(&file).unwrap();
     let error = check_writable("STATE_DIR", &file.join("state")).unwrap_err();
     let error = error.to_string();
-    assert!(error.starts_with(&format!("'{}/state' is not writable", file.display())));
+    assert!(error.starts_with(&format!(
+        "'{}/state' cannot be created or written",
+        file.display()
+    )));
     assert!(
         error.ends_with("choose another path with STATE_DIR"),
         "{error}"
     );
+}
+
+#[test]
+fn only_a_missing_permission_is_called_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("file");
+    fs::write(&file, "").unwrap();
+    let error = check_writable("STATE_DIR", &file.join("below")).unwrap_err();
+    let said = error.to_string();
+    assert!(
+        said.contains("cannot be created or written: Not a directory"),
+        "{said}"
+    );
+    assert!(
+        said.ends_with("or choose another path with STATE_DIR"),
+        "{said}"
+    );
+    assert!(!said.contains("write permission"), "{said}");
+    let denied = io::Error::from(Errno::ACCESS);
+    let said = NotWritable::new("STATE_DIR", &file, &denied).to_string();
+    assert!(said.contains("Give this user write permission"), "{said}");
 }

@@ -119,13 +119,19 @@ fn every_kind_of_outage_says_what_to_do() {
         // program_limit_exceeded (also: no more transaction ids), raise_exception
         ("54000", Failure::Unknown, "see PostgreSQL's log"),
         ("P0001", Failure::Unknown, "see PostgreSQL's log"),
+        ("42P10", Failure::Schema, "repair what is named"),
+        ("42703", Failure::Schema, "with its indexes, defaults"),
+        ("42804", Failure::Schema, "with its indexes, defaults"),
+        ("42883", Failure::Schema, "with its indexes, defaults"),
+        ("23502", Failure::Schema, "with its indexes, defaults"),
+        ("2200H", Failure::Schema, "with its indexes, defaults"),
         ("3D000", Failure::NoDatabase, "check the database name"),
         ("28P01", Failure::Login, "check the user and the password"),
         ("28000", Failure::Login, "pg_hba.conf"),
         ("53100", Failure::Full, "free space"),
         (
             "53300",
-            Failure::TooManyConnections,
+            Failure::TooManyConnections(ConnectionLimit::Server),
             "raise max_connections",
         ),
         (
@@ -156,6 +162,28 @@ fn every_kind_of_outage_says_what_to_do() {
     for code in ["42703", "42601", "3F000"] {
         assert_ne!(Failure::of(&sent(code, "")), Failure::NoTable, "{code}");
     }
+}
+
+#[test]
+fn an_authentication_method_that_is_not_supported_is_no_outage_of_the_network() {
+    for said in [
+        "unknown authentication method: 7",
+        "unsupported authentication method: KerberosV5",
+        "unsupported SASL authentication mechanisms: OAUTHBEARER",
+    ] {
+        let error = in_words(db_error(sqlx::Error::Protocol(said.to_owned())));
+        let trouble = Trouble::of(&error);
+        assert!(!trouble.failure.is_temporary(), "{said}");
+        assert!(trouble.failure.is_outage(), "{said}");
+        assert!(
+            trouble
+                .to_string()
+                .ends_with("for this user in pg_hba.conf"),
+            "{trouble}"
+        );
+    }
+    let other = db_error(sqlx::Error::Protocol("unexpected message".to_owned()));
+    assert_eq!(Failure::of(&in_words(other)), Failure::Connection(false));
 }
 
 #[test]

@@ -64,6 +64,10 @@ fn whole(said: &dyn DatabaseError) -> String {
         return said.to_string();
     };
     let mut text = said.message().to_owned();
+    // not_null_violation, check_violation: the detail is the whole row, with license keys.
+    if matches!(said.code(), "23502" | "23514") {
+        return text;
+    }
     for (label, more) in [("detail", said.detail()), ("hint", said.hint())] {
         // Writing to a String cannot fail.
         let _ = more.map(|more| write!(text, "; {label}: {more}"));
@@ -104,8 +108,8 @@ impl Failure {
                  PostgreSQL's log"
             }
             Self::Connection(false) | Self::Unavailable => {
-                "check DATABASE_URL, that the database is running, and that it can be reached \
-                 from this machine"
+                "check DATABASE_URL, that the database is running, that it can be reached from \
+                 this machine, and that it has a free connection for this user"
             }
             Self::Connection(true) => {
                 "connect to the primary server, not to a standby, and check \
@@ -135,6 +139,10 @@ impl Failure {
             Self::NoTable => {
                 "the tables are gone: restore the database, or restart the service to create them"
             }
+            Self::Schema => {
+                "restore the database from a backup with its indexes, defaults and constraints, \
+                 or repair what is named"
+            }
             Self::NoDatabase => {
                 "check the database name in DATABASE_URL, restore the database, or create it with \
                  \"CREATE DATABASE name ENCODING 'UTF8' TEMPLATE template0\""
@@ -143,10 +151,7 @@ impl Failure {
                 "check the user and the password in DATABASE_URL, and that pg_hba.conf allows \
                  this user from this machine"
             }
-            Self::TooManyConnections => {
-                "raise max_connections of the server, or close connections of other programs; \
-                 allow 10 for each License Server and 11 for each License Client"
-            }
+            Self::TooManyConnections(limit) => limit.advice(),
             Self::Tls => {
                 "check sslmode, sslrootcert, sslcert and sslkey in DATABASE_URL, and the server's \
                  certificate"
