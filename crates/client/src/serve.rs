@@ -17,6 +17,7 @@ use crate::app::App;
 use crate::config::Settings;
 use crate::console;
 use crate::http::access::Access;
+use crate::http::subscribers::Subscribers;
 use crate::http::{self, HttpState, body, ext_authz};
 use crate::jobs;
 use crate::knowledge::timekeeping::Occasion;
@@ -69,8 +70,10 @@ pub async fn serve(
         max_connections: settings.max_connections,
         trusted_networks: access.networks().to_vec(),
         ..settings.limits.clone()
-    };
+    }
+    .within_open_files();
     let mut state = HttpState::new(app.clone(), access, settings.clone(), shutdown.clone());
+    state.subscribers = Arc::new(Subscribers::of_connections(limits.max_connections));
     state.jobs = supervised.clone();
     state.bodies = body::bounds(settings.body_limits.clone());
     let connections = state.connections.clone();

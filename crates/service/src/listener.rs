@@ -12,7 +12,6 @@ use std::time::Duration;
 
 use axum::Router;
 use rustix::net::sockopt;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use sd_notify::NotifyState;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -21,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::counts::Open;
-use crate::admission::{Admission, MAX_LEAVING, Refusal};
+use crate::admission::{Admission, Refusal};
 use crate::byte_budget::ByteBudget;
 use crate::byte_shares::ByteShares;
 use crate::connection::activity::Activity;
@@ -33,8 +32,6 @@ pub use bind::{bind, bind_port_of, why_not};
 pub use counts::ConnectionCounts;
 pub use limits::{DEFAULT_MAX_CONNECTIONS, Limits};
 
-/// Number of files that a service opens in addition to its connections.
-const OTHER_FILES: usize = 256;
 /// Connections that are refused, or closed for others, and get an answer without a reset; more of
 /// them at the same time may be reset.
 const MAX_REFUSED: usize = 64;
@@ -82,21 +79,31 @@ pub async fn serve(
     serve_ports(vec![port], limits, counts, shutdown).await;
 }
 
-/// The same on several ports, whose connections share `limits`.
+/// The same on several ports, whose connections share `limits`. A port of one address of `localhost`
+/// is also opened at the other one.
 pub async fn serve_ports(
     ports: Vec<Port>,
     limits: Limits,
     counts: Arc<ConnectionCounts>,
     shutdown: CancellationToken,
 ) {
-    let server = Server::new(limits, counts);
+    let server = Server::new(limits.within_open_files(), counts);
+    let mut listeners = Vec::new();
+    for port in ports {
+        let other = bind::bind_other_localhost(&port.listener).await;
+        let (protocol, router) = (port.protocol, port.router);
+        listeners.extend(other.map(|listener| (listener, protocol, router.clone())));
+        listeners.push((port.listener, protocol, router));
+    }
     // The ports have been open since `bind`; connections from now on are answered.
     supervisor::tell(&[NotifyState::Ready]);
-    let accepting = ports.iter().map(|port| server.accept_all(port));
+    let accepting = listeners
+        .iter()
+        .map(|(listener, protocol, router)| server.accept_all(listener, *protocol, router));
     shutdown
         .run_until_cancelled(futures_util::future::join_all(accepting))
         .await;
-    drop(ports);
+    drop(listeners);
     supervisor::tell(&[NotifyState::Stopping]);
     tracing::info!("stopping: finishing the requests in flight");
     server.drain().await;
@@ -118,15 +125,6 @@ struct Server {
 
 impl Server {
     fn new(limits: Limits, counts: Arc<ConnectionCounts>) -> Self {
-        let other_files = OTHER_FILES + MAX_LEAVING + MAX_REFUSED;
-        let maxima = limits.maxima(max_files().saturating_sub(other_files));
-        if maxima.total < limits.max_connections {
-            tracing::warn!(
-                connections = maxima.total,
-                configured = limits.max_connections,
-                "fewer connections than MAX_CONNECTIONS; raise the limit on open files"
-            );
-        }
         let large_heads = ByteShares::new(limits.large_heads_bytes, limits.large_heads_bytes);
         let http2_requests = limits.http2_requests_bytes;
         let http2_requests = ByteShares::new(http2_requests, http2_requests);
@@ -142,7 +140,7 @@ impl Server {
             large_heads: Arc::new(large_heads),
             http2_requests: Arc::new(http2_requests),
             large_answers: Arc::new(large_answers),
-            admission: Arc::new(Admission::new(maxima)),
+            admission: Arc::new(Admission::new(limits.maxima())),
             limits,
             counts,
             connections: TaskTracker::new(),
@@ -156,11 +154,11 @@ impl Server {
         }
     }
 
-    async fn accept_all(&self, port: &Port) {
+    async fn accept_all(&self, listener: &TcpListener, protocol: Protocol, router: &Router) {
         loop {
-            match port.listener.accept().await {
+            match listener.accept().await {
                 Ok((stream, peer)) => {
-                    if let Err(refusal) = self.start(stream, peer, port.protocol, &port.router) {
+                    if let Err(refusal) = self.start(stream, peer, protocol, router) {
                         self.counts.refuse(refusal);
                         tracing::warn!(
                             "connection refused: too many are open; raise MAX_CONNECTIONS if this load is expected"
@@ -267,24 +265,6 @@ fn set_options(stream: &TcpStream) -> io::Result<()> {
     sockopt::set_socket_send_buffer_size(stream, SOCKET_BUFFER_BYTES)?;
     sockopt::set_socket_recv_buffer_size(stream, SOCKET_BUFFER_BYTES)?;
     Ok(())
-}
-
-/// Raises the limit on open files as far as allowed, and returns the new limit. A connection is an
-/// open file, and the default limit of 1,024 exists for programs that use `select(2)`.
-fn max_files() -> usize {
-    let limit = getrlimit(Resource::Nofile);
-    let all = Rlimit {
-        current: limit.maximum,
-        ..limit
-    };
-    let is_raised = setrlimit(Resource::Nofile, all);
-    if let Err(error) = &is_raised {
-        tracing::warn!(%error, ?limit, "failed to raise the limit on open files");
-    }
-    let limit = is_raised.map_or(limit.current, |()| limit.maximum);
-    limit.map_or(usize::MAX, |limit| {
-        usize::try_from(limit).unwrap_or(usize::MAX)
-    })
 }
 
 /// Logs a panic that ended a request.
