@@ -10,6 +10,7 @@ use license_console::escaped::{self, escape_texts};
 use license_listening_users::{PACKAGED_STATE_DIR, first_trusted, sends_secret, trusted_users};
 use license_service::admin_token::AdminTokenSettings;
 use license_service::loopback;
+use license_service::ownership;
 use license_service::presentable_url::SecretUrl;
 use license_service::stdout;
 use reqwest::{Method, Response};
@@ -69,12 +70,17 @@ pub(crate) struct Answer {
 }
 
 impl ServiceArgs {
-    /// The service of these settings, or the one named by `--url`.
-    pub(crate) fn of(settings: &Settings, url: Option<SecretUrl>) -> Self {
+    /// The service of these settings, or the one named by `--url`. `state_dir` is its directory if
+    /// one is set.
+    pub(crate) fn of(
+        settings: &Settings,
+        url: Option<SecretUrl>,
+        state_dir: Option<PathBuf>,
+    ) -> Self {
         Self {
             url,
             admin_token: settings.admin_token.clone(),
-            state_dir: Some(settings.state_dir.clone()),
+            state_dir,
             ..Self::at(settings.host, settings.port)
         }
     }
@@ -238,8 +244,10 @@ impl ServiceArgs {
         let found = tokio::net::lookup_host((name, port)).await;
         // An unknown host is reported with the request.
         let found = found.into_iter().flatten();
-        let directories = self.state_dir.as_deref().into_iter();
-        let trusted = trusted_users(directories.chain([Path::new(PACKAGED_STATE_DIR)]));
+        let user = rustix::process::geteuid().as_raw();
+        let named = self.state_dir.as_deref();
+        let named = named.filter(|directory| ownership::is_chosen_by(user, directory));
+        let trusted = trusted_users(named.into_iter().chain([Path::new(PACKAGED_STATE_DIR)]));
         let address = first_trusted(found, &trusted)?;
         Ok(address.map(|address| (host.to_owned(), address)))
     }

@@ -55,7 +55,7 @@ pub async fn serve(
     let app = Arc::new(App::new(settings, clock)?);
     app.knowledge.load_local_copy();
     let opening = open_database(&app, &shutdown).await;
-    announce(settings, &app, &listener, ext_authz.as_ref())?;
+    announce(settings, &app, &access, &listener, ext_authz.as_ref())?;
     if settings.database_url.is_none() {
         tokio::spawn(
             shutdown
@@ -118,6 +118,7 @@ async fn open_database(
 fn announce(
     settings: &Settings,
     app: &App,
+    access: &Access,
     listener: &TcpListener,
     ext_authz: Option<&TcpListener>,
 ) -> anyhow::Result<()> {
@@ -134,6 +135,11 @@ fn announce(
             "unsigned mode: unsigned responses from the License Server are accepted; set \
              LICENSE_TRUSTED_KEYS to the vendor's public keys"
         ),
+    }
+    if access.is_closed() {
+        tracing::warn!(
+            "TRUSTED_NETWORKS is none and no ADMIN_TOKEN is set: no caller can make changes"
+        );
     }
     if let Some(table) = app.gate_routes.table() {
         let default = table.otherwise().as_str();

@@ -83,6 +83,7 @@ mod thread_limit;
 mod tls_handshakes;
 mod unknown_features;
 mod unread_log;
+mod untrusted_users;
 mod upgrade;
 mod usage;
 mod vendor;
