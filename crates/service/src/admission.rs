@@ -41,6 +41,10 @@ const BUSY: u64 = u64::MAX;
 /// Added to an instant: a request is in flight, and its peer delays it.
 const HELD_UP: u64 = 1 << 62;
 
+/// Used instead of an instant: the service has not yet looked for the first request of a connection.
+/// It is younger than all that have waited, however long the service takes.
+pub(crate) const NEW: u64 = HELD_UP - 1;
+
 /// The limits on connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Maxima {
@@ -122,20 +126,20 @@ impl Admission {
         }
     }
 
-    /// A place for a connection of `peer`, or the reason for a refusal. `now` is in the
-    /// milliseconds of [`Place::waits_since`].
+    /// A place for a connection of `peer`, or the reason for a refusal. It waits since `since`, in
+    /// the milliseconds of [`Place::waits_since`], or is [`NEW`].
     pub(crate) fn admit(
         self: &Arc<Self>,
         peer: IpAddr,
         is_trusted: bool,
         activity: &Arc<Activity>,
-        now: u64,
+        since: u64,
     ) -> Result<Place, Refusal> {
         let mut book = self.book();
         self.make_room(&mut book, peer, is_trusted)?;
         let index = book.free.pop().ok_or(Refusal::Total)?;
         book.add(index, peer, is_trusted, activity.clone());
-        self.waiting_since[index].store(now, Ordering::Relaxed);
+        self.waiting_since[index].store(since, Ordering::Relaxed);
         drop(book);
         Ok(Place {
             admission: self.clone(),

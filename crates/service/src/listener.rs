@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::counts::Open;
-use crate::admission::{Admission, Refusal};
+use crate::admission::{Admission, NEW, Refusal};
 use crate::byte_budget::ByteBudget;
 use crate::byte_shares::ByteShares;
 use crate::connection::activity::Activity;
@@ -156,6 +156,9 @@ impl Server {
 
     async fn accept_all(&self, listener: &TcpListener, protocol: Protocol, router: &Router) {
         loop {
+            // The requests on the accepted connections are read first: a new connection may close
+            // one of them.
+            tokio::task::yield_now().await;
             match listener.accept().await {
                 Ok((stream, peer)) => {
                     if let Err(refusal) = self.start(stream, peer, protocol, router) {
@@ -192,9 +195,7 @@ impl Server {
             peer.ip(),
             is_trusted,
         ));
-        let now = clock::ticks().saturating_duration_since(self.started);
-        let now = u64::try_from(now.as_millis()).unwrap_or(u64::MAX - 1);
-        let place = match self.admission.admit(peer.ip(), is_trusted, &activity, now) {
+        let place = match self.admission.admit(peer.ip(), is_trusted, &activity, NEW) {
             Ok(place) => place,
             Err(refusal) => {
                 if protocol == Protocol::Http1 {

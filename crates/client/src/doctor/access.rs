@@ -16,7 +16,7 @@ pub(super) fn check(settings: &Settings) -> Finding {
     if token.admin_token.is_some() || token.admin_token_file.is_some() {
         return Finding::ok(
             WHAT,
-            format!("TRUSTED_NETWORKS is {networks}, and callers with the ADMIN_TOKEN"),
+            format!("TRUSTED_NETWORKS is {networks}, and an ADMIN_TOKEN is set"),
         );
     }
     let found = format!("TRUSTED_NETWORKS is {networks}, and no ADMIN_TOKEN is set");
