@@ -22,7 +22,7 @@ from licensed import Licensed
 
 max_silence = os.environ.get("LICENSE_MAX_SILENCE")
 gate = LicenseGate(
-    os.environ.get("LICENSE_CLIENT_URL", "http://localhost:8000"),
+    os.environ.get("LICENSE_CLIENT_URL", "http://127.0.0.1:8000"),
     # Seconds without contact after which licensed features are refused.
     max_silence=float(max_silence) if max_silence else None,
 )

@@ -10,6 +10,7 @@
     reason = "the comments on settings are the texts of --help"
 )]
 
+use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -151,7 +152,7 @@ pub struct Settings {
     pub max_connections: usize,
 
     /// Networks that may make changes without a token: `loopback`,
-    /// `attached` (the subnets of this machine's interfaces), or CIDR
+    /// `attached` (the subnets of this machine's interfaces), or CIDR; or `none`, alone
     #[arg(
         long,
         env,
@@ -200,7 +201,7 @@ pub struct Settings {
     pub log_format: LogFormat,
 }
 
-/// A network whose hosts may make changes.
+/// An entry of `TRUSTED_NETWORKS`: a network whose hosts may make changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TrustedNetwork {
     /// This machine.
@@ -209,6 +210,8 @@ pub enum TrustedNetwork {
     Attached,
     /// One network.
     Cidr(IpNet),
+    /// No network; the only entry then.
+    None,
 }
 
 impl FromStr for TrustedNetwork {
@@ -218,11 +221,25 @@ impl FromStr for TrustedNetwork {
         match text.trim() {
             "loopback" => Ok(Self::Loopback),
             "attached" => Ok(Self::Attached),
+            "none" => Ok(Self::None),
             other => other
                 .parse()
                 .or_else(|_| other.parse::<IpAddr>().map(IpNet::from))
                 .map(|network| Self::Cidr(canonical(network)))
-                .map_err(|_| "expected loopback, attached or a network such as 10.1.0.0/16".into()),
+                .map_err(|_| {
+                    "expected loopback, attached or a network such as 10.1.0.0/16, or none".into()
+                }),
+        }
+    }
+}
+
+impl fmt::Display for TrustedNetwork {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Loopback => f.write_str("loopback"),
+            Self::Attached => f.write_str("attached"),
+            Self::Cidr(network) => network.fmt(f),
+            Self::None => f.write_str("none"),
         }
     }
 }
@@ -361,6 +378,20 @@ pub fn proxies() -> ProxySettings {
 }
 
 impl Settings {
+    /// Checks what no setting shows alone.
+    ///
+    /// # Errors
+    /// With the name of the setting.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        let networks = &self.trusted_networks;
+        match networks.contains(&TrustedNetwork::None) && networks.len() > 1 {
+            true => {
+                Err("TRUSTED_NETWORKS (--trusted-networks): 'none' must be the only entry".into())
+            }
+            false => Ok(()),
+        }
+    }
+
     /// The database to use.
     #[must_use]
     pub fn database(&self) -> DatabaseUrl {
@@ -390,7 +421,10 @@ mod tests {
         assert_eq!(" attached".parse(), Ok(TrustedNetwork::Attached));
         assert!("10.0.0.0/8".parse::<TrustedNetwork>().is_ok());
         assert!("192.168.1.7".parse::<TrustedNetwork>().is_ok());
-        assert!("everyone".parse::<TrustedNetwork>().is_err());
+        assert_eq!("none ".parse(), Ok(TrustedNetwork::None));
+        for wrong in ["everyone", ""] {
+            assert!(wrong.parse::<TrustedNetwork>().is_err(), "{wrong}");
+        }
         for (mapped, plain) in [
             ("::ffff:10.1.2.0/120", "10.1.2.0/24"),
             ("::ffff:a01:203", "10.1.2.3"),

@@ -12,6 +12,7 @@ use license_listening_users::{
 };
 use license_service::admin_token::AdminTokenSettings;
 use license_service::loopback;
+use license_service::ownership;
 use license_service::presence::Unreadable;
 use license_service::presentable_url::SecretUrl;
 use license_service::stdout;
@@ -72,12 +73,17 @@ pub(crate) struct Answer {
 }
 
 impl ServiceArgs {
-    /// The service of these settings, or the one named by `--url`.
-    pub(crate) fn of(settings: &Settings, url: Option<SecretUrl>) -> Self {
+    /// The service of these settings, or the one named by `--url`. `state_dir` is its directory if
+    /// one is set.
+    pub(crate) fn of(
+        settings: &Settings,
+        url: Option<SecretUrl>,
+        state_dir: Option<PathBuf>,
+    ) -> Self {
         Self {
             url,
             admin_token: settings.admin_token.clone(),
-            state_dir: Some(settings.state_dir.clone()),
+            state_dir,
             ..Self::at(settings.host, settings.port)
         }
     }
@@ -244,8 +250,10 @@ impl ServiceArgs {
         let found = tokio::net::lookup_host((name, port)).await;
         // An unknown host is reported with the request.
         let found = found.into_iter().flatten();
-        let directories = self.state_dir.as_deref().into_iter();
-        let directories = directories.chain([Path::new(PACKAGED_STATE_DIR)]);
+        let user = rustix::process::geteuid().as_raw();
+        let named = self.state_dir.as_deref();
+        let named = named.filter(|directory| ownership::is_chosen_by(user, directory));
+        let directories = named.into_iter().chain([Path::new(PACKAGED_STATE_DIR)]);
         let trusted = trusted_users(directories.clone());
         let address = first_trusted(found, &trusted).map_err(|error| match error {
             ListenerError::Foreign { address, user } => match unread_owner(directories) {

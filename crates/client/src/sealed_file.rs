@@ -155,7 +155,7 @@ fn read_key(file: &Path) -> std::io::Result<Option<[u8; 64]>> {
 /// key is replaced.
 fn create_key(file: &Path, key: &[u8; 64]) -> std::io::Result<()> {
     let directory = file.parent().unwrap_or(Path::new("."));
-    make_directory(directory, 0o777)?;
+    make_directory(directory)?;
     let mut new = temporary_file(directory)?;
     new.write_all(URL_SAFE_NO_PAD.encode(key).as_bytes())?;
     new.as_file().sync_all()?;

@@ -19,6 +19,7 @@ use crate::config::Settings;
 use crate::console;
 use crate::http::access::Access;
 use crate::http::direct::Questions;
+use crate::http::subscribers::Subscribers;
 use crate::http::{self, HttpState, body, ext_authz};
 use crate::jobs;
 use crate::knowledge::timekeeping::Occasion;
@@ -56,7 +57,7 @@ pub async fn serve(
     let app = Arc::new(App::new(settings, clock)?);
     app.knowledge.load_local_copy();
     let opening = open_database(&app, &shutdown).await;
-    announce(settings, &app, &listener, ext_authz.as_ref())?;
+    announce(settings, &app, &access, &listener, ext_authz.as_ref())?;
     if settings.database_url.is_none() {
         tokio::spawn(
             shutdown
@@ -71,8 +72,10 @@ pub async fn serve(
         max_connections: settings.max_connections,
         trusted_networks: access.networks().to_vec(),
         ..settings.limits.clone()
-    };
+    }
+    .within_open_files();
     let mut state = HttpState::new(app.clone(), access, settings.clone(), shutdown.clone());
+    state.subscribers = Arc::new(Subscribers::of_connections(limits.max_connections));
     state.jobs = supervised.clone();
     state.bodies = body::bounds(settings.body_limits.clone());
     let connections = state.connections.clone();
@@ -119,6 +122,7 @@ async fn open_database(
 fn announce(
     settings: &Settings,
     app: &App,
+    access: &Access,
     listener: &TcpListener,
     ext_authz: Option<&TcpListener>,
 ) -> anyhow::Result<()> {
@@ -135,6 +139,11 @@ fn announce(
             "unsigned mode: unsigned responses from the License Server are accepted; set \
              LICENSE_TRUSTED_KEYS to the vendor's public keys"
         ),
+    }
+    if access.is_closed() {
+        tracing::warn!(
+            "TRUSTED_NETWORKS is none and no ADMIN_TOKEN is set: no caller can make changes"
+        );
     }
     if let Some(table) = app.gate_routes.table() {
         let default = table.otherwise().as_str();

@@ -82,7 +82,7 @@ impl StateFile {
 
 fn replace(file: &Path, text: &[u8]) -> std::io::Result<()> {
     let directory = file.parent().unwrap_or(Path::new("."));
-    make_directory(directory, 0o777)?;
+    make_directory(directory)?;
     let mut new = temporary_file(directory)?;
     new.write_all(text)?;
     new.as_file().sync_all()?;

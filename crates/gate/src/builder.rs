@@ -95,7 +95,9 @@ impl GateBuilder {
     }
 
     /// Also sends the [token](Self::token) to programs of the user with this id, who runs the
-    /// License Client on the gateway's machine. Can be called several times.
+    /// License Client on the gateway's machine. Can be called several times. If users are named, a
+    /// gate without a token also connects to an `http` address of its machine only if one of the
+    /// users who may receive the token is listening there.
     pub fn listener_user(mut self, id: u32) -> Self {
         self.listener_users.insert(id);
         self

@@ -110,8 +110,10 @@ impl Subscription {
         has_token || license_listening_users::sends_secret(self.address.expose())
     }
 
-    /// If a secret would be sent to an address of this machine: the host, and the address on which
-    /// only trusted users listen, for the connection.
+    /// For a connection to this machine: the host, and the address on which only trusted users
+    /// listen. `localhost` has two addresses, and while the License Client uses one, another user
+    /// may listen on the other. Without a secret, and without named users, any user may listen if no
+    /// trusted one does.
     #[cfg(target_os = "linux")]
     async fn proven_listener(
         &self,
@@ -119,9 +121,11 @@ impl Subscription {
     ) -> Result<Option<(String, SocketAddr)>, ContactError> {
         use license_listening_users::{ListenerError, first_trusted};
         let (host, port) = (self.events.host_str(), self.events.port_or_known_default());
-        let (true, Some(host), Some(port)) = (self.sends_secret(), host, port) else {
+        let is_plain = self.events.scheme() == "http";
+        let (true, Some(host), Some(port)) = (is_plain, host, port) else {
             return Ok(None);
         };
+        let is_required = self.sends_secret() || !self.listener_users.is_empty();
         let failed = ContactError::Connection;
         let looking_up = tokio::net::lookup_host((host.trim_matches(['[', ']']), port));
         let found = tokio::time::timeout(CONNECT_TIMEOUT, looking_up).await;
@@ -130,6 +134,7 @@ impl Subscription {
         trusted.extend(&self.listener_users);
         match first_trusted(found, &trusted) {
             Ok(address) => Ok(address.map(|address| (host.to_owned(), address))),
+            Err(_) if !is_required => Ok(None),
             Err(ListenerError::Foreign { address, user }) => {
                 Err(ContactError::ForeignListener { address, user })
             }
@@ -409,6 +414,15 @@ mod tests {
         let mut without = subscription(&url);
         without.token = None;
         assert_eq!(without.proven_listener(others.clone()).await, Ok(None));
+        // But a trusted user's listener takes precedence, and named users are the only ones.
+        let proven = without.proven_listener(BTreeSet::from([me])).await;
+        assert_eq!(proven, Ok(Some(("localhost".to_owned(), address))));
+        without.listener_users.insert(me + 2);
+        let proven = without.proven_listener(others.clone()).await;
+        assert_eq!(
+            proven,
+            Err(ContactError::ForeignListener { address, user: me })
+        );
         let mut tls = subscription(&url.replace("http://", "https://me:hunter2@"));
         tls.events.set_scheme("https").unwrap();
         assert_eq!(tls.proven_listener(others).await, Ok(None));

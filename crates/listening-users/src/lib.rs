@@ -27,7 +27,8 @@ pub enum ListenerError {
     #[error(
         "a program is listening on {address}, but its user (id {user}) neither runs this command \
          nor owns STATE_DIR: no secret was sent. Stop that program; or, if it is the License \
-         Client, set STATE_DIR to its directory, or run this command as its user"
+         Client, set STATE_DIR to the absolute path of its directory, or run this command as its \
+         user"
     )]
     Foreign {
         /// The address.

@@ -3,9 +3,9 @@
 //! 1. The number of open connections is limited. Peers of trusted networks may use
 //!    all of them, other peers all but a reserved share, so a gateway always
 //!    gets through, regardless of how many others there are.
-//! 2. Each address outside the trusted networks has its own maximum. The address of an IPv6 peer
-//!    is its /64, which is what one customer gets, and an IPv4-mapped address counts as the IPv4
-//!    address. Trusted networks have no maximum by address, because a gateway is one address for
+//! 2. Each address outside the trusted networks and this machine has its own maximum. The address
+//!    of an IPv6 peer is its /64, which is what one customer gets, and an IPv4-mapped address counts
+//!    as the IPv4 address. Trusted networks have no maximum by address, because a gateway is one address for
 //!    all its users.
 //! 3. When the shared connections are in use, a new one replaces another by the rule of
 //!    `fair_share.rs`: a connection is closed only in a network that has more than the new one's
@@ -16,8 +16,13 @@
 //! 4. If no other network makes room, or if an address has reached its maximum, the same
 //!    address's longest-idle connection is closed. If it has none, the new one is refused.
 //!
-//! A peer of a trusted network replaces any other peer or, if there is none, the longest-idle
-//! peer of a trusted network.
+//! A peer of a trusted network replaces any other peer. If there is none, rules 3 and 4 hold among
+//! the trusted networks, and after them the longest-idle peer of any trusted network makes room.
+//!
+//! Behind an address of a trusted network, or of this machine, there are many callers: such an
+//! address outside the trusted networks has no maximum, and by rule 4 a delayed request makes room
+//! like an idle connection: the one that has waited for its peer the longest is closed. So one of
+//! these callers cannot keep the others out.
 
 use std::cmp::Reverse;
 use std::net::IpAddr;
@@ -35,6 +40,10 @@ pub(crate) const MAX_LEAVING: usize = 256;
 const BUSY: u64 = u64::MAX;
 /// Added to an instant: a request is in flight, and its peer delays it.
 const HELD_UP: u64 = 1 << 62;
+
+/// Used instead of an instant: the service has not yet looked for the first request of a connection.
+/// It is younger than all that have waited, however long the service takes.
+pub(crate) const NEW: u64 = HELD_UP - 1;
 
 /// The limits on connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,18 +76,19 @@ pub(crate) struct Admission {
 struct Book {
     places: Vec<Option<Held>>,
     free: Vec<usize>,
-    /// The connections that remain, outside the trusted networks: their total, and their number by
-    /// network.
+    /// The connections that remain, and those of them outside the trusted networks.
     staying: usize,
     others: usize,
-    census: Census,
+    /// Their number by network, outside the trusted networks and in them.
+    census_of_others: Census,
+    census_of_trusted: Census,
 }
 
 #[derive(Debug)]
 struct Held {
     address: IpAddr,
-    /// `None` for peers of trusted networks.
-    networks: Option<Networks>,
+    networks: Networks,
+    is_trusted: bool,
     is_leaving: bool,
     activity: Arc<Activity>,
 }
@@ -96,7 +106,7 @@ impl Wait {
     fn of(since: u64) -> Option<Self> {
         (since != BUSY).then_some(Self {
             is_for_request: since < HELD_UP,
-            since: Reverse(since),
+            since: Reverse(since % HELD_UP),
         })
     }
 }
@@ -116,20 +126,20 @@ impl Admission {
         }
     }
 
-    /// A place for a connection of `peer`, or the reason for a refusal. `now` is in the
-    /// milliseconds of [`Place::waits_since`].
+    /// A place for a connection of `peer`, or the reason for a refusal. It waits since `since`, in
+    /// the milliseconds of [`Place::waits_since`], or is [`NEW`].
     pub(crate) fn admit(
         self: &Arc<Self>,
         peer: IpAddr,
         is_trusted: bool,
         activity: &Arc<Activity>,
-        now: u64,
+        since: u64,
     ) -> Result<Place, Refusal> {
         let mut book = self.book();
         self.make_room(&mut book, peer, is_trusted)?;
         let index = book.free.pop().ok_or(Refusal::Total)?;
         book.add(index, peer, is_trusted, activity.clone());
-        self.waiting_since[index].store(now, Ordering::Relaxed);
+        self.waiting_since[index].store(since, Ordering::Relaxed);
         drop(book);
         Ok(Place {
             admission: self.clone(),
@@ -145,16 +155,15 @@ impl Admission {
         } = self.maxima;
         let is_full =
             book.staying >= total || !is_trusted && book.others >= total.saturating_sub(reserved);
-        let (refusal, leaves) = if !is_trusted && book.census.of_address(peer) >= per_address {
-            (Refusal::Address, self.longest_waiting(book, peer))
-        } else if is_full && is_trusted {
-            let other = self.first_of_others(book);
-            let leaves = other.or_else(|| self.longest_waiting_trusted(book));
-            (Refusal::Total, leaves)
+        let is_at_maximum = !has_many_callers(peer, is_trusted)
+            && book.census_of_others.of_address(peer) >= per_address;
+        let (refusal, leaves) = if is_at_maximum {
+            (
+                Refusal::Address,
+                self.of_same_address(book, peer, is_trusted),
+            )
         } else if is_full {
-            let other = self.eviction_candidate(book, peer);
-            let leaves = other.or_else(|| self.longest_waiting(book, peer));
-            (Refusal::Total, leaves)
+            (Refusal::Total, self.first_to_leave(book, peer, is_trusted))
         } else {
             return Ok(());
         };
@@ -164,36 +173,51 @@ impl Admission {
     }
 
     /// The connection that is closed to make room for a new one of `peer`.
-    fn eviction_candidate(&self, book: &Book, peer: IpAddr) -> Option<usize> {
-        let newcomer = book.census.newcomer(peer);
-        self.first(book, |held, wait| {
-            let networks = held.networks.as_ref()?;
-            let precedence = book.census.precedence(&newcomer, networks)?;
-            Some((precedence, wait))
-        })
+    fn first_to_leave(&self, book: &Book, peer: IpAddr, is_trusted: bool) -> Option<usize> {
+        let others = is_trusted.then(|| self.first_of_others(book)).flatten();
+        others
+            .or_else(|| self.of_larger_network(book, peer, is_trusted))
+            .or_else(|| self.of_same_address(book, peer, is_trusted))
+            .or_else(|| {
+                is_trusted
+                    .then(|| self.longest_idle_trusted(book))
+                    .flatten()
+            })
     }
 
-    /// The connection from outside the trusted networks that is closed to make room for another one
-    /// from outside.
+    /// A connection from outside the trusted networks, for a peer of a trusted network.
     fn first_of_others(&self, book: &Book) -> Option<usize> {
         self.first(book, |held, wait| {
-            let networks = held.networks.as_ref()?;
-            Some((book.census.precedence_of_all(networks), wait))
+            let networks = (!held.is_trusted).then_some(&held.networks)?;
+            Some((book.census_of_others.precedence_of_all(networks), wait))
         })
     }
 
-    /// The longest-idle connection of the same address.
-    fn longest_waiting(&self, book: &Book, peer: IpAddr) -> Option<usize> {
-        let newcomer = book.census.newcomer(peer);
+    /// A connection of a network that has more of them than the one of `peer` would have.
+    fn of_larger_network(&self, book: &Book, peer: IpAddr, is_trusted: bool) -> Option<usize> {
+        let census = book.census(is_trusted);
+        let newcomer = census.newcomer(peer);
         self.first(book, |held, wait| {
-            let is_same = held.networks.as_ref().is_some_and(|it| newcomer.is_of(it));
-            (is_same && wait.is_for_request).then_some(wait)
+            let networks = (held.is_trusted == is_trusted).then_some(&held.networks)?;
+            Some((census.precedence(&newcomer, networks)?, wait))
         })
     }
 
-    fn longest_waiting_trusted(&self, book: &Book) -> Option<usize> {
+    /// The longest-idle connection of the same address. If there are many callers behind it, delayed
+    /// requests count like idle connections, so that a new connection, whose first request is on its
+    /// way, is not closed before them.
+    fn of_same_address(&self, book: &Book, peer: IpAddr, is_trusted: bool) -> Option<usize> {
+        let newcomer = book.census(is_trusted).newcomer(peer);
+        let takes_requests = has_many_callers(peer, is_trusted);
         self.first(book, |held, wait| {
-            (held.networks.is_none() && wait.is_for_request).then_some(wait)
+            let is_same = held.is_trusted == is_trusted && newcomer.is_of(&held.networks);
+            (is_same && (wait.is_for_request || takes_requests)).then_some(wait.since)
+        })
+    }
+
+    fn longest_idle_trusted(&self, book: &Book) -> Option<usize> {
+        self.first(book, |held, wait| {
+            (held.is_trusted && wait.is_for_request).then_some(wait)
         })
     }
 
@@ -224,13 +248,12 @@ impl Admission {
 impl Book {
     fn add(&mut self, index: usize, address: IpAddr, is_trusted: bool, activity: Arc<Activity>) {
         self.staying += 1;
-        let networks = (!is_trusted).then(|| {
-            self.others += 1;
-            self.census.enter(address)
-        });
+        self.others += usize::from(!is_trusted);
+        let networks = self.census_mut(is_trusted).enter(address);
         self.places[index] = Some(Held {
             address,
             networks,
+            is_trusted,
             is_leaving: false,
             activity,
         });
@@ -243,7 +266,7 @@ impl Book {
         };
         held.is_leaving = true;
         held.activity.dismiss();
-        let (address, is_trusted) = (held.address, held.networks.is_none());
+        let (address, is_trusted) = (held.address, held.is_trusted);
         self.subtract(address, is_trusted);
     }
 
@@ -251,18 +274,36 @@ impl Book {
         if let Some(held) = self.places[index].take() {
             self.free.push(index);
             if !held.is_leaving {
-                self.subtract(held.address, held.networks.is_none());
+                self.subtract(held.address, held.is_trusted);
             }
         }
     }
 
     fn subtract(&mut self, address: IpAddr, is_trusted: bool) {
         self.staying -= 1;
-        if !is_trusted {
-            self.others -= 1;
-            self.census.leave(address);
+        self.others -= usize::from(!is_trusted);
+        self.census_mut(is_trusted).leave(address);
+    }
+
+    fn census(&self, is_trusted: bool) -> &Census {
+        match is_trusted {
+            true => &self.census_of_trusted,
+            false => &self.census_of_others,
         }
     }
+
+    fn census_mut(&mut self, is_trusted: bool) -> &mut Census {
+        match is_trusted {
+            true => &mut self.census_of_trusted,
+            false => &mut self.census_of_others,
+        }
+    }
+}
+
+/// Whether one address stands for many callers: for those behind a gateway, or for the programs of
+/// this machine.
+fn has_many_callers(peer: IpAddr, is_trusted: bool) -> bool {
+    is_trusted || peer.to_canonical().is_loopback()
 }
 
 /// The place of an open connection, released when this is dropped.

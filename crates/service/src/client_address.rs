@@ -5,6 +5,8 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use clap::Args;
 
+use crate::loopback;
+
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// The number of proxies in front of the service that are trusted to report their caller's address.
@@ -63,10 +65,11 @@ fn number(text: &str) -> Result<u8, String> {
         .ok_or_else(|| format!("expected a number from 0 to {MAX_PROXIES}"))
 }
 
-/// The network that counts as one caller: a host is assigned a whole /64 of IPv6.
+/// The network that counts as one caller: a host is assigned a whole /64 of IPv6, and the users of
+/// this machine have all addresses of 127.0.0.0/8.
 #[must_use]
 pub fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
+    match loopback::counted(address) {
         IpAddr::V4(address) => address.into(),
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64)).into(),
     }
@@ -182,5 +185,8 @@ mod tests {
         assert_eq!(network("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
         assert_eq!(network("::ffff:1.2.3.4"), "1.2.3.4");
         assert_eq!(network("1.2.3.4"), "1.2.3.4");
+        for loopback in ["127.0.0.1", "127.1.2.3", "::1", "::ffff:127.0.0.9"] {
+            assert_eq!(network(loopback), "127.0.0.1");
+        }
     }
 }

@@ -20,7 +20,9 @@ use crate::presentable_url::{HIDDEN, SecretUrl, presentable, presentable_path, p
 use crate::secret_argument::SecretArgument;
 use crate::stderr::say;
 use crate::trimmed::has_outer_quote;
-use crate::variables::{is_without_utf8, trimmed_argument, without_empty_variables};
+use crate::variables::{
+    instead_of_nothing, is_without_utf8, trimmed_argument, without_empty_variables,
+};
 
 /// An error on the command line or in the environment.
 #[derive(Debug)]
@@ -228,8 +230,15 @@ fn setting(command: &Command, error: &clap::Error) -> Option<String> {
     // `--port <PORT>`
     let flag = text(ContextKind::InvalidArg)?.split_whitespace().next()?;
     let argument = argument(command, flag.trim_start_matches("--"))?;
-    let variable = argument.get_env()?.display();
+    let variable = argument.get_env()?;
+    let instead = instead_of_nothing(variable);
+    let variable = variable.display();
     let raw = text(ContextKind::InvalidValue)?;
+    if let Some(instead) = instead.filter(|_| raw.is_empty()) {
+        return Some(format!(
+            "{variable} is empty: {instead}, or remove the setting"
+        ));
+    }
     let quote = match has_outer_quote(raw) {
         true => "; remove the quotation mark at its beginning or end",
         false => "",

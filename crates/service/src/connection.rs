@@ -136,7 +136,8 @@ impl Connection {
             place,
             timeouts,
             opened,
-            phase: Phase::Waiting,
+            // The first poll looks for a request.
+            phase: Phase::Answering,
             since: now,
             requests: 0,
             answers: 0,
@@ -178,9 +179,10 @@ impl Connection {
         self.answers = answers;
         self.sent = self.activity.sent.load(Ordering::Relaxed);
         self.since = clock::ticks();
+        let millis = millis_between(self.opened, self.since);
         match phase {
-            Phase::Waiting | Phase::Head => self.place.waits_since(self.millis()),
-            Phase::Body | Phase::Writing => self.place.is_held_up_since(self.millis()),
+            Phase::Waiting | Phase::Head => self.place.waits_since(millis),
+            Phase::Body | Phase::Writing => self.place.is_held_up_since(millis),
             Phase::Answering => self.place.is_busy(),
         }
         // A long request leaves large buffers behind.
@@ -188,14 +190,6 @@ impl Connection {
         if phase == Phase::Waiting && is_next && is_large {
             self.rest();
         }
-    }
-
-    fn millis(&self) -> u64 {
-        let millis = self
-            .since
-            .saturating_duration_since(self.opened)
-            .as_millis();
-        u64::try_from(millis).unwrap_or(u64::MAX - 1)
     }
 
     /// Releases hyper's buffers between two requests. Returns true if the
@@ -294,6 +288,12 @@ impl Connection {
         }
         Poll::Ready(())
     }
+}
+
+/// The time from `opened` to `now`, in the milliseconds of [`Place`].
+fn millis_between(opened: Instant, now: Instant) -> u64 {
+    let millis = now.saturating_duration_since(opened).as_millis();
+    u64::try_from(millis).unwrap_or(u64::MAX - 1)
 }
 
 impl Future for Connection {

@@ -1,12 +1,12 @@
 //! Reads settings from a file.
 
-use std::fs::{self, File, Metadata};
+use std::fs::{self, File};
 use std::io::ErrorKind;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use anyhow::{Context as _, anyhow};
 
+use crate::ownership::distrust;
 use crate::trimmed::{trimmed, unquoted};
 use crate::{libpq_variables, text_file};
 
@@ -120,27 +120,6 @@ fn read(directory: &Path, user: u32) -> anyhow::Result<Found> {
     }
     let text = text_file::read_from(file, text_file::MAX_FILE_BYTES).context(UNREADABLE)?;
     Ok(Found::Text(text))
-}
-
-/// Why a user other than root and `user` may have written the file. A group with the same id as the
-/// owner belongs to that user alone.
-fn distrust(what: &str, found: &Metadata, user: u32) -> Option<String> {
-    const WRITABLE_BY_GROUP: u32 = 0o020;
-    const WRITABLE_BY_OTHERS: u32 = 0o002;
-    const STICKY: u32 = 0o1000;
-    let (owner, mode) = (found.uid(), found.mode());
-    if owner != 0 && owner != user {
-        return Some(format!("{what} belongs to user {owner}"));
-    }
-    // Only its owner can replace a file in a sticky directory; a link has no mode.
-    if found.is_symlink() || found.is_dir() && mode & STICKY != 0 {
-        return None;
-    }
-    if mode & WRITABLE_BY_OTHERS != 0 {
-        return Some(format!("every user can write to {what}"));
-    }
-    (mode & WRITABLE_BY_GROUP != 0 && found.gid() != owner)
-        .then(|| format!("group {} can write to {what}", found.gid()))
 }
 
 /// Parses lines as the Python service did: a value with spaces need not be quoted, and `$` has no

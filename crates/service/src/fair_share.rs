@@ -1,7 +1,8 @@
 //! Decides whose place a newcomer gets when all places are taken.
 //!
 //! Holders of places are counted by network: an IPv4 address, or the /48, /56 and /64 of an IPv6
-//! address, because providers give a customer any of these. A newcomer takes a place only from a
+//! address, because providers give a customer any of these. The machine itself is one network,
+//! because each of its users can call from any address of 127.0.0.0/8. A newcomer takes a place only from a
 //! network that has more places than the newcomer's own network would then have, and from the
 //! network with the most places. So a network with few places never loses one to a network with
 //! many, regardless of how many of its addresses ask.
@@ -11,6 +12,8 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
+
+use crate::loopback;
 
 /// Prefix lengths of the IPv6 networks that are counted, widest first.
 pub(crate) const PREFIXES: [u32; 3] = [48, 56, 64];
@@ -43,9 +46,9 @@ pub struct Precedence {
 }
 
 /// The network of `address` at each level. An IPv4 address, however it is spelled,
-/// is its own network at every level.
+/// is its own network at every level, and so is the machine itself.
 pub(crate) fn networks(address: IpAddr) -> [IpAddr; PREFIXES.len()] {
-    match address.to_canonical() {
+    match loopback::counted(address) {
         IpAddr::V4(address) => [address.into(); PREFIXES.len()],
         IpAddr::V6(address) => PREFIXES.map(|bits| {
             let mask = u128::MAX << (128 - bits);
@@ -201,6 +204,29 @@ mod tests {
         // They take nothing from anyone, however many of them ask.
         assert_eq!(gives_way("2001:db8:0:3::1", &spread), None);
         assert_eq!(gives_way("2001:db8:0:103::1", &spread), Some(spread[2]));
+    }
+
+    #[test]
+    fn the_machine_itself_is_one_network() {
+        let loopback = ["127.0.0.1", "127.9.8.7", "::1", "::ffff:127.0.0.9"];
+        let mut census = Census::default();
+        for (count, it) in (1..).zip(loopback) {
+            census.enter(address(it));
+            assert!(
+                loopback
+                    .iter()
+                    .all(|it| census.of_address(address(it)) == count)
+            );
+        }
+        assert_eq!(
+            gives_way("192.0.2.1", &["127.0.0.2", "127.0.0.3"]),
+            Some("127.0.0.3")
+        );
+        assert_eq!(gives_way("127.0.0.4", &["127.0.0.2", "192.0.2.1"]), None);
+        assert_eq!(
+            gives_way("::1", &["127.0.0.2", "192.0.2.1", "192.0.2.1"]),
+            None
+        );
     }
 
     #[test]

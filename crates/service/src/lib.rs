@@ -31,6 +31,7 @@ pub mod log_limit;
 pub mod log_writer;
 pub mod loopback;
 pub mod output_file;
+pub mod ownership;
 pub mod plain_path;
 pub mod presence;
 pub mod presentable_url;

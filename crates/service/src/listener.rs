@@ -12,7 +12,6 @@ use std::time::Duration;
 
 use axum::Router;
 use rustix::net::sockopt;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use sd_notify::NotifyState;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -21,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::counts::Open;
-use crate::admission::{Admission, MAX_LEAVING, Refusal};
+use crate::admission::{Admission, NEW, Refusal};
 use crate::byte_budget::ByteBudget;
 use crate::byte_shares::ByteShares;
 use crate::connection::activity::Activity;
@@ -35,8 +34,6 @@ pub use bind::{bind, bind_port_of, why_not};
 pub use counts::ConnectionCounts;
 pub use limits::{DEFAULT_MAX_CONNECTIONS, Limits};
 
-/// Number of files that a service opens in addition to its connections.
-const OTHER_FILES: usize = 256;
 /// Connections that are refused, or closed for others, and get an answer without a reset; more of
 /// them at the same time may be reset.
 const MAX_REFUSED: usize = 64;
@@ -87,21 +84,35 @@ pub async fn serve(
     serve_ports(vec![port], limits, counts, shutdown).await;
 }
 
-/// The same on several ports, whose connections share `limits`.
+/// The same on several ports, whose connections share `limits`. A port of one address of `localhost`
+/// is also opened at the other one.
 pub async fn serve_ports(
     ports: Vec<Port>,
     limits: Limits,
     counts: Arc<ConnectionCounts>,
     shutdown: CancellationToken,
 ) {
-    let server = Server::new(limits, counts);
+    let server = Server::new(limits.within_open_files(), counts);
+    let mut listeners = Vec::new();
+    for port in ports {
+        let other = bind::bind_other_localhost(&port.listener).await;
+        let answers = Arc::new(Answers {
+            direct: port.direct,
+            router: port.router,
+        });
+        let protocol = port.protocol;
+        listeners.extend(other.map(|listener| (listener, protocol, answers.clone())));
+        listeners.push((port.listener, protocol, answers));
+    }
     // The ports have been open since `bind`; connections from now on are answered.
     supervisor::tell(&[NotifyState::Ready]);
-    let accepting = ports.iter().map(|port| server.accept_all(port));
+    let accepting = listeners
+        .iter()
+        .map(|(listener, protocol, answers)| server.accept_all(listener, *protocol, answers));
     shutdown
         .run_until_cancelled(futures_util::future::join_all(accepting))
         .await;
-    drop(ports);
+    drop(listeners);
     supervisor::tell(&[NotifyState::Stopping]);
     tracing::info!("stopping: finishing the requests in flight");
     server.drain().await;
@@ -123,15 +134,6 @@ struct Server {
 
 impl Server {
     fn new(limits: Limits, counts: Arc<ConnectionCounts>) -> Self {
-        let other_files = OTHER_FILES + MAX_LEAVING + MAX_REFUSED;
-        let maxima = limits.maxima(max_files().saturating_sub(other_files));
-        if maxima.total < limits.max_connections {
-            tracing::warn!(
-                connections = maxima.total,
-                configured = limits.max_connections,
-                "the limit on open files allows fewer connections than MAX_CONNECTIONS; raise it"
-            );
-        }
         let large_heads = ByteShares::new(limits.large_heads_bytes, limits.large_heads_bytes);
         let http2_requests = limits.http2_requests_bytes;
         let http2_requests = ByteShares::new(http2_requests, http2_requests);
@@ -147,7 +149,7 @@ impl Server {
             large_heads: Arc::new(large_heads),
             http2_requests: Arc::new(http2_requests),
             large_answers: Arc::new(large_answers),
-            admission: Arc::new(Admission::new(maxima)),
+            admission: Arc::new(Admission::new(limits.maxima())),
             limits,
             counts,
             connections: TaskTracker::new(),
@@ -161,15 +163,14 @@ impl Server {
         }
     }
 
-    async fn accept_all(&self, port: &Port) {
-        let answers = Arc::new(Answers {
-            direct: port.direct.clone(),
-            router: port.router.clone(),
-        });
+    async fn accept_all(&self, listener: &TcpListener, protocol: Protocol, answers: &Arc<Answers>) {
         loop {
-            match port.listener.accept().await {
+            // The requests on the accepted connections are read first: a new connection may close
+            // one of them.
+            tokio::task::yield_now().await;
+            match listener.accept().await {
                 Ok((stream, peer)) => {
-                    if let Err(refusal) = self.start(stream, peer, port.protocol, &answers) {
+                    if let Err(refusal) = self.start(stream, peer, protocol, answers) {
                         self.counts.refuse(refusal);
                         tracing::warn!(
                             "connection refused: too many are open; raise MAX_CONNECTIONS if this load is expected"
@@ -203,9 +204,7 @@ impl Server {
             peer.ip(),
             is_trusted,
         ));
-        let now = clock::ticks().saturating_duration_since(self.started);
-        let now = u64::try_from(now.as_millis()).unwrap_or(u64::MAX - 1);
-        let place = match self.admission.admit(peer.ip(), is_trusted, &activity, now) {
+        let place = match self.admission.admit(peer.ip(), is_trusted, &activity, NEW) {
             Ok(place) => place,
             Err(refusal) => {
                 if protocol == Protocol::Http1 {
@@ -278,24 +277,6 @@ fn set_options(stream: &TcpStream) -> io::Result<()> {
     sockopt::set_socket_send_buffer_size(stream, SOCKET_BUFFER_BYTES)?;
     sockopt::set_socket_recv_buffer_size(stream, SOCKET_BUFFER_BYTES)?;
     Ok(())
-}
-
-/// Raises the limit on open files as far as allowed, and returns the new limit. A connection is an
-/// open file, and the default limit of 1,024 exists for programs that use `select(2)`.
-fn max_files() -> usize {
-    let limit = getrlimit(Resource::Nofile);
-    let all = Rlimit {
-        current: limit.maximum,
-        ..limit
-    };
-    let is_raised = setrlimit(Resource::Nofile, all);
-    if let Err(error) = &is_raised {
-        tracing::warn!(%error, ?limit, "failed to raise the limit on open files");
-    }
-    let limit = is_raised.map_or(limit.current, |()| limit.maximum);
-    limit.map_or(usize::MAX, |limit| {
-        usize::try_from(limit).unwrap_or(usize::MAX)
-    })
 }
 
 /// Logs a panic that ended a request.

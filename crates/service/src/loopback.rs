@@ -1,8 +1,15 @@
-//! The address of a service for programs on the same machine.
+//! The addresses of this machine for its own programs.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+
+/// The networks of callers on the same machine.
+pub const NETWORKS: [IpNet; 2] = [
+    IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(127, 0, 0, 0), 8)),
+    IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::LOCALHOST, 128)),
+];
 /// Timeout of connecting to an address of this machine.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
 
@@ -21,6 +28,27 @@ pub fn reachable(host: IpAddr, port: u16) -> IpAddr {
             }
         }
         other => other,
+    }
+}
+
+/// The address by which callers are counted, in one spelling: one for all programs of this machine,
+/// each of which can call from any address of 127.0.0.0/8.
+#[must_use]
+pub fn counted(address: IpAddr) -> IpAddr {
+    let address = address.to_canonical();
+    match address.is_loopback() {
+        true => Ipv4Addr::LOCALHOST.into(),
+        false => address,
+    }
+}
+
+/// The other address of `localhost`, if a service that listens on `host` does not have it.
+#[must_use]
+pub(crate) fn other_localhost(host: IpAddr) -> Option<IpAddr> {
+    match host {
+        IpAddr::V4(Ipv4Addr::LOCALHOST | Ipv4Addr::UNSPECIFIED) => Some(Ipv6Addr::LOCALHOST.into()),
+        IpAddr::V6(Ipv6Addr::LOCALHOST) => Some(Ipv4Addr::LOCALHOST.into()),
+        _ => None,
     }
 }
 

@@ -88,7 +88,7 @@ pub enum NotWritable {
 /// # Errors
 /// If that is not possible, with advice.
 pub fn check_writable(setting: &'static str, directory: &Path) -> Result<(), NotWritable> {
-    let made = make_directory(directory, 0o777).and_then(|()| temporary_file(directory));
+    let made = make_directory(directory).and_then(|()| temporary_file(directory));
     made.map(drop)
         .map_err(|error| NotWritable::new(setting, directory, &error))
 }
@@ -121,18 +121,18 @@ impl NotWritable {
     }
 }
 
-/// Creates a missing directory and its parents, with this mode minus the umask. Each new one gets
-/// the owner of its parent directory.
+/// Creates a missing directory and its parents, for their owner alone regardless of the umask. Each
+/// new one gets the owner of its parent directory.
 ///
 /// # Errors
 /// If one cannot be created, or its owner cannot be set.
-pub fn make_directory(directory: &Path, mode: u32) -> io::Result<()> {
-    made_directory(directory, mode).map(drop)
+pub fn make_directory(directory: &Path) -> io::Result<()> {
+    made_directory(directory).map(drop)
 }
 
 /// Its descriptor. Each directory is created in the one created before it, regardless of what
 /// another user puts at its path in the meantime.
-fn made_directory(directory: &Path, mode: u32) -> io::Result<OwnedFd> {
+fn made_directory(directory: &Path) -> io::Result<OwnedFd> {
     if let Ok(found) = open(named(directory), PLACE, Mode::empty()) {
         return Ok(found);
     }
@@ -141,8 +141,8 @@ fn made_directory(directory: &Path, mode: u32) -> io::Result<OwnedFd> {
     let Some(name) = name.filter(|_| parent != named(directory)) else {
         return Err(io::ErrorKind::NotFound.into());
     };
-    let place = made_directory(parent, mode)?;
-    match mkdirat(&place, name.as_os_str(), Mode::from_raw_mode(mode)) {
+    let place = made_directory(parent)?;
+    match mkdirat(&place, name.as_os_str(), Mode::RWXU) {
         Ok(()) => give_directory(&place, name.as_os_str(), parent),
         // Another process was faster, or it is a link.
         Err(Errno::EXIST) => openat(

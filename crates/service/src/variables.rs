@@ -87,13 +87,29 @@ fn note_lists(command: &Command, lists: &mut Vec<(OsString, char)>) {
     }
 }
 
+/// Settings whose default permits more than any value, each with what to write instead of nothing.
+/// An empty value of theirs is an error: its author may have wanted to permit nothing, or named a
+/// variable that does not exist. Version 1.0.0 has none of them.
+const NEVER_EMPTY: [(&str, &str); 3] = [
+    ("TRUSTED_NETWORKS", "write 'none' to trust no network"),
+    ("LICENSE_TRUSTED_KEYS", "name the file of the vendor's keys"),
+    ("GATE_ROUTES", "name the file of the routes"),
+];
+
+/// What to write instead of an empty value that is an error.
+pub(crate) fn instead_of_nothing(variable: &OsStr) -> Option<&'static str> {
+    let mut settings = NEVER_EMPTY.into_iter();
+    settings.find_map(|(name, advice)| (variable == name).then_some(advice))
+}
+
 /// Treats empty variables as not set: compose files pass on variables that do not exist.
 #[must_use]
 pub fn without_empty_variables(command: Command) -> Command {
     command
         .mut_args(|argument| {
-            let is_empty = argument.get_env().is_some_and(is_set_to_nothing);
-            if is_empty {
+            let is_empty =
+                |variable| is_set_to_nothing(variable) && instead_of_nothing(variable).is_none();
+            if argument.get_env().is_some_and(is_empty) {
                 argument.env(Resettable::Reset)
             } else {
                 argument

@@ -7,7 +7,7 @@ use clap::{ArgMatches, Args};
 use license_service::stderr::say;
 use serde_json::{Map, Value, json};
 
-use crate::cli::own_settings::{ServiceUrl, differences, settings};
+use crate::cli::own_settings::{ServiceUrl, differences, settings, state_dir_if_set};
 use crate::config::Settings;
 use crate::running_service::ServiceArgs;
 
@@ -17,7 +17,7 @@ pub(super) struct Config {
     service: ServiceUrl,
 
     #[command(flatten)]
-    settings: Settings,
+    pub(super) settings: Settings,
 
     /// Print JSON
     #[arg(long)]
@@ -30,7 +30,11 @@ pub(super) async fn run(
     from_file: &[String],
 ) -> anyhow::Result<ExitCode> {
     let own = settings(matches, from_file);
-    let service = ServiceArgs::of(&command.settings, command.service.url.clone());
+    let service = ServiceArgs::of(
+        &command.settings,
+        command.service.url.clone(),
+        state_dir_if_set(matches),
+    );
     let place = service.presentable_url();
     let (shown, database, differing) = match ask(&service).await {
         Ok(answer) => {

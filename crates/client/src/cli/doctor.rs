@@ -11,7 +11,7 @@ use license_service::output_file::{self, Readers};
 use serde_json::Value;
 
 use crate::cli::NO;
-use crate::cli::own_settings::{Difference, ServiceUrl, differences, settings};
+use crate::cli::own_settings::{Difference, ServiceUrl, differences, settings, state_dir_if_set};
 use crate::config::{Settings, proxies};
 use crate::doctor::support_file::{Report, support_file};
 use crate::doctor::{Examiner, Finding, Health, examine};
@@ -26,7 +26,7 @@ pub(super) struct Doctor {
     service: ServiceUrl,
 
     #[command(flatten)]
-    settings: Settings,
+    pub(super) settings: Settings,
 
     /// Also write the findings, the settings and the service's responses to this
     /// file, without license keys, tokens and passwords
@@ -45,7 +45,11 @@ pub(super) async fn run(
 ) -> anyhow::Result<ExitCode> {
     command.settings.proxies = proxies();
     let own = settings(matches, from_file);
-    let service = ServiceArgs::of(&command.settings, command.service.url.clone());
+    let service = ServiceArgs::of(
+        &command.settings,
+        command.service.url.clone(),
+        state_dir_if_set(matches),
+    );
     let show = |finding: &Finding| {
         if !command.json {
             println!("{finding}");

@@ -145,6 +145,18 @@ enum Command {
     },
 }
 
+impl Command {
+    /// The settings of the service, if the command reads them.
+    fn settings(&self) -> Option<&Settings> {
+        match self {
+            Self::Serve(settings) => Some(settings),
+            Self::Config(command) => Some(&command.settings),
+            Self::Doctor(command) => Some(&command.settings),
+            _ => None,
+        }
+    }
+}
+
 impl Cli {
     /// Parses the command line; on an error, prints what is expected and exits
     /// with 2.
@@ -159,6 +171,10 @@ impl Cli {
             say(warning);
         }
         let cli = Self::from_arg_matches(&matches).map_err(|error| Mistake::Usage(error.into()))?;
+        let settings = cli.command.settings();
+        settings
+            .map_or(Ok(()), Settings::check)
+            .map_err(Mistake::Line)?;
         Ok(Line { cli, matches })
     }
 }

@@ -55,6 +55,15 @@ pub(super) fn settings(matches: &ArgMatches, from_file: &[String]) -> Value {
         .collect()
 }
 
+/// `STATE_DIR`, unless it is the default: whoever made a directory of that name in the working
+/// directory need not be the user of the service.
+pub(super) fn state_dir_if_set(matches: &ArgMatches) -> Option<PathBuf> {
+    let (_, matches) = matches.subcommand()?;
+    let is_set = matches.value_source("state_dir")? != ValueSource::DefaultValue;
+    let directory = matches.get_one::<PathBuf>("state_dir");
+    directory.filter(|_| is_set).cloned()
+}
+
 /// A relative path names another file in another directory.
 fn shown(argument: &Arg, value: &str) -> String {
     let is_path = argument.get_value_parser().type_id() == std::any::TypeId::of::<PathBuf>();

@@ -1,6 +1,7 @@
 //! Checks everything that the service depends on. Each check reports what it found, and
 //! what to do if there is a problem. The checks change nothing.
 
+mod access;
 mod database;
 pub mod diagnostics;
 mod disk;
@@ -136,6 +137,7 @@ pub async fn examine(
         add(finding);
     }
     add(port::check(settings).await);
+    add(access::check(settings));
     if let Some(finding) = gate_routes::check(settings.gate_routes.as_deref()) {
         add(finding);
     }

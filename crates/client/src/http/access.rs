@@ -15,6 +15,7 @@ use license_service::admin_token::AdminToken;
 use license_service::client_address::TrustedProxies;
 use license_service::clock::Clock;
 use license_service::hosts::{AllowedHost, Hosts};
+use license_service::loopback;
 use license_service::presentable_url::presentable_value;
 use license_service::request_body::{MAX_LONG_BODY_BYTES, allow_bytes};
 use license_service::sessions::Sessions;
@@ -99,9 +100,10 @@ impl Access {
         let mut trusted = Vec::new();
         for network in networks {
             match network {
-                TrustedNetwork::Loopback => trusted.extend(loopback()),
+                TrustedNetwork::Loopback => trusted.extend(loopback::NETWORKS),
                 TrustedNetwork::Attached => trusted.extend(attached()?),
                 TrustedNetwork::Cidr(network) => trusted.push(*network),
+                TrustedNetwork::None => {}
             }
         }
         Ok(Self {
@@ -150,6 +152,12 @@ impl Access {
                 // The header that OpenFeature's provider for browsers compares.
                 .expose_headers([header::ETAG]),
         )
+    }
+
+    /// Whether no caller may make changes.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.networks.is_empty() && self.token.is_none()
     }
 
     /// The networks of `TRUSTED_NETWORKS`.
@@ -248,13 +256,6 @@ fn as_browsers_write_it(origin: &str) -> Option<String> {
         && url.username().is_empty()
         && url.password().is_none();
     is_origin.then(|| url.origin().ascii_serialization())
-}
-
-fn loopback() -> [IpNet; 2] {
-    [
-        IpNet::new_assert(IpAddr::from([127, 0, 0, 0]), 8),
-        IpNet::new_assert(IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1]), 128),
-    ]
 }
 
 /// The subnets of this machine's interfaces: sibling containers and the host,

@@ -203,10 +203,10 @@ pub(super) fn status_json(app: &App, caller: Caller) -> Bytes {
         .map(|ahead| ahead.num_seconds());
     status.time_trouble = app.time.trouble().map(|trouble| trouble.to_string());
     status.license_key = status.license_key.map(|key| caller.sees(&key));
-    if let Some(why) = unread(&app, caller) {
+    if let Some(why) = unread(app, caller) {
         status.message = Some(why);
     }
-    Json(status)
+    json_bytes(&status)
 }
 
 /// Why it is not known whether there is a license; `None` if it is known. The database's errors may

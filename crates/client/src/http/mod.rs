@@ -36,7 +36,7 @@ use axum::routing::{get, post};
 use axum::{Router, middleware};
 use license_console::refusal::readable;
 use license_service::jobs::Jobs;
-use license_service::listener::{self, ConnectionCounts};
+use license_service::listener::{self, ConnectionCounts, DEFAULT_MAX_CONNECTIONS};
 use license_service::plain_path::is_plain;
 use license_service::request_body::{BodyLimits, BoundBodies};
 use license_service::request_span;
@@ -89,7 +89,7 @@ impl HttpState {
             app,
             access,
             shutdown,
-            subscribers: Arc::default(),
+            subscribers: Arc::new(Subscribers::of_connections(DEFAULT_MAX_CONNECTIONS)),
             bodies: body::bounds(BodyLimits::default()),
             connections: Arc::default(),
         }

@@ -3,7 +3,11 @@
 //! Event streams stay open until their subscribers disconnect, so when all places are in use, a
 //! stream of the network that has the most is ended for a new one: see
 //! [`license_service::fair_share`]. Some places are reserved for trusted callers, so gateways get
-//! through, regardless of the number of others.
+//! through, regardless of the number of others. The same rule holds among trusted callers.
+//!
+//! Behind the address of a trusted caller, or of this machine, there are many subscribers: if no
+//! other network has more, a new one takes the place of the oldest of the same address. So one of
+//! them cannot keep the others out.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -13,30 +17,33 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use license_service::fair_share::{Census, Networks};
 use tokio_util::sync::CancellationToken;
 
-/// Maximum number of subscribers at a time …
+/// Maximum number of subscribers at a time. A quarter of the places is reserved for trusted ones.
 const MAX_SUBSCRIBERS: usize = 4096;
-/// … of which this many are reserved for trusted ones.
-const RESERVED: usize = 1024;
 
 /// The current subscribers.
-#[derive(Debug, Default)]
-pub struct Subscribers(Mutex<Book>);
+#[derive(Debug)]
+pub struct Subscribers {
+    max: usize,
+    book: Mutex<Book>,
+}
 
 #[derive(Debug, Default)]
 struct Book {
     /// By number, in ascending order.
     held: HashMap<u64, Held>,
     newest: u64,
-    /// The number of untrusted subscribers, and their number by network.
+    /// The number of untrusted subscribers.
     others: usize,
-    census: Census,
+    /// Their number by network, untrusted and trusted ones.
+    census_of_others: Census,
+    census_of_trusted: Census,
 }
 
 #[derive(Debug)]
 struct Held {
     address: IpAddr,
-    /// `None` for trusted callers.
-    networks: Option<Networks>,
+    networks: Networks,
+    is_trusted: bool,
     ended: CancellationToken,
 }
 
@@ -50,6 +57,16 @@ pub(super) struct Subscription {
 }
 
 impl Subscribers {
+    /// Places on a listener with this many connections: at most half of them, because a stream does
+    /// not make room for other requests.
+    #[must_use]
+    pub fn of_connections(connections: usize) -> Self {
+        Self {
+            max: MAX_SUBSCRIBERS.min(connections / 2),
+            book: Mutex::default(),
+        }
+    }
+
     /// A place for a caller from `address`; `None` if all are in use, and no network has more
     /// places than the caller's network would have.
     pub(super) fn subscribe(
@@ -58,8 +75,8 @@ impl Subscribers {
         is_trusted: bool,
     ) -> Option<Subscription> {
         let mut book = self.book();
-        let is_full = book.held.len() >= MAX_SUBSCRIBERS
-            || !is_trusted && book.others >= MAX_SUBSCRIBERS - RESERVED;
+        let is_full =
+            book.held.len() >= self.max || !is_trusted && book.others >= self.max - self.max / 4;
         if is_full {
             let victim = book.eviction_candidate(address, is_trusted)?;
             book.remove(victim);
@@ -75,34 +92,51 @@ impl Subscribers {
     }
 
     fn book(&self) -> MutexGuard<'_, Book> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Book {
-    /// The oldest subscriber of the network with the most places.
+    /// The oldest subscriber of the network that gives way.
     fn eviction_candidate(&self, address: IpAddr, is_trusted: bool) -> Option<u64> {
-        let newcomer = self.census.newcomer(address);
-        let ranked = self.held.iter().filter_map(|(number, held)| {
-            let networks = held.networks.as_ref()?;
-            let precedence = match is_trusted {
-                true => self.census.precedence_of_all(networks),
-                false => self.census.precedence(&newcomer, networks)?,
-            };
-            Some((precedence, Reverse(*number)))
+        let others = is_trusted.then(|| {
+            self.oldest(|held| {
+                let networks = (!held.is_trusted).then_some(&held.networks)?;
+                Some(self.census_of_others.precedence_of_all(networks))
+            })
         });
+        let census = self.census(is_trusted);
+        let newcomer = census.newcomer(address);
+        let larger = || {
+            self.oldest(|held| {
+                let networks = (held.is_trusted == is_trusted).then_some(&held.networks)?;
+                census.precedence(&newcomer, networks)
+            })
+        };
+        let same = || {
+            let has_many_callers = is_trusted || address.to_canonical().is_loopback();
+            self.oldest(|held| {
+                let is_same = held.is_trusted == is_trusted && newcomer.is_of(&held.networks);
+                (has_many_callers && is_same).then_some(())
+            })
+        };
+        others.flatten().or_else(larger).or_else(same)
+    }
+
+    /// The oldest of those with the greatest rank.
+    fn oldest<R: Ord>(&self, rank: impl Fn(&Held) -> Option<R>) -> Option<u64> {
+        let held = self.held.iter();
+        let ranked = held.filter_map(|(number, held)| Some((rank(held)?, Reverse(*number))));
         ranked.max().map(|(_, Reverse(number))| number)
     }
 
     fn add(&mut self, address: IpAddr, is_trusted: bool, ended: CancellationToken) -> u64 {
         self.newest += 1;
-        let networks = (!is_trusted).then(|| {
-            self.others += 1;
-            self.census.enter(address)
-        });
+        self.others += usize::from(!is_trusted);
         let held = Held {
             address,
-            networks,
+            networks: self.census_mut(is_trusted).enter(address),
+            is_trusted,
             ended,
         };
         self.held.insert(self.newest, held);
@@ -115,9 +149,21 @@ impl Book {
             return;
         };
         held.ended.cancel();
-        if held.networks.is_some() {
-            self.others -= 1;
-            self.census.leave(held.address);
+        self.others -= usize::from(!held.is_trusted);
+        self.census_mut(held.is_trusted).leave(held.address);
+    }
+
+    fn census(&self, is_trusted: bool) -> &Census {
+        match is_trusted {
+            true => &self.census_of_trusted,
+            false => &self.census_of_others,
+        }
+    }
+
+    fn census_mut(&mut self, is_trusted: bool) -> &mut Census {
+        match is_trusted {
+            true => &mut self.census_of_trusted,
+            false => &mut self.census_of_others,
         }
     }
 }
@@ -132,6 +178,7 @@ impl Drop for Subscription {
 mod tests {
     use super::*;
 
+    const RESERVED: usize = MAX_SUBSCRIBERS / 4;
     const OPEN: usize = MAX_SUBSCRIBERS - RESERVED;
 
     struct Scene {
@@ -142,7 +189,7 @@ mod tests {
     impl Scene {
         fn new() -> Self {
             Self {
-                subscribers: Arc::default(),
+                subscribers: Arc::new(Subscribers::of_connections(usize::MAX)),
                 held: Vec::new(),
             }
         }
@@ -207,6 +254,46 @@ mod tests {
         scene.held.clear();
         let book = scene.subscribers.book();
         assert_eq!((book.held.len(), book.others), (0, 0));
+    }
+
+    #[test]
+    fn a_user_of_the_machine_keeps_no_gateway_of_it_out() {
+        for is_trusted in [false, true] {
+            let mut scene = Scene::new();
+            let places = if is_trusted { MAX_SUBSCRIBERS } else { OPEN };
+            for n in 0..places {
+                let attacker = format!("127.{}.{}.1", n / 256, n % 256);
+                assert!(scene.subscribe(&attacker, is_trusted));
+            }
+            // The gateway gets the place of the oldest, as often as it asks.
+            for (count, gateway) in (1..).zip(["127.0.0.1", "::1", "::ffff:127.0.0.1"]) {
+                assert!(scene.subscribe(gateway, is_trusted));
+                let oldest: Vec<usize> = (0..count).collect();
+                assert_eq!(scene.ended(), oldest);
+            }
+            // Other networks lose nothing to the machine.
+            let other = scene.held.len();
+            assert!(scene.subscribe("198.51.100.1", is_trusted));
+            for n in 0..1_000 {
+                assert!(scene.subscribe(&format!("127.9.{}.1", n % 256), is_trusted));
+            }
+            assert!(!scene.ended().contains(&other));
+        }
+    }
+
+    #[test]
+    fn streams_leave_half_of_the_connections_for_other_requests() {
+        let subscribers = Arc::new(Subscribers::of_connections(256));
+        let mut held = Vec::new();
+        let address: IpAddr = "192.0.2.1".parse().unwrap();
+        held.extend(std::iter::from_fn(|| subscribers.subscribe(address, false)));
+        assert_eq!(held.len(), 96);
+        let gateway = "127.0.0.1".parse().unwrap();
+        for _ in 0..200 {
+            held.push(subscribers.subscribe(gateway, true).unwrap());
+        }
+        let remaining = held.iter().filter(|it| !it.ended.is_cancelled());
+        assert_eq!(remaining.count(), 128);
     }
 
     #[test]

@@ -9,6 +9,7 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_license-client");
 
 mod access;
 mod authorize;
+mod both_loopbacks;
 mod chain;
 mod chromium;
 mod clocks;
@@ -84,6 +85,7 @@ mod tls_handshakes;
 mod unfit_tables;
 mod unknown_features;
 mod unread_log;
+mod untrusted_users;
 mod upgrade;
 mod usage;
 mod vendor;

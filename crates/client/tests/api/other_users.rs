@@ -3,20 +3,22 @@
 
 use std::fs::Permissions;
 use std::io::{BufRead as _, BufReader};
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
 
 /// A user that exists on no machine.
 const ATTACKER: u32 = 54_322;
 
-/// Accepts one connection, and says what it gets.
+/// Accepts connections, and says what it gets.
 const LISTEN: &str = "import socket
 server = socket.create_server(('127.0.0.1', 0))
 print(server.getsockname()[1], flush=True)
-connection, _ = server.accept()
-print(connection.recv(65536), flush=True)";
+while True:
+    connection, _ = server.accept()
+    print(connection.recv(65536), flush=True)
+    connection.close()";
 
 fn is_root() -> bool {
     std::fs::metadata("/proc/self").unwrap().uid() == 0
@@ -77,18 +79,7 @@ fn no_command_sends_what_is_in_its_address_to_another_users_listener() {
     if !is_root() {
         return;
     }
-    let mut listener = Command::new("python3")
-        .args(["-I", "-c", LISTEN])
-        .uid(ATTACKER)
-        .gid(ATTACKER)
-        .current_dir("/")
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut heard = BufReader::new(listener.stdout.take().unwrap());
-    let mut port = String::new();
-    heard.read_line(&mut port).unwrap();
-    let port = port.trim();
+    let (mut listener, mut heard, port) = foreign_listener();
     let directory = tempfile::tempdir().unwrap();
     for user in ["token", "me:hunter2", ":hunter2"] {
         let url = format!("http://{user}@127.0.0.1:{port}");
@@ -119,28 +110,12 @@ fn no_command_sends_what_is_in_its_address_to_another_users_listener() {
     assert_eq!(got, "", "nothing was sent");
 }
 
-/// The directories of systemd's `DynamicUser`.
-#[test]
-fn an_owner_that_may_not_be_read_is_not_called_foreign() {
-    const SERVICE: u32 = 61_500;
-    const OPERATOR: u32 = 54_323;
-    if !is_root() {
-        return;
-    }
-    let directory = tempfile::tempdir().unwrap();
-    let at = |name: &str| directory.path().join(name);
-    let set_mode = |path: &Path, mode: u32| {
-        std::fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
-    };
-    std::fs::create_dir_all(at("private/state")).unwrap();
-    chown(at("private/state"), Some(SERVICE), Some(SERVICE)).unwrap();
-    set_mode(&at("private"), 0o700);
-    set_mode(directory.path(), 0o755);
-    symlink("private/state", at("state")).unwrap();
+/// Starts another user's program; the port, and what it gets.
+fn foreign_listener() -> (Child, BufReader<ChildStdout>, String) {
     let mut listener = Command::new("python3")
         .args(["-I", "-c", LISTEN])
-        .uid(SERVICE)
-        .gid(SERVICE)
+        .uid(ATTACKER)
+        .gid(ATTACKER)
         .current_dir("/")
         .stdout(Stdio::piped())
         .spawn()
@@ -148,32 +123,79 @@ fn an_owner_that_may_not_be_read_is_not_called_foreign() {
     let mut heard = BufReader::new(listener.stdout.take().unwrap());
     let mut port = String::new();
     heard.read_line(&mut port).unwrap();
-    let state = at("state").display().to_string();
-    let ask = |arguments: &[&str]| {
-        let asked = Command::new(env!("CARGO_BIN_EXE_license-client"))
-            .args(arguments)
-            .envs([("STATE_DIR", &*state), ("PORT", port.trim())])
-            .uid(OPERATOR)
-            .gid(OPERATOR)
-            .current_dir(directory.path())
-            .stdin(Stdio::null())
-            .output()
-            .unwrap();
-        let said = [asked.stdout, asked.stderr].concat();
-        String::from_utf8(said).unwrap()
+    (listener, heard, port.trim().to_owned())
+}
+
+#[test]
+fn a_directory_that_another_user_made_makes_nobody_trusted() {
+    if !is_root() {
+        return;
+    }
+    let (mut listener, heard, port) = foreign_listener();
+    let directory = tempfile::tempdir().unwrap();
+    let place = directory.path().join("place");
+    let state = place.join("license-client-data");
+    let inner = state.join("inner");
+    std::fs::create_dir_all(&inner).unwrap();
+    chown(&state, Some(ATTACKER), Some(ATTACKER)).unwrap();
+    chown(&inner, Some(ATTACKER), Some(ATTACKER)).unwrap();
+    let commands: [&[&str]; 5] = [
+        &["config"],
+        &["doctor"],
+        &["validate"],
+        &["heartbeat"],
+        &["features", "off", "module.map_view"],
+    ];
+    let refused = |state_dir: Option<&str>, commands: &[&[&str]]| {
+        for command in commands {
+            let mut environment = vec![("PORT", &*port), ("ADMIN_TOKEN", "hunter2hunter2hunter2")];
+            environment.extend(state_dir.map(|it| ("STATE_DIR", it)));
+            let output = run(&place, command, &environment);
+            let said = [&output.stdout[..], &output.stderr].concat();
+            let said = String::from_utf8(said).unwrap();
+            assert!(
+                said.contains("but its user (id 54322) neither runs"),
+                "{state_dir:?} {command:?}: {said}"
+            );
+        }
     };
-    let unread = format!("'{state}' cannot be read as user {OPERATOR} (Permission denied");
-    let said = ask(&["activate", "FXSGHT-AAAA-BBBB-CCCC-DDDD"]);
-    assert!(said.contains(&format!("the owner of {unread}")), "{said}");
-    assert!(said.contains("run the command as root (sudo)"), "{said}");
-    assert!(!said.contains("nor owns STATE_DIR"), "{said}");
+    let set = |mode| std::fs::set_permissions(&place, Permissions::from_mode(mode)).unwrap();
+    // The default is no setting, whoever may write to the working directory.
+    for (mode, owner) in [(0o755, 0), (0o777, 0), (0o1777, 0), (0o755, ATTACKER)] {
+        set(mode);
+        chown(&place, Some(owner), None).unwrap();
+        refused(None, &commands);
+        if mode != 0o755 || owner != 0 {
+            refused(Some("license-client-data"), &commands);
+            refused(Some("./license-client-data"), &commands[..3]);
+        }
+    }
+    chown(&place, Some(0), None).unwrap();
+    set(0o755);
+    refused(Some("license-client-data/inner"), &commands);
+    std::os::unix::fs::symlink(&inner, place.join("link")).unwrap();
+    refused(Some("link"), &commands[..3]);
     listener.kill().unwrap();
     listener.wait().unwrap();
-    let mut got = String::new();
-    heard.read_line(&mut got).unwrap();
-    assert_eq!(got, "", "nothing was sent");
-    let said = ask(&["doctor"]);
-    assert!(said.contains(&format!("STATE_DIR: {unread}")), "{said}");
-    assert!(said.contains("database: "), "{said}");
-    assert!(!said.contains("does not exist yet"), "{said}");
+    // `doctor` asks every program on the port what it is.
+    let got: Vec<String> = heard.lines().map(Result::unwrap).collect();
+    assert!(!got.is_empty());
+    let has_secret = |line: &String| line.contains("hunter2") || line.contains("authorization");
+    assert!(!got.iter().any(has_secret), "{got:?}");
+
+    // Nobody else can have made these.
+    for state_dir in ["license-client-data", state.to_str().unwrap()] {
+        let (mut listener, mut heard, port) = foreign_listener();
+        let environment = [
+            ("PORT", &*port),
+            ("ADMIN_TOKEN", "hunter2hunter2hunter2"),
+            ("STATE_DIR", state_dir),
+        ];
+        run(&place, &["validate"], &environment);
+        let mut got = String::new();
+        heard.read_line(&mut got).unwrap();
+        assert!(got.contains("Bearer hunter2hunter2hunter2"), "{got}");
+        listener.kill().unwrap();
+        listener.wait().unwrap();
+    }
 }

@@ -158,7 +158,9 @@ async fn a_service_and_its_probe_agree_on_settings_with_carriage_returns_and_quo
     environment.push(("ADMIN_TOKEN", &token));
     let log = File::create(directory.path().join("log")).unwrap();
     let service = Service::start_in(directory, log, &environment).await;
-    assert!(service.file("s2").is_dir());
+    let made = service.file("s2").metadata().unwrap();
+    assert!(made.is_dir());
+    assert_eq!(made.permissions().mode() & 0o777, 0o700);
     service.change().await;
     let port = format!("{}\r", service.port);
     let probe = Command::new(PROGRAM)

@@ -219,7 +219,7 @@ pub(super) fn set_file(directory: &Path, version: u64) -> PathBuf {
 }
 
 pub(super) fn make_directory(directory: &Path) -> Result<(), SigningError> {
-    state_dir::make_directory(directory, 0o700).map_err(io(directory))
+    state_dir::make_directory(directory).map_err(io(directory))
 }
 
 /// Whether a file can be created in the directory, for its owner.

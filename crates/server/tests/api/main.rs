@@ -9,6 +9,8 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_license-server");
 
 mod access;
 mod administration;
+#[path = "../../../client/tests/api/both_loopbacks.rs"]
+mod both_loopbacks;
 mod busy_database;
 #[path = "../../../client/tests/api/chromium.rs"]
 mod chromium;

@@ -216,15 +216,79 @@ fn a_connection_that_waits_makes_room_before_a_slow_request_of_its_network() {
 }
 
 #[test]
-fn a_gateway_ends_a_slow_request_from_outside_and_none_of_a_gateway() {
+fn a_gateway_ends_a_slow_request_from_outside_before_one_of_a_gateway() {
     let mut scene = Scene::new(2, 1, 4);
     scene.slow("192.0.2.1", false, 5).unwrap();
     scene.slow("127.0.0.1", true, 1).unwrap();
     scene.slow("127.0.0.1", true, 2).unwrap();
     assert_eq!(scene.dismissed(), [0]);
-    assert_eq!(scene.busy("127.0.0.1", true), Err(Refusal::Total));
     assert_eq!(scene.busy("192.0.2.2", false), Err(Refusal::Total));
     assert_eq!(scene.dismissed(), [0]);
+}
+
+#[test]
+fn a_slow_program_on_a_trusted_address_keeps_no_gateway_out() {
+    for gateway in ["127.0.0.1", "::1"] {
+        let mut scene = Scene::new(8, 2, 4);
+        for n in 0..8 {
+            scene.slow(&format!("127.0.0.{n}"), true, 10 - n).unwrap();
+        }
+        // The longest-delayed ones, as long as there are any; answers in progress stay.
+        for n in 0..8 {
+            scene.busy(gateway, true).unwrap();
+            assert_eq!(scene.dismissed().len(), n + 1);
+        }
+        let order: Vec<usize> = (0..8).collect();
+        assert_eq!(scene.dismissed(), order);
+        assert_eq!(scene.busy(gateway, true), Err(Refusal::Total));
+    }
+    let mut scene = Scene::new(3, 1, 4);
+    for since in [7, 5, 6] {
+        scene.slow("127.0.0.1", true, since).unwrap();
+    }
+    scene.busy("127.0.0.1", true).unwrap();
+    assert_eq!(scene.dismissed(), [1]);
+    // A connection whose first request is on its way stays, although requests that the service has
+    // read since are delayed.
+    scene.waiting("127.0.0.1", true, NEW).unwrap();
+    scene.places[0].0.is_held_up_since(1_000_000);
+    assert_eq!(scene.dismissed(), [1, 2]);
+    scene.busy("127.0.0.1", true).unwrap();
+    assert_eq!(scene.dismissed(), [0, 1, 2]);
+    let mut scene = Scene::new(3, 1, 4);
+    for since in [7, 5, 6] {
+        scene.slow("127.0.0.1", true, since).unwrap();
+    }
+    scene.busy("127.0.0.1", true).unwrap();
+    // Of several gateways, the one with the most gives way, if it is not this one.
+    scene.busy("10.0.0.1", true).unwrap();
+    assert_eq!(scene.dismissed(), [1, 2]);
+    scene.slow("10.0.0.2", true, 8).unwrap();
+    assert_eq!(scene.dismissed(), [0, 1, 2]);
+    assert_eq!(scene.busy("10.0.0.3", true), Err(Refusal::Total));
+}
+
+#[test]
+fn users_of_an_untrusted_machine_share_by_fairness_without_a_maximum() {
+    let mut scene = Scene::new(8, 2, 2);
+    for n in 1..7 {
+        scene.slow(&format!("127.0.0.{n}"), false, 10 - n).unwrap();
+    }
+    // The gateway of the machine, a caller from outside, and one of a trusted network.
+    scene.busy("::1", false).unwrap();
+    assert_eq!(scene.dismissed(), [5]);
+    scene.slow("192.0.2.1", false, 20).unwrap();
+    assert_eq!(scene.dismissed(), [4, 5]);
+    // The machine takes nothing from a network with less.
+    for _ in 0..4 {
+        scene.slow("127.0.0.1", false, 30).unwrap();
+    }
+    let outside = 7;
+    assert!(!scene.dismissed().contains(&outside));
+    for _ in 0..2 {
+        scene.busy("10.0.0.1", true).unwrap();
+    }
+    assert!(!scene.dismissed().contains(&outside));
 }
 
 #[test]

@@ -26,7 +26,7 @@ use self::answers::Requests;
 use self::socket::Socket;
 use self::streams::Streams;
 use super::activity::{Activity, DISMISS, END};
-use super::{End, Timeouts};
+use super::{End, Timeouts, millis_between};
 use crate::admission::Place;
 use crate::clock;
 
@@ -101,6 +101,7 @@ impl Http2Connection {
             .max_send_buf_size(MAX_SEND_BUFFER_BYTES)
             .serve_connection(TokioIo::new(socket), requests);
         let now = clock::ticks();
+        place.waits_since(millis_between(opened, now));
         Self {
             http,
             activity,
@@ -144,11 +145,7 @@ impl Http2Connection {
             Phase::Reading => oldest.unwrap_or(now),
             Phase::Waiting | Phase::Writing => now,
         };
-        let millis = self
-            .since
-            .saturating_duration_since(self.opened)
-            .as_millis();
-        let millis = u64::try_from(millis).unwrap_or(u64::MAX - 1);
+        let millis = millis_between(self.opened, self.since);
         match phase {
             Phase::Waiting => self.place.waits_since(millis),
             Phase::Reading | Phase::Writing => self.place.is_held_up_since(millis),

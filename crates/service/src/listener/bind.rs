@@ -7,6 +7,8 @@ use anyhow::anyhow;
 use rustix::io::Errno;
 use tokio::net::TcpListener;
 
+use crate::loopback;
+
 /// Opens a port.
 ///
 /// # Errors
@@ -23,6 +25,32 @@ pub async fn bind_port_of(setting: &str, host: IpAddr, port: u16) -> anyhow::Res
     let address = SocketAddr::new(host, port);
     let bound = TcpListener::bind(address).await;
     bound.map_err(|error| anyhow!(why_not(setting, address, &error)))
+}
+
+/// Opens the other address of `localhost` at the port of `listener`. Programs try both addresses of
+/// this name, so another user who listens on one of them would receive their requests. `None` if the
+/// listener needs no other address, and if it cannot be opened; the latter is logged unless the
+/// machine does not have the address.
+pub(super) async fn bind_other_localhost(listener: &TcpListener) -> Option<TcpListener> {
+    let own = listener.local_addr().ok()?;
+    let other = SocketAddr::new(loopback::other_localhost(own.ip())?, own.port());
+    match TcpListener::bind(other).await {
+        Ok(listener) => Some(listener),
+        Err(error) => {
+            let is_missing = error.kind() == ErrorKind::AddrNotAvailable
+                || error.raw_os_error() == Some(Errno::AFNOSUPPORT.raw_os_error());
+            if !is_missing {
+                tracing::warn!(
+                    address = %other,
+                    %error,
+                    "cannot listen on the other address of localhost: programs that connect to \
+                     localhost may reach another program; stop that program, and let gateways \
+                     connect to an address instead of localhost"
+                );
+            }
+            None
+        }
+    }
 }
 
 /// Why a port cannot be opened, and what to do about it. `setting` names the port.

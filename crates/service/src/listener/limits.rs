@@ -4,8 +4,14 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::admission::Maxima;
+use super::MAX_REFUSED;
+use crate::admission::{MAX_LEAVING, Maxima};
+use crate::loopback;
+
+/// Number of files that a service opens in addition to its connections.
+const OTHER_FILES: usize = 256;
 
 /// The limits of a listener.
 #[derive(Clone, Debug)]
@@ -13,7 +19,7 @@ pub struct Limits {
     /// Maximum number of open connections. A quarter of them is reserved for `trusted_networks`,
     /// and any other address may use a sixteenth.
     pub max_connections: usize,
-    /// Networks of gateways and proxies: one address for many callers.
+    /// Networks of gateways and proxies: one address for many callers. By default, this machine.
     pub trusted_networks: Vec<IpNet>,
     /// Timeout for the head of a request.
     pub head_timeout: Duration,
@@ -48,7 +54,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             max_connections: DEFAULT_MAX_CONNECTIONS,
-            trusted_networks: Vec::new(),
+            trusted_networks: loopback::NETWORKS.to_vec(),
             head_timeout: Duration::from_secs(15),
             idle_timeout: Duration::from_secs(3630),
             write_timeout: Duration::from_secs(30),
@@ -63,8 +69,27 @@ impl Default for Limits {
 }
 
 impl Limits {
-    pub(super) fn maxima(&self, max_files: usize) -> Maxima {
-        let total = self.max_connections.min(max_files).max(1);
+    /// Raises the system's limit on open files as far as allowed, and lowers the number of
+    /// connections to what it permits.
+    #[must_use]
+    pub fn within_open_files(self) -> Self {
+        let other_files = OTHER_FILES + MAX_LEAVING + MAX_REFUSED;
+        let permitted = max_files().saturating_sub(other_files).max(1);
+        if permitted < self.max_connections {
+            tracing::warn!(
+                connections = permitted,
+                configured = self.max_connections,
+                "fewer connections than MAX_CONNECTIONS; raise the limit on open files"
+            );
+        }
+        Self {
+            max_connections: self.max_connections.min(permitted),
+            ..self
+        }
+    }
+
+    pub(super) fn maxima(&self) -> Maxima {
+        let total = self.max_connections.max(1);
         Maxima {
             total,
             reserved: total / 4,
@@ -74,7 +99,25 @@ impl Limits {
 
     pub(super) fn trusts(&self, peer: IpAddr) -> bool {
         let peer = peer.to_canonical();
-        let networks = &self.trusted_networks;
-        peer.is_loopback() || networks.iter().any(|network| network.contains(&peer))
+        let mut networks = self.trusted_networks.iter();
+        networks.any(|network| network.contains(&peer))
     }
+}
+
+/// Raises the limit on open files as far as allowed, and returns the new limit. A connection is an
+/// open file, and the default limit of 1,024 exists for programs that use `select(2)`.
+fn max_files() -> usize {
+    let limit = getrlimit(Resource::Nofile);
+    let all = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    let is_raised = setrlimit(Resource::Nofile, all);
+    if let Err(error) = &is_raised {
+        tracing::warn!(%error, ?limit, "failed to raise the limit on open files");
+    }
+    let limit = is_raised.map_or(limit.current, |()| limit.maximum);
+    limit.map_or(usize::MAX, |limit| {
+        usize::try_from(limit).unwrap_or(usize::MAX)
+    })
 }

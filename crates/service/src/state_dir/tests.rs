@@ -130,7 +130,7 @@ fn what_the_owner_puts_in_place_of_a_new_directory_is_not_given_away() {
     }
     // A link that leads nowhere yet is not followed either.
     symlink(secrets.join("later"), &new).unwrap();
-    let error = make_directory(&new.join("keys"), 0o700).unwrap_err();
+    let error = make_directory(&new.join("keys")).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
     assert!(!secrets.join("later").exists());
 }
@@ -201,7 +201,7 @@ fn new_files_and_directories_get_the_owner_of_the_directory() {
     );
     chown(directory.path(), Some(SERVICE), Some(SERVICE + 1)).unwrap();
     let made = directory.path().join("state/keys");
-    make_directory(&made, 0o700).unwrap();
+    make_directory(&made).unwrap();
     assert_eq!(made.metadata().unwrap().mode() & 0o777, 0o700);
     let file = temporary_file(&made).unwrap();
     let file = file
@@ -213,14 +213,18 @@ fn new_files_and_directories_get_the_owner_of_the_directory() {
     }
     // One that is there already is left alone.
     chown(&made, Some(0), Some(0)).unwrap();
-    make_directory(&made, 0o777).unwrap();
+    make_directory(&made).unwrap();
     assert_eq!(owner(&made), (0, 0));
 }
 
 #[test]
 fn a_directory_that_cannot_be_written_is_named_with_what_to_do() {
     let directory = tempfile::tempdir().unwrap();
-    check_writable("STATE_DIR", &directory.path().join("made on demand")).unwrap();
+    let made = directory.path().join("made/on demand");
+    check_writable("STATE_DIR", &made).unwrap();
+    for made in [&*made, made.parent().unwrap()] {
+        assert_eq!(made.metadata().unwrap().mode() & 0o777, 0o700);
+    }
     let file = directory.path().join("file");
     File::create(&file).unwrap();
     let error = check_writable("STATE_DIR", &file.join("state")).unwrap_err();

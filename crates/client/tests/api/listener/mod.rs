@@ -2,6 +2,7 @@
 
 mod bounds;
 mod headers;
+mod local_users;
 
 use std::time::Duration;
 

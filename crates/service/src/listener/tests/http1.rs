@@ -46,8 +46,17 @@ async fn slow_bodies_of_many_addresses_make_room_for_another_address() {
             slow.push(scene.send_head(&format!("192.0.2.{address}")).await);
         }
     }
-    let (_, started) = scene.send("192.0.2.3", HEAD.as_bytes()).await;
+    let (mut client, started) = scene.send("192.0.2.3", HEAD.as_bytes()).await;
     assert_eq!(started, Err(Refusal::Address));
+    let answer = read_to_end(&mut client).await;
+    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+    for line in [
+        "retry-after: 1\r\n",
+        "connection: close\r\n",
+        "referrer-policy: same-origin",
+    ] {
+        assert!(answer.contains(line), "{answer}");
+    }
 
     let request = "POST /body HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\
                    content-length: 4\r\n\r\nbody";
