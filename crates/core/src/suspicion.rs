@@ -68,7 +68,8 @@ pub struct Trail {
     pub answered: u64,
     /// Whether the site has ever reported an up-to-date number. Sites of version 1.0.0 report none.
     pub says_seq: bool,
-    /// The number that the site last reported, if it was not [`Self::answered`].
+    /// The number that the site last reported, if it was not [`Self::answered`], or if its lease had
+    /// ended.
     pub behind_at: Option<u64>,
     /// When the site first reported that number, without another number in between. Advances when
     /// it is counted again.
@@ -94,7 +95,8 @@ impl Trail {
     ///
     /// A site whose answer was lost asks again with the same number, any number of times: that
     /// counts once, and again each day after the lease that it must still have has ended with its
-    /// grace: no site lives on one number for longer. A site that has said a number before and says
+    /// grace: no site lives on one number for longer. The same applies to the newest number, if the
+    /// site requests no lease and only sends heartbeats. A site that has said a number before and says
     /// none now is behind with every such call: a copy that hides its number is no better off than
     /// one that shows an old one. Calls that are up to date end a row of calls behind, but not the
     /// count of [`Regressions`]: a machine that hides or repeats its number beside one that says

@@ -17,6 +17,7 @@ pub mod dangling_link;
 pub mod database;
 pub mod database_url;
 pub mod dot_env;
+pub mod exchange;
 pub mod exposition;
 pub mod fair_share;
 pub mod file_access;

@@ -113,12 +113,14 @@ pub(super) async fn validate(
     Ok(Json(confirmation(answer)))
 }
 
-/// Note the usage that a machine reports, and confirm or deny as for a validation.
+/// Note the usage that a machine reports, and confirm or deny as for a validation, without a new
+/// lease: the confirmation is not signed.
 #[utoipa::path(
     post, path = "/heartbeat", operation_id = "heartbeat", tag = "sites",
     request_body = site_messages::HeartbeatRequest, params(SiteHeaders),
     responses(
-        (status = 200, description = "The license, or a signed denial", body = ValidateAnswer),
+        (status = 200, description = "The license without a signature, or a signed denial",
+            body = ValidateAnswer),
         BodyErrors, SiteErrors,
     )
 )]

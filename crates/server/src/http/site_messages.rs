@@ -163,8 +163,10 @@ pub(super) struct SiteLicense {
     /// How many times a seat may still move to another machine while the lease of the old
     /// machine runs.
     moves_left: u32,
-    /// The signed license, a JWS. Only this counts where the site has trusted keys.
-    signature: String,
+    /// The signed license, a JWS. Only this counts where the site has trusted keys. Absent in the
+    /// answer to a heartbeat.
+    #[schema(nullable = false)]
+    signature: Option<String>,
 }
 
 /// The answer to an activation.

@@ -18,7 +18,7 @@ use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
 
 use crate::database::{Engine, on_both_engines};
-use crate::harness::{INSTALLATION, NONCE, Vendor};
+use crate::harness::{INSTALLATION, NONCE, Vendor, system_info};
 
 on_both_engines! {
     a_copy_is_recorded_for_staff_and_still_served;
@@ -29,6 +29,7 @@ on_both_engines! {
     renewals_by_file_and_a_reinstalled_machine_are_not_noted;
     numbers_that_were_never_issued_and_changed_hardware_are_noted;
     copies_that_invent_a_number_or_repeat_one_are_noted;
+    copies_that_only_send_heartbeats_get_no_lease_and_are_noted;
     copies_beside_a_site_that_calls_more_often_are_noted_by_their_third_call;
     machines_that_activate_one_seat_in_turn_are_noted_and_each_change_is_in_the_audit_log;
 }
@@ -61,6 +62,23 @@ async fn validate(vendor: &Vendor, key: &str, seq: Option<u64>, headers: &[(&str
     let jws = answer["data"]["license"]["signature"].as_str().unwrap();
     let document = license_core::document::verify_license(jws, &vendor.keyring()).unwrap();
     document.claims().seq
+}
+
+/// A heartbeat of a site that knows `seq`; returns the license in the answer.
+async fn heartbeat(vendor: &Vendor, key: &str, seq: u64) -> Value {
+    let body = json!({
+        "licenseKey": key, "hardwareId": "machine", "installationId": INSTALLATION,
+        "usageMetrics": {"camerasInUse": 1, "usersActive": 1, "storageUsedGb": 1},
+        "systemInfo": system_info(),
+    });
+    let sent = vendor
+        .http
+        .post(format!("{}/api/licenses/heartbeat", vendor.url))
+        .header("x-license-seq", seq)
+        .json(&body);
+    let answer: Value = sent.send().await.unwrap().json().await.unwrap();
+    assert_eq!(answer["data"]["isValid"], true, "{answer}");
+    answer["data"]["license"].clone()
 }
 
 /// A lease by file, signed when it is asked for; answers its number.
@@ -247,19 +265,8 @@ async fn an_honest_site_that_loses_answers_is_not_noted(engine: Engine) {
             validate(&vendor, &key, Some(known), &[]).await;
         }
         known = validate(&vendor, &key, Some(known), &[]).await;
-        // A heartbeat, whose document a site does not keep. It says the number, too.
-        let body = json!({
-            "licenseKey": key, "hardwareId": "machine", "installationId": INSTALLATION,
-            "usageMetrics": {"camerasInUse": 1, "usersActive": 1, "storageUsedGb": 1},
-            "systemInfo": {"os_platform": "Linux", "os_release": "6", "os_version": "6", "cpu_count": 2,
-                "total_memory_gb": 4.0, "hostname": "h", "architecture": "x86_64"},
-        });
-        let heartbeat = vendor
-            .http
-            .post(format!("{}/api/licenses/heartbeat", vendor.url))
-            .header("x-license-seq", known)
-            .json(&body);
-        assert_eq!(heartbeat.send().await.unwrap().status(), 200);
+        // A heartbeat says the number, too.
+        heartbeat(&vendor, &key, known).await;
     }
     // One of version 1.0.0 says nothing about numbers.
     let (key, _) = licensed(&vendor).await;
@@ -398,6 +405,39 @@ async fn copies_that_invent_a_number_or_repeat_one_are_noted(engine: Engine) {
     }
     let found = noted(&vendor).await;
     assert!(found.contains(&invented) && found.iter().any(|it| it.0 == "shared_identity"));
+    vendor.end().await;
+}
+
+async fn copies_that_only_send_heartbeats_get_no_lease_and_are_noted(engine: Engine) {
+    let vendor = Vendor::start(engine).await;
+    let (key, seq) = licensed(&vendor).await;
+    let lease = vendor.seat(&key, "machine").await.unwrap().signed_until;
+    let mut noted_on = None;
+    for day in 1..=36 {
+        vendor.clock.advance(TimeDelta::days(1));
+        for _ in 0..3 {
+            let license = heartbeat(&vendor, &key, seq).await;
+            assert_eq!(license["licenseKey"], key);
+            assert_eq!(license["signature"], Value::Null, "day {day}");
+        }
+        let seat = vendor.seat(&key, "machine").await.unwrap();
+        assert_eq!(seat.signed_until, lease, "day {day}");
+        let is_noted = !noted(&vendor).await.is_empty();
+        noted_on = noted_on.or(is_noted.then_some(day));
+    }
+    // The lease and its grace end after four days; since then, calls more than a day apart count.
+    assert_eq!(noted_on, Some(8));
+    assert_eq!(noted(&vendor).await[0].0, "shared_identity");
+
+    // A site that was switched off for as long sends its heartbeat first.
+    let (key, mut known) = licensed(&vendor).await;
+    for _ in 0..5 {
+        vendor.clock.advance(TimeDelta::days(36));
+        heartbeat(&vendor, &key, known).await;
+        known = validate(&vendor, &key, Some(known), &[]).await;
+        heartbeat(&vendor, &key, known).await;
+    }
+    assert_eq!(noted(&vendor).await.len(), 1);
     vendor.end().await;
 }
 
