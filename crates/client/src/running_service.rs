@@ -214,7 +214,7 @@ impl ServiceArgs {
         }
         let exchange = exchange::within(limit, async move {
             // The library's error would repeat the URL.
-            exchange(request)
+            send_and_read(request)
                 .await
                 .map_err(|error| error.without_url().into())
         });

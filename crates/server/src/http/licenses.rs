@@ -113,8 +113,9 @@ pub(super) async fn validate(
     Ok(Json(confirmation(answer)))
 }
 
-/// Note the usage that a machine reports, and confirm or deny as for a validation, without a new
-/// lease: the confirmation is not signed.
+/// Note the usage that a machine reports, and confirm or deny as for a validation.
+///
+/// A confirmation is not signed: it grants no lease.
 #[utoipa::path(
     post, path = "/heartbeat", operation_id = "heartbeat", tag = "sites",
     request_body = site_messages::HeartbeatRequest, params(SiteHeaders),
