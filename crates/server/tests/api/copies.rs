@@ -1,6 +1,7 @@
 //! Two machines that share one identity are noticed, and never denied for it.
 
 mod by_file;
+mod heartbeats;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -29,7 +30,6 @@ on_both_engines! {
     renewals_by_file_and_a_reinstalled_machine_are_not_noted;
     numbers_that_were_never_issued_and_changed_hardware_are_noted;
     copies_that_invent_a_number_or_repeat_one_are_noted;
-    copies_that_only_send_heartbeats_get_no_lease_and_are_noted;
     copies_beside_a_site_that_calls_more_often_are_noted_by_their_third_call;
     machines_that_activate_one_seat_in_turn_are_noted_and_each_change_is_in_the_audit_log;
 }
@@ -405,39 +405,6 @@ async fn copies_that_invent_a_number_or_repeat_one_are_noted(engine: Engine) {
     }
     let found = noted(&vendor).await;
     assert!(found.contains(&invented) && found.iter().any(|it| it.0 == "shared_identity"));
-    vendor.end().await;
-}
-
-async fn copies_that_only_send_heartbeats_get_no_lease_and_are_noted(engine: Engine) {
-    let vendor = Vendor::start(engine).await;
-    let (key, seq) = licensed(&vendor).await;
-    let lease = vendor.seat(&key, "machine").await.unwrap().signed_until;
-    let mut noted_on = None;
-    for day in 1..=36 {
-        vendor.clock.advance(TimeDelta::days(1));
-        for _ in 0..3 {
-            let license = heartbeat(&vendor, &key, seq).await;
-            assert_eq!(license["licenseKey"], key);
-            assert_eq!(license["signature"], Value::Null, "day {day}");
-        }
-        let seat = vendor.seat(&key, "machine").await.unwrap();
-        assert_eq!(seat.signed_until, lease, "day {day}");
-        let is_noted = !noted(&vendor).await.is_empty();
-        noted_on = noted_on.or(is_noted.then_some(day));
-    }
-    // The lease and its grace end after four days; since then, calls more than a day apart count.
-    assert_eq!(noted_on, Some(8));
-    assert_eq!(noted(&vendor).await[0].0, "shared_identity");
-
-    // A site that was switched off for as long sends its heartbeat first.
-    let (key, mut known) = licensed(&vendor).await;
-    for _ in 0..5 {
-        vendor.clock.advance(TimeDelta::days(36));
-        heartbeat(&vendor, &key, known).await;
-        known = validate(&vendor, &key, Some(known), &[]).await;
-        heartbeat(&vendor, &key, known).await;
-    }
-    assert_eq!(noted(&vendor).await.len(), 1);
     vendor.end().await;
 }
 
