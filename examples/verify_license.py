@@ -100,6 +100,7 @@ def verify(trusted, kind, document):
     if kind == "license":
         need(iat <= payload["validUntil"] <= payload["exp"], "the times are out of order")
         need(type(payload.get("offline", True)) is bool, "offline is not true or false")
+        need(payload.get("question") in (None, "activate", "validate"), "it answers a call that grants no lease")
         check(payload["license"], "licenseKey", "")
         expires = payload["license"].get("expiresAt")
         if expires is not None:

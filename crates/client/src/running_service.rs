@@ -4,25 +4,28 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use clap::Args;
 use license_console::escaped::{self, escape_texts};
 use license_listening_users::{
     ListenerError, PACKAGED_STATE_DIR, first_trusted, sends_secret, trusted_users, unread_owner,
 };
 use license_service::admin_token::AdminTokenSettings;
-use license_service::loopback;
-use license_service::ownership;
-use license_service::presence::Unreadable;
 use license_service::presentable_url::SecretUrl;
 use license_service::stdout;
-use reqwest::{Method, Response};
+use license_service::{exchange, loopback};
+use reqwest::{Method, RequestBuilder, StatusCode};
 use secrecy::ExposeSecret as _;
 use serde_json::Value;
 use url::Url;
 
 use crate::config::{Settings, http_url};
 use crate::upstream::http_client;
+
+/// Timeout of a request that the service answers by itself.
+const READ_TIMEOUT: Duration = Duration::from_secs(30);
+/// Timeout of a request for which the service may call the License Server first.
+const CALL_TIMEOUT: Duration = Duration::from_secs(90);
 
 /// The service to call, and how to print the response.
 #[derive(Clone, Debug, Args)]
@@ -102,8 +105,7 @@ impl ServiceArgs {
 
     /// A response that is not JSON.
     pub(crate) async fn get_text(&self, path: &str) -> anyhow::Result<String> {
-        let answer = self.request(Method::GET, path, None, Secrets::None).await?;
-        let text = self.read(answer).await?;
+        let (_, text) = self.request(Method::GET, path, None, Secrets::None).await?;
         Ok(String::from_utf8_lossy(&text).into_owned())
     }
 
@@ -168,10 +170,8 @@ impl ServiceArgs {
         body: Option<Value>,
         secrets: Secrets,
     ) -> anyhow::Result<Answer> {
-        let answer = self.request(method, path, body, secrets).await?;
-        let ok = answer.status().is_success();
-        let status = answer.status();
-        let text = self.read(answer).await?;
+        let (status, text) = self.request(method, path, body, secrets).await?;
+        let ok = status.is_success();
         let Ok(received) = serde_json::from_slice::<Value>(&text) else {
             let place = self.presentable_url();
             bail!("the program at {place} is not a License Client (HTTP {status})");
@@ -181,38 +181,28 @@ impl ServiceArgs {
         Ok(Answer { ok, body, received })
     }
 
-    /// The whole body of an answer.
-    async fn read(&self, mut answer: Response) -> anyhow::Result<Vec<u8>> {
-        let mut body = Vec::new();
-        while let Some(chunk) = answer.chunk().await.map_err(reqwest::Error::without_url)? {
-            if body.len() + chunk.len() > MAX_ANSWER_BYTES {
-                let place = self.presentable_url();
-                bail!("the program at {place} is not a License Client: its response is too long");
-            }
-            body.extend_from_slice(&chunk);
-        }
-        Ok(body)
-    }
-
+    /// Status and body of an answer.
     async fn request(
         &self,
         method: Method,
         path: &str,
         body: Option<Value>,
         secrets: Secrets,
-    ) -> anyhow::Result<Response> {
+    ) -> anyhow::Result<(StatusCode, Vec<u8>)> {
         let base = self.base_url();
         let url = Url::parse(&base).context("the address of the service is not a URL")?;
         let proven = match secrets {
             Secrets::None if !sends_secret(&url) => None,
             _ => self.prove(&url).await?,
         };
-        // No proxy: the service is on this machine or the local network. The timeout leaves time
-        // for the service's own call to the License Server.
+        let limit = match method {
+            Method::GET => READ_TIMEOUT,
+            _ => CALL_TIMEOUT,
+        };
+        // No proxy: the service is on this machine or the local network.
         let configure = || {
             let client = reqwest::Client::builder()
                 .no_proxy()
-                .timeout(Duration::from_secs(90))
                 .connect_timeout(Duration::from_secs(5));
             match &proven {
                 Some((host, address)) => client.resolve(host, *address),
@@ -229,15 +219,21 @@ impl ServiceArgs {
         if let Some(body) = body {
             request = request.json(&body);
         }
-        // The library's error would repeat the URL.
-        let sent = request.send().await.map_err(reqwest::Error::without_url);
-        sent.with_context(|| {
-            let place = self.presentable_url();
-            format!(
-                "no License Client responds at {place}; start it with 'license-client serve', or \
-                 pass another address with --url"
-            )
-        })
+        let exchange = exchange::within(limit, async move {
+            // The library's error would repeat the URL.
+            send_and_read(request)
+                .await
+                .map_err(|error| error.without_url().into())
+        });
+        let place = self.presentable_url();
+        let (status, text) = exchange.await.with_context(|| {
+            format!("no License Client answers at {place}; start it with 'license-client serve', or name another with --url")
+        })?;
+        ensure!(
+            text.len() <= MAX_ANSWER_BYTES,
+            "the program at {place} is not a License Client: its answer does not end"
+        );
+        Ok((status, text))
     }
 
     /// If secrets are sent to an address of this machine, checks which user listens there. Returns
@@ -288,6 +284,18 @@ impl ServiceArgs {
         let host = loopback::reachable(self.host, self.port);
         format!("http://{}", SocketAddr::new(host, self.port))
     }
+}
+
+/// Status and body of an answer; a body that is too long ends after [`MAX_ANSWER_BYTES`].
+async fn send_and_read(request: RequestBuilder) -> reqwest::Result<(StatusCode, Vec<u8>)> {
+    let mut answer = request.send().await?;
+    let mut body = Vec::new();
+    while body.len() <= MAX_ANSWER_BYTES
+        && let Some(chunk) = answer.chunk().await?
+    {
+        body.extend_from_slice(&chunk);
+    }
+    Ok((answer.status(), body))
 }
 
 impl Answer {

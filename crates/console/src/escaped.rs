@@ -3,29 +3,10 @@
 use std::fmt;
 
 use askama::filters::{Escaper, Html};
-use license_core::pasted_text::is_invisible;
+pub use license_core::foreign_text::escaped;
+use license_core::foreign_text::is_escaped;
 use serde::Serialize;
 use serde_json::Value;
-
-/// Whether a character is shown as an escape, such as `\u{202e}`: control characters, which can
-/// start a new line or control a terminal, and characters that change the direction of text or are
-/// invisible. A few combining characters of some scripts are also escaped.
-fn is_escaped(c: char) -> bool {
-    c.is_control() || is_invisible(c) || matches!(c, '\u{2028}' | '\u{2029}')
-}
-
-/// A text on one line of a terminal.
-#[must_use]
-pub fn escaped(text: &str) -> String {
-    let mut escaped = String::new();
-    for c in text.chars() {
-        match is_escaped(c) {
-            true => escaped.extend(c.escape_unicode()),
-            false => escaped.push(c),
-        }
-    }
-    escaped
-}
 
 /// All texts of a JSON value, as [`escaped`] shows them.
 pub fn escape_texts(value: &mut Value) {
@@ -102,20 +83,6 @@ mod tests {
     use askama::Template;
 
     use super::*;
-
-    #[test]
-    fn control_characters_and_direction_marks_are_visible() {
-        assert_eq!(escaped("Gate 4, Århus"), "Gate 4, Århus");
-        let shown = escaped("a\nb\r\u{1b}[2J\u{9b}2J\u{202e}c\0");
-        assert!(shown.chars().all(|c| c.is_ascii_graphic()), "{shown}");
-        assert!(shown.starts_with("a\\u{a}b\\u{d}\\u{1b}[2J"), "{shown}");
-        for mark in [
-            '\u{61c}', '\u{200b}', '\u{200f}', '\u{202e}', '\u{2066}', '\u{feff}',
-        ] {
-            let code = u32::from(mark);
-            assert_eq!(escaped(&format!("a{mark}b")), format!("a\\u{{{code:x}}}b"));
-        }
-    }
 
     #[test]
     fn json_means_the_same_and_controls_no_terminal() {

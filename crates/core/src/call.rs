@@ -11,7 +11,7 @@ pub enum Call {
     Activate,
     /// Checks whether the license is still valid.
     Validate,
-    /// Validates, and reports usage.
+    /// Reports usage. The response proves nothing.
     Heartbeat,
     /// Frees the seat.
     Deactivate,
@@ -33,7 +33,8 @@ impl Call {
         }
     }
 
-    /// Whether a site keeps the signed document that answers the call.
+    /// Whether the call requests a lease, so that the site keeps the signed document that answers
+    /// it.
     #[must_use]
     pub fn answer_is_kept(self) -> bool {
         match self {

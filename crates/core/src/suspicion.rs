@@ -68,7 +68,8 @@ pub struct Trail {
     pub answered: u64,
     /// Whether the site has ever reported an up-to-date number. Sites of version 1.0.0 report none.
     pub says_seq: bool,
-    /// The number that the site last reported, if it was not [`Self::answered`].
+    /// The number that the site last reported, if it was not [`Self::answered`], or if its lease had
+    /// ended.
     pub behind_at: Option<u64>,
     /// When the site first reported that number, without another number in between. Advances when
     /// it is counted again.
@@ -92,18 +93,18 @@ pub struct Trail {
 impl Trail {
     /// Adds a call to the trail; returns the suspicions that staff should review.
     ///
-    /// A site whose response was lost repeats its request with the same number, possibly many
-    /// times. This counts once, and once more for each day after its last lease and grace period
-    /// must have ended, because no site can work with one number for longer. A site that has
-    /// reported a number before and reports none now is behind with every such call, so a copy that
-    /// hides its number has no advantage over one that reports an old number. Calls that are up to
-    /// date end a series of calls that are behind, but do not reset the count of [`Regressions`]: a
-    /// machine that hides or repeats its number while another machine reports the newest one is
-    /// detected by its third call in the window; a rollback to version 1.0.0 and the return from it
-    /// count once. The activation of a new installation has no number to report, and is not
-    /// counted. Request files are carried by hand, late and in any order, and follow the rules of
-    /// [`FileTrail`]. It is also recorded if a former installation calls again, or if the
-    /// installation changes too often.
+    /// A site whose answer was lost asks again with the same number, any number of times: that
+    /// counts once, and again each day after the lease that it must still have has ended with its
+    /// grace: no site lives on one number for longer. The same applies to the newest number, if the
+    /// site requests no lease and only sends heartbeats. A site that has said a number before and says
+    /// none now is behind with every such call: a copy that hides its number is no better off than
+    /// one that shows an old one. Calls that are up to date end a row of calls behind, but not the
+    /// count of [`Regressions`]: a machine that hides or repeats its number beside one that says
+    /// the newest is noticed by its third call in the window; a rollback to version 1.0.0 and the
+    /// return from it count once. The activation of a new installation carries no number for good
+    /// reason and counts for nothing. Request files are carried by hand, late and in any order, and
+    /// follow the rules of [`FileTrail`]. When a former installation calls again, or the
+    /// installation changes too often, that is noted.
     #[must_use]
     pub fn followed(&self, report: &Report<'_>) -> (Self, Vec<Suspicion>) {
         let mut next = self.clone();

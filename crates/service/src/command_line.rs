@@ -13,6 +13,7 @@ use clap::builder::PossibleValue;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Command};
+use license_core::foreign_text::escaped;
 use secrecy::SecretString;
 
 use crate::database_url::DatabaseUrl;
@@ -206,11 +207,16 @@ fn mistake(command: &Command, mut error: clap::Error) -> Mistake {
         ContextKind::InvalidValue,
         ContextKind::InvalidSubcommand,
     ] {
-        if let Some(ContextValue::String(text)) = error.get(kind)
-            && (text.contains(['@', ':']) || is_extra_argument && !text.starts_with('-'))
-        {
-            error.insert(kind, ContextValue::String(HIDDEN.to_owned()));
-        }
+        let Some(ContextValue::String(text)) = error.get(kind) else {
+            continue;
+        };
+        let may_be_secret =
+            text.contains(['@', ':']) || is_extra_argument && !text.starts_with('-');
+        let shown = match may_be_secret {
+            true => HIDDEN.to_owned(),
+            false => escaped(text),
+        };
+        error.insert(kind, ContextValue::String(shown));
     }
     Mistake::Usage(Box::new(error))
 }

@@ -6,6 +6,7 @@
 use std::fmt::Display;
 use std::io::{self, Write};
 
+use license_core::foreign_text::escaped;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
@@ -18,9 +19,10 @@ const LINE_TIMEOUT: Timespec = Timespec {
 };
 
 /// Writes a line for people. A line that cannot be written is lost, and a line that is not read
-/// is dropped after a second.
+/// is dropped after a second. Names and arguments in it may come from others: it stays one line, and
+/// no character of it controls the terminal.
 pub fn say(line: impl Display) {
-    let text = format!("{line}\n");
+    let text = format!("{}\n", escaped(&line.to_string()));
     for piece in text.as_bytes().chunks(PIECE_BYTES) {
         if !matches!(wait(Some(&LINE_TIMEOUT)), Ok(true)) {
             return;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{ArgMatches, Args};
-use license_console::escaped;
+use license_console::escaped::{self, escaped};
 use license_service::clock::SystemClock;
 use license_service::output_file::{self, Readers};
 use serde_json::Value;
@@ -86,7 +86,7 @@ pub(super) async fn run(
         let bundle = support_file(report, &service, &SystemClock).await;
         output_file::write(file, &format!("{bundle:#}\n"), Readers::Owner)?;
         if !command.json {
-            println!("\nWrote {}", file.display());
+            println!("\nWrote {}", escaped(&file.to_string_lossy()));
         }
     }
     let broken = findings.iter().any(|f| f.health == Health::Error);

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand, ValueEnum};
+use license_console::escaped::escaped;
 use license_core::license_key::LicenseKey;
 use license_service::output_file::{self, Readers};
 use license_service::secret_argument::SecretArgument;
@@ -117,7 +118,7 @@ async fn request(command: Request) -> anyhow::Result<ExitCode> {
             prepared.write(file)?;
             println!(
                 "Wrote {}. Send it to your vendor, then import the returned file with 'license-client offline import FILE'",
-                output.display()
+                escaped(&output.to_string_lossy())
             );
         }
         None => print!("{file}"),

@@ -1,8 +1,12 @@
 //! Editing the stored data as root gains nothing.
 
-use chrono::TimeDelta;
+use chrono::{SubsecRound as _, TimeDelta};
+use license_core::document::{DocumentType, LicenseClaims, verify_license};
+use license_core::keyring::Keyring;
+use license_core::protocol::Call;
 use license_server::licensing::catalogue::Tier;
 use license_server::licensing::issue::IssueRequest;
+use license_service::clock::Clock as _;
 use serde_json::{Value, json};
 
 use crate::database::{Engine, TestDatabase, on_both_engines};
@@ -16,6 +20,7 @@ on_both_engines! {
     an_unsigned_license_has_one_grace_period_when_keys_are_trusted;
     a_grace_period_that_is_said_to_begin_later_begins_now;
     no_setting_makes_the_grace_of_an_unsigned_license_longer;
+    a_license_that_was_signed_for_another_call_is_no_lease;
 }
 
 const NOT_BOUGHT: &str = "module.analytics_advanced";
@@ -264,6 +269,48 @@ async fn no_setting_makes_the_grace_of_an_unsigned_license_longer(engine: Engine
         assert!(!site.is_available(NOT_BOUGHT).await);
         site.restart().await;
         assert_eq!(site.standing().await, "lapsed", "{hours}");
+        site.end().await;
+    }
+}
+
+/// Earlier servers signed full licenses for heartbeats.
+async fn a_license_that_was_signed_for_another_call_is_no_lease(engine: Engine) {
+    for call in [Call::Heartbeat, Call::Deactivate, Call::Unknown] {
+        let (mut site, vendor, _) = standard(engine, &[]).await;
+        let activated = "SELECT license_signature FROM local_license_cache";
+        let activated = site.database.texts(activated).await.remove(0).unwrap();
+        let keyring = Keyring::from_jwk_set(vendor.app.keys().public()).unwrap();
+        let activated = verify_license(&activated, &keyring).unwrap();
+        // Signed shortly before the lease ends, like one document a day for as long as one likes.
+        site.advance(TimeDelta::hours(90));
+        vendor.advance(TimeDelta::hours(90));
+        let iat = vendor.clock.now().trunc_subsecs(0);
+        let claims = LicenseClaims {
+            iat,
+            nbf: iat,
+            valid_until: iat + TimeDelta::hours(24),
+            exp: iat + TimeDelta::hours(96),
+            seq: activated.claims().seq + 1,
+            question: Some(call),
+            ..activated.claims().clone()
+        };
+        let signed = vendor
+            .app
+            .sign(DocumentType::License, &claims, vendor.clock.now())
+            .unwrap();
+        let sql = format!(
+            "UPDATE local_license_cache SET license_signature = '{signed}', \
+             valid_until = '{}', grace_period_started_at = NULL, in_grace_period = false; \
+             UPDATE system_config SET value = 'x' WHERE key = 'license_client.revision'",
+            claims.valid_until.naive_utc()
+        );
+        edit(&mut site, &sql, true).await;
+        assert!(security_events(&site).await > 0, "{call:?}");
+        assert_eq!(site.standing().await, "grace", "{call:?}");
+        site.advance(TimeDelta::hours(7));
+        assert_eq!(site.standing().await, "lapsed", "{call:?}");
+        edit(&mut site, &sql, false).await;
+        assert_eq!(site.standing().await, "lapsed", "{call:?}");
         site.end().await;
     }
 }

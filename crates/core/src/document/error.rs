@@ -63,6 +63,12 @@ pub enum DocumentError {
     /// The payload is signed, but does not match its type.
     #[error("invalid document payload: {0}")]
     Payload(String),
+    /// A license that answers a call other than an activation or a validation.
+    #[error("the document answers a call that grants no lease ({answered})")]
+    NotALease {
+        /// The call that the document names.
+        answered: &'static str,
+    },
     /// `iat`, `validUntil` and `exp` are not in this order.
     #[error("the document's times contradict each other")]
     TimesOutOfOrder,

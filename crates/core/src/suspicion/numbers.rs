@@ -73,8 +73,15 @@ impl Trail {
             return report.knows_lost_number && self.note_lost_number(before, seq, report);
         }
         if before.is_up_to_date(seq, by_file) {
-            self.clear_behind();
             self.says_seq |= !by_file;
+            // A request for a lease is answered with a new number; other calls are not.
+            let keeps_number = !by_file && !report.asks_for_lease;
+            if !keeps_number || before.behind_at != Some(seq) {
+                self.clear_behind();
+            }
+            if keeps_number && before.is_past_its_lease(seq, report) {
+                self.count_outlived_lease(seq, report);
+            }
         } else if by_file {
             let is_behind = |at| before.files.is_behind(seq, at);
             // Requests that overtake each other report smaller numbers again.
@@ -84,10 +91,7 @@ impl Trail {
         } else if before.behind_at != Some(seq) {
             self.count_behind(Some(seq), report.at);
         } else if before.is_past_its_lease(seq, report) {
-            self.count_behind(Some(seq), report.at);
-            // The next one counts a day later: a site that was switched off needs time to receive a
-            // response.
-            self.behind_since = Some(report.at - report.longest_lease + REPETITION_INTERVAL);
+            self.count_outlived_lease(seq, report);
         } else {
             self.behind_since = before.behind_since.or(Some(report.at));
         }
@@ -157,14 +161,21 @@ impl Trail {
             || (self.answered == 0 && self.files.is_empty())
     }
 
-    /// Whether a call repeats an old number although the lease that came with it must have
-    /// ended, with its grace.
+    /// Whether a call reports a number although the lease that came with it must have ended, with
+    /// its grace.
     fn is_past_its_lease(&self, seq: u64, report: &Report<'_>) -> bool {
-        let Some(since) = self.behind_since else {
-            return false;
-        };
-        let end = since.checked_add_signed(report.longest_lease);
-        Some(report.at) > end.max(self.files.end_of(seq))
+        let of_seat = report.lease_end.filter(|_| self.is_up_to_date(seq, false));
+        let since = self.behind_since.filter(|_| self.behind_at == Some(seq));
+        let of_repeated = since.and_then(|it| it.checked_add_signed(report.longest_lease));
+        let end = of_seat.max(of_repeated);
+        end.is_some_and(|end| Some(report.at) > Some(end).max(self.files.end_of(seq)))
+    }
+
+    /// Counts a number whose lease has ended. It counts again a day later: a site that was switched
+    /// off needs time to receive an answer.
+    fn count_outlived_lease(&mut self, seq: u64, report: &Report<'_>) {
+        self.count_behind(Some(seq), report.at);
+        self.behind_since = Some(report.at - report.longest_lease + REPETITION_INTERVAL);
     }
 
     fn count_behind(&mut self, seq: Option<u64>, at: DateTime<Utc>) {

@@ -16,6 +16,9 @@ pub struct Report<'a> {
     pub asks_for_lease: bool,
     /// Whether it requests a lease although the last lease of the seat that it holds has not ended.
     pub has_running_lease: bool,
+    /// When the last lease that was signed for the seat ends, with its grace period; `None` if none
+    /// was signed.
+    pub lease_end: Option<DateTime<Utc>>,
     /// Whether it is an activation. A site that activates a different license than before sends the
     /// number of the former one.
     pub is_activation: bool,

@@ -6,10 +6,10 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use clap::Args;
 use license_console::escaped::{self, escaped};
-use license_service::loopback;
+use license_service::{exchange, loopback};
 use serde_json::Value;
 
-/// Timeout of the request.
+/// Timeout of the request and its response.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(4);
 /// Maximum size of the answer, in bytes: another program may listen where the service should.
 const MAX_ANSWER_BYTES: usize = 64 * 1024;
@@ -33,21 +33,26 @@ pub(super) async fn run(command: &Health, json: bool) -> anyhow::Result<()> {
     let client = reqwest::Client::builder()
         .no_proxy()
         .tls_certs_only([])
-        .timeout(ANSWER_TIMEOUT)
         .build()?;
-    let asked = client.get(format!("http://{address}/readyz")).send().await;
-    let mut answer = asked.with_context(|| {
-        format!("no License Server responds at {address}; start it with 'license-server serve'")
+    let exchange = async move {
+        let asked = client.get(format!("http://{address}/readyz")).send().await;
+        let mut answer = asked?;
+        let mut text = Vec::new();
+        while text.len() <= MAX_ANSWER_BYTES
+            && let Some(chunk) = answer.chunk().await?
+        {
+            text.extend_from_slice(&chunk);
+        }
+        Ok((answer.status(), text))
+    };
+    let answered = exchange::within(ANSWER_TIMEOUT, exchange).await;
+    let (status, text) = answered.with_context(|| {
+        format!("no License Server answers at {address}; start it with 'license-server serve'")
     })?;
-    let status = answer.status();
-    let mut text = Vec::new();
-    while let Some(chunk) = answer.chunk().await? {
-        text.extend_from_slice(&chunk);
-        ensure!(
-            text.len() <= MAX_ANSWER_BYTES,
-            "the program at {address} is not a License Server: its response is too long"
-        );
-    }
+    ensure!(
+        text.len() <= MAX_ANSWER_BYTES,
+        "the program at {address} is not a License Server: its answer does not end"
+    );
     let text = String::from_utf8_lossy(&text);
     ensure!(
         status.is_success(),

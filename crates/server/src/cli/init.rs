@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use license_console::escaped;
+use license_console::escaped::{self, escaped};
 use license_service::clock::SystemClock;
 use license_service::stdout::note_change;
 use serde_json::json;
@@ -36,7 +36,8 @@ pub(super) async fn run(storage: &Storage, json: bool, now: DateTime<Utc>) -> an
             escaped::json(&json!({"database": database, "keys": keys}))?
         );
     } else {
-        println!("Database: {database}\nSigning keys: {keys}");
+        println!("Database: {}", escaped(&database));
+        println!("Signing keys: {}", escaped(&keys));
         println!("Export the public keys for clients with 'license-server keys export'.");
     }
     Ok(())

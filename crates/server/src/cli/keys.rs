@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use clap::{Args, Subcommand};
-use license_console::escaped;
+use license_console::escaped::{self, escaped};
 use license_core::signing_clock::SigningTime;
 use license_service::clock::SystemClock;
 use license_service::output_file::{self, Readers};
@@ -131,7 +131,8 @@ async fn create(storage: &Storage, json: bool, now: DateTime<Utc>) -> anyhow::Re
     if json {
         println!("{}", escaped::json(&json!({ "kid": kid }))?);
     } else {
-        println!("Created signing key {kid} in {}", directory.display());
+        let directory = escaped(&directory.to_string_lossy());
+        println!("Created signing key {kid} in {directory}");
         println!(
             "Back up this directory, and export the public keys for clients with 'license-server keys export'."
         );
@@ -169,7 +170,8 @@ async fn export(
         Some((prepared, file)) => {
             prepared.write(&(text + "\n"))?;
             let count = set.keys.len();
-            println!("Wrote {count} public key(s) to {}", file.display());
+            let file = escaped(&file.to_string_lossy());
+            println!("Wrote {count} public key(s) to {file}");
         }
         None => println!("{text}"),
     }
@@ -213,7 +215,8 @@ async fn accept(storage: &Storage, json: bool, now: DateTime<Utc>) -> anyhow::Re
     if json {
         println!("{}", escaped::json(&json!({ "keySet": version }))?);
     } else {
-        println!("Accepted {} with key set {version}", directory.display());
+        let directory = escaped(&directory.to_string_lossy());
+        println!("Accepted {directory} with key set {version}");
         println!(
             "Start all servers again. Export the public keys with 'license-server keys export' for \
              sites that do not trust this key set."

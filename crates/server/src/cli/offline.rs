@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Subcommand;
-use license_console::escaped;
+use license_console::escaped::{self, escaped};
 use license_service::clock::SystemClock;
 use license_service::output_file::{self, Readers};
 use license_service::stderr::say;
@@ -80,7 +80,8 @@ pub(super) async fn run(storage: &Storage, command: Offline, json: bool) -> anyh
                     escaped::json(&json!({"file": output, "holds": what}))?
                 );
             } else {
-                println!("Wrote {what} to {}", output.display());
+                let output = escaped(&output.to_string_lossy());
+                println!("Wrote {what} to {output}");
             }
         }
         None => {

@@ -113,12 +113,15 @@ pub(super) async fn validate(
     Ok(Json(confirmation(answer)))
 }
 
-/// Record the usage that a machine reports, and confirm or deny the license as in a validation.
+/// Note the usage that a machine reports, and confirm or deny as for a validation.
+///
+/// A confirmation is not signed: it grants no lease.
 #[utoipa::path(
     post, path = "/heartbeat", operation_id = "heartbeat", tag = "sites",
     request_body = site_messages::HeartbeatRequest, params(SiteHeaders),
     responses(
-        (status = 200, description = "The license, or a signed denial", body = ValidateAnswer),
+        (status = 200, description = "The license without a signature, or a signed denial",
+            body = ValidateAnswer),
         BodyErrors, SiteErrors,
     )
 )]

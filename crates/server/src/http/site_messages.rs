@@ -162,8 +162,10 @@ pub(super) struct SiteLicense {
     /// How many more times a seat may move to another machine before the old machine's lease has
     /// ended.
     moves_left: u32,
-    /// The signed license, a JWS. Sites with trusted keys use only this.
-    signature: String,
+    /// The signed license, a JWS. Only this counts where the site has trusted keys. Absent in the
+    /// answer to a heartbeat.
+    #[schema(nullable = false)]
+    signature: Option<String>,
 }
 
 /// The answer to an activation.

@@ -17,5 +17,5 @@ pub(super) async fn activate(
         .clone_from(&request.installation_name);
     seat.installation_version
         .clone_from(&request.installation_version);
-    Ok(held.sign_license(seat).await?)
+    Ok(held.sign_lease(seat).await?)
 }

@@ -38,15 +38,15 @@ pub struct Envelope<'a> {
     pub at: DateTime<Utc>,
 }
 
-/// The license object of a response, with the signed document as `signature`, and the end of its
-/// validity. A lease for a site without internet ends no later than the license.
+/// The license object of a response with the signed lease as `signature`, and the end of its
+/// validity. `object` is what is signed of the license. A lease for a site without internet ends no later than the license.
 ///
 /// # Errors
 /// If the claims cannot be serialized as JSON, which never happens with ours.
 pub fn signed_license(
     app: &App,
     license: &License,
-    moves_left: u32,
+    mut object: Map<String, Value>,
     envelope: Envelope<'_>,
     offline: Option<TimeDelta>,
 ) -> Result<(Map<String, Value>, Signed), SignError> {
@@ -57,8 +57,6 @@ pub fn signed_license(
         at,
     } = envelope;
     let keys = app.keys();
-    let mut object = license_object(license);
-    object.insert("movesLeft".to_owned(), moves_left.into());
     let iat = at.trunc_subsecs(0);
     let valid_until = iat + offline.unwrap_or(app.terms.lease_hours);
     let valid_until = match license.expires_at {
@@ -136,7 +134,7 @@ pub fn signed_denial(
     app.sign(DocumentType::Denial, &claims, at)
 }
 
-/// What a document says about a license.
+/// What responses and documents say about a license.
 pub(super) fn license_object(license: &License) -> Map<String, Value> {
     let time = |time: DateTime<Utc>| time.to_rfc3339_opts(SecondsFormat::Secs, true);
     let object = json!({

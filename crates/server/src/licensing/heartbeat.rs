@@ -1,4 +1,5 @@
-//! Records what a machine reports, and confirms that it may keep using the license.
+//! Record what a machine reports, and confirm that it may keep using the license. Only an activation
+//! or a validation gives it a lease.
 
 use license_core::protocol::{HeartbeatRequest, SystemInfo};
 
@@ -22,7 +23,7 @@ pub(super) async fn heartbeat(
     let (db, day) = (&held.transaction, held.now.date_naive());
     let usage = used(request.usage_metrics);
     usage_days::note(db, &seat.license_id, &seat.hardware_id, day, &usage).await?;
-    Ok(held.sign_license(seat).await?)
+    Ok(held.confirm_unsigned(seat).await?)
 }
 
 /// A site's system, with texts no longer than [`MAX_SYSTEM_TEXT_CHARS`].

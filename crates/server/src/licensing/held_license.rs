@@ -10,13 +10,15 @@ use license_core::protocol::Call;
 use license_core::restored::{next_number, takes_seat};
 use license_core::suspicion::Report;
 use license_service::database::Transaction;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::app::App;
 use crate::audit::{Action, Actor, Change};
 use crate::commit_proofs::Moved;
 use crate::licensing::claim::{claim, moves_left};
-use crate::licensing::document::{Addressee, Denied, Envelope, signed_denial, signed_license};
+use crate::licensing::document::{
+    Addressee, Denied, Envelope, license_object, signed_denial, signed_license,
+};
 use crate::licensing::judge::refusal;
 use crate::licensing::refusal::{Refused, Stopped};
 use crate::licensing::restored;
@@ -46,6 +48,8 @@ pub(super) struct HeldLicense<'a> {
     lost: Option<u64>,
     /// Whether the machine's last lease had not ended when it called.
     had_running_lease: bool,
+    /// When that lease ends or ended.
+    lease_end: Option<DateTime<Utc>>,
     pub(super) now: DateTime<Utc>,
 }
 
@@ -72,6 +76,7 @@ impl<'a> HeldLicense<'a> {
             had_running_lease: seat
                 .as_ref()
                 .is_some_and(|seat| seat.state().has_running_lease(now)),
+            lease_end: seat.as_ref().and_then(|seat| seat.signed_until),
             to: completed(to, seat.as_ref()),
             transaction,
             proof,
@@ -123,6 +128,7 @@ impl<'a> HeldLicense<'a> {
             nonce: self.to.nonce.as_deref().unwrap_or_default(),
             asks_for_lease: self.call.answer_is_kept(),
             has_running_lease: self.call.answer_is_kept() && self.had_running_lease,
+            lease_end: self.lease_end,
             is_activation: self.call == Call::Activate,
             installation_id: &self.to.installation_id,
             drifted: self.details.drifted,
@@ -195,24 +201,41 @@ impl<'a> HeldLicense<'a> {
         Ok(seat)
     }
 
-    /// Signs the license for the machine, and stores its seat.
+    /// Signs a lease for the machine, and stores its seat.
     ///
     /// # Errors
-    /// If nothing can be signed, or the database returns an error.
-    pub(super) async fn sign_license(&self, mut seat: Seat) -> Result<SiteAnswer, AnswerError> {
+    /// When nothing can be signed, or the database refuses.
+    pub(super) async fn sign_lease(&self, mut seat: Seat) -> Result<SiteAnswer, AnswerError> {
         self.confirm(&mut seat).await?;
-        let left = moves_left(&self.transaction, &self.license, self.now).await?;
+        let license = self.license_object().await?;
         let lease = self.details.offline.map(|it| it.lease);
         let envelope = self.envelope(seat.last_seq);
-        let (license, signed) = signed_license(self.app, &self.license, left, envelope, lease)?;
-        // For every call: what was signed counts until it ends.
+        let (license, signed) = signed_license(self.app, &self.license, license, envelope, lease)?;
         seat.note_signed(signed);
-        if self.call.answer_is_kept() {
-            seat.signed = Some(signed);
-            self.note_file(&mut seat, signed.exp).await?;
-        }
+        self.note_file(&mut seat, signed.exp).await?;
         seats::save(&self.transaction, &seat).await?;
         Ok(SiteAnswer::License(license))
+    }
+
+    /// Confirms the license without a lease, and stores the machine's seat. Nothing is signed: sites
+    /// keep no such answer, so a copy that kept one would have a lease that no number reveals.
+    ///
+    /// # Errors
+    /// When nothing could be signed, or the database refuses.
+    pub(super) async fn confirm_unsigned(&self, mut seat: Seat) -> Result<SiteAnswer, AnswerError> {
+        // The sequence number and the day of the usage come from the same clock.
+        self.app.can_sign()?;
+        self.confirm(&mut seat).await?;
+        seats::save(&self.transaction, &seat).await?;
+        Ok(SiteAnswer::License(self.license_object().await?))
+    }
+
+    /// The license as sites get it, without a signature.
+    async fn license_object(&self) -> Result<Map<String, Value>, StoreError> {
+        let left = moves_left(&self.transaction, &self.license, self.now).await?;
+        let mut object = license_object(&self.license);
+        object.insert("movesLeft".to_owned(), left.into());
+        Ok(object)
     }
 
     /// Signs the receipt for a seat that was given back, and stores the seat.

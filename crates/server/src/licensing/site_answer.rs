@@ -12,7 +12,7 @@ use crate::store::StoreError;
 /// The answer to a site.
 #[derive(Clone, Debug)]
 pub enum SiteAnswer {
-    /// Confirmation: the license with its signed document.
+    /// Confirmation: the license, with its signed document unless the call is a heartbeat.
     License(Map<String, Value>),
     /// Confirmation: the seat is free.
     Deactivated {

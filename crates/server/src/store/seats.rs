@@ -169,9 +169,9 @@ impl Seat {
         self.row.map(|seat| SeatsCursor { seat })
     }
 
-    /// Records that a lease was signed. A lease that ends sooner than an earlier one changes
-    /// nothing.
+    /// Records the newest lease. The machine may still use an earlier one that ends later.
     pub fn note_signed(&mut self, signed: Signed) {
+        self.signed = Some(signed);
         self.signed_until = self.signed_until.max(Some(signed.exp));
     }
 

@@ -1,6 +1,9 @@
 //! The command line itself: mistakes, help, output, and the supervisor.
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use crate::PROGRAM;
 use crate::commands::{run, said};
@@ -169,4 +172,73 @@ fn output_that_cannot_be_written_is_an_error() {
         assert!(text.starts_with(expected), "{arguments:?}: {text}");
         assert!(!text.contains("panic"), "{text}");
     }
+}
+
+#[test]
+fn no_name_in_an_error_controls_the_terminal() {
+    let name = "rq\u{1b}]0;owned\u{7}\u{202e}.txt";
+    for (arguments, code) in [
+        (&["offline", "sign", name][..], 1),
+        (
+            &[
+                "offline",
+                "sign",
+                "rq",
+                "--output",
+                "no/such\u{1b}[31m/file",
+            ],
+            1,
+        ),
+        (&["keys", "export", "--state-dir", name], 1),
+        (&["show", name], 1),
+        (&["list", "--status", name], 2),
+        (&["health", "--port", name], 2),
+        (&["serve", "--log-format", name], 2),
+        (&[name], 2),
+        (&["list", name], 2),
+        (&["list", "--no\u{1b}[31m"], 2),
+    ] {
+        let directory = tempfile::tempdir().unwrap();
+        let mut command = Command::new(PROGRAM);
+        command.args(arguments).current_dir(&directory);
+        let output = command.output().unwrap();
+        let shown = [output.stdout.clone(), output.stderr.clone()].concat();
+        let shown = String::from_utf8(shown).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {shown}");
+        let is_odd = |c: char| c != '\n' && (c.is_control() || c == '\u{202e}');
+        assert!(!shown.contains(is_odd), "{arguments:?}: {shown:?}");
+        assert!(shown.contains("error: "), "{arguments:?}: {shown:?}");
+    }
+}
+
+/// A program that answers every connection with interim responses that never end.
+fn endless_interim_responses() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for mut connection in listener.incoming().flatten() {
+            std::thread::spawn(move || {
+                connection.read_exact(&mut [0; 4]).unwrap();
+                let interim = b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n".repeat(1000);
+                while connection.write_all(&interim).is_ok() {}
+            });
+        }
+    });
+    port
+}
+
+#[test]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "measures how long a command takes"
+)]
+fn health_ends_in_time_whatever_the_program_on_its_port_sends() {
+    let port = endless_interim_responses().to_string();
+    let begun = Instant::now();
+    let mut command = Command::new(PROGRAM);
+    let output = command.args(["health", "--port", &port]).output().unwrap();
+    let took = begun.elapsed();
+    println!("{took:?}");
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    assert!(took < Duration::from_millis(6500), "{took:?}");
 }

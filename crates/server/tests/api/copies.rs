@@ -1,6 +1,7 @@
 //! Two machines that share one identity are noticed, and never denied for it.
 
 mod by_file;
+mod heartbeats;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -18,7 +19,7 @@ use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
 
 use crate::database::{Engine, on_both_engines};
-use crate::harness::{INSTALLATION, NONCE, Vendor};
+use crate::harness::{INSTALLATION, NONCE, Vendor, system_info};
 
 on_both_engines! {
     a_copy_is_recorded_for_staff_and_still_served;
@@ -61,6 +62,23 @@ async fn validate(vendor: &Vendor, key: &str, seq: Option<u64>, headers: &[(&str
     let jws = answer["data"]["license"]["signature"].as_str().unwrap();
     let document = license_core::document::verify_license(jws, &vendor.keyring()).unwrap();
     document.claims().seq
+}
+
+/// A heartbeat of a site that knows `seq`; returns the license in the answer.
+async fn heartbeat(vendor: &Vendor, key: &str, seq: u64) -> Value {
+    let body = json!({
+        "licenseKey": key, "hardwareId": "machine", "installationId": INSTALLATION,
+        "usageMetrics": {"camerasInUse": 1, "usersActive": 1, "storageUsedGb": 1},
+        "systemInfo": system_info(),
+    });
+    let sent = vendor
+        .http
+        .post(format!("{}/api/licenses/heartbeat", vendor.url))
+        .header("x-license-seq", seq)
+        .json(&body);
+    let answer: Value = sent.send().await.unwrap().json().await.unwrap();
+    assert_eq!(answer["data"]["isValid"], true, "{answer}");
+    answer["data"]["license"].clone()
 }
 
 /// A lease by file, signed when it is asked for; answers its number.
@@ -247,19 +265,8 @@ async fn an_honest_site_that_loses_answers_is_not_noted(engine: Engine) {
             validate(&vendor, &key, Some(known), &[]).await;
         }
         known = validate(&vendor, &key, Some(known), &[]).await;
-        // A heartbeat, whose document a site does not keep. It says the number, too.
-        let body = json!({
-            "licenseKey": key, "hardwareId": "machine", "installationId": INSTALLATION,
-            "usageMetrics": {"camerasInUse": 1, "usersActive": 1, "storageUsedGb": 1},
-            "systemInfo": {"os_platform": "Linux", "os_release": "6", "os_version": "6", "cpu_count": 2,
-                "total_memory_gb": 4.0, "hostname": "h", "architecture": "x86_64"},
-        });
-        let heartbeat = vendor
-            .http
-            .post(format!("{}/api/licenses/heartbeat", vendor.url))
-            .header("x-license-seq", known)
-            .json(&body);
-        assert_eq!(heartbeat.send().await.unwrap().status(), 200);
+        // A heartbeat says the number, too.
+        heartbeat(&vendor, &key, known).await;
     }
     // One of version 1.0.0 says nothing about numbers.
     let (key, _) = licensed(&vendor).await;

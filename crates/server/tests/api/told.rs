@@ -9,6 +9,8 @@ use serde_json::Value;
 #[derive(Debug)]
 pub enum Told {
     License(Box<VerifiedLicense>, Value),
+    /// The answer to a heartbeat, without a signature.
+    Unsigned(Value),
     Denied(Box<VerifiedDenial>),
     Other(Value),
 }
@@ -17,7 +19,7 @@ impl Told {
     /// `yes`, or the reason of the denial.
     pub fn word(&self) -> &str {
         match self {
-            Self::License(..) => "yes",
+            Self::License(..) | Self::Unsigned(_) => "yes",
             Self::Denied(denial) => denial.claims().reason.as_str(),
             Self::Other(answer) => panic!("{answer}"),
         }
@@ -52,7 +54,7 @@ impl Told {
         match self {
             Self::License(license, _) => license.claims().question,
             Self::Denied(denial) => denial.claims().question,
-            Self::Other(answer) => panic!("{answer}"),
+            Self::Unsigned(answer) | Self::Other(answer) => panic!("{answer}"),
         }
     }
 
@@ -61,7 +63,7 @@ impl Told {
         match self {
             Self::License(license, _) => &license.claims().installation_id,
             Self::Denied(denial) => &denial.claims().installation_id,
-            Self::Other(answer) => panic!("{answer}"),
+            Self::Unsigned(answer) | Self::Other(answer) => panic!("{answer}"),
         }
     }
 
@@ -69,7 +71,7 @@ impl Told {
         match self {
             Self::License(license, _) => license.claims().seq,
             Self::Denied(denial) => denial.claims().seq,
-            Self::Other(answer) => panic!("{answer}"),
+            Self::Unsigned(answer) | Self::Other(answer) => panic!("{answer}"),
         }
     }
 }

@@ -7,6 +7,7 @@ use crate::signer::{KEY, Signer, T0, at, denial_claims, license_claims};
 
 pub(super) fn claims(cases: &mut Cases) {
     members(cases);
+    questions(cases);
     times(cases);
     licenses(cases);
     odd_values(cases);
@@ -60,6 +61,22 @@ fn members(cases: &mut Cases) {
         Some(json!("x")),
         "Payload",
     );
+}
+
+/// The call that a license answers.
+fn questions(cases: &mut Cases) {
+    for (call, expect) in [
+        ("activate", "ok"),
+        ("validate", "ok"),
+        ("heartbeat", "NotALease"),
+        ("deactivate", "NotALease"),
+        ("transfer", "NotALease"),
+    ] {
+        let name = format!("a license that answers {call}");
+        cases.claim(&name, "question", Some(json!(call)), expect);
+    }
+    let name = "a question that is a number";
+    cases.claim(name, "question", Some(json!(1)), "Payload");
 }
 
 /// Times that contradict each other.

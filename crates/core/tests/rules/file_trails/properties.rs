@@ -42,11 +42,15 @@ proptest! {
                         heard_at = seat.at;
                     }
                 }
-                // A site that is not switched off validates daily.
-                Event::Heartbeat if seat.at - heard_at < TimeDelta::days(2) => {
+                Event::Heartbeat => {
                     seat.heartbeat(&site);
+                    // A site that is not switched off validates daily.
+                    if seat.at - heard_at >= TimeDelta::days(2) {
+                        let answer = seat.call(&site);
+                        site.takes(answer);
+                        heard_at = seat.at;
+                    }
                 }
-                Event::Heartbeat => {}
                 Event::Write => {
                     let mut request = seat.write(&site);
                     request.written_at += ahead;

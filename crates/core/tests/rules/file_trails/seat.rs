@@ -13,6 +13,8 @@ pub(super) struct Seat {
     pub(super) trail: Trail,
     pub(super) at: DateTime<Utc>,
     pub(super) shared: u32,
+    /// The greatest end of a lease.
+    lease_end: Option<DateTime<Utc>>,
 }
 
 impl Seat {
@@ -25,6 +27,7 @@ impl Seat {
             trail,
             at: T0,
             shared: 0,
+            lease_end: None,
         }
     }
 
@@ -41,6 +44,7 @@ impl Seat {
         };
         self.follow(&report);
         self.trail.note_answer(&report, self.trail.issued);
+        self.lease_end = self.lease_end.max(Some(self.at + ONLINE_LEASE));
         self.trail.issued
     }
 
@@ -75,6 +79,7 @@ impl Seat {
         self.follow(&report);
         let seq = self.trail.issued;
         let exp = self.at + LEASE;
+        self.lease_end = self.lease_end.max(Some(exp));
         let found = self.trail.note_file(&report, seq, exp);
         self.shared += u32::from(found.is_some());
         seq
@@ -89,7 +94,8 @@ impl Seat {
     fn report(&self) -> Report<'static> {
         Report {
             installation_id: "a",
-            longest_lease: TimeDelta::hours(96),
+            longest_lease: ONLINE_LEASE,
+            lease_end: self.lease_end,
             at: self.at,
             ..Report::default()
         }
@@ -136,6 +142,8 @@ pub(super) fn nonce() -> u32 {
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
+/// A lease over the network with its grace.
+const ONLINE_LEASE: TimeDelta = TimeDelta::hours(96);
 /// A lease by file with its grace.
 pub(super) const LEASE: TimeDelta = TimeDelta::days(93);
 

@@ -217,3 +217,27 @@ fn three_hidden_calls_within_any_thirty_days_are_noticed() {
         assert_eq!(found, noticed, "{days:?}");
     }
 }
+
+#[test]
+fn any_number_of_copies_that_only_send_heartbeats_are_noticed_when_the_lease_has_ended() {
+    for seed in 0..150_u64 {
+        let mut random = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let mut seat = Seat::new();
+        let known = seat.validate(100, "a");
+        let lease_end = seat.lease_end;
+        // Each copy stores what it gets as its lease, and calls before that ends.
+        let mut copies = vec![0; 1 + seed as usize % 3];
+        while seat.found.is_empty() {
+            copies.sort_unstable();
+            seat.at = T0 + TimeDelta::minutes(copies[0]);
+            assert!(seat.at < lease_end + TimeDelta::days(12), "seed {seed}");
+            seat.heartbeat(known, "a");
+            random = random
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            copies[0] += i64::from((random >> 33) as u32 % (95 * 60));
+        }
+        assert_eq!(seat.found, SHARED);
+        assert!(seat.at > lease_end + TimeDelta::days(2), "seed {seed}");
+    }
+}

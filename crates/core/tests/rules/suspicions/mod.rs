@@ -11,11 +11,15 @@ use license_core::suspicion::{Report, Suspicion, Trail};
 use crate::signer::T0;
 
 const SHARED: &[Suspicion] = &[Suspicion::SharedIdentity];
+/// A lease with its grace.
+const LEASE: TimeDelta = TimeDelta::hours(96);
 
 /// A License Server's side of one seat.
 struct Seat {
     trail: Trail,
     at: DateTime<Utc>,
+    /// The end of the last lease.
+    lease_end: DateTime<Utc>,
     found: Vec<Suspicion>,
 }
 
@@ -30,6 +34,7 @@ impl Seat {
         Self {
             trail,
             at: T0,
+            lease_end: T0 + LEASE,
             found: Vec::new(),
         }
     }
@@ -41,28 +46,37 @@ impl Seat {
 
     /// A validation or activation by a site that may omit its number.
     fn call(&mut self, newest_seq: Option<u64>, installation_id: &str, is_activation: bool) -> u64 {
-        let report = Report {
+        self.follow(Report {
             newest_seq,
             is_activation,
             installation_id,
-            at: self.at,
-            longest_lease: TimeDelta::hours(96),
+            asks_for_lease: true,
             ..Report::default()
+        });
+        self.trail.answered = self.trail.issued;
+        self.lease_end = self.at + LEASE;
+        self.trail.issued
+    }
+
+    /// A heartbeat whose answer the site does not store.
+    fn heartbeat(&mut self, seq: u64, installation_id: &str) {
+        self.follow(Report {
+            newest_seq: Some(seq),
+            installation_id,
+            ..Report::default()
+        });
+    }
+
+    fn follow(&mut self, report: Report<'_>) {
+        let report = Report {
+            at: self.at,
+            longest_lease: LEASE,
+            lease_end: Some(self.lease_end),
+            ..report
         };
         let (trail, found) = self.trail.followed(&report);
         self.trail = trail;
         self.found.extend(found);
         self.trail.issued += 1;
-        self.trail.answered = self.trail.issued;
-        self.trail.issued
-    }
-}
-
-impl Seat {
-    /// A heartbeat whose answer the site does not store.
-    fn heartbeat(&mut self, seq: u64, installation_id: &str) {
-        let answered = self.trail.answered;
-        self.call(Some(seq), installation_id, false);
-        self.trail.answered = answered;
     }
 }

@@ -150,3 +150,24 @@ fn going_back_to_version_1_0_0_and_returning_counts_once_each_time() {
     }
     assert_eq!(seat.found, SHARED);
 }
+
+#[test]
+fn a_site_that_is_switched_on_for_an_hour_a_week_is_not_a_copy() {
+    for is_heard in [true, false] {
+        let mut seat = Seat::new();
+        let mut known = seat.validate(100, "a");
+        for week in 1..50 {
+            seat.at = T0 + TimeDelta::weeks(week);
+            // The heartbeat comes first, long after the lease has ended.
+            seat.heartbeat(known, "a");
+            let answer = seat.validate(known, "a");
+            // An answer in two is lost, or none.
+            if is_heard || week % 2 == 0 {
+                known = answer;
+            }
+            seat.at += TimeDelta::hours(1);
+            seat.heartbeat(known, "a");
+        }
+        assert_eq!(seat.found, [], "{is_heard}");
+    }
+}
