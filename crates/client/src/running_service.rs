@@ -11,6 +11,8 @@ use license_listening_users::{
     ListenerError, PACKAGED_STATE_DIR, first_trusted, sends_secret, trusted_users, unread_owner,
 };
 use license_service::admin_token::AdminTokenSettings;
+use license_service::ownership;
+use license_service::presence::Unreadable;
 use license_service::presentable_url::SecretUrl;
 use license_service::stdout;
 use license_service::{exchange, loopback};
