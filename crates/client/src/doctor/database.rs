@@ -22,7 +22,7 @@ pub(super) async fn check(
     match url.sqlite_file().map_or(Ok(true), exists) {
         Ok(true) => {}
         Ok(false) => {
-            let found = format!("{url} does not exist yet; it is created at the first start");
+            let found = format!("{url} does not exist yet; it will be created on the first start");
             return vec![Finding::ok(WHAT, found)];
         }
         Err(unreadable) => {

@@ -21,7 +21,8 @@ pub(super) fn check(directory: &Path) -> Finding {
     match exists(directory) {
         Ok(true) => {}
         Ok(false) => {
-            let found = format!("'{shown}' does not exist yet; it is created at the first start");
+            let found =
+                format!("'{shown}' does not exist yet; it will be created on the first start");
             return Finding::ok(WHAT, found);
         }
         Err(unreadable) => return Finding::error(WHAT, unreadable.what(), unreadable.advice()),

@@ -3,7 +3,7 @@
 
 use std::fs::Permissions;
 use std::io::{BufRead as _, BufReader};
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
@@ -198,4 +198,63 @@ fn a_directory_that_another_user_made_makes_nobody_trusted() {
         listener.kill().unwrap();
         listener.wait().unwrap();
     }
+}
+
+/// The directories of systemd's `DynamicUser`.
+#[test]
+fn an_owner_that_may_not_be_read_is_not_called_foreign() {
+    const SERVICE: u32 = 61_500;
+    const OPERATOR: u32 = 54_323;
+    if !is_root() {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name);
+    let set_mode = |path: &Path, mode: u32| {
+        std::fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+    };
+    std::fs::create_dir_all(at("private/state")).unwrap();
+    chown(at("private/state"), Some(SERVICE), Some(SERVICE)).unwrap();
+    set_mode(&at("private"), 0o700);
+    set_mode(directory.path(), 0o755);
+    symlink("private/state", at("state")).unwrap();
+    let mut listener = Command::new("python3")
+        .args(["-I", "-c", LISTEN])
+        .uid(SERVICE)
+        .gid(SERVICE)
+        .current_dir("/")
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut heard = BufReader::new(listener.stdout.take().unwrap());
+    let mut port = String::new();
+    heard.read_line(&mut port).unwrap();
+    let state = at("state").display().to_string();
+    let ask = |arguments: &[&str]| {
+        let asked = Command::new(env!("CARGO_BIN_EXE_license-client"))
+            .args(arguments)
+            .envs([("STATE_DIR", &*state), ("PORT", port.trim())])
+            .uid(OPERATOR)
+            .gid(OPERATOR)
+            .current_dir(directory.path())
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let said = [asked.stdout, asked.stderr].concat();
+        String::from_utf8(said).unwrap()
+    };
+    let unread = format!("'{state}' cannot be read as user {OPERATOR} (Permission denied");
+    let said = ask(&["activate", "FXSGHT-AAAA-BBBB-CCCC-DDDD"]);
+    assert!(said.contains(&format!("the owner of {unread}")), "{said}");
+    assert!(said.contains("run the command as root (sudo)"), "{said}");
+    assert!(!said.contains("nor owns STATE_DIR"), "{said}");
+    listener.kill().unwrap();
+    listener.wait().unwrap();
+    let mut got = String::new();
+    heard.read_line(&mut got).unwrap();
+    assert_eq!(got, "", "nothing was sent");
+    let said = ask(&["doctor"]);
+    assert!(said.contains(&format!("STATE_DIR: {unread}")), "{said}");
+    assert!(said.contains("database: "), "{said}");
+    assert!(!said.contains("does not exist yet"), "{said}");
 }
