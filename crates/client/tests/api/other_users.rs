@@ -173,7 +173,7 @@ fn a_directory_that_another_user_made_makes_nobody_trusted() {
     chown(&place, Some(0), None).unwrap();
     set(0o755);
     refused(Some("license-client-data/inner"), &commands);
-    std::os::unix::fs::symlink(&inner, place.join("link")).unwrap();
+    symlink(&inner, place.join("link")).unwrap();
     refused(Some("link"), &commands[..3]);
     listener.kill().unwrap();
     listener.wait().unwrap();
