@@ -229,11 +229,14 @@ impl ServiceArgs {
         });
         let place = self.presentable_url();
         let (status, text) = exchange.await.with_context(|| {
-            format!("no License Client answers at {place}; start it with 'license-client serve', or name another with --url")
+            format!(
+                "no License Client responds at {place}; start it with 'license-client serve', or \
+                 pass another address with --url"
+            )
         })?;
         ensure!(
             text.len() <= MAX_ANSWER_BYTES,
-            "the program at {place} is not a License Client: its answer does not end"
+            "the program at {place} is not a License Client: its response is too long"
         );
         Ok((status, text))
     }

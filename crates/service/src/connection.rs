@@ -321,6 +321,12 @@ impl Future for Connection {
                     false => End::Closed,
                 });
             }
+            // It has not arrived with the head: the second poll passes the request to the router,
+            // which limits the wait.
+            let looked_for = &this.activity.is_body_looked_for;
+            if looked_for.swap(false, Ordering::Relaxed) {
+                continue;
+            }
             let was_rested = this.buffers_released;
             this.observe();
             if this.is_closing

@@ -62,7 +62,7 @@ pub(super) fn respond(app: &App, request: &Parts) -> Response<Bytes> {
         (status = 200, description = "The request may pass; the response has no body"),
         (status = 400, description = "The request is invalid, and the gateway asked for this \
             status"),
-        (status = 403, description = "The request may not pass: `detail`, `reason`, `feature`"),
+        (status = 403, description = "The request is refused: `detail`, `reason`, `feature`"),
     )
 )]
 #[expect(dead_code, reason = "describes what `respond` answers")]
@@ -80,7 +80,7 @@ pub(super) fn authorize() {}
     responses(
         (status = 200, description = "The request may pass; the response has no body"),
         (status = 400, description = "`reason` is `bad_feature` or `bad_path`"),
-        (status = 403, description = "The request may not pass: `detail`, `reason`, `feature`"),
+        (status = 403, description = "The request is refused: `detail`, `reason`, `feature`"),
     )
 )]
 #[expect(dead_code, reason = "describes what `respond` answers")]

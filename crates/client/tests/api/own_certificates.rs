@@ -129,7 +129,7 @@ async fn a_listed_certificate_for_another_name_is_refused_with_the_command() {
         (
             "-subj /CN=localhost/CN=vendor.example",
             "localhost",
-            "does not name localhost",
+            "is not valid for localhost",
         ),
         (
             "-subj /CN=localhost -addext subjectAltName=DNS:vendor.example",
@@ -416,7 +416,7 @@ async fn a_running_service_follows_a_file_of_certificates_that_changes() {
     std::fs::remove_file(&listed).unwrap();
     assert_eq!(site.activate(KEY).await.0, StatusCode::OK);
     let said = found(&site).await;
-    assert!(said.contains("answers"), "{said}");
+    assert!(said.contains("responds"), "{said}");
     std::fs::write(&listed, &wrong).unwrap();
     site.restart().await;
     let said = found(&site).await;

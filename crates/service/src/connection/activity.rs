@@ -29,6 +29,8 @@ pub(crate) struct Activity {
     pub(super) has_unread_body: AtomicBool,
     /// Whether a handler waits for the latest request's body.
     pub(super) is_body_awaited: AtomicBool,
+    /// Whether a direct response waits for a body that may have arrived with its head.
+    pub(super) is_body_looked_for: AtomicBool,
     /// Whether a body was abandoned because the connection was told to close.
     pub(super) is_body_cut: AtomicBool,
     /// The number of responses that have been written completely.
@@ -73,6 +75,7 @@ impl Activity {
             answers: AtomicU64::new(0),
             has_unread_body: AtomicBool::new(false),
             is_body_awaited: AtomicBool::new(false),
+            is_body_looked_for: AtomicBool::new(false),
             is_body_cut: AtomicBool::new(false),
             flushed: AtomicU64::new(0),
             received: AtomicU64::new(0),

@@ -207,12 +207,15 @@ impl State {
                     let Some((head, body)) = request else {
                         return Poll::Pending;
                     };
-                    match Pin::new(&mut *body).poll_frame(cx) {
-                        // The library reads what has arrived with the head when it is asked.
-                        Poll::Pending if !*was_polled => {
-                            *was_polled = true;
-                            return Poll::Pending;
-                        }
+                    let polled = Pin::new(&mut *body).poll_frame(cx);
+                    // The library reads what has arrived with the head when it is asked.
+                    let is_looked_for = polled.is_pending() && !*was_polled;
+                    *was_polled = true;
+                    body.activity
+                        .is_body_looked_for
+                        .store(is_looked_for, Ordering::Relaxed);
+                    match polled {
+                        Poll::Pending if is_looked_for => return Poll::Pending,
                         Poll::Pending => {}
                         Poll::Ready(first) => {
                             if body.incoming.is_end_stream()

@@ -119,7 +119,7 @@ fn every_kind_of_outage_says_what_to_do() {
         // program_limit_exceeded (also: no more transaction ids), raise_exception
         ("54000", Failure::Unknown, "see PostgreSQL's log"),
         ("P0001", Failure::Unknown, "see PostgreSQL's log"),
-        ("42P10", Failure::Schema, "repair what is named"),
+        ("42P10", Failure::Schema, "repair what the message names"),
         ("42703", Failure::Schema, "with its indexes, defaults"),
         ("42804", Failure::Schema, "with its indexes, defaults"),
         ("42883", Failure::Schema, "with its indexes, defaults"),

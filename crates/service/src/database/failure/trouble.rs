@@ -104,8 +104,7 @@ impl Failure {
                  give it BYPASSRLS"
             }
             Self::Unknown => {
-                "the database answered, but with an error that is not known here; see \
-                 PostgreSQL's log"
+                "the database answered with an unrecognized error; see PostgreSQL's log"
             }
             Self::Connection(false) | Self::Unavailable => {
                 "check DATABASE_URL, that the database is running, that it can be reached from \
@@ -129,7 +128,7 @@ impl Failure {
                 "check that the SQLite file and its directory exist, and that the user of this \
                  service may write to both"
             }
-            Self::Disk => "check the disk of the SQLite file and the kernel's log",
+            Self::Disk => "check the disk that holds the SQLite file, and the kernel log",
             Self::Full => "free space on the disk of the database",
             Self::Damaged => {
                 "restore the database from a backup, or recover an SQLite file with the \
@@ -141,7 +140,7 @@ impl Failure {
             }
             Self::Schema => {
                 "restore the database from a backup with its indexes, defaults and constraints, \
-                 or repair what is named"
+                 or repair what the message names"
             }
             Self::NoDatabase => {
                 "check the database name in DATABASE_URL, restore the database, or create it with \

@@ -116,7 +116,10 @@ async fn what_is_missing_is_named_with_its_repair() {
     ] {
         let found = found(&create).await.unwrap();
         assert!(found.contains(&expected), "{create}: {found}");
-        assert!(found.ends_with("or repair what is named"), "{found}");
+        assert!(
+            found.ends_with("or repair what the message names"),
+            "{found}"
+        );
     }
 }
 
