@@ -15,6 +15,7 @@ use license_service::ownership;
 use license_service::presence::Unreadable;
 use license_service::presentable_url::SecretUrl;
 use license_service::stdout;
+use license_service::tls_explanation::tls_error;
 use license_service::{exchange, loopback};
 use reqwest::{Method, RequestBuilder, StatusCode};
 use secrecy::ExposeSecret as _;
@@ -67,6 +68,17 @@ enum Secrets {
 
 /// Maximum size of an answer, in bytes: another program may listen where the service should.
 const MAX_ANSWER_BYTES: usize = 16 * 1024 * 1024;
+
+/// Whether the exchange failed because the other side responds to TLS with something else.
+fn speaks_plain_http(error: &anyhow::Error) -> bool {
+    use rustls::{Error, InvalidMessage};
+    error.chain().filter_map(tls_error).any(|error| {
+        let Error::InvalidMessage(message) = error else {
+            return false;
+        };
+        *message == InvalidMessage::InvalidContentType
+    })
+}
 
 /// A response from the service.
 pub(crate) struct Answer {
@@ -228,11 +240,17 @@ impl ServiceArgs {
                 .map_err(|error| error.without_url().into())
         });
         let place = self.presentable_url();
-        let (status, text) = exchange.await.with_context(|| {
-            format!(
-                "no License Client responds at {place}; start it with 'license-client serve', or \
-                 pass another address with --url"
-            )
+        let (status, text) = exchange.await.map_err(|error| {
+            let message = match speaks_plain_http(&error) {
+                true => format!(
+                    "the program at {place} speaks HTTP, not TLS; write http:// in its address"
+                ),
+                false => format!(
+                    "no License Client responds at {place}; start it with 'license-client serve', \
+                     or pass another address with --url"
+                ),
+            };
+            error.context(message)
         })?;
         ensure!(
             text.len() <= MAX_ANSWER_BYTES,

@@ -8,6 +8,7 @@ use license_service::clock::Clock;
 use license_service::direct::NoDirect;
 use license_service::jobs::Jobs;
 use license_service::listener::{self, Limits, Port, Protocol};
+use license_service::ownership::require_chosen;
 use license_service::presentable_url::presentable_absolute;
 use license_service::state_dir;
 use tokio::net::TcpListener;
@@ -40,6 +41,10 @@ pub async fn serve(
     listener: TcpListener,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
+    require_chosen("STATE_DIR", &settings.state_dir)?;
+    if let Some(file) = settings.database().sqlite_file() {
+        require_chosen("DATABASE_URL", file)?;
+    }
     let ext_authz = match settings.ext_authz_port {
         Some(port) => Some(listener::bind_port_of("EXT_AUTHZ_PORT", settings.host, port).await?),
         None => None,

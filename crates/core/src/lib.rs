@@ -57,7 +57,7 @@ pub mod suspicion;
 pub mod taking_over;
 pub mod text_encoding;
 pub mod time_guard;
-mod unambiguous_json;
+pub mod unambiguous_json;
 pub mod usage;
 pub mod wall_clock;
 pub mod whole_number;

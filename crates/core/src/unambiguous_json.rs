@@ -20,7 +20,7 @@ const DUPLICATE: &str = "duplicate field";
 ///
 /// # Errors
 /// As `serde_json`, and for a duplicate member: see [`is_duplicate`].
-pub(crate) fn from_str<T: DeserializeOwned>(text: &str) -> serde_json::Result<T> {
+pub fn from_str<T: DeserializeOwned>(text: &str) -> serde_json::Result<T> {
     serde_json::from_str::<Unambiguous>(text)?;
     serde_json::from_str(text)
 }

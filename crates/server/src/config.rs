@@ -18,6 +18,7 @@ use license_service::database::Timeouts;
 use license_service::database_url::DatabaseUrl;
 use license_service::hosts::AllowedHost;
 use license_service::log_filter::LogFilter;
+use license_service::ownership::{OthersChoice, require_chosen};
 use license_service::telemetry::LogFormat;
 
 /// Where licenses and keys are stored. Every command needs these settings.
@@ -45,6 +46,24 @@ pub struct Storage {
     /// Timeouts of database operations. Not a setting; tests shorten the waits.
     #[arg(skip)]
     pub database_timeouts: Timeouts,
+}
+
+impl Storage {
+    /// Checks that no other user of the machine has chosen the directories or the SQLite file.
+    ///
+    /// # Errors
+    /// If another user may have: see [`require_chosen`].
+    pub fn require_chosen(&self) -> Result<(), OthersChoice> {
+        require_chosen("STATE_DIR", &self.state_dir)?;
+        let keys = self.keys_dir.iter().map(|keys| ("KEYS_DIR", &**keys));
+        let file = self
+            .database_url
+            .as_ref()
+            .and_then(DatabaseUrl::sqlite_file);
+        let file = file.map(|file| ("DATABASE_URL", file));
+        let mut others = keys.chain(file);
+        others.try_for_each(|(setting, path)| require_chosen(setting, path))
+    }
 }
 
 /// What is signed into a document.

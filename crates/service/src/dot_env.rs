@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, anyhow};
 
-use crate::ownership::distrust;
+use crate::ownership::{distrust, has_access_list};
 use crate::trimmed::{trimmed, unquoted};
 use crate::{libpq_variables, text_file};
 
@@ -108,6 +108,10 @@ fn read(directory: &Path, user: u32) -> anyhow::Result<Found> {
     // Checked before it is opened: opening a pipe would wait for its writer.
     if let Some(why) = distrust("the directory", &place, user).or(distrust("it", &link, user)) {
         return Ok(untrusted(why));
+    }
+    if has_access_list(directory) || has_access_list(&path) {
+        let why = "an access control list (getfacl) may let other users write to it";
+        return Ok(untrusted(why.to_owned()));
     }
     let file = match File::open(&path) {
         // A dangling link.

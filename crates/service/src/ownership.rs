@@ -1,8 +1,14 @@
 //! Whether another user may have written a file, or chosen what is at a path.
 
 use std::fs::{self, Metadata};
+use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
+use std::path::{Component, Path};
+
+use rustix::fs::getxattr;
+use rustix::io::Errno;
+
+use crate::presentable_url::presentable_path;
 
 /// Only the owner of an entry can replace it in such a directory.
 const STICKY: u32 = 0o1000;
@@ -27,21 +33,91 @@ pub(crate) fn distrust(what: &str, found: &Metadata, user: u32) -> Option<String
         .then(|| format!("group {} can write to {what}", found.gid()))
 }
 
-/// Whether only root and `user` can have chosen the directory at this path. An absolute path is
-/// always their choice. What a relative one leads to depends on the working directory: all
-/// directories above it have to be theirs, and the one around it must not be open to others, where
-/// anyone can create a directory.
+/// Another user may have chosen what is at a relative path.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "{setting}: '{path}' is relative, and another user may have chosen what is there. Set {setting} \
+     to an absolute path, or start the program in a directory to which only root and your own user \
+     can write"
+)]
+pub struct OthersChoice {
+    /// The setting that names the path.
+    setting: &'static str,
+    /// The path.
+    path: String,
+}
+
+/// Checks a path at which a program keeps secrets, or from which it takes them.
+///
+/// # Errors
+/// If users other than root and the user of this process may have chosen what is there, or may do
+/// so before it is created: see [`is_chosen_by`].
+pub fn require_chosen(setting: &'static str, path: &Path) -> Result<(), OthersChoice> {
+    let user = rustix::process::geteuid().as_raw();
+    let others_choice = OthersChoice {
+        setting,
+        path: presentable_path(path),
+    };
+    is_chosen_by(user, path).then_some(()).ok_or(others_choice)
+}
+
+/// Whether only root and `user` can have chosen what is at this path, or can create something there.
+/// An absolute path is always their choice. What a relative one leads to depends on the working
+/// directory: every directory in which a name is looked up has to be theirs, with all directories
+/// above it, and other users must not be able to create entries in it; the same holds where a link
+/// leads.
 #[must_use]
-pub fn is_chosen_by(user: u32, directory: &Path) -> bool {
-    if directory.is_absolute() {
+pub fn is_chosen_by(user: u32, path: &Path) -> bool {
+    if path.is_absolute() {
         return true;
     }
-    let Ok(real) = fs::canonicalize(directory) else {
-        return false;
+    let Ok(mut at) = fs::canonicalize(".") else {
+        // Nothing can be created in a deleted directory, which is reported where it is tried.
+        return true;
     };
-    let mut above = real.ancestors().skip(1).map(fs::metadata);
-    let is_theirs = |found: &Metadata| distrust("it", found, user).is_none();
-    let around = above.next().and_then(Result::ok);
-    around.is_some_and(|around| is_theirs(&around) && around.mode() & STICKY == 0)
-        && above.all(|found| found.is_ok_and(|found| is_theirs(&found)))
+    for part in path.components() {
+        match part {
+            Component::ParentDir => {
+                at.pop();
+            }
+            Component::Normal(name) => {
+                if !is_closed_to_others(user, &at) {
+                    return false;
+                }
+                at.push(name);
+                // Links are followed. What does not exist is created by this process.
+                if let Ok(real) = fs::canonicalize(&at)
+                    && real != at
+                {
+                    at = real;
+                    let around = at.parent();
+                    if !around.is_some_and(|around| is_closed_to_others(user, around)) {
+                        return false;
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    true
+}
+
+/// Whether only root and `user` can create entries in the directory at this absolute path, and
+/// replace it or one above it. What does not exist yet is created by this process.
+fn is_closed_to_others(user: u32, directory: &Path) -> bool {
+    directory.ancestors().enumerate().all(|(level, at)| {
+        let found = match fs::metadata(at) {
+            Ok(found) => found,
+            Err(error) => return error.kind() == ErrorKind::NotFound,
+        };
+        let is_open = level == 0 && found.mode() & STICKY != 0;
+        !is_open && !has_access_list(at) && distrust("it", &found, user).is_none()
+    })
+}
+
+/// Whether a POSIX access control list (`acl(5)`) may let others write: the mode does not show them.
+pub(crate) fn has_access_list(path: &Path) -> bool {
+    let mut value = [0_u8; 1];
+    let read = getxattr(path, "system.posix_acl_access", &mut value[..]);
+    matches!(read, Ok(_) | Err(Errno::RANGE))
 }

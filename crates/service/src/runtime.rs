@@ -17,7 +17,8 @@ use crate::stderr::say;
 const OTHER_THREADS: usize = 24;
 /// The advice if a thread cannot be started.
 pub const RAISE_THREADS: &str = "raise the limit on threads: pids_limit of the container, \
-    TasksMax of the systemd unit, or 'ulimit -u' of the user";
+    TasksMax of the systemd unit, or 'ulimit -u' of the user; if the address space is limited \
+    ('ulimit -v', LimitAS of the unit) or memory is short, raise that";
 
 /// Starts the runtime.
 ///

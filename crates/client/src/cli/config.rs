@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::ensure;
 use clap::{ArgMatches, Args};
+use license_console::escaped;
 use license_service::stderr::say;
 use serde_json::{Map, Value, json};
 
@@ -64,7 +65,7 @@ pub(super) async fn run(
             "database": database,
             "differences": differing,
         });
-        println!("{output:#}");
+        println!("{}", escaped::json(&output)?);
         return Ok(ExitCode::SUCCESS);
     }
     for (variable, setting) in shown.as_object().into_iter().flatten() {

@@ -84,7 +84,11 @@ pub(super) async fn run(
             command: Some(&own),
         };
         let bundle = support_file(report, &service, &SystemClock).await;
-        output_file::write(file, &format!("{bundle:#}\n"), Readers::Owner)?;
+        output_file::write(
+            file,
+            &format!("{}\n", escaped::json(&bundle)?),
+            Readers::Owner,
+        )?;
         if !command.json {
             println!("\nWrote {}", escaped(&file.to_string_lossy()));
         }

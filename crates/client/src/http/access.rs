@@ -166,6 +166,12 @@ impl Access {
         &self.networks
     }
 
+    /// Whether pages of other sites may call the service.
+    #[must_use]
+    pub fn has_origins(&self) -> bool {
+        !self.origins.is_empty()
+    }
+
     /// Who calls, if the request is in no session.
     #[must_use]
     pub fn caller_without_session(&self, peer: SocketAddr, headers: &HeaderMap) -> Caller {

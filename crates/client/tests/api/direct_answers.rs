@@ -2,6 +2,7 @@
 //! answers, whatever they look like.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use chrono::TimeDelta;
 use reqwest::{Method, RequestBuilder};
@@ -9,7 +10,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::database::Engine;
 use crate::harness::{KEY, Site};
-use crate::raw_http::connect;
+use crate::raw_http::{connect, read_head, short_body_limits, short_limits};
 use crate::scripted_cloud::{Scripted, ScriptedCloud};
 
 const CHECK: &str = "/api/license/feature/check";
@@ -269,11 +270,51 @@ async fn questions_in_any_pieces_are_answered_once_and_in_order() {
         let (first, rest) = whole.split_at(cut);
         stream.write_all(first.as_bytes()).await.unwrap();
         stream.flush().await.unwrap();
-        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        tokio::time::sleep(Duration::from_millis(1)).await;
         stream.write_all(rest.as_bytes()).await.unwrap();
         let answer = read_answers(&mut stream, 1).await;
         assert!(answer.starts_with("HTTP/1.1 200 OK"), "{cut}: {answer}");
         assert_eq!(answer.matches("\"five\"").count(), 1, "{cut}: {answer}");
+    }
+    site.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_body_that_does_not_arrive_is_not_waited_for_longer_than_by_the_router() {
+    let cloud = ScriptedCloud::start().await;
+    let (limits, bodies) = (short_limits(), short_body_limits());
+    let site = Site::start_within(Engine::Sqlite, &cloud.url, &[], limits, bodies).await;
+    let long = format!("x: {}\r\n", "x".repeat(9 * 1024));
+    let flag = format!("{FLAGS}/module.map_view");
+    let mut waits = Vec::new();
+    for path in [CHECK, CHECK_MANY, FLAGS, &flag] {
+        for header in ["", &long] {
+            for is_first in [true, false] {
+                let head = format!(
+                    "POST {path} HTTP/1.1\r\nhost: localhost\r\n{header}content-length: 9\r\n\r\n"
+                );
+                let mut stream = connect(&site.url).await;
+                waits.push(async move {
+                    if !is_first {
+                        let whole = head.replace("content-length: 9", "content-length: 0");
+                        stream.write_all(whole.as_bytes()).await.unwrap();
+                        read_head(&mut stream).await;
+                    }
+                    stream.write_all(head.as_bytes()).await.unwrap();
+                    let mut answer = Vec::new();
+                    let read = stream.read_to_end(&mut answer);
+                    // Until the connection is closed.
+                    tokio::time::timeout(Duration::from_secs(8), read)
+                        .await
+                        .unwrap()
+                        .unwrap();
+                    String::from_utf8(answer).unwrap()
+                });
+            }
+        }
+    }
+    for answer in futures_util::future::join_all(waits).await {
+        assert!(answer.contains("HTTP/1.1 408 "), "{answer}");
     }
     site.end().await;
 }

@@ -49,6 +49,10 @@ async fn an_acknowledged_activation_survives_kill_9(engine: Engine) {
             &keys,
         ])
         .await;
+        // On a busy machine, it responds before it has read the database.
+        while program.try_get("/readyz").await.unwrap().status() != 200 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
         let status = program.json("/api/license/status").await;
         assert_eq!(status["licenseKey"], key.as_str());
         assert_eq!(status["standing"], "active");

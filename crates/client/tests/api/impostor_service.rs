@@ -71,6 +71,7 @@ fn no_text_of_an_answer_controls_the_terminal() {
         "lastFailure": {"at": ODD, "reason": ODD, "message": ODD},
     });
     let body = body.to_string();
+    let is_harmless = |c: char| c == '\n' || !c.is_control() && c != '\u{202e}';
     for status in ["200 OK", "503 Service Unavailable"] {
         let length = body.len();
         let answer = format!(
@@ -82,7 +83,6 @@ fn no_text_of_an_answer_controls_the_terminal() {
                 let output = run(&[arguments, json].concat(), &url);
                 let printed = [&output.stdout[..], &output.stderr].concat();
                 let printed = String::from_utf8(printed).unwrap();
-                let is_harmless = |c: char| c == '\n' || !c.is_control() && c != '\u{202e}';
                 assert!(
                     printed.chars().all(is_harmless),
                     "{arguments:?}: {printed:?}"
@@ -92,5 +92,12 @@ fn no_text_of_an_answer_controls_the_terminal() {
                 }
             }
         }
+        // The support file has the text of `/metrics` as well.
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("support.json");
+        run(&["doctor", "--bundle", file.to_str().unwrap()], &url);
+        let written = std::fs::read_to_string(file).unwrap();
+        assert!(written.contains("/metrics"), "{written}");
+        assert!(written.chars().all(is_harmless), "{written:?}");
     }
 }

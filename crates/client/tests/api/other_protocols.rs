@@ -61,3 +61,23 @@ async fn a_proxy_with_the_proxy_protocol_and_tls_on_a_plain_port_are_logged() {
     assert!(answer(program.port, request).starts_with("HTTP/1.1 200 "));
     is_logged(&program, text, 3).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_command_that_speaks_tls_to_the_service_says_so() {
+    let program = Program::start(&[]).await;
+    let address = format!("https://localhost:{}", program.port);
+    for arguments in [["status", "--url"], ["validate", "--url"]] {
+        let output = std::process::Command::new(crate::PROGRAM)
+            .args(arguments)
+            .arg(&address)
+            .output()
+            .unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(
+            said.contains("speaks HTTP, not TLS; write http://"),
+            "{said}"
+        );
+        assert!(!said.contains("start it"), "{said}");
+    }
+}

@@ -175,6 +175,18 @@ fn a_directory_that_another_user_made_makes_nobody_trusted() {
     refused(Some("license-client-data/inner"), &commands);
     symlink(&inner, place.join("link")).unwrap();
     refused(Some("link"), &commands[..3]);
+    // A link of another user to a directory in which only root creates entries.
+    let home = directory.path().join("home");
+    std::fs::create_dir(&home).unwrap();
+    chown(&home, Some(ATTACKER), Some(ATTACKER)).unwrap();
+    symlink(&home, place.join("to-home")).unwrap();
+    for (mode, group) in [(0o777, 0), (0o775, ATTACKER)] {
+        chown(&place, Some(0), Some(group)).unwrap();
+        set(mode);
+        refused(Some("to-home"), &commands[..3]);
+    }
+    chown(&place, Some(0), Some(0)).unwrap();
+    set(0o755);
     listener.kill().unwrap();
     listener.wait().unwrap();
     // `doctor` asks every program on the port what it is.
@@ -257,4 +269,45 @@ fn an_owner_that_may_not_be_read_is_not_called_foreign() {
     assert!(said.contains(&format!("STATE_DIR: {unread}")), "{said}");
     assert!(said.contains("database: "), "{said}");
     assert!(!said.contains("does not exist yet"), "{said}");
+}
+
+#[test]
+fn the_service_uses_no_directory_that_another_user_may_have_prepared() {
+    if !is_root() {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let shared = directory.path().join("shared");
+    std::fs::create_dir(&shared).unwrap();
+    std::fs::set_permissions(&shared, Permissions::from_mode(0o1777)).unwrap();
+    for prepared in [None, Some("license-client-data")] {
+        if let Some(prepared) = prepared {
+            std::fs::create_dir(shared.join(prepared)).unwrap();
+            chown(shared.join(prepared), Some(ATTACKER), Some(ATTACKER)).unwrap();
+        }
+        for (arguments, setting) in [
+            (&["serve", "--port", "0"][..], "STATE_DIR"),
+            (
+                &[
+                    "serve",
+                    "--port",
+                    "0",
+                    "--state-dir",
+                    "/nonexistent",
+                    "--database-url",
+                    "sqlite:x",
+                ],
+                "DATABASE_URL",
+            ),
+        ] {
+            let output = run(&shared, arguments, &[]);
+            let said = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(output.status.code(), Some(1), "{said}");
+            let refusal = format!("error: {setting}: '");
+            assert!(
+                said.contains(&refusal) && said.contains("to an absolute path"),
+                "{said}"
+            );
+        }
+    }
 }

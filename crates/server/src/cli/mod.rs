@@ -195,6 +195,9 @@ async fn dispatch(cli: Cli) -> anyhow::Result<()> {
         json,
         command,
     } = cli;
+    if !matches!(command, Command::Health(_) | Command::Completions { .. }) {
+        storage.require_chosen()?;
+    }
     let now = SystemClock.now();
     let is_command = !matches!(command, Command::Serve(_));
     // A command prints its result to standard output; the log is only for problems.

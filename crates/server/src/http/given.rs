@@ -6,6 +6,7 @@ use axum::extract::{FromRequest, FromRequestParts, Query, Request};
 use axum::http::request::Parts;
 use bytes::Buf as _;
 use chrono::{DateTime, Utc};
+use license_core::unambiguous_json;
 use license_core::whole_number::whole_number;
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer};
@@ -67,7 +68,9 @@ pub(super) fn from_json<T: DeserializeOwned>(text: &[u8]) -> Result<T, serde_jso
         if text.len() > MAX_RESPELLED_BYTES {
             return Err(error);
         }
-        let mut value = serde_json::from_slice(text)?;
+        // A value would keep the last one of duplicate members.
+        let text = std::str::from_utf8(text).map_err(serde_json::Error::custom)?;
+        let mut value = unambiguous_json::from_str(text)?;
         match respell_whole_numbers(&mut value) {
             true => serde_json::from_value(value).map_err(|_| error),
             false => Err(error),
@@ -207,6 +210,24 @@ mod tests {
         limit: Option<i64>,
         #[serde(default)]
         amounts: Vec<u64>,
+    }
+
+    #[test]
+    fn a_duplicate_member_is_refused_whatever_the_spelling_of_numbers() {
+        for limit in ["7", "7.0", "7e0"] {
+            let once = format!("{{\"limit\": {limit}, \"amounts\": [{limit}]}}");
+            assert!(from_json::<Asked>(once.as_bytes()).is_ok(), "{once}");
+            for twice in [
+                format!("{{\"limit\": 1, \"limit\": {limit}}}"),
+                format!("{{\"amounts\": [], \"amounts\": [{limit}]}}"),
+            ] {
+                let error = from_json::<Asked>(twice.as_bytes()).unwrap_err();
+                assert!(
+                    error.to_string().starts_with("duplicate field"),
+                    "{twice}: {error}"
+                );
+            }
+        }
     }
 
     #[test]

@@ -23,6 +23,7 @@ mod database;
 #[path = "../../../client/tests/api/database_gate.rs"]
 mod database_gate;
 mod failing_database;
+mod foreign_directories;
 mod full_disk;
 /// What tests of both services have in common.
 #[path = "../../../client/tests/api/gates"]

@@ -309,7 +309,7 @@ async fn a_no_to_issuing_shows_the_form_as_it_was_filled_in() {
     assert_eq!(status, 200);
     for expected in [
         "value=\"Harbour &#38; Sons\"",
-        "<option selected>professional</option>",
+        "<option value=\"professional\" translate=\"no\" selected>professional</option>",
         "name=\"seats\" value=\"7\"",
         "name=\"moves_period_days\" value=\"30\"",
         "name=\"max_cameras\" value=\"-1\"",
@@ -408,4 +408,29 @@ async fn a_machine_with_a_nul_character_is_refused() {
         }
     }
     staff.vendor.end().await;
+}
+
+/// A browser that translates a page submits the translated text of an option without a value.
+#[test]
+fn every_option_of_a_form_has_a_value_of_its_own() {
+    let crates = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut options = 0;
+    for name in ["client", "console", "server"] {
+        let templates = std::fs::read_dir(crates.join(name).join("templates"));
+        for template in templates.into_iter().flatten() {
+            let path = template.unwrap().path();
+            let Ok(text) = std::fs::read_to_string(&path) else {
+                continue;
+            };
+            for option in text.split("<option").skip(1) {
+                assert!(
+                    option.starts_with(" value="),
+                    "{}: {option}",
+                    path.display()
+                );
+                options += 1;
+            }
+        }
+    }
+    assert!(options > 10, "{options}");
 }
