@@ -19,7 +19,7 @@ const DUPLICATE: &str = "duplicate field";
 /// Parses JSON without duplicate members.
 ///
 /// # Errors
-/// As `serde_json`, and for a duplicate member: see [`is_duplicate`].
+/// As `serde_json`, and for a duplicate member: its text then begins with "duplicate field".
 pub fn from_str<T: DeserializeOwned>(text: &str) -> serde_json::Result<T> {
     serde_json::from_str::<Unambiguous>(text)?;
     serde_json::from_str(text)
