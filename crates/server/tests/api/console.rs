@@ -64,9 +64,8 @@ async fn sign_in(browser: &Chromium, url: &str) {
 }
 
 async fn notice(browser: &Chromium, expected: &str) {
-    let notice = format!(
-        "return (document.querySelector('.notice[role=status]') || {{}}).textContent === '{expected}'"
-    );
+    let notice = "(document.querySelector('.notice[role=status]') || {}).textContent";
+    let notice = format!("return {notice} === {}", json!(expected));
     browser.until(&notice, &json!(true)).await;
 }
 
@@ -346,7 +345,8 @@ async fn a_site_without_internet_is_answered_by_file_and_keys_take_turns() {
     browser.click("#yes").await;
     let notice_bad = "return !!document.querySelector('.notice.bad[role=status]')";
     browser.until(notice_bad, &json!(true)).await;
-    assert!(browser.text().await.contains("has no seat"));
+    let text = browser.text().await;
+    assert!(text.contains("has no seat"), "{text}");
 
     // An address that is made of a key id leads to no other change.
     let led_astray = "%2e%2e%2flicenses%2fx%2freinstate%3f";
