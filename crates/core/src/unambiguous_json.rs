@@ -30,8 +30,10 @@ pub(crate) fn is_duplicate(error: &serde_json::Error) -> bool {
     error.is_data() && error.to_string().starts_with(DUPLICATE)
 }
 
-/// Any value without duplicate members.
-struct Unambiguous;
+/// Any value without duplicate members. It is parsed as strictly as a [`serde_json::Value`], and not
+/// kept.
+#[derive(Debug)]
+pub struct Unambiguous;
 
 impl<'de> Deserialize<'de> for Unambiguous {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -125,5 +127,39 @@ mod tests {
             let error = from_str::<Value>(text).unwrap_err();
             assert!(!is_duplicate(&error), "{text}: {error}");
         }
+    }
+
+    #[test]
+    fn an_object_is_accepted_if_a_value_accepts_it() {
+        use std::collections::HashMap;
+
+        use serde_json::Map;
+
+        let deep =
+            |levels: usize| format!("{{\"a\":{}{}}}", "[".repeat(levels), "]".repeat(levels));
+        let (accepted, refused) = (deep(100), deep(200));
+        let mut answers = Vec::new();
+        for text in [
+            "{}",
+            r#" {"a":[1,-2,3.5,1e400,true,null,{"b":"\u00e4"}],"a":""} "#,
+            &accepted,
+            &refused,
+            r#"{"a":"\ud800"}"#,
+            r#"{"a":"\x"}"#,
+            r#"{"a":1,}"#,
+            r#"{"a":01}"#,
+            "{\"a\":\"\n\"}",
+            "[]",
+            "null",
+            "1",
+            "{} x",
+            "",
+        ] {
+            let as_value = serde_json::from_str::<Map<String, Value>>(text).is_ok();
+            let read = serde_json::from_str::<HashMap<String, Unambiguous>>(text);
+            assert_eq!(read.is_ok(), as_value, "{text}");
+            answers.push(as_value);
+        }
+        assert!(answers.contains(&true) && answers.contains(&false));
     }
 }

@@ -5,7 +5,7 @@
 //!    gets through, regardless of how many others there are.
 //! 2. Each address outside the trusted networks and this machine has its own maximum. The address
 //!    of an IPv6 peer is its /64, which is what one customer gets, and an IPv4-mapped address counts
-//!    as the IPv4 address. Trusted networks have no maximum by address, because a gateway is one address for
+//!    as the IPv4 address. Trusted networks have no maximum by address: a gateway is one address for
 //!    all its users.
 //! 3. When the shared connections are in use, a new one replaces another by the rule of
 //!    `fair_share.rs`: a connection is closed only in a network that has more than the new one's
@@ -30,7 +30,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::connection::activity::Activity;
-use crate::fair_share::{Census, Networks};
+use crate::fair_share::{CensusByTrust, Networks};
 
 /// Maximum number of connections that have been told to close and are not closed yet; they do not
 /// occupy a place.
@@ -80,8 +80,7 @@ struct Book {
     staying: usize,
     others: usize,
     /// Their number by network, outside the trusted networks and in them.
-    census_of_others: Census,
-    census_of_trusted: Census,
+    census: CensusByTrust,
 }
 
 #[derive(Debug)]
@@ -156,7 +155,7 @@ impl Admission {
         let is_full =
             book.staying >= total || !is_trusted && book.others >= total.saturating_sub(reserved);
         let is_at_maximum = !has_many_callers(peer, is_trusted)
-            && book.census_of_others.of_address(peer) >= per_address;
+            && book.census.of(false).of_address(peer) >= per_address;
         let (refusal, leaves) = if is_at_maximum {
             (
                 Refusal::Address,
@@ -189,13 +188,13 @@ impl Admission {
     fn first_of_others(&self, book: &Book) -> Option<usize> {
         self.first(book, |held, wait| {
             let networks = (!held.is_trusted).then_some(&held.networks)?;
-            Some((book.census_of_others.precedence_of_all(networks), wait))
+            Some((book.census.of(false).precedence_of_all(networks), wait))
         })
     }
 
     /// A connection of a network that has more of them than the one of `peer` would have.
     fn of_larger_network(&self, book: &Book, peer: IpAddr, is_trusted: bool) -> Option<usize> {
-        let census = book.census(is_trusted);
+        let census = book.census.of(is_trusted);
         let newcomer = census.newcomer(peer);
         self.first(book, |held, wait| {
             let networks = (held.is_trusted == is_trusted).then_some(&held.networks)?;
@@ -207,7 +206,7 @@ impl Admission {
     /// requests count like idle connections, so that a new connection, whose first request is on its
     /// way, is not closed before them.
     fn of_same_address(&self, book: &Book, peer: IpAddr, is_trusted: bool) -> Option<usize> {
-        let newcomer = book.census(is_trusted).newcomer(peer);
+        let newcomer = book.census.of(is_trusted).newcomer(peer);
         let takes_requests = has_many_callers(peer, is_trusted);
         self.first(book, |held, wait| {
             let is_same = held.is_trusted == is_trusted && newcomer.is_of(&held.networks);
@@ -249,7 +248,7 @@ impl Book {
     fn add(&mut self, index: usize, address: IpAddr, is_trusted: bool, activity: Arc<Activity>) {
         self.staying += 1;
         self.others += usize::from(!is_trusted);
-        let networks = self.census_mut(is_trusted).enter(address);
+        let networks = self.census.of_mut(is_trusted).enter(address);
         self.places[index] = Some(Held {
             address,
             networks,
@@ -282,21 +281,7 @@ impl Book {
     fn subtract(&mut self, address: IpAddr, is_trusted: bool) {
         self.staying -= 1;
         self.others -= usize::from(!is_trusted);
-        self.census_mut(is_trusted).leave(address);
-    }
-
-    fn census(&self, is_trusted: bool) -> &Census {
-        match is_trusted {
-            true => &self.census_of_trusted,
-            false => &self.census_of_others,
-        }
-    }
-
-    fn census_mut(&mut self, is_trusted: bool) -> &mut Census {
-        match is_trusted {
-            true => &mut self.census_of_trusted,
-            false => &mut self.census_of_others,
-        }
+        self.census.of_mut(is_trusted).leave(address);
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, anyhow};
 
-use crate::ownership::{distrust, has_access_list};
+use crate::ownership::distrust;
 use crate::trimmed::{trimmed, unquoted};
 use crate::{libpq_variables, text_file};
 
@@ -106,12 +106,9 @@ fn read(directory: &Path, user: u32) -> anyhow::Result<Found> {
         ))
     };
     // Checked before it is opened: opening a pipe would wait for its writer.
-    if let Some(why) = distrust("the directory", &place, user).or(distrust("it", &link, user)) {
+    let of_directory = distrust("the directory", directory, &place, user);
+    if let Some(why) = of_directory.or_else(|| distrust("it", &path, &link, user)) {
         return Ok(untrusted(why));
-    }
-    if has_access_list(directory) || has_access_list(&path) {
-        let why = "an access control list (getfacl) may let other users write to it";
-        return Ok(untrusted(why.to_owned()));
     }
     let file = match File::open(&path) {
         // A dangling link.
@@ -119,7 +116,7 @@ fn read(directory: &Path, user: u32) -> anyhow::Result<Found> {
         opened => opened.context(UNREADABLE)?,
     };
     let opened = file.metadata().context(UNREADABLE)?;
-    if let Some(why) = distrust("it", &opened, user) {
+    if let Some(why) = distrust("it", &path, &opened, user) {
         return Ok(untrusted(why));
     }
     let text = text_file::read_from(file, text_file::MAX_FILE_BYTES).context(UNREADABLE)?;

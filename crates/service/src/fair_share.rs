@@ -2,8 +2,8 @@
 //!
 //! Holders of places are counted by network: an IPv4 address, or the /48, /56 and /64 of an IPv6
 //! address, because providers give a customer any of these. The machine itself is one network,
-//! because each of its users can call from any address of 127.0.0.0/8. A newcomer takes a place only from a
-//! network that has more places than the newcomer's own network would then have, and from the
+//! because each of its users can call from any address of 127.0.0.0/8. A newcomer takes a place only
+//! from a network that has more places than the newcomer's own network would then have, and from the
 //! network with the most places. So a network with few places never loses one to a network with
 //! many, regardless of how many of its addresses ask.
 //!
@@ -25,6 +25,32 @@ pub struct Census {
     by_network: HashMap<(usize, IpAddr), usize>,
     counts: Vec<usize>,
     free: Vec<usize>,
+}
+
+/// The same, counted apart in the trusted networks and outside them.
+#[derive(Debug, Default)]
+pub struct CensusByTrust {
+    of_others: Census,
+    of_trusted: Census,
+}
+
+impl CensusByTrust {
+    /// The networks of one kind.
+    #[must_use]
+    pub fn of(&self, is_trusted: bool) -> &Census {
+        match is_trusted {
+            true => &self.of_trusted,
+            false => &self.of_others,
+        }
+    }
+
+    /// The same, to enter or leave.
+    pub fn of_mut(&mut self, is_trusted: bool) -> &mut Census {
+        match is_trusted {
+            true => &mut self.of_trusted,
+            false => &mut self.of_others,
+        }
+    }
 }
 
 /// The networks of a holder that is counted, widest first.

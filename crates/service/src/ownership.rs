@@ -13,17 +13,25 @@ use crate::presentable_url::presentable_path;
 /// Only the owner of an entry can replace it in such a directory.
 const STICKY: u32 = 0o1000;
 
-/// Why a user other than root and `user` may have written a file or directory. A group with the same
-/// id as the owner belongs to that user alone.
-pub(crate) fn distrust(what: &str, found: &Metadata, user: u32) -> Option<String> {
+/// Why a user other than root and `user` may have written the file or directory at `path`, of which
+/// `found` was read. A group with the same id as the owner belongs to that user alone.
+pub(crate) fn distrust(what: &str, path: &Path, found: &Metadata, user: u32) -> Option<String> {
     const WRITABLE_BY_GROUP: u32 = 0o020;
     const WRITABLE_BY_OTHERS: u32 = 0o002;
     let (owner, mode) = (found.uid(), found.mode());
     if owner != 0 && owner != user {
         return Some(format!("{what} belongs to user {owner}"));
     }
-    // Only its owner can replace a file in a sticky directory; a link has no mode.
-    if found.is_symlink() || found.is_dir() && mode & STICKY != 0 {
+    // A link has no mode, and no list of its own.
+    if found.is_symlink() {
+        return None;
+    }
+    if has_access_list(path) {
+        let list = "an access control list (getfacl)";
+        return Some(format!("{list} may let other users write to {what}"));
+    }
+    // Only its owner can replace a file in a sticky directory.
+    if found.is_dir() && mode & STICKY != 0 {
         return None;
     }
     if mode & WRITABLE_BY_OTHERS != 0 {
@@ -111,12 +119,12 @@ fn is_closed_to_others(user: u32, directory: &Path) -> bool {
             Err(error) => return error.kind() == ErrorKind::NotFound,
         };
         let is_open = level == 0 && found.mode() & STICKY != 0;
-        !is_open && !has_access_list(at) && distrust("it", &found, user).is_none()
+        !is_open && distrust("it", at, &found, user).is_none()
     })
 }
 
 /// Whether a POSIX access control list (`acl(5)`) may let others write: the mode does not show them.
-pub(crate) fn has_access_list(path: &Path) -> bool {
+fn has_access_list(path: &Path) -> bool {
     let mut value = [0_u8; 1];
     let read = getxattr(path, "system.posix_acl_access", &mut value[..]);
     matches!(read, Ok(_) | Err(Errno::RANGE))

@@ -1,6 +1,5 @@
 //! Request bodies, parsed as leniently as by version 1.0.0, and rejected with the same messages.
 
-pub(super) mod checked;
 pub(super) mod field;
 
 use axum::body::Bytes;

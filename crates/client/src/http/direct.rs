@@ -5,21 +5,24 @@
 //! body is short, declared as JSON, and exactly what the API's document describes. All others take
 //! the way of any request, to the same functions, and to the error texts of version 1.0.0.
 
+use std::any::Any;
 use std::fmt;
 use std::net::SocketAddr;
-use std::panic::AssertUnwindSafe;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use axum::body::Bytes;
 use axum::http::request::Parts;
-use axum::http::{HeaderName, HeaderValue, Method, Response, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, Method, Response, header};
 use license_service::direct::{ByHead, Direct};
 use license_service::listener::log_panic;
 use license_service::request_span::REQUEST_ID;
+use serde_json::json;
 
 use crate::app::App;
 use crate::http::access::Access;
 use crate::http::body::is_json;
+use crate::http::error::ApiError;
 use crate::http::{authorize, features, license, ofrep};
 
 /// Sent by browsers alone (fetch.spec.whatwg.org).
@@ -68,7 +71,7 @@ impl Direct for Questions {
         // Gateways pass on headers of visitors, and the answer changes nothing: hosts and origins
         // do not matter.
         if authorize::is_asked_at(path) {
-            return ByHead::Response(without_panics(|| authorize::respond(&self.app, head)));
+            return ByHead::Response(caught(|| authorize::respond(&self.app, head)));
         }
         if head.method == Method::POST {
             let may_be_answered = matches!(path, features::CHECK | features::CHECK_MANY)
@@ -81,7 +84,7 @@ impl Direct for Questions {
         if head.method == Method::GET && path == license::STATUS && self.passes_layers(head) {
             let caller = self.access.caller_without_session(peer, &head.headers);
             let status = || json(license::status_json(&self.app, caller));
-            return ByHead::Response(without_panics(status));
+            return ByHead::Response(caught(status));
         }
         ByHead::Router
     }
@@ -98,23 +101,23 @@ impl Direct for Questions {
             ofrep::ALL_FLAGS => ofrep::evaluate_all_text(&self.app, &head.headers, body),
             path => ofrep::evaluate_text(&self.app, path, body).map(json),
         };
-        let answered = std::panic::catch_unwind(AssertUnwindSafe(answer));
+        let answered = catch_unwind(AssertUnwindSafe(answer));
         answered.unwrap_or_else(|panic| Some(failed(&*panic)))
     }
 }
 
-/// The response, or 500 if the code panics, as with the layer for panics.
-fn without_panics(answer: impl FnOnce() -> Response<Bytes>) -> Response<Bytes> {
-    let answered = std::panic::catch_unwind(AssertUnwindSafe(answer));
+/// The response, or 500 if the code panics.
+fn caught(answer: impl FnOnce() -> Response<Bytes>) -> Response<Bytes> {
+    let answered = catch_unwind(AssertUnwindSafe(answer));
     answered.unwrap_or_else(|panic| failed(&*panic))
 }
 
-fn failed(panic: &(dyn std::any::Any + Send)) -> Response<Bytes> {
+/// The response after a panic: as with the layer for panics.
+fn failed(panic: &(dyn Any + Send)) -> Response<Bytes> {
     log_panic(panic);
-    let mut response = json(Bytes::from_static(
-        b"{\"detail\":\"Internal server error\"}",
-    ));
-    *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+    let error = ApiError::Internal;
+    let mut response = json(features::json_bytes(&json!({"detail": error.detail()})));
+    *response.status_mut() = error.status();
     response
 }
 
@@ -124,4 +127,17 @@ pub(super) fn json(body: Bytes) -> Response<Bytes> {
     let json = HeaderValue::from_static("application/json");
     response.headers_mut().insert(header::CONTENT_TYPE, json);
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn after_a_panic_the_response_is_that_of_the_layer_for_panics() {
+        let response = caught(|| panic!("on purpose"));
+        assert_eq!(response.status(), 500);
+        assert_eq!(response.headers()["content-type"], "application/json");
+        assert_eq!(response.body(), "{\"detail\":\"Internal Server Error\"}");
+    }
 }

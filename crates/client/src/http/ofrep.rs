@@ -2,6 +2,7 @@
 //! integers, where -1 means no limit.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use axum::Json;
@@ -13,13 +14,13 @@ use chrono::{DateTime, Utc};
 use license_core::announcement::{Announcement, Told};
 use license_core::feature::FeatureKey;
 use license_core::gate::Reason;
+use license_core::unambiguous_json::Unambiguous;
 use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::app::App;
 use crate::http::body::JsonObject;
-use crate::http::body::checked::Checked;
 use crate::http::body::field::{AnyObject, body, object};
 use crate::http::direct;
 use crate::http::error::ApiError;
@@ -303,7 +304,7 @@ fn all(announcement: &Announcement) -> Bytes {
 #[serde(deny_unknown_fields)]
 struct Evaluation {
     #[serde(rename = "context")]
-    _context: Checked,
+    _context: HashMap<String, Unambiguous>,
 }
 
 /// Whether the body is an [`Evaluation`].

@@ -14,7 +14,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use license_service::fair_share::{Census, Networks};
+use license_service::fair_share::{CensusByTrust, Networks};
 use tokio_util::sync::CancellationToken;
 
 /// Maximum number of subscribers at a time. A quarter of the places is reserved for trusted ones.
@@ -35,8 +35,7 @@ struct Book {
     /// The number of untrusted subscribers.
     others: usize,
     /// Their number by network, untrusted and trusted ones.
-    census_of_others: Census,
-    census_of_trusted: Census,
+    census: CensusByTrust,
 }
 
 #[derive(Debug)]
@@ -102,10 +101,10 @@ impl Book {
         let others = is_trusted.then(|| {
             self.oldest(|held| {
                 let networks = (!held.is_trusted).then_some(&held.networks)?;
-                Some(self.census_of_others.precedence_of_all(networks))
+                Some(self.census.of(false).precedence_of_all(networks))
             })
         });
-        let census = self.census(is_trusted);
+        let census = self.census.of(is_trusted);
         let newcomer = census.newcomer(address);
         let larger = || {
             self.oldest(|held| {
@@ -135,7 +134,7 @@ impl Book {
         self.others += usize::from(!is_trusted);
         let held = Held {
             address,
-            networks: self.census_mut(is_trusted).enter(address),
+            networks: self.census.of_mut(is_trusted).enter(address),
             is_trusted,
             ended,
         };
@@ -150,21 +149,7 @@ impl Book {
         };
         held.ended.cancel();
         self.others -= usize::from(!held.is_trusted);
-        self.census_mut(held.is_trusted).leave(held.address);
-    }
-
-    fn census(&self, is_trusted: bool) -> &Census {
-        match is_trusted {
-            true => &self.census_of_trusted,
-            false => &self.census_of_others,
-        }
-    }
-
-    fn census_mut(&mut self, is_trusted: bool) -> &mut Census {
-        match is_trusted {
-            true => &mut self.census_of_trusted,
-            false => &mut self.census_of_others,
-        }
+        self.census.of_mut(held.is_trusted).leave(held.address);
     }
 }
 

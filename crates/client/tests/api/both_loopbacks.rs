@@ -30,7 +30,7 @@ async fn a_service_takes_both_addresses_of_localhost() {
     }
 }
 
-/// One address is enough to start, so that nobody prevents it by taking the other.
+/// One address is enough to start: a program that holds the other one cannot prevent it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_address_of_localhost_that_another_program_has_is_warned_of() {
     if !has_ipv6() {

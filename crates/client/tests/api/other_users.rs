@@ -79,7 +79,7 @@ fn no_command_sends_what_is_in_its_address_to_another_users_listener() {
     if !is_root() {
         return;
     }
-    let (mut listener, mut heard, port) = foreign_listener();
+    let (mut listener, mut heard, port) = listener_of(ATTACKER);
     let directory = tempfile::tempdir().unwrap();
     for user in ["token", "me:hunter2", ":hunter2"] {
         let url = format!("http://{user}@127.0.0.1:{port}");
@@ -110,12 +110,12 @@ fn no_command_sends_what_is_in_its_address_to_another_users_listener() {
     assert_eq!(got, "", "nothing was sent");
 }
 
-/// Starts another user's program; the port, and what it gets.
-fn foreign_listener() -> (Child, BufReader<ChildStdout>, String) {
+/// Starts a program of this user; what it gets, and its port.
+fn listener_of(user: u32) -> (Child, BufReader<ChildStdout>, String) {
     let mut listener = Command::new("python3")
         .args(["-I", "-c", LISTEN])
-        .uid(ATTACKER)
-        .gid(ATTACKER)
+        .uid(user)
+        .gid(user)
         .current_dir("/")
         .stdout(Stdio::piped())
         .spawn()
@@ -131,7 +131,7 @@ fn a_directory_that_another_user_made_makes_nobody_trusted() {
     if !is_root() {
         return;
     }
-    let (mut listener, heard, port) = foreign_listener();
+    let (mut listener, heard, port) = listener_of(ATTACKER);
     let directory = tempfile::tempdir().unwrap();
     let place = directory.path().join("place");
     let state = place.join("license-client-data");
@@ -197,7 +197,7 @@ fn a_directory_that_another_user_made_makes_nobody_trusted() {
 
     // Nobody else can have made these.
     for state_dir in ["license-client-data", state.to_str().unwrap()] {
-        let (mut listener, mut heard, port) = foreign_listener();
+        let (mut listener, mut heard, port) = listener_of(ATTACKER);
         let environment = [
             ("PORT", &*port),
             ("ADMIN_TOKEN", "hunter2hunter2hunter2"),
@@ -230,22 +230,12 @@ fn an_owner_that_may_not_be_read_is_not_called_foreign() {
     set_mode(&at("private"), 0o700);
     set_mode(directory.path(), 0o755);
     symlink("private/state", at("state")).unwrap();
-    let mut listener = Command::new("python3")
-        .args(["-I", "-c", LISTEN])
-        .uid(SERVICE)
-        .gid(SERVICE)
-        .current_dir("/")
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut heard = BufReader::new(listener.stdout.take().unwrap());
-    let mut port = String::new();
-    heard.read_line(&mut port).unwrap();
+    let (mut listener, mut heard, port) = listener_of(SERVICE);
     let state = at("state").display().to_string();
     let ask = |arguments: &[&str]| {
         let asked = Command::new(env!("CARGO_BIN_EXE_license-client"))
             .args(arguments)
-            .envs([("STATE_DIR", &*state), ("PORT", port.trim())])
+            .envs([("STATE_DIR", &*state), ("PORT", &*port)])
             .uid(OPERATOR)
             .gid(OPERATOR)
             .current_dir(directory.path())

@@ -1,4 +1,4 @@
-//! Pages of lists: each row one time, whatever is added between two pages.
+//! Pages of lists contain each row once, whatever is added between two pages.
 
 use std::collections::BTreeSet;
 
