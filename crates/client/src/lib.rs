@@ -35,6 +35,7 @@ pub mod server_certificate;
 pub mod shared_reading;
 pub mod state_file;
 pub mod store;
+pub mod system_authorities;
 pub mod trusted_keys;
 pub mod unknown_features;
 pub mod upstream;

@@ -104,10 +104,16 @@ impl Scheduler {
                 Ok(held)
             }
             Err(error) => {
-                state.cut_off = state.cut_off.or(Some(uptime));
+                drop(state);
+                self.note_cut_off(uptime);
                 Err(error)
             }
         }
+    }
+
+    /// Notes that the lease cannot be read at this uptime.
+    pub fn note_cut_off(&self, uptime: Duration) {
+        self.lock().cut_off.get_or_insert(uptime);
     }
 
     /// Releases the lease, so that another process need not wait.

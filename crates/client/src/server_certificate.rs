@@ -23,6 +23,8 @@ use rustls::{
 };
 use rustls_platform_verifier::Verifier;
 
+use crate::system_authorities::SystemAuthorities;
+
 /// Settings of TLS. `listed` are trusted in addition to the system's authorities, each as an
 /// authority and as the server's own certificate. With `effective`, a certificate may
 /// also be valid at that time.
@@ -174,6 +176,12 @@ impl ServerCertVerifier for CertificateVerifier {
     }
 }
 
+/// The explanation of an [`IncompleteChain`].
+const INCOMPLETE: &str = "the server's certificate is not signed by a trusted authority, and the \
+    server sends no intermediate certificate; have the server send the whole chain (its own \
+    certificate, then the intermediate ones; often in fullchain.pem), or, if a private authority \
+    has issued it, list that authority's certificate in LICENSE_CA_FILE";
+
 /// The server sent only its own certificate, which no trusted authority has signed.
 #[derive(Debug, thiserror::Error)]
 #[error("the server sends no intermediate certificate")]
@@ -271,16 +279,29 @@ fn names_no_host(error: &Error) -> bool {
 /// explanation than the error itself.
 #[must_use]
 pub fn explain(error: &Error, host: &str, port: u16) -> Option<Explanation> {
-    if other_cause::<IncompleteChain>(error).is_some() {
-        return Some(Explanation {
-            subject: Subject::Certificate,
-            text: "the server's certificate is not signed by a trusted authority, and the server \
-                   sends no intermediate certificate; have the server send the whole chain (its \
-                   own certificate, then the intermediate ones; often in fullchain.pem), or, if a \
-                   private authority has issued it, list that authority's certificate in \
-                   LICENSE_CA_FILE"
-                .to_owned(),
-        });
+    let server = TlsServer::license_server(host, port);
+    let is_incomplete = other_cause::<IncompleteChain>(error).is_some();
+    let is_unknown = error == &Error::InvalidCertificate(CertificateError::UnknownIssuer);
+    if !is_incomplete && !is_unknown {
+        return server.explain(error);
     }
-    TlsServer::license_server(host, port).explain(error)
+    let of_certificate = |text| Explanation {
+        subject: Subject::Certificate,
+        text,
+    };
+    let untrusting = SystemAuthorities::read().untrusting();
+    if let Some(none) = untrusting.as_ref().filter(|it| it.is_certain) {
+        return Some(of_certificate(format!(
+            "{none}; if a private authority has issued the server's certificate, list that \
+             authority's certificate in LICENSE_CA_FILE"
+        )));
+    }
+    let mut explained = match is_incomplete {
+        true => of_certificate(INCOMPLETE.to_owned()),
+        false => server.explain(error)?,
+    };
+    if let Some(fewer) = untrusting {
+        explained.text.push_str(&format!(" ({fewer})"));
+    }
+    Some(explained)
 }

@@ -5,10 +5,10 @@
 //! the grace period applies.
 
 mod address;
-mod judge;
+mod each_call;
 mod no_contact;
-mod read_body;
 mod transport_failure;
+mod well_formed;
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use crate::lease::Lease;
 use crate::license::License;
 
 pub(crate) use address::Address;
-pub use judge::{KeySetsAnswer, Request, key_sets};
+pub use each_call::{KeySetsAnswer, Request, key_sets};
 pub use no_contact::{Mismatch, NoContact};
 pub use transport_failure::TransportFailure;
 

@@ -337,6 +337,9 @@ impl Database {
             if failure == Failure::Schema {
                 return Err(self.0.schema.failed(error));
             }
+            if failure == Failure::NoTable && self.0.schema.is_unseen() {
+                return Err(failure::not_created());
+            }
             outage.failed(&error, ticks());
         }
         let is_postgres = self.0.url.sqlite_file().is_none();

@@ -5,11 +5,12 @@ use license_service::dangling_link::DanglingLink;
 use license_service::database::{Failure, Trouble};
 use license_service::presence::exists;
 
-use super::{Examiner, Finding};
+use super::{Examiner, Finding, usage_queries};
 use crate::config::Settings;
 use crate::store::{Store, StoreError};
 
 const WHAT: &str = "database";
+
 pub(super) async fn check(
     settings: &Settings,
     clock: &dyn Clock,
@@ -59,10 +60,14 @@ pub(super) async fn check(
     let findings = match store.within(store.missing_tables()).await {
         // The database works, but some permissions are missing.
         Err(error) if !is_of_rights(error.trouble().failure) => trouble(&error.trouble()),
-        missing => vec![
-            Finding::ok(WHAT, format!("{url} answers")),
-            rights(store, clock, missing).await,
-        ],
+        missing => {
+            let mut findings = vec![
+                Finding::ok(WHAT, format!("{url} answers")),
+                rights(store, clock, missing).await,
+            ];
+            findings.extend(usage_queries::check(settings, &store.db()).await);
+            findings
+        }
     };
     if matches!(examiner, Examiner::Command) {
         store.close().await;

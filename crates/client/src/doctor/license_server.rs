@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::{Examiner, Finding};
 use crate::config::Settings;
+use crate::system_authorities::SystemAuthorities;
 use crate::upstream::{CauseKind, MAX_ANSWER_BYTES, UpstreamError, cause, license_server_client};
 
 const WHAT: &str = "License Server";
@@ -23,6 +24,7 @@ pub(super) async fn check(
     examiner: Examiner<'_>,
 ) -> Vec<Finding> {
     let mut findings = route(settings);
+    findings.extend(authorities(settings));
     findings.push(name(settings).await);
     match ask(settings, examiner).await {
         Ok(answer) => {
@@ -63,6 +65,27 @@ fn route(settings: &Settings) -> Vec<Finding> {
         ));
     }
     findings
+}
+
+/// Which authorities may sign the License Server's certificate.
+fn authorities(settings: &Settings) -> Option<Finding> {
+    const WHAT: &str = "certificate authorities";
+    if settings.license_api_url.expose().scheme() != "https" {
+        return None;
+    }
+    let system = SystemAuthorities::read();
+    let listed = match &settings.license_ca_file {
+        Some(file) => format!(", and the certificates in '{}'", presentable_path(file)),
+        None => String::new(),
+    };
+    Some(match system.untrusting() {
+        None => Finding::ok(WHAT, format!("{} of this system{listed}", system.count())),
+        Some(found) if found.is_certain && listed.is_empty() => {
+            Finding::error(WHAT, found.what, found.advice)
+        }
+        // A site may trust exactly these on purpose.
+        Some(found) => Finding::ok(WHAT, format!("{}{listed}", found.what)),
+    })
 }
 
 async fn name(settings: &Settings) -> Finding {

@@ -14,6 +14,7 @@ mod machine;
 mod port;
 mod schedule;
 pub mod support_file;
+mod usage_queries;
 
 use std::borrow::Cow;
 use std::fmt;

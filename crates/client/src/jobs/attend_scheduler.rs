@@ -10,12 +10,14 @@ pub(super) async fn run(app: Arc<App>) -> Infallible {
     loop {
         let uptime = app.clock.uptime();
         let could = app.scheduler.may_call(uptime);
-        let attended = app
-            .scheduler
-            .attend(&app.store, app.clock.now(), uptime)
-            .await;
-        if let Err(error) = attended {
-            tracing::debug!(%error, "failed to update the scheduler lease");
+        if app.knowledge.is_database_open() {
+            let attending = app.scheduler.attend(&app.store, app.clock.now(), uptime);
+            if let Err(error) = attending.await {
+                tracing::debug!(%error, "failed to update the scheduler lease");
+            }
+        } else {
+            // The table of the lease may not have been created yet.
+            app.scheduler.note_cut_off(uptime);
         }
         if app.scheduler.may_call(app.clock.uptime()) != could {
             app.knowledge.wake_calls();

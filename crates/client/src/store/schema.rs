@@ -11,20 +11,22 @@ use sea_orm::sea_query::{
 };
 use sea_orm::{ConnectionTrait as _, DbErr};
 
-/// Creates each missing table with its indexes. Existing tables are not changed, so a database user
-/// without permission to create tables is sufficient.
+/// Creates the missing tables with their indexes, in one transaction: nobody sees some of them, or a
+/// table without its unique index. Existing tables are not changed, so a database user without
+/// permission to create tables is sufficient.
 pub(super) async fn create_missing_tables(db: &Database) -> Result<(), DbErr> {
-    for table in tables() {
-        if exists(db, table.name).await? {
-            continue;
+    let mut missing = missing_tables(db).await?;
+    while !missing.is_empty() {
+        let created = create(db, &missing).await;
+        if created.is_ok() {
+            tracing::info!(tables = missing.join(", "), "created the missing tables");
+            return Ok(());
         }
-        match create(db, &table).await {
-            Ok(()) => tracing::info!(table = table.name, "created a missing table"),
-            // If two processes start together, one of them comes too late.
-            Err(error) => match exists(db, table.name).await {
-                Ok(true) => {}
-                Ok(false) | Err(_) => return Err(error),
-            },
+        // If two processes start together, one of them comes too late.
+        let left = missing_tables(db).await;
+        match left {
+            Ok(left) if left.len() < missing.len() => missing = left,
+            Ok(_) | Err(_) => return created,
         }
     }
     Ok(())
@@ -65,12 +67,14 @@ async fn exists(db: &Database, table: &'static str) -> Result<bool, DbErr> {
     }
 }
 
-/// In one transaction, so that the table is never visible without its unique index.
-async fn create(db: &Database, table: &Definition) -> Result<(), DbErr> {
+async fn create(db: &Database, names: &[&str]) -> Result<(), DbErr> {
     let transaction = db.begin().await?;
-    transaction.execute(&table.create()).await?;
-    for index in table.indexes() {
-        transaction.execute(&index).await?;
+    let wanted = tables().into_iter();
+    for table in wanted.filter(|table| names.contains(&table.name)) {
+        transaction.execute(&table.create()).await?;
+        for index in table.indexes() {
+            transaction.execute(&index).await?;
+        }
     }
     transaction.commit().await
 }

@@ -79,6 +79,7 @@ mod secret_arguments;
 mod secrets;
 mod supervised;
 mod switches;
+mod system_authorities;
 mod tampering;
 mod thread_limit;
 mod tls_handshakes;

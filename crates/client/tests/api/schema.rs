@@ -1,9 +1,11 @@
 //! The four tables are those of version 1.0.0.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use crate::database::{Engine, TestDatabase};
 use crate::harness::{HARDWARE_ID, INSTALLATION_ID, KEY, Site};
+use crate::program::Program;
 use crate::scripted_cloud::ScriptedCloud;
 
 const COLUMNS: &str = "SELECT concat_ws(' ', table_name, ordinal_position, column_name, data_type, \
@@ -84,4 +86,47 @@ async fn on_sqlite_there_are_four_tables_and_no_more() {
     let found = set(&site.database, tables).await;
     assert!(found.iter().map(String::as_str).eq(expected), "{found:?}");
     site.end().await;
+}
+
+/// A slow disk: nobody asks for a table before it is created, and nobody says that one is gone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tables_that_take_long_to_create_are_no_outage() {
+    let database = TestDatabase::new(Engine::Postgres).await;
+    database
+        .execute(
+            "CREATE FUNCTION slow() RETURNS event_trigger LANGUAGE plpgsql AS $$ \
+             BEGIN PERFORM pg_sleep(0.8); END $$; \
+             CREATE EVENT TRIGGER slow ON ddl_command_end WHEN TAG IN ('CREATE TABLE') \
+             EXECUTE FUNCTION slow()",
+        )
+        .await;
+    let program = Program::start(&["--database-url", &database.url]).await;
+    let mut was_unready = false;
+    let mut is_ready = false;
+    for _ in 0..600 {
+        let readiness = program.json("/readyz").await;
+        for path in ["/api/license/attempts", "/api/license/status", "/metrics"] {
+            let answer = program.text(path).await;
+            assert!(!answer.contains("are gone"), "{path}: {answer}");
+        }
+        is_ready = readiness["ready"] == true;
+        if is_ready {
+            break;
+        }
+        was_unready = true;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(is_ready && was_unready);
+    let log = program.log();
+    assert!(log.contains("created the missing tables"), "{log}");
+    for said in [
+        "ERROR",
+        "does not exist",
+        "are gone",
+        "restore",
+        "available again",
+    ] {
+        assert!(!log.contains(said), "{said}: {log}");
+    }
+    database.drop_database().await;
 }

@@ -144,6 +144,18 @@ async fn queries_are_asked_and_can_only_read(engine: Engine) {
     // What cannot be counted any more keeps its last number.
     tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
     assert_eq!(sent(&site, &cloud).await, expected);
+    let (_, diagnostics) = site.post("/api/license/diagnostics", None).await;
+    for (query, health, said) in [
+        ("USAGE_CAMERAS_QUERY", "ok", "counts 2"),
+        ("USAGE_USERS_QUERY", "error", "users"),
+        ("USAGE_STORAGE_GB_QUERY", "ok", "counts 151"),
+    ] {
+        let findings = diagnostics["findings"].as_array().unwrap();
+        let finding = findings.iter().find(|it| it["what"] == query).unwrap();
+        assert_eq!(finding["health"], health, "{finding}");
+        let found = finding["found"].as_str().unwrap();
+        assert!(found.contains(said), "{finding}");
+    }
     site.end().await;
 }
 

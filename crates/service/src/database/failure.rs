@@ -38,6 +38,7 @@ const NO_TLS: &str = "no TLS connection to the database:";
 const WRONG_ENCODING: &str = "the database has the encoding";
 const UNCERTAIN: &str = "the change may have been stored";
 const NOT_MADE: &str = "the SQLite file could not be created:";
+const NOT_CREATED: &str = "the tables have not been created yet; try again";
 const UNFIT: &str = "the tables do not fit this program:";
 /// The methods that the library does not support; with SASL, only those other than SCRAM-SHA-256.
 const LOGIN_METHOD: &str = "PostgreSQL asks for an authentication method that this program does \
@@ -45,6 +46,10 @@ const LOGIN_METHOD: &str = "PostgreSQL asks for an authentication method that th
 /// PostgreSQL's message about a statement that was prepared before its table was changed; the code
 /// is also used for many other errors (plancache.c).
 const STALE_PLAN: &str = "cached plan must not change result type";
+/// PostgreSQL's code for `sequence_generator_limit_exceeded`.
+const SEQUENCE_END: &str = "2200H";
+const CONTINUE_SEQUENCE: &str = "let it continue after the largest id of its table: SELECT \
+    setval('SEQUENCE', (SELECT max(id) FROM TABLE)), with a MAXVALUE that is large enough";
 /// PostgreSQL's message about a policy, which has the code of a missing permission (rls.c,
 /// execMain.c).
 const ROW_POLICY: &str = "row-level security";
@@ -129,7 +134,7 @@ impl Failure {
                 POOLER => Self::Pooler,
                 UNREADABLE | INCOMPLETE => Self::Refused,
                 BUSY => Self::Busy,
-                EXHAUSTED | LOGIN_METHOD => Self::Explained,
+                EXHAUSTED | LOGIN_METHOD | NOT_CREATED => Self::Explained,
                 text if text.ends_with(DanglingLink::ADVICE) => Self::DanglingLink,
                 text if text.starts_with(NO_TLS) || text.starts_with(NOT_MADE) => Self::Explained,
                 text if text.starts_with(UNCERTAIN) => Self::Uncertain,
@@ -221,9 +226,8 @@ impl Failure {
             // undefined_table
             "42P01" => Self::NoTable,
             // invalid_column_reference (of ON CONFLICT, without such an index), undefined_column,
-            // datatype_mismatch, undefined_function (also: operator), not_null_violation,
-            // sequence_generator_limit_exceeded
-            "42P10" | "42703" | "42804" | "42883" | "23502" | "2200H" => Self::Schema,
+            // datatype_mismatch, undefined_function (also: operator), not_null_violation
+            "42P10" | "42703" | "42804" | "42883" | "23502" | SEQUENCE_END => Self::Schema,
             // insufficient_privilege
             "42501" if error.to_string().contains(ROW_POLICY) => Self::RowPolicy,
             "42501" => Self::Rights,
@@ -263,6 +267,11 @@ pub(super) fn wrong_encoding(encoding: &str) -> DbErr {
     DbErr::Custom(format!("{WRONG_ENCODING} {encoding}, but UTF8 is required"))
 }
 
+/// A table does not exist, and this process has not seen that it ever did.
+pub(super) fn not_created() -> DbErr {
+    DbErr::Custom(NOT_CREATED.to_owned())
+}
+
 /// Why the tables cannot be used.
 pub(super) fn unfit(why: &str) -> DbErr {
     DbErr::Custom(format!("{UNFIT} {why}"))
@@ -276,6 +285,13 @@ pub(super) fn in_words(error: DbErr) -> DbErr {
         Some(it) if database_code(it).as_deref() == Some("25006") => read_only(),
         Some(it) if Failure::of_library(it) == Failure::FileReadOnly => {
             DbErr::Custom(FILE_READ_ONLY.to_owned())
+        }
+        Some(it) if database_code(it).as_deref() == Some(SEQUENCE_END) => {
+            let said = it.as_database_error().map(|it| it.message().to_owned());
+            unfit(&format!(
+                "{}; {CONTINUE_SEQUENCE}",
+                said.unwrap_or_default()
+            ))
         }
         Some(it) if is_unknown_login_method(it) => DbErr::Custom(LOGIN_METHOD.to_owned()),
         _ => error,

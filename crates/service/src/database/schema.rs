@@ -91,6 +91,11 @@ impl Schema {
         error
     }
 
+    /// Whether the tables have never been checked, which happens as soon as they are created.
+    pub(super) fn is_unseen(&self) -> bool {
+        self.expected.get().is_some() && self.lock().is_none()
+    }
+
     fn note(&self, found: Option<DbErr>) -> Result<(), DbErr> {
         let at = ticks();
         let checked = Checked {
@@ -148,7 +153,7 @@ impl Database {
             Ok(catalog) => catalog,
             Err(error) if is_of_catalog(Failure::of(&error)) => {
                 tracing::debug!(error = super::words(&error), "cannot check the tables");
-                return Ok(());
+                return schema.note(None);
             }
             Err(error) => return Err(error),
         };

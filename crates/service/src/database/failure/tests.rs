@@ -149,6 +149,11 @@ fn every_kind_of_outage_says_what_to_do() {
         let start = "the database returned an error: said; ";
         assert!(trouble.to_string().starts_with(start), "{trouble}");
     }
+    let end = "nextval: reached maximum value of sequence \"notes_id_seq\" (9)";
+    let trouble = Trouble::of(&in_words(sent("2200H", end)));
+    assert_eq!(trouble.failure, Failure::Schema);
+    let said = trouble.to_string();
+    assert!(said.contains(end) && said.contains("setval"), "{said}");
     assert!(Failure::Unknown.is_outage() && !Failure::Unknown.is_temporary());
     assert_eq!(Trouble::of(&sent("23505", "")).advice(), None);
     let policy = "new row violates row-level security policy for table \"system_config\"";

@@ -1,10 +1,10 @@
-//! Interprets the response to each call.
+//! What a well-formed response means, for each call.
 
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::address::Address;
-use super::read_body::{inner, read, refusal};
+use super::well_formed::{inner, read, refusal};
 use super::{
     Acknowledgement, Confirmation, ConfirmedLicense, Contact, Denial, Mismatch, NoContact, Proven,
     Question, Receipt, Refusal, Reply, Trust,

@@ -1,5 +1,5 @@
-//! Parses the body of a response, before anything in it is trusted. A body that is no JSON, such
-//! as the HTML page of a captive portal, is no contact.
+//! Whether a response is well-formed, before anything in it is trusted. One that is not, such as the
+//! HTML page of a captive portal, is no contact.
 
 use serde_json::{Map, Value};
 
