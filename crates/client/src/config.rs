@@ -105,8 +105,8 @@ pub struct Settings {
     #[arg(long, env, default_value = "24", value_parser = interval, value_name = "HOURS")]
     pub validation_interval_hours: TimeDelta,
 
-    /// Hours that features keep working without a confirmed validation; it can only shorten the
-    /// grace period signed into a license
+    /// Number of hours that features keep working without a confirmed validation; this can only
+    /// shorten the grace period signed into the license
     #[arg(long, env, default_value = "72", value_parser = hours, value_name = "HOURS")]
     pub offline_grace_period_hours: TimeDelta,
 

@@ -6,9 +6,9 @@
 
 use std::sync::atomic::AtomicU64;
 
-use license_core::contact::Contact;
 use license_core::gate::{Decision, Reason};
 use license_core::protocol::Call;
+use license_core::response::Contact;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::{encode_eof, encode_registry};
 use prometheus_client::metrics::counter::Counter;
@@ -39,7 +39,7 @@ struct DecisionLabels {
 
 /// The reasons with their own series, and whether they mean available. Lapses share one, so that
 /// the number of series is bounded.
-const REASONS: [(&str, &str); 7] = [
+const REASONS: [(&str, &str); 9] = [
     ("core", "true"),
     ("licensed", "true"),
     ("grace_period", "true"),
@@ -47,6 +47,8 @@ const REASONS: [(&str, &str); 7] = [
     ("not_in_license", "false"),
     ("switched_off", "false"),
     ("lapsed", "false"),
+    ("starts_later", "false"),
+    ("ended", "false"),
 ];
 
 /// The index of a reason in [`REASONS`].
@@ -59,6 +61,8 @@ fn index(reason: Reason<'_>) -> usize {
         Reason::NotInLicense => 4,
         Reason::SwitchedOff => 5,
         Reason::Lapsed(_) => 6,
+        Reason::StartsLater(_) => 7,
+        Reason::Ended(_) => 8,
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use license_core::contact::Trust;
+use license_core::response::Trust;
 use license_service::clock::Clock;
 use license_service::direct::NoDirect;
 use license_service::jobs::Jobs;

@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::{ArcSwap, Guard};
 use chrono::{DateTime, Utc};
-use license_core::contact::Trust;
 use license_core::keyring::{Keyring, KeyringError};
+use license_core::response::Trust;
 use license_core::rotation::{Walk, walk};
 use license_service::presentable_url::presentable_path;
 use license_service::text_file;

@@ -1,6 +1,6 @@
 //! The HTTP client of the License Server.
 //!
-//! It sends requests and receives responses, which `license_core::contact` interprets. TLS is
+//! It sends requests and receives responses, which `license_core::response` interprets. TLS is
 //! always verified, redirects are never followed, and responses are read up to a limit.
 
 use std::path::{Path, PathBuf};
@@ -9,11 +9,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use chrono::DateTime;
-use license_core::contact::{Reply, Request, TransportFailure};
 use license_core::hardware::Component;
 use license_core::protocol::{
     Call, DRIFT_HEADER, IDEMPOTENCY_HEADER, INSTALLATION_ID_HEADER, KEYS, NONCE_HEADER, SEQ_HEADER,
 };
+use license_core::response::{Reply, Request, TransportFailure};
 use license_service::clock::Clock;
 use license_service::presentable_url::{SecretUrl, presentable_path};
 use license_service::tls_explanation::{Subject, tls_error};

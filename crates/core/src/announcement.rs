@@ -16,13 +16,16 @@ use crate::feature::{CORE_FEATURES, FeatureKey};
 use crate::gate::{Decision, Entitlements, Reason, decide};
 use crate::lease::Lease;
 use crate::license::License;
-use crate::limits::limit;
+use crate::limits::limits;
 use crate::standing::{Policy, Standing, holds_until, standing};
-use crate::usage::Resource;
 
 /// The reason of a feature that a License Client announces as available although the
 /// signed license that came with it does not list it.
 pub const NOT_SIGNED: &str = "not_signed";
+
+/// Maximum number of later states that are announced. What follows is announced when the first of
+/// them has begun.
+pub const MAX_LATER: usize = 64;
 
 /// What a site may use, now and later.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -34,8 +37,8 @@ pub struct Announcement {
     pub tier: Option<String>,
     /// The end of the current grace period.
     pub grace_until: Option<DateTime<Utc>>,
-    /// The last instant at which the standing is valid without new evidence; `None` if it never
-    /// changes.
+    /// The last instant at which standing, features and limits are valid without new evidence;
+    /// `None` if they never change.
     pub holds_until: Option<DateTime<Utc>>,
     /// All known features.
     pub features: BTreeMap<String, Told>,
@@ -110,7 +113,7 @@ pub fn announce(
 ) -> Announcement {
     let state = |at| {
         let standing = standing(evidence, at, policy);
-        let told = |key: &str| Told::from(decide(key, &standing, entitlements, policy));
+        let told = |key: &str| Told::from(decide(key, at, &standing, entitlements, policy));
         State {
             features: known
                 .iter()
@@ -122,9 +125,12 @@ pub fn announce(
         }
     };
     let mut then = Vec::new();
-    let mut end = holds_until(evidence, now, policy);
+    let next = |at| next_change(evidence, entitlements, policy, at);
+    let mut end = next(now);
     let holds_until_now = end;
-    while let Some((after, from)) = end.and_then(|end| Some((end, next_instant(end)?))) {
+    while then.len() < MAX_LATER
+        && let Some((after, from)) = end.and_then(|end| Some((end, next_instant(end)?)))
+    {
         let later = state(from);
         then.push(Later {
             after,
@@ -132,7 +138,7 @@ pub fn announce(
             features: later.features,
             unlisted: later.unlisted,
         });
-        end = holds_until(evidence, from, policy);
+        end = next(from);
     }
     let license = evidence.lease.as_ref().map(Lease::license);
     let current = state(now);
@@ -146,9 +152,25 @@ pub fn announce(
         holds_until: holds_until_now,
         features: current.features,
         unlisted: current.unlisted,
-        limits: limits(|resource| license.and_then(|license| limit(license, resource))),
+        limits: limits(license, entitlements, now),
         then,
     }
+}
+
+/// The last instant at which what a site may use at `now` is unchanged without new evidence; `None`
+/// if it never changes.
+#[must_use]
+pub fn next_change(
+    evidence: &Evidence,
+    entitlements: &Entitlements,
+    policy: &Policy,
+    now: DateTime<Utc>,
+) -> Option<DateTime<Utc>> {
+    let ends = [
+        holds_until(evidence, now, policy),
+        entitlements.holds_until(now),
+    ];
+    ends.into_iter().flatten().min()
 }
 
 /// Reduces `told` to what `license` proves: core features, and the listed features until the signed
@@ -193,23 +215,9 @@ pub fn constrained_by(
         unlisted,
         then: then.collect(),
         tier: proof.license().and_then(License::tier).map(str::to_owned),
-        limits: limits(|resource| {
-            let said = told.limits.get(resource.as_str()).copied().flatten();
-            let proven = match proof.license() {
-                Some(license) => limit(license, resource),
-                None => Some(0),
-            };
-            // A missing limit is higher than any number.
-            said.into_iter().chain(proven).min()
-        }),
+        limits: proof.limits(told, now),
         ..told.clone()
     }
-}
-
-fn limits(of: impl Fn(Resource) -> Option<u64>) -> BTreeMap<String, Option<u64>> {
-    let all = Resource::ALL.into_iter();
-    all.map(|resource| (resource.as_str().to_owned(), of(resource)))
-        .collect()
 }
 
 impl Announcement {
@@ -262,9 +270,9 @@ impl Proof {
 
     fn of(license: Option<&VerifiedLicense>) -> Self {
         let lease = license.map(|license| Lease::Signed(Box::new(license.clone())));
-        let listed = lease.as_ref().map(|lease| lease.license().features().keys);
+        let granted = lease.as_ref().map(|lease| lease.license().granted());
         Self {
-            entitlements: Entitlements::new(listed.unwrap_or_default(), BTreeSet::new()),
+            entitlements: Entitlements::new(granted.unwrap_or_default(), BTreeSet::new()),
             evidence: Evidence {
                 lease,
                 ..Evidence::default()
@@ -278,21 +286,45 @@ impl Proof {
 
     /// The instants at which the proof changes, from `now` on.
     fn ends(&self, now: DateTime<Utc>) -> Vec<DateTime<Utc>> {
-        let from = |at| holds_until(&self.evidence, at, &Self::POLICY);
+        let from = |at| next_change(&self.evidence, &self.entitlements, &Self::POLICY, at);
         let next = |end: &DateTime<Utc>| from(next_instant(*end)?);
-        std::iter::successors(from(now), next).collect()
+        let ends = std::iter::successors(from(now), next);
+        ends.take(MAX_LATER).collect()
+    }
+
+    /// The announced limits, as far as the license grants them.
+    fn limits(&self, told: &Announcement, now: DateTime<Utc>) -> BTreeMap<String, Option<u64>> {
+        let proven = limits(self.license(), &self.entitlements, now);
+        let announced = told.limits.iter().map(|(key, said)| {
+            let proven = match self.license() {
+                Some(_) => proven.get(key).copied().unwrap_or(Some(0)),
+                None => Some(0),
+            };
+            // A missing limit is higher than any number.
+            (key.clone(), said.iter().copied().chain(proven).min())
+        });
+        let missing = proven
+            .iter()
+            .filter(|(key, _)| !told.limits.contains_key(*key));
+        let missing = missing.map(|(key, proven)| match self.license() {
+            Some(_) => (key.clone(), *proven),
+            None => (key.clone(), Some(0)),
+        });
+        announced.chain(missing).collect()
     }
 
     fn leaves(&self, key: &str, told: &Told, at: DateTime<Utc>) -> Told {
         let standing = standing(&self.evidence, at, &Self::POLICY);
-        let proven = decide(key, &standing, &self.entitlements, &Self::POLICY);
+        let proven = decide(key, at, &standing, &self.entitlements, &Self::POLICY);
         if !told.available || proven.available {
             return told.clone();
         }
-        let reason = match standing {
-            Standing::Lapsed(why) if self.entitlements.lists(key) => why.code().to_owned(),
-            _ => NOT_SIGNED.to_owned(),
-        };
+        let reason = match proven.reason {
+            Reason::Lapsed(why) => why.code(),
+            reason @ (Reason::StartsLater(_) | Reason::Ended(_)) => reason.code(),
+            _ => NOT_SIGNED,
+        }
+        .to_owned();
         Told {
             available: false,
             reason,

@@ -148,7 +148,7 @@ pub fn encode<C: Serialize>(
 }
 
 /// Verifies a signed license: first the signature, then the form, and that it may be a lease.
-/// [`crate::contact`] checks whether it answers our call, [`crate::standing`] whether it is still
+/// [`crate::response`] checks whether it answers our call, [`crate::standing`] whether it is still
 /// valid.
 ///
 /// # Errors

@@ -8,11 +8,11 @@ use std::cmp::Ordering;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::contact::{Contact, Denial};
 use crate::document::VerifiedDenial;
 use crate::foreign_text;
 use crate::lease::Lease;
 use crate::license_key;
+use crate::response::{Contact, Denial};
 
 /// The data from which the standing is derived.
 #[derive(Clone, Debug, Default, PartialEq)]

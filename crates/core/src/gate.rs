@@ -2,35 +2,76 @@
 
 use std::collections::{BTreeSet, HashSet};
 
+use chrono::{DateTime, Utc};
+
+use crate::entitlement::{Grant, Granted, Period, Quantity};
 use crate::feature::{FeatureKey, is_core, is_sold};
 use crate::standing::{LapseReason, Policy, Standing};
 
-/// The keys that a license lists and the keys that the site has switched off, as sets.
+/// What a license grants, and the keys that the site has switched off.
 #[derive(Clone, Debug, Default)]
 pub struct Entitlements {
-    listed: HashSet<FeatureKey>,
+    granted: Granted,
     switched_off: HashSet<FeatureKey>,
 }
 
 impl Entitlements {
-    /// Keys that the license lists, and keys that are switched off locally.
+    /// What the license grants, and keys that are switched off locally.
     #[must_use]
-    pub fn new(listed: BTreeSet<FeatureKey>, switched_off: BTreeSet<FeatureKey>) -> Self {
+    pub fn new(granted: impl Into<Granted>, switched_off: BTreeSet<FeatureKey>) -> Self {
         Self {
-            listed: listed.into_iter().collect(),
+            granted: granted.into(),
             switched_off: switched_off.into_iter().collect(),
         }
     }
 
-    /// Keys that the license lists.
+    /// The features that the license grants at any time.
     pub fn listed(&self) -> impl Iterator<Item = &FeatureKey> {
-        self.listed.iter()
+        self.granted.features()
     }
 
-    /// Whether the license lists `key`.
+    /// Whether the license grants the feature `key` at any time.
     #[must_use]
     pub fn lists(&self, key: &str) -> bool {
-        self.listed.contains(key)
+        self.granted.lists(key)
+    }
+
+    /// When the feature starts, if it is to be in force later, and when it ends.
+    #[must_use]
+    pub fn bounds(&self, key: &str, now: DateTime<Utc>) -> Period {
+        match self.granted.feature(key, now) {
+            Grant::From(from) => Period {
+                from: Some(from),
+                until: self.granted.feature_ends(key, from),
+            },
+            Grant::Until(until) => Period {
+                from: None,
+                until: Some(until),
+            },
+            Grant::InForce => Period {
+                from: None,
+                until: self.granted.feature_ends(key, now),
+            },
+            Grant::Never => Period::ALWAYS,
+        }
+    }
+
+    /// How much of `key` is in force at `now`; `None` if the license does not count it.
+    #[must_use]
+    pub fn count(&self, key: &str, now: DateTime<Utc>) -> Option<Quantity> {
+        self.granted.count(key, now)
+    }
+
+    /// What the license counts at any time.
+    pub fn counted(&self) -> impl Iterator<Item = &FeatureKey> {
+        self.granted.counted()
+    }
+
+    /// The last instant at which what is in force at `now` stays in force; `None` if it never
+    /// changes.
+    #[must_use]
+    pub fn holds_until(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        self.granted.holds_until(now)
     }
 
     /// Whether `key` is switched off locally.
@@ -74,6 +115,10 @@ pub enum Reason<'a> {
     NoLicense,
     /// The license does not list the feature.
     NotInLicense,
+    /// The license grants the feature from this instant on.
+    StartsLater(DateTime<Utc>),
+    /// The license granted the feature until this instant.
+    Ended(DateTime<Utc>),
     /// The license lists the feature, but it is switched off on this site.
     SwitchedOff,
     /// The license lists the feature but has lapsed.
@@ -90,22 +135,25 @@ impl<'a> Reason<'a> {
             Self::GracePeriod => "grace_period",
             Self::NoLicense => "no_license",
             Self::NotInLicense => "not_in_license",
+            Self::StartsLater(_) => "starts_later",
+            Self::Ended(_) => "ended",
             Self::SwitchedOff => "switched_off",
             Self::Lapsed(reason) => reason.code(),
         }
     }
 }
 
-/// Decides about one feature. Any text is accepted; keys that no license lists are not
-/// available.
+/// Decides about one feature at `now`, the time of `standing`. Any text is accepted; keys that no
+/// license lists are not available.
 #[must_use]
 pub fn decide<'a>(
     key: &str,
+    now: DateTime<Utc>,
     standing: &'a Standing,
     entitlements: &Entitlements,
     policy: &Policy,
 ) -> Decision<'a> {
-    let reason = reason(key, standing, entitlements, policy);
+    let reason = reason(key, now, standing, entitlements, policy);
     Decision {
         available: matches!(
             reason,
@@ -117,6 +165,7 @@ pub fn decide<'a>(
 
 fn reason<'a>(
     key: &str,
+    now: DateTime<Utc>,
     standing: &'a Standing,
     entitlements: &Entitlements,
     policy: &Policy,
@@ -131,11 +180,12 @@ fn reason<'a>(
         Standing::Grace { .. } => Reason::GracePeriod,
         Standing::Lapsed(why) => Reason::Lapsed(why),
     };
-    if !entitlements.lists(key) {
-        return Reason::NotInLicense;
+    match entitlements.granted.feature(key, now) {
+        Grant::Never => Reason::NotInLicense,
+        _ if entitlements.is_switched_off(key) => Reason::SwitchedOff,
+        // A license that has lapsed grants nothing later either, as far as is known.
+        Grant::From(from) if !matches!(standing, Standing::Lapsed(_)) => Reason::StartsLater(from),
+        Grant::Until(until) => Reason::Ended(until),
+        Grant::InForce | Grant::From(_) => carried,
     }
-    if entitlements.switched_off.contains(key) {
-        return Reason::SwitchedOff;
-    }
-    carried
 }

@@ -19,8 +19,8 @@
 pub mod announcement;
 pub mod call;
 pub mod calls;
-pub mod contact;
 pub mod document;
+pub mod entitlement;
 pub mod evidence;
 pub mod feature;
 pub mod file_trail;
@@ -45,6 +45,7 @@ pub mod protocol;
 pub mod rate;
 pub mod reason_words;
 pub mod regressions;
+pub mod response;
 pub mod restored;
 pub mod rotation;
 pub mod route;

@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
+use crate::entitlement::{Entitlement, Granted, SkippedEntitlement};
 use crate::feature::{FeatureKey, FeatureKeyError, MAX_FEATURES};
 use crate::foreign_text::{self, MAX_MESSAGE_CHARS};
 pub use crate::iso_8601::parse_instant;
@@ -179,6 +180,24 @@ impl License {
         listed
     }
 
+    /// What the license grants, and when: `entitlements` if there is such a list, and otherwise
+    /// `enabledFeatures`.
+    #[must_use]
+    pub fn granted(&self) -> Granted {
+        match self.entitlements() {
+            Some(entries) => Granted::of(entries.filter_map(Result::ok).take(MAX_FEATURES)),
+            None => self.features().keys.into(),
+        }
+    }
+
+    /// The entries of `entitlements`; `None` if there is no such list.
+    fn entitlements(
+        &self,
+    ) -> Option<impl Iterator<Item = Result<Entitlement, SkippedEntitlement>>> {
+        let entries = self.data.get("entitlements")?.as_array()?;
+        Some(entries.iter().map(Entitlement::of_json))
+    }
+
     fn text(&self, field: &str) -> Option<&str> {
         let text = self.data.get(field).and_then(Value::as_str);
         text.filter(|text| text.chars().nth(MAX_MESSAGE_CHARS).is_none())
@@ -201,6 +220,13 @@ impl License {
             || !self.features().skipped.is_empty()
         {
             fields.push("enabledFeatures");
+        }
+        let entitlements = self.data.get("entitlements");
+        let mut entries = self.entitlements().into_iter().flatten();
+        if entitlements.is_some_and(|it| !it.is_null() && !it.is_array())
+            || entries.any(|entry| entry.is_err())
+        {
+            fields.push("entitlements");
         }
         fields
     }

@@ -3,6 +3,12 @@
 //! A limit applies only to additions. Exceeding it, after a downgrade or a change made
 //! elsewhere, never switches anything off.
 
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+
+use crate::entitlement::Quantity;
+use crate::gate::Entitlements;
 use crate::license::License;
 use crate::standing::Policy;
 use crate::usage::Resource;
@@ -52,10 +58,67 @@ impl LimitReason {
     }
 }
 
-/// The license's limit; `None` means unlimited. Licenses use a negative number for
-/// "unlimited".
+/// How much of something a site may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    /// There is no license and therefore no limit.
+    NoLicense,
+    /// The license does not limit it.
+    Unlimited,
+    /// At most this much.
+    AtMost(u64),
+}
+
+impl Limit {
+    /// The limit at `now` for `resource`, with the entitlements of the license.
+    #[must_use]
+    pub fn of(
+        license: Option<&License>,
+        entitlements: &Entitlements,
+        resource: Resource,
+        now: DateTime<Utc>,
+    ) -> Self {
+        let Some(license) = license else {
+            return Self::NoLicense;
+        };
+        let number = match entitlements.count(resource.as_str(), now) {
+            Some(granted) => granted.number(),
+            None => listed_limit(license, resource),
+        };
+        number.map_or(Self::Unlimited, Self::AtMost)
+    }
+
+    /// The number; `None` if there is none.
+    #[must_use]
+    pub fn number(self) -> Option<u64> {
+        match self {
+            Self::AtMost(number) => Some(number),
+            Self::NoLicense | Self::Unlimited => None,
+        }
+    }
+}
+
+/// All limits at `now`: those for the product's resources, and for everything else that the license
+/// counts. `None` means unlimited.
 #[must_use]
-pub fn limit(license: &License, resource: Resource) -> Option<u64> {
+pub fn limits(
+    license: Option<&License>,
+    entitlements: &Entitlements,
+    now: DateTime<Utc>,
+) -> BTreeMap<String, Option<u64>> {
+    let known = Resource::ALL.map(|resource| {
+        let limit = Limit::of(license, entitlements, resource, now);
+        (resource.as_str().to_owned(), limit.number())
+    });
+    let counted = entitlements.counted().map(|key| {
+        let granted = entitlements.count(key.as_str(), now);
+        (key.as_str().to_owned(), granted.and_then(Quantity::number))
+    });
+    known.into_iter().chain(counted).collect()
+}
+
+/// The limit in the license's own fields, which use a negative number for "unlimited".
+fn listed_limit(license: &License, resource: Resource) -> Option<u64> {
     let limit = match resource {
         Resource::Cameras => license.max_cameras(),
         Resource::Users => license.max_users(),
@@ -67,13 +130,7 @@ pub fn limit(license: &License, resource: Resource) -> Option<u64> {
 /// Decides whether `requested` more may be added to the current usage. Limits also apply
 /// in grace and after a lapse: cameras are a core feature.
 #[must_use]
-pub fn check(
-    license: Option<&License>,
-    resource: Resource,
-    requested: u64,
-    in_use: Option<u64>,
-    policy: &Policy,
-) -> LimitDecision {
+pub fn check(limit: Limit, requested: u64, in_use: Option<u64>, policy: &Policy) -> LimitDecision {
     let unlimited = |allowed, reason| LimitDecision {
         allowed,
         reason,
@@ -81,11 +138,12 @@ pub fn check(
         in_use,
         remaining: None,
     };
-    let Some(license) = license else {
-        return unlimited(policy.allow_unlicensed_core, LimitReason::NoLicense);
-    };
-    let Some(limit) = limit(license, resource) else {
-        return unlimited(true, LimitReason::Unlimited);
+    let limit = match limit {
+        Limit::NoLicense => {
+            return unlimited(policy.allow_unlicensed_core, LimitReason::NoLicense);
+        }
+        Limit::Unlimited => return unlimited(true, LimitReason::Unlimited),
+        Limit::AtMost(limit) => limit,
     };
     let remaining = limit.saturating_sub(in_use.unwrap_or(0));
     let allowed = requested <= remaining;

@@ -13,6 +13,8 @@ pub fn for_operator(code: &str) -> &str {
         "grace_period" => "In the license, grace period",
         "no_license" => "No license is activated",
         "not_in_license" => "Not in the license",
+        "starts_later" => "In the license, but it has not started yet",
+        "ended" => "It has ended, while the license goes on",
         "switched_off" => "Switched off on this site",
         "license_expired" | "expired" => "The license has expired",
         "grace_period_expired" => "The grace period has ended",
@@ -32,6 +34,8 @@ pub fn for_refused_user(code: &str, feature: &str) -> String {
     match code {
         "no_license" => "No license is activated on this site".to_owned(),
         "not_in_license" => format!("The license does not include '{feature}'"),
+        "starts_later" => format!("The license does not include '{feature}' yet"),
+        "ended" => format!("The license no longer includes '{feature}'"),
         "switched_off" => format!("'{feature}' is switched off on this site"),
         "license_expired" => "The license has expired".to_owned(),
         "grace_period_expired" => "The grace period has expired; contact the operator".to_owned(),
@@ -48,6 +52,8 @@ pub fn for_refused_user(code: &str, feature: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use chrono::DateTime;
+
     use super::*;
     use crate::document::DenialReason;
     use crate::gate::Reason;
@@ -73,6 +79,8 @@ mod tests {
             Reason::GracePeriod,
             Reason::NoLicense,
             Reason::NotInLicense,
+            Reason::StartsLater(DateTime::UNIX_EPOCH),
+            Reason::Ended(DateTime::UNIX_EPOCH),
             Reason::SwitchedOff,
         ]);
         for reason in reasons {

@@ -12,7 +12,6 @@ use std::sync::LazyLock;
 
 use clap::Parser;
 use license_client::config::Settings;
-use license_core::contact::{self, Contact, Denial, Question, Reply, Request as _, Trust};
 use license_core::document::{verify_denial, verify_license};
 use license_core::feature::FeatureKey;
 use license_core::keyring::Keyring;
@@ -20,6 +19,7 @@ use license_core::offline::{OfflineRequest, Reader, from_file, import};
 use license_core::protocol::{
     ActivateRequest, DeactivateRequest, HeartbeatRequest, ValidateRequest,
 };
+use license_core::response::{self, Contact, Denial, Question, Reply, Request as _, Trust};
 use license_core::rotation::{follow, walk};
 use license_core::route::{MAX_PATH_BYTES, Otherwise, Pattern, PlainPath, Route, RouteTable};
 
@@ -123,7 +123,7 @@ pub fn contact(data: &[u8]) {
         }
     }
     let _ = HeartbeatRequest::judge(&reply, &question, &signed);
-    let _ = contact::key_sets(&reply);
+    let _ = response::key_sets(&reply);
     assert!(!matches!(
         DeactivateRequest::judge(&reply, &question, &signed),
         Contact::Confirmed(_)

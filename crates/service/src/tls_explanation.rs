@@ -159,8 +159,7 @@ impl<'a> TlsServer<'a> {
                 )
             }
             CertificateError::NotValidForNameContext { presented, .. } => format!(
-                "the server's certificate is for {}, not for {bare}; correct {setting}, or create \
-                 one for {bare}: {make}",
+                "the server's certificate is for {}, not for {bare}; correct {setting}, or create a certificate for {bare}: {make}",
                 presented
                     .iter()
                     .map(|name| name_in(name))

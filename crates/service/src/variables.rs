@@ -93,7 +93,7 @@ fn note_lists(command: &Command, lists: &mut Vec<(OsString, char)>) {
 const NEVER_EMPTY: [(&str, &str); 3] = [
     ("TRUSTED_NETWORKS", "write 'none' to trust no network"),
     ("LICENSE_TRUSTED_KEYS", "name the file of the vendor's keys"),
-    ("GATE_ROUTES", "name the file of the routes"),
+    ("GATE_ROUTES", "specify the routes file"),
 ];
 
 /// What to write instead of an empty value that is an error.

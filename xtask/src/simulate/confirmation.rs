@@ -6,12 +6,12 @@
 use anyhow::{Context as _, Result, bail};
 use chrono::{DateTime, TimeDelta, Utc};
 use ed25519_dalek::{Signer as _, SigningKey};
-use license_core::contact::{Contact, Question, Reply, Request as _, Trust};
 use license_core::document::{DocumentType, LicenseClaims, encode, verify_license};
 use license_core::evidence::Evidence;
 use license_core::keyring::{Jwk, JwkSet, Keyring};
 use license_core::lease::Lease;
 use license_core::protocol::{Call, ValidateRequest};
+use license_core::response::{Contact, Question, Reply, Request as _, Trust};
 use license_core::schedule::unsigned_validity;
 use serde_json::{Map, json};
 

@@ -8,9 +8,9 @@ use std::borrow::Cow;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use license_core::calls::{Calls, Due, Intervals};
-use license_core::contact::{Contact, NoContact, TransportFailure};
 use license_core::evidence::Evidence;
 use license_core::protocol::Call;
+use license_core::response::{Contact, NoContact, TransportFailure};
 use license_core::schedule::{Jitter, unsigned_validity};
 use license_core::standing::{Policy, Standing, standing};
 

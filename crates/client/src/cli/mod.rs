@@ -83,7 +83,7 @@ enum Command {
         license-client check module.live_view module.analytics_advanced --json")]
     Check(check::Check),
 
-    /// List features with their reasons, or switch one off or on for this site
+    /// List features, and why each is on or off, or switch one off or on for this site
     #[command(after_help = "Examples:\n  \
         license-client features\n  \
         license-client features off module.map_view\n  \

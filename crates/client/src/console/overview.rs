@@ -18,7 +18,6 @@ use license_core::hardware::{Change, Comparison, Verdict};
 use license_core::lapse_words;
 use license_core::lease::Lease;
 use license_core::license::{Expiry, License};
-use license_core::limits::limit;
 use license_core::reason_words::for_operator;
 use license_core::standing::Standing;
 use license_core::usage::{Resource, Usage};
@@ -158,7 +157,7 @@ pub(super) async fn page(
             .as_ref()
             .map_or(Verdict::Unknown, |it| it.verdict),
         changed_components: changed_components(comparison.as_deref()),
-        gauges: gauges(&usage, license),
+        gauges: gauges(&usage, &snapshot, now),
         usage_known: Resource::ALL.iter().any(|it| usage.of(*it).is_some()),
         features,
         hidden_features,
@@ -190,9 +189,9 @@ fn changed_components(comparison: Option<&Comparison>) -> Vec<Component> {
     shown.collect()
 }
 
-fn gauges(usage: &Usage, license: Option<&License>) -> Vec<Gauge> {
+fn gauges(usage: &Usage, snapshot: &Snapshot, now: DateTime<Utc>) -> Vec<Gauge> {
     let gauge = |resource: Resource| {
-        let limit = license.and_then(|license| limit(license, resource));
+        let limit = snapshot.limit(resource, now).number();
         Gauge::of(resource.as_str(), usage.of(resource), limit)
     };
     Resource::ALL.into_iter().map(gauge).collect()

@@ -192,6 +192,10 @@ pub(super) struct Feature {
     licensed: bool,
     /// Whether it is switched on for this site.
     system_enabled: bool,
+    /// When it starts, if the license grants it later.
+    starts_at: Option<String>,
+    /// The last instant at which the license grants it, if that is before the end of the license.
+    ends_at: Option<String>,
 }
 
 /// An unknown feature that a gate has asked about.
@@ -259,6 +263,7 @@ pub(super) fn json_bytes(value: &impl Serialize) -> Bytes {
 fn describe(snapshot: &Snapshot, key: &str, now: DateTime<Utc>) -> Feature {
     let entitlements = snapshot.entitlements();
     let core = is_core(key);
+    let bounds = entitlements.bounds(key, now);
     snapshot.decide(key, now, |decision| Feature {
         feature_key: key.to_owned(),
         available: decision.available,
@@ -266,6 +271,8 @@ fn describe(snapshot: &Snapshot, key: &str, now: DateTime<Utc>) -> Feature {
         core,
         licensed: entitlements.lists(key),
         system_enabled: core || !entitlements.is_switched_off(key),
+        starts_at: bounds.from.map(naive),
+        ends_at: bounds.until.map(naive),
     })
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use license_core::contact::Contact;
+use license_core::response::Contact;
 use serde::Serialize;
 use utoipa::ToSchema;
 

@@ -71,7 +71,8 @@ pub(super) async fn check(
     let max_age = if caller.trusted { FRESH } else { SHARED };
     let in_use = measure(&app, max_age).await.of(resource);
     let snapshot = app.snapshot();
-    let decision = limits::check(snapshot.license(), resource, requested, in_use, &app.policy);
+    let limit = snapshot.limit(resource, app.clock.now());
+    let decision = limits::check(limit, requested, in_use, &app.policy);
     let resource = resource.as_str();
     let message = match (decision.limit, in_use) {
         (None, _) if !decision.allowed => "No license is activated".to_owned(),

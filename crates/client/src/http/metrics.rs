@@ -7,7 +7,6 @@ use chrono::{DateTime, TimeDelta, Utc};
 use license_core::hardware::{Component, Verdict};
 use license_core::lease::Lease;
 use license_core::license::{Expiry, License};
-use license_core::limits::limit;
 use license_core::usage::Resource;
 use license_service::exposition;
 use license_service::telemetry;
@@ -232,13 +231,13 @@ fn read_usage(app: &App, readings: &mut Readings) {
         Resource::ALL.map(|r| (r.as_str(), usage.of(r).map(|n| n as f64))),
     );
     let snapshot = app.snapshot();
-    let license = snapshot.license();
+    let now = app.clock.now();
     readings.labelled(
         "foxsight_license_limit",
         "Limits set by the license",
         "resource",
         Resource::ALL.map(|r| {
-            let limit = license.and_then(|license| limit(license, r));
+            let limit = snapshot.limit(r, now).number();
             (r.as_str(), limit.map(|n| n as f64))
         }),
     );

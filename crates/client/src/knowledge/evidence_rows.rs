@@ -5,10 +5,10 @@
 //! is verified in [`super::verified_rows`].
 
 use chrono::{DateTime, Utc};
-use license_core::contact::Trust;
 use license_core::document::verify_license;
 use license_core::evidence::{Evidence, Failure};
 use license_core::lease::Lease;
+use license_core::response::Trust;
 use license_core::standing::{Policy, grace_end};
 use sea_orm::{ConnectionTrait, DbErr};
 use serde::{Deserialize, Serialize};

@@ -1,9 +1,9 @@
 //! The chain of the vendor's key sets: advance along it, store it, load it.
 
-use license_core::contact::Trust;
 use license_core::document::key_id;
 use license_core::evidence::Evidence;
 use license_core::lease::Lease;
+use license_core::response::Trust;
 use sea_orm::{ConnectionTrait, DbErr};
 
 use super::Knowledge;

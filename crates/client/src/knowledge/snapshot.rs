@@ -6,13 +6,15 @@
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
-use license_core::announcement::{Announcement, announce};
+use license_core::announcement::{Announcement, announce, next_change};
 use license_core::evidence::Evidence;
 use license_core::feature::{CORE_FEATURES, FeatureKey, LICENSED_FEATURES};
 use license_core::gate::{self, Decision, Entitlements};
 use license_core::lease::Lease;
 use license_core::license::License;
-use license_core::standing::{Policy, Standing, grace_end, holds_until, standing};
+use license_core::limits::Limit;
+use license_core::standing::{Policy, Standing, grace_end, standing};
+use license_core::usage::Resource;
 
 /// Evidence, and the conclusions from it at any instant.
 #[derive(Clone, Debug)]
@@ -30,12 +32,12 @@ impl Snapshot {
         switched_off: BTreeSet<FeatureKey>,
         policy: Policy,
     ) -> Self {
-        let listed = evidence
+        let granted = evidence
             .lease
             .as_ref()
-            .map(|lease| lease.license().features().keys);
+            .map(|lease| lease.license().granted());
         Self {
-            entitlements: Entitlements::new(listed.unwrap_or_default(), switched_off),
+            entitlements: Entitlements::new(granted.unwrap_or_default(), switched_off),
             evidence,
             policy,
         }
@@ -47,7 +49,7 @@ impl Snapshot {
         Self::new(evidence, switched_off, self.policy)
     }
 
-    /// The features that the license lists, and those that are switched off.
+    /// What the license grants, and the features that are switched off.
     #[must_use]
     pub fn entitlements(&self) -> &Entitlements {
         &self.entitlements
@@ -65,10 +67,17 @@ impl Snapshot {
         standing(&self.evidence, now, &self.policy)
     }
 
-    /// The last instant of the standing at `now`, if there is no new evidence.
+    /// The last instant at which what the site may use at `now` is unchanged, if there is no new
+    /// evidence.
     #[must_use]
     pub fn holds_until(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        holds_until(&self.evidence, now, &self.policy)
+        next_change(&self.evidence, &self.entitlements, &self.policy, now)
+    }
+
+    /// The limit for `resource` at `now`.
+    #[must_use]
+    pub fn limit(&self, resource: Resource, now: DateTime<Utc>) -> Limit {
+        Limit::of(self.license(), &self.entitlements, resource, now)
     }
 
     /// All features worth showing: those of the product, those of the license, and those that are
@@ -112,6 +121,7 @@ impl Snapshot {
         let standing = self.standing(now);
         answer(gate::decide(
             key,
+            now,
             &standing,
             &self.entitlements,
             &self.policy,

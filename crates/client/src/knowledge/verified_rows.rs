@@ -5,7 +5,6 @@
 
 use chrono::{DateTime, Utc};
 use license_core::calls::Calls;
-use license_core::contact::Trust;
 use license_core::document::{
     DocumentError, VerifiedDenial, VerifiedLicense, verify_denial, verify_license,
 };
@@ -14,6 +13,7 @@ use license_core::keyring::Keyring;
 use license_core::lease::Lease;
 use license_core::license::License;
 use license_core::license_key;
+use license_core::response::Trust;
 use license_core::taking_over::{
     NotTakenOver, Remembered, TakenOver, discredited, take_over, take_up,
 };
@@ -266,7 +266,7 @@ fn log_changed_row(license_key: &str) {
     tracing::error!(
         security = true,
         license_key = license_key::mask(license_key),
-        "the row of the license was changed by hand, using the signed document"
+        "the license row was changed by hand; the signed document is used instead"
     );
 }
 
@@ -313,7 +313,7 @@ fn unsigned(
         tracing::error!(
             security = true,
             license_key = license_key::mask(&license_key),
-            "the stored license key is longer than any valid key; using its normalized beginning"
+            "the stored license key is longer than any valid key; truncating and normalizing it"
         );
     }
     let license = License::new(cached.license_data);

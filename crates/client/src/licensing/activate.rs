@@ -2,13 +2,13 @@
 
 use chrono::{DateTime, Utc};
 use license_core::calls::Calls;
-use license_core::contact::{Contact, Denial, NoContact};
 use license_core::evidence::Evidence;
 use license_core::lease::Lease;
 use license_core::license::License;
 use license_core::license_key::{self, LicenseKey};
 use license_core::pasted_text::OddCharacters;
 use license_core::protocol::ActivateRequest;
+use license_core::response::{Contact, Denial, NoContact};
 use license_core::schedule::unsigned_validity;
 
 use crate::app::App;

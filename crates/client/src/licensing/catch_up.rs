@@ -6,7 +6,7 @@
 //! long as it makes progress.
 
 use license_core::calls::Calls;
-use license_core::contact;
+use license_core::response;
 
 use crate::app::App;
 
@@ -21,7 +21,7 @@ pub async fn catch_up(app: &App) -> bool {
             break;
         };
         let reply = app.upstream.key_sets(version).await;
-        let answer = match contact::key_sets(&reply) {
+        let answer = match response::key_sets(&reply) {
             Ok(answer) => answer,
             Err(error) => {
                 tracing::warn!(%error, "failed to fetch newer key sets");

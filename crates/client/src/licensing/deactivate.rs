@@ -1,8 +1,8 @@
 //! Frees the seat, and removes the license.
 
-use license_core::contact::{Contact, NoContact};
 use license_core::license_key;
 use license_core::protocol::DeactivateRequest;
+use license_core::response::{Contact, NoContact};
 
 use crate::app::App;
 use crate::licensing::exchange::exchange;

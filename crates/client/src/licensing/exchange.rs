@@ -4,10 +4,10 @@
 //! send, judge, follow newer key sets, note the time that is proven and how long to wait, count,
 //! log.
 
-use license_core::contact::{Contact, Question, Request};
 use license_core::hardware::Verdict;
 use license_core::license_key;
 use license_core::protocol::Call;
+use license_core::response::{Contact, Question, Request};
 
 use crate::app::App;
 use crate::identity::Identity;

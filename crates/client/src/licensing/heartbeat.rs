@@ -1,7 +1,7 @@
 //! Report usage to the License Server.
 
-use license_core::contact::{Acknowledgement, Contact};
 use license_core::protocol::{HeartbeatRequest, UsageMetrics};
+use license_core::response::{Acknowledgement, Contact};
 
 use crate::app::App;
 use crate::host::system::system_info;

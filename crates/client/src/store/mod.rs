@@ -197,7 +197,7 @@ impl Store {
         let db = &self.db;
         db.make_file()?;
         if let Some(why) = db.wrong_encoding().await? {
-            tracing::error!(why, "some texts cannot be stored");
+            tracing::error!(why, "some text cannot be stored");
         }
         schema::create_missing_tables(db).await?;
         db.note_schema().await?;

@@ -27,6 +27,7 @@ mod database_gate;
 mod deployment;
 mod direct_answers;
 mod durability;
+mod entitlements;
 mod events;
 mod ext_authz;
 mod failover;

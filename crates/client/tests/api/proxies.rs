@@ -6,7 +6,7 @@ use std::time::Duration;
 use license_client::doctor::{Examiner, examine};
 use license_client::proxy::ProxySettings;
 use license_client::upstream::Upstream;
-use license_core::contact::Reply;
+use license_core::response::Reply;
 use license_service::clock::SystemClock;
 use license_service::presentable_url::SecretUrl;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional};

@@ -4,12 +4,12 @@ use chrono::{DateTime, Utc};
 
 use super::armour::FileError;
 use super::request::{Pending, Purpose};
-use crate::contact::{Address, Mismatch, Question};
 use crate::document::{
     DenialReason, DocumentError, VerifiedDenial, VerifiedLicense, verify_denial, verify_license,
 };
 use crate::keyring::Keyring;
 use crate::license_key;
+use crate::response::{Address, Mismatch, Question};
 
 /// Why a license file is rejected. Nothing was changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

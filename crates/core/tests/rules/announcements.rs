@@ -31,9 +31,9 @@ fn known() -> BTreeSet<FeatureKey> {
 
 fn entitlements(evidence: &Evidence) -> Entitlements {
     let lease = evidence.lease.as_ref();
-    let listed = lease.map(|lease| lease.license().features().keys);
+    let granted = lease.map(|lease| lease.license().granted());
     let off = FeatureKey::parse("module.analytics_advanced").unwrap();
-    Entitlements::new(listed.unwrap_or_default(), BTreeSet::from([off]))
+    Entitlements::new(granted.unwrap_or_default(), BTreeSet::from([off]))
 }
 
 fn told(evidence: &Evidence, now: DateTime<Utc>) -> Announcement {
@@ -193,7 +193,7 @@ proptest! {
         let standing = standing(&evidence, later, &POLICY);
         prop_assert_eq!(told.state(later).0, standing.as_str());
         for key in [MAP_VIEW, ALARM, LIVE_VIEW, "module.analytics_advanced", "module.nope"] {
-            let decided = decide(key, &standing, &entitlements(&evidence), &POLICY);
+            let decided = decide(key, later, &standing, &entitlements(&evidence), &POLICY);
             let expected = (decided.available, decided.reason.code());
             prop_assert_eq!(say(&told, key, later), expected);
         }
@@ -209,11 +209,11 @@ proptest! {
         let proof = Signer::vendor().evidence(&signed);
         let proven = standing(&proof, later, &Policy { grace: TimeDelta::MAX, ..POLICY });
         let lists = Entitlements::new(
-            proof.lease.as_ref().unwrap().license().features().keys, BTreeSet::new(),
+            proof.lease.as_ref().unwrap().license().granted(), BTreeSet::new(),
         );
         for key in [MAP_VIEW, ALARM, LIVE_VIEW, "module.analytics_advanced", "module.nope"] {
             let both = say(&told, key, later).0
-                && decide(key, &proven, &lists, &POLICY).available;
+                && decide(key, later, &proven, &lists, &POLICY).available;
             prop_assert_eq!(say(&held, key, later).0, both, "{}", key);
         }
     }

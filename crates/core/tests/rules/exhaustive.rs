@@ -4,8 +4,8 @@
 //! (`cargo xtask prove` covers all).
 
 use chrono::TimeDelta;
-use license_core::contact::{Contact, NoContact, Question, Reply};
 use license_core::document::{DenialReason, verify_denial, verify_license};
+use license_core::response::{Contact, NoContact, Question, Reply};
 use license_core::rotation::{KeySetClaims, follow};
 use serde_json::json;
 

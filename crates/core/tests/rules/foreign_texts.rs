@@ -1,12 +1,12 @@
 //! Untrusted text never reaches an error or a denial unchanged.
 
-use license_core::contact::{Contact, NoContact, Reply, TransportFailure, Trust};
 use license_core::document::{DenialReason, DocumentError, verify_denial, verify_license};
 use license_core::evidence::Failure;
 use license_core::folded_text::folded;
 use license_core::foreign_text::{MAX_IDENTIFIER_CHARS, MAX_MESSAGE_CHARS};
 use license_core::license::License;
 use license_core::license_key::{MAX_KEY_CHARS, bounded, mask};
+use license_core::response::{Contact, NoContact, Reply, TransportFailure, Trust};
 use serde_json::{Value, json};
 
 use crate::signer::{

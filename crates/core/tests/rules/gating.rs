@@ -55,7 +55,7 @@ fn lapsed() -> [Standing; 3] {
 fn check(standing: &Standing, policy: &Policy, expected: &[(&str, bool, &str)]) {
     let entitlements = entitlements();
     for (key, available, code) in expected {
-        let decision = decide(key, standing, &entitlements, policy);
+        let decision = decide(key, at(0), standing, &entitlements, policy);
         assert_eq!(
             (decision.available, decision.reason.code()),
             (*available, *code),
@@ -133,7 +133,7 @@ fn only_core_features_are_available_without_a_license() {
 fn core_features_can_be_off_without_a_license() {
     for key in CORE_FEATURES {
         let nothing = Entitlements::default();
-        let decision = decide(key, &Standing::Unlicensed, &nothing, &STRICT);
+        let decision = decide(key, at(0), &Standing::Unlicensed, &nothing, &STRICT);
         assert_eq!(
             decision,
             Decision {
@@ -150,7 +150,7 @@ fn a_core_feature_that_is_switched_off_stays_available() {
     for standing in [Standing::Active, grace(), expired, denied, no_more_grace] {
         for key in CORE_FEATURES {
             let switched_off = Entitlements::new(BTreeSet::new(), keys(CORE_FEATURES));
-            let decision = decide(key, &standing, &switched_off, &STRICT);
+            let decision = decide(key, at(0), &standing, &switched_off, &STRICT);
             assert_eq!(
                 decision,
                 Decision {
@@ -166,7 +166,7 @@ fn a_core_feature_that_is_switched_off_stays_available() {
 fn licensed_features_are_available_only_if_listed() {
     let nothing = Entitlements::default();
     for key in LICENSED_FEATURES {
-        let decision = decide(key, &Standing::Active, &nothing, &POLICY);
+        let decision = decide(key, at(0), &Standing::Active, &nothing, &POLICY);
         assert_eq!(decision.reason, Reason::NotInLicense);
     }
 }

@@ -1,13 +1,18 @@
 //! Usage, and how much can still be added.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, TimeDelta, Utc};
+use license_core::gate::Entitlements;
 use license_core::license::License;
-use license_core::limits::{LimitReason, check};
+use license_core::limits::{Limit, LimitReason, check};
 use license_core::standing::Policy;
 use license_core::usage::{
     Gauge, Gauges, MAX_EXPIRY, MAX_SOURCE_CHARS, MAX_SOURCES, Resource, Usage, in_use, merged,
 };
 use serde_json::json;
+
+use crate::signer::at;
 
 const POLICY: Policy = Policy {
     grace: TimeDelta::hours(72),
@@ -17,6 +22,12 @@ const POLICY: Policy = Policy {
 fn license() -> License {
     let data = json!({"maxCameras": 64, "maxUsers": -1, "maxStorageGb": 64.5});
     License::new(data.as_object().unwrap().clone())
+}
+
+fn limit(resource: Resource) -> Limit {
+    let license = license();
+    let entitlements = Entitlements::new(license.granted(), BTreeSet::new());
+    Limit::of(Some(&license), &entitlements, resource, at(0))
 }
 
 fn gauges(reports: impl IntoIterator<Item = (String, Gauge)>) -> Gauges {
@@ -29,7 +40,6 @@ fn gauges(reports: impl IntoIterator<Item = (String, Gauge)>) -> Gauges {
 
 #[test]
 fn additions_are_allowed_up_to_and_including_the_limit() {
-    let license = license();
     for (used, requested, allowed, remaining) in [
         (Some(0), 64, true, 64),
         (Some(0), 65, false, 64),
@@ -41,7 +51,7 @@ fn additions_are_allowed_up_to_and_including_the_limit() {
         (None, 64, true, 64),
         (Some(u64::MAX), u64::MAX, false, 0),
     ] {
-        let decision = check(Some(&license), Resource::Cameras, requested, used, &POLICY);
+        let decision = check(limit(Resource::Cameras), requested, used, &POLICY);
         assert_eq!(decision.allowed, allowed, "{used:?} {requested}");
         assert_eq!(decision.remaining, Some(remaining), "{used:?} {requested}");
         assert_eq!(decision.limit, Some(64));
@@ -57,7 +67,7 @@ fn additions_are_allowed_up_to_and_including_the_limit() {
 #[test]
 fn negative_invalid_and_absent_limits_mean_unlimited() {
     for resource in [Resource::Users, Resource::StorageGb] {
-        let decision = check(Some(&license()), resource, 1_000_000, Some(7), &POLICY);
+        let decision = check(limit(resource), 1_000_000, Some(7), &POLICY);
         assert!(decision.allowed);
         assert_eq!(decision.reason, LimitReason::Unlimited);
         assert_eq!((decision.limit, decision.remaining), (None, None));
@@ -72,7 +82,7 @@ fn without_a_license_the_setting_for_core_features_decides() {
             allow_unlicensed_core: allow,
             ..POLICY
         };
-        let decision = check(None, Resource::Cameras, 1, None, &policy);
+        let decision = check(Limit::NoLicense, 1, None, &policy);
         assert_eq!(decision.allowed, allow);
         assert_eq!(decision.reason.code(), "no_license");
     }

@@ -9,6 +9,7 @@ mod clocks;
 mod conformance;
 mod contacts;
 mod documents;
+mod entitlements;
 mod exhaustive;
 mod file_trails;
 mod fleet;

@@ -4,9 +4,6 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, TimeDelta, Utc};
 use ed25519_dalek::{Signer as _, SigningKey};
-use license_core::contact::{
-    Acknowledgement, Contact, Question, Receipt, Reply, Request as _, Trust,
-};
 use license_core::document::{
     DenialClaims, DenialReason, DocumentType, LicenseClaims, VerifiedDenial, encode, verify_denial,
     verify_license,
@@ -17,6 +14,9 @@ use license_core::lease::Lease;
 use license_core::license::License;
 use license_core::protocol::{
     ActivateRequest, DeactivateRequest, HeartbeatRequest, ValidateRequest,
+};
+use license_core::response::{
+    Acknowledgement, Contact, Question, Receipt, Reply, Request as _, Trust,
 };
 use license_core::rotation::KeySetClaims;
 use serde_json::{Map, Value, json};

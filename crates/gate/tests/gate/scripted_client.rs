@@ -173,8 +173,8 @@ pub fn announcement(evidence: &Evidence, now: DateTime<Utc>) -> Announcement {
         .map(|key| FeatureKey::parse(key).unwrap())
         .collect();
     let lease = evidence.lease.as_ref();
-    let listed = lease.map(|lease| lease.license().features().keys);
-    let entitlements = Entitlements::new(listed.unwrap_or_default(), BTreeSet::new());
+    let granted = lease.map(|lease| lease.license().granted());
+    let entitlements = Entitlements::new(granted.unwrap_or_default(), BTreeSet::new());
     let policy = Policy {
         grace: TimeDelta::hours(72),
         allow_unlicensed_core: true,

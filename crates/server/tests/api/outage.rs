@@ -8,10 +8,10 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use license_core::contact::{Contact, Question, Reply, Request as _, Trust};
 use license_core::evidence::Evidence;
 use license_core::license_key::LicenseKey;
 use license_core::protocol::{self, ValidateRequest};
+use license_core::response::{Contact, Question, Reply, Request as _, Trust};
 use license_core::schedule::{
     Jitter, next_heartbeat, next_validation, retry_after_delay, unsigned_validity,
 };

@@ -131,7 +131,7 @@ impl Timekeeping {
 
     /// A signed response proves the time. Our request was sent when the process had been running
     /// for `sent`.
-    #[must_use = "calls recorded in the future must be corrected if the time was set"]
+    #[must_use = "calls recorded with a time in the future must be corrected if the time was set"]
     pub(super) fn prove(&self, signed: DateTime<Utc>, sent: Duration) -> bool {
         self.was_set(|clock| clock.prove(signed, clock.running().saturating_sub(sent)))
     }

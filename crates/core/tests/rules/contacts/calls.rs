@@ -1,8 +1,8 @@
 //! A document counts only for the call that it answers.
 
-use license_core::contact::{Contact, Mismatch, NoContact, Reply};
 use license_core::document::{DenialClaims, DenialReason};
 use license_core::protocol;
+use license_core::response::{Contact, Mismatch, NoContact, Reply};
 use serde_json::json;
 
 use super::no_contact;

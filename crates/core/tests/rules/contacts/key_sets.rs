@@ -1,7 +1,7 @@
 //! Newer key sets, and what a signed answer proves.
 
-use license_core::contact::{KeySetsAnswer, NoContact, Trust, key_sets};
 use license_core::document::DocumentError;
+use license_core::response::{KeySetsAnswer, NoContact, Trust, key_sets};
 
 use super::signed::{answers_of, denied};
 use super::{NO, YES};

@@ -7,7 +7,7 @@ mod receipts;
 mod signed;
 mod unsigned;
 
-use license_core::contact::{Confirmation, Contact, Denial, NoContact, Question, Reply, Trust};
+use license_core::response::{Confirmation, Contact, Denial, NoContact, Question, Reply, Trust};
 
 use crate::signer::{activation, validation};
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use license_core::contact::{Contact, NoContact, Reply, TransportFailure, Trust, key_sets};
+use license_core::response::{Contact, NoContact, Reply, TransportFailure, Trust, key_sets};
 
 use super::{CALLS, HTML, NO, REFUSED, YES, no_contact, word};
 use crate::signer::{Signer, answer, deactivation, heartbeat, question, validation};

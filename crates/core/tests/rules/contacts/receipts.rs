@@ -1,7 +1,7 @@
 //! The answer to a deactivation.
 
-use license_core::contact::{Contact, Denial, Mismatch, NoContact, Reply, Trust};
 use license_core::document::{DenialClaims, DenialReason};
+use license_core::response::{Contact, Denial, Mismatch, NoContact, Reply, Trust};
 use serde_json::json;
 
 use super::signed::denied;

@@ -1,11 +1,11 @@
 //! Where keys are trusted: only a signed answer to this very request counts.
 
 use chrono::TimeDelta;
-use license_core::contact::{Contact, Denial, Mismatch, NoContact, Question, Reply};
 use license_core::document::{DenialClaims, DenialReason, DocumentError, LicenseClaims};
 use license_core::lease::Lease;
 use license_core::license_key::fingerprint;
 use license_core::protocol;
+use license_core::response::{Contact, Denial, Mismatch, NoContact, Question, Reply};
 use serde_json::json;
 
 use super::{Call, confirmation, denial, no_contact, word};

@@ -1,10 +1,10 @@
 //! How an unsigned answer is read.
 
 use chrono::TimeDelta;
-use license_core::contact::{Contact, Denial, NoContact, Question, Trust};
 use license_core::evidence::Evidence;
 use license_core::lease::Lease;
 use license_core::license::License;
+use license_core::response::{Contact, Denial, NoContact, Question, Trust};
 use serde_json::{Value, json};
 
 use super::{

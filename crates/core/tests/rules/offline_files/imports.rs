@@ -1,9 +1,9 @@
 //! Whether an answer counts at the site.
 
 use chrono::TimeDelta;
-use license_core::contact::Mismatch;
 use license_core::document::{DenialReason, DocumentError, LicenseClaims};
 use license_core::offline::{ImportError, Imported, Pending, Purpose, Reader, import};
+use license_core::response::Mismatch;
 
 use super::pending;
 use crate::signer::{HARDWARE, INSTALLATION, KEY, SEQ, Signer, at, denial_claims, license_claims};

@@ -1,8 +1,8 @@
 //! A history of a site: what its calls came to, and when they were made.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use license_core::contact::{Contact, Question, Reply, Trust};
 use license_core::evidence::Evidence;
+use license_core::response::{Contact, Question, Reply, Trust};
 use license_core::schedule::unsigned_validity;
 use license_core::standing::Policy;
 use proptest::prelude::*;

@@ -199,13 +199,13 @@ proptest! {
 const PAID: &str = "module.map_view";
 
 fn available(evidence: &Evidence, key: &str, now: DateTime<Utc>, policy: &Policy) -> bool {
-    let listed = evidence
+    let granted = evidence
         .lease
         .as_ref()
-        .map(|lease| lease.license().features().keys);
-    let entitlements = Entitlements::new(listed.unwrap_or_default(), BTreeSet::new());
+        .map(|lease| lease.license().granted());
+    let entitlements = Entitlements::new(granted.unwrap_or_default(), BTreeSet::new());
     let standing = standing(evidence, now, policy);
-    decide(key, &standing, &entitlements, policy).available
+    decide(key, now, &standing, &entitlements, policy).available
 }
 
 /// Without this, the histories above might prove nothing.

@@ -1,11 +1,11 @@
 //! Texts of any form that are read.
 
-use license_core::contact::{Contact, Question, Reply, Trust};
 use license_core::document::verify_license;
 use license_core::keyring::Keyring;
 use license_core::license::parse_instant;
 use license_core::license_key::{LicenseKey, normalize, same};
 use license_core::offline::OfflineRequest;
+use license_core::response::{Contact, Question, Reply, Trust};
 use proptest::prelude::*;
 
 use super::config;

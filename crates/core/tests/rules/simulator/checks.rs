@@ -96,22 +96,15 @@ impl World {
             panic!("the license is gone");
         };
         let stands = standing(&self.evidence, now, &self.policy);
-        let listed = self
-            .evidence
-            .lease
-            .as_ref()
-            .unwrap()
-            .license()
-            .features()
-            .keys;
-        let entitlements = Entitlements::new(listed, Default::default());
+        let granted = self.evidence.lease.as_ref().unwrap().license().granted();
+        let entitlements = Entitlements::new(granted, Default::default());
         for core in CORE_FEATURES {
             assert!(
-                decide(core, &stands, &entitlements, &self.policy).available,
+                decide(core, now, &stands, &entitlements, &self.policy).available,
                 "a core feature is off"
             );
         }
-        let on = decide(PAID, &stands, &entitlements, &self.policy).available;
+        let on = decide(PAID, now, &stands, &entitlements, &self.policy).available;
 
         // Never past the signed end, in running time. Time that is in no remaining copy does
         // not have to count, unless the wall clock shows it.

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta};
-use license_core::contact::{Contact, Question, Reply, TransportFailure};
 use license_core::document::{DenialReason, verify_license};
 use license_core::evidence::Evidence;
 use license_core::lease::Lease;
+use license_core::response::{Contact, Question, Reply, TransportFailure};
 use license_core::schedule::unsigned_validity;
 use license_core::standing::{Standing, standing};
 use serde_json::json;

@@ -16,9 +16,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use license_core::contact::Trust;
 use license_core::document::VerifiedLicense;
 use license_core::evidence::Evidence;
+use license_core::response::Trust;
 use license_core::standing::Policy;
 use license_core::time_guard::{Believed, Mark, Readings, TimeGuard};
 

@@ -1,7 +1,7 @@
 //! What evidence keeps, and how it is merged.
 
-use license_core::contact::{NoContact, TransportFailure};
 use license_core::evidence::{Evidence, Failure};
+use license_core::response::{NoContact, TransportFailure};
 
 use super::{after, signed, signed_denial, signed_with, silence, unsigned, unsigned_denial};
 use crate::signer::{KEY, SEQ, Signer, T0, at, denial_claims, license_claims};

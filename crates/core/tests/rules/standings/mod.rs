@@ -6,10 +6,10 @@ mod evidence;
 mod grace;
 
 use chrono::TimeDelta;
-use license_core::contact::{Contact, Denial, Reply, TransportFailure, Trust};
 use license_core::document::{DenialReason, LicenseClaims};
 use license_core::evidence::Evidence;
 use license_core::protocol;
+use license_core::response::{Contact, Denial, Reply, TransportFailure, Trust};
 use license_core::standing::{LapseReason, Policy, Standing, grace_end, holds_until, standing};
 
 use crate::signer::{

@@ -1,0 +1,333 @@
+//! What a license grants, with the time for which each thing is granted.
+//!
+//! A feature is granted when any entitlement for it is in force, and a count is the sum of the
+//! entitlements in force. Everything that asks what is in force, on any side, asks [`Granted`].
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
+use serde_json::{Map, Value};
+
+use crate::feature::{FeatureKey, MAX_FEATURES};
+use crate::iso_8601::parse_instant;
+
+/// How much of something countable is granted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Quantity {
+    /// This many.
+    Of(u64),
+    /// Any number; in JSON `"unlimited"`.
+    Unlimited,
+}
+
+impl Quantity {
+    /// Both together.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Of(one), Self::Of(other)) => Self::Of(one.saturating_add(other)),
+            _ => Self::Unlimited,
+        }
+    }
+
+    /// The number; `None` if unlimited.
+    #[must_use]
+    pub fn number(self) -> Option<u64> {
+        match self {
+            Self::Of(number) => Some(number),
+            Self::Unlimited => None,
+        }
+    }
+
+    /// In JSON.
+    #[must_use]
+    pub fn to_json(self) -> Value {
+        match self {
+            Self::Of(number) => number.into(),
+            Self::Unlimited => "unlimited".into(),
+        }
+    }
+
+    fn of_json(value: &Value) -> Option<Self> {
+        match value {
+            Value::String(text) => (text == "unlimited").then_some(Self::Unlimited),
+            value => value.as_u64().map(Self::Of),
+        }
+    }
+}
+
+/// A period with inclusive bounds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Period {
+    /// The first instant; `None` if it has always begun.
+    pub from: Option<DateTime<Utc>>,
+    /// The last instant; `None` if it never ends.
+    pub until: Option<DateTime<Utc>>,
+}
+
+impl Period {
+    /// Without bounds.
+    pub const ALWAYS: Self = Self {
+        from: None,
+        until: None,
+    };
+
+    /// Whether it contains an instant.
+    #[must_use]
+    pub fn contains(&self, at: DateTime<Utc>) -> bool {
+        self.from.is_none_or(|from| from <= at) && self.until.is_none_or(|until| at <= until)
+    }
+
+    /// What it has in common with another one; `None` if that is nothing.
+    #[must_use]
+    pub fn and(&self, other: &Self) -> Option<Self> {
+        let from = self.from.max(other.from);
+        let until = match (self.until, other.until) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
+        };
+        let is_empty = from.zip(until).is_some_and(|(from, until)| until < from);
+        (!is_empty).then_some(Self { from, until })
+    }
+
+    /// The last instant from `at` on at which it contains what it contains at `at`.
+    fn holds_until(&self, at: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let before = self.from.filter(|from| at < *from);
+        let before = before.and_then(|from| from.checked_sub_signed(TimeDelta::nanoseconds(1)));
+        before.or(self.until.filter(|until| at <= *until))
+    }
+}
+
+/// One thing that a license grants: a feature, or a count of something.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Entitlement {
+    /// The feature, or what is counted.
+    pub key: FeatureKey,
+    /// How much; `None` for a feature.
+    pub quantity: Option<Quantity>,
+    /// When it is in force.
+    pub period: Period,
+}
+
+/// Why an entry of `entitlements` does not count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SkippedEntitlement {
+    /// The entry is not an object.
+    #[error("not an object")]
+    NotAnObject,
+    /// `key` is missing or not a feature key.
+    #[error("'key' is not a feature key")]
+    Key,
+    /// `quantity` is neither a whole number from 0 on nor `"unlimited"`.
+    #[error("'quantity' must be 0 or more, or \"unlimited\"")]
+    Quantity,
+    /// `from` or `until` is not a time.
+    #[error("'from' and 'until' must be times")]
+    Time,
+    /// It ends before it starts.
+    #[error("'until' is before 'from'")]
+    EndBeforeStart,
+    /// The list is too long.
+    #[error("exceeds the maximum of {MAX_FEATURES} entitlements")]
+    TooMany,
+}
+
+impl Entitlement {
+    /// A feature without bounds.
+    #[must_use]
+    pub fn feature(key: FeatureKey) -> Self {
+        Self {
+            key,
+            quantity: None,
+            period: Period::ALWAYS,
+        }
+    }
+
+    /// A count without bounds.
+    #[must_use]
+    pub fn count(key: FeatureKey, quantity: Quantity) -> Self {
+        Self {
+            quantity: Some(quantity),
+            ..Self::feature(key)
+        }
+    }
+
+    /// In the JSON of a license, with times in whole seconds.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        let time = |at: DateTime<Utc>| {
+            let at = at.trunc_subsecs(0);
+            Value::from(at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true))
+        };
+        let members = [
+            ("key", Some(self.key.as_str().into())),
+            ("quantity", self.quantity.map(Quantity::to_json)),
+            ("from", self.period.from.map(time)),
+            ("until", self.period.until.map(time)),
+        ];
+        let members = members
+            .into_iter()
+            .filter_map(|(name, value)| Some((name.to_owned(), value?)));
+        Value::Object(members.collect::<Map<String, Value>>())
+    }
+
+    /// From the JSON of a license. Null is the same as absent.
+    ///
+    /// # Errors
+    /// [`SkippedEntitlement`] if it cannot be read: it then grants nothing, rather than something
+    /// without an end.
+    pub fn of_json(value: &Value) -> Result<Self, SkippedEntitlement> {
+        let object = value.as_object().ok_or(SkippedEntitlement::NotAnObject)?;
+        let member = |name: &str| object.get(name).filter(|value| !value.is_null());
+        let time = |name: &str| {
+            let value = member(name).map(|value| value.as_str().and_then(parse_instant));
+            value
+                .map(|at| at.ok_or(SkippedEntitlement::Time))
+                .transpose()
+        };
+        let key = member("key").and_then(Value::as_str);
+        let key = key.and_then(|key| FeatureKey::parse(key).ok());
+        let quantity = member("quantity")
+            .map(|value| Quantity::of_json(value).ok_or(SkippedEntitlement::Quantity));
+        let (from, until) = (time("from")?, time("until")?);
+        if from.zip(until).is_some_and(|(from, until)| until < from) {
+            return Err(SkippedEntitlement::EndBeforeStart);
+        }
+        Ok(Self {
+            key: key.ok_or(SkippedEntitlement::Key)?,
+            quantity: quantity.transpose()?,
+            period: Period { from, until },
+        })
+    }
+}
+
+/// Whether a feature is granted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Grant {
+    /// It is in force.
+    InForce,
+    /// It will be, from this instant on.
+    From(DateTime<Utc>),
+    /// It was, until this instant.
+    Until(DateTime<Utc>),
+    /// It is not granted at any time.
+    Never,
+}
+
+/// What a license grants, whenever that is in force, for fast questions.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Granted {
+    /// An empty list of periods means always.
+    features: HashMap<FeatureKey, Vec<Period>>,
+    counts: BTreeMap<FeatureKey, Vec<(Period, Quantity)>>,
+    /// All periods with a bound, each once.
+    bounded: BTreeSet<Period>,
+}
+
+impl Granted {
+    /// The sum of these entitlements.
+    #[must_use]
+    pub fn of(entitlements: impl IntoIterator<Item = Entitlement>) -> Self {
+        let mut granted = Self::default();
+        for Entitlement {
+            key,
+            quantity,
+            period,
+        } in entitlements
+        {
+            if period != Period::ALWAYS {
+                granted.bounded.insert(period);
+            }
+            let Some(quantity) = quantity else {
+                granted.add_feature(key, period);
+                continue;
+            };
+            let counts = granted.counts.entry(key).or_default();
+            counts.push((period, quantity));
+        }
+        granted
+    }
+
+    fn add_feature(&mut self, key: FeatureKey, period: Period) {
+        if period == Period::ALWAYS {
+            self.features.insert(key, Vec::new());
+            return;
+        }
+        match self.features.get_mut(&key) {
+            None => drop(self.features.insert(key, vec![period])),
+            Some(periods) if periods.is_empty() => {}
+            Some(periods) => periods.push(period),
+        }
+    }
+
+    /// The features that are granted at any time.
+    pub fn features(&self) -> impl Iterator<Item = &FeatureKey> {
+        self.features.keys()
+    }
+
+    /// What is counted at any time.
+    pub fn counted(&self) -> impl Iterator<Item = &FeatureKey> {
+        self.counts.keys()
+    }
+
+    /// Whether a feature is granted at any time.
+    #[must_use]
+    pub fn lists(&self, key: &str) -> bool {
+        self.features.contains_key(key)
+    }
+
+    /// Whether a feature is in force at an instant.
+    #[must_use]
+    pub fn feature(&self, key: &str, at: DateTime<Utc>) -> Grant {
+        let Some(periods) = self.features.get(key) else {
+            return Grant::Never;
+        };
+        if periods.is_empty() || periods.iter().any(|period| period.contains(at)) {
+            return Grant::InForce;
+        }
+        let next = periods
+            .iter()
+            .filter_map(|it| it.from)
+            .filter(|it| at < *it);
+        if let Some(next) = next.min() {
+            return Grant::From(next);
+        }
+        let last = periods.iter().filter_map(|it| it.until).max();
+        last.map_or(Grant::Never, Grant::Until)
+    }
+
+    /// The last instant of the feature, which is in force at `at`; `None` if it has no end.
+    #[must_use]
+    pub fn feature_ends(&self, key: &str, at: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let periods = self.features.get(key)?;
+        let in_force = periods.iter().filter(|period| period.contains(at));
+        let ends: Option<Vec<_>> = in_force.map(|period| period.until).collect();
+        ends?.into_iter().max()
+    }
+
+    /// The sum that is in force at an instant; `None` if the license does not count this.
+    #[must_use]
+    pub fn count(&self, key: &str, at: DateTime<Utc>) -> Option<Quantity> {
+        let counts = self.counts.get(key)?;
+        let in_force = counts.iter().filter(|(period, _)| period.contains(at));
+        let sum = in_force.fold(Quantity::Of(0), |sum, (_, quantity)| sum.plus(*quantity));
+        Some(sum)
+    }
+
+    /// The last instant at which what is in force at `at` stays in force; `None` if it never
+    /// changes.
+    #[must_use]
+    pub fn holds_until(&self, at: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        self.bounded
+            .iter()
+            .filter_map(|period| period.holds_until(at))
+            .min()
+    }
+}
+
+/// Features without bounds, as older licenses list them.
+impl From<BTreeSet<FeatureKey>> for Granted {
+    fn from(features: BTreeSet<FeatureKey>) -> Self {
+        Self::of(features.into_iter().map(Entitlement::feature))
+    }
+}

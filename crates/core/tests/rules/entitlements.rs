@@ -1,0 +1,217 @@
+//! What is in force of a license's entitlements.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use license_core::entitlement::{
+    Entitlement, Grant, Granted, Period, Quantity, SkippedEntitlement,
+};
+use license_core::feature::FeatureKey;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use crate::signer::{at, just_after};
+
+const ANALYTICS: &str = "module.analytics_advanced";
+const CAMERAS: &str = "cameras";
+
+fn read(value: &Value) -> Result<Entitlement, SkippedEntitlement> {
+    Entitlement::of_json(value)
+}
+
+fn key(key: &str) -> FeatureKey {
+    FeatureKey::parse(key).unwrap()
+}
+
+#[test]
+fn the_story_of_a_fair() {
+    let granted = Granted::of(
+        [
+            json!({"key": "module.map_view"}),
+            json!({"key": ANALYTICS, "from": "2027-05-01T00:00:00Z", "until": "2027-07-29T23:59:59Z"}),
+            json!({"key": CAMERAS, "quantity": 64}),
+            json!({"key": CAMERAS, "quantity": 32, "from": "2027-05-01T00:00:00Z"}),
+            json!({"key": "anpr_lanes", "quantity": 4}),
+        ]
+        .map(|entry| read(&entry).unwrap()),
+    );
+    let day = |text: &str| text.parse::<DateTime<Utc>>().unwrap();
+    let (may, july) = (day("2027-05-01T00:00:00Z"), day("2027-07-29T23:59:59Z"));
+    let second = TimeDelta::seconds(1);
+    assert_eq!(granted.feature(ANALYTICS, may - second), Grant::From(may));
+    assert_eq!(granted.feature(ANALYTICS, may), Grant::InForce);
+    assert_eq!(granted.feature(ANALYTICS, july), Grant::InForce);
+    assert_eq!(
+        granted.feature(ANALYTICS, july + second),
+        Grant::Until(july)
+    );
+    assert_eq!(granted.feature("module.map_view", july), Grant::InForce);
+    assert_eq!(granted.feature("module.alarm_advanced", july), Grant::Never);
+    let cameras = |at| granted.count(CAMERAS, at);
+    assert_eq!(cameras(may - second), Some(Quantity::Of(64)));
+    assert_eq!(cameras(may), Some(Quantity::Of(96)));
+    assert_eq!(granted.count("anpr_lanes", may), Some(Quantity::Of(4)));
+    assert_eq!(granted.count("doors", may), None);
+    assert_eq!(
+        granted.holds_until(may - second),
+        Some(may - TimeDelta::nanoseconds(1))
+    );
+    assert_eq!(granted.holds_until(may), Some(july));
+    assert_eq!(granted.holds_until(july + second), None);
+}
+
+#[test]
+fn an_entry_that_cannot_be_read_grants_nothing() {
+    for (entry, why) in [
+        (json!("module.map_view"), SkippedEntitlement::NotAnObject),
+        (json!({}), SkippedEntitlement::Key),
+        (json!({"key": ""}), SkippedEntitlement::Key),
+        (json!({"key": 7}), SkippedEntitlement::Key),
+        (json!({"key": "a".repeat(101)}), SkippedEntitlement::Key),
+        (
+            json!({"key": "a", "quantity": -1}),
+            SkippedEntitlement::Quantity,
+        ),
+        (
+            json!({"key": "a", "quantity": 1.5}),
+            SkippedEntitlement::Quantity,
+        ),
+        (
+            json!({"key": "a", "quantity": "64"}),
+            SkippedEntitlement::Quantity,
+        ),
+        (
+            json!({"key": "a", "until": "soon"}),
+            SkippedEntitlement::Time,
+        ),
+        (
+            json!({"key": "a", "from": 1_767_225_600}),
+            SkippedEntitlement::Time,
+        ),
+        (
+            json!({"key": "a", "from": "2027-05-02", "until": "2027-05-01T00:00:00Z"}),
+            SkippedEntitlement::EndBeforeStart,
+        ),
+    ] {
+        assert_eq!(read(&entry), Err(why), "{entry}");
+    }
+    let nulls = json!({"key": "a", "quantity": null, "from": null, "until": null});
+    assert_eq!(read(&nulls).unwrap(), Entitlement::feature(key("a")));
+    let unlimited = json!({"key": "a", "quantity": "unlimited"});
+    let unlimited = read(&unlimited).unwrap();
+    assert_eq!(unlimited, Entitlement::count(key("a"), Quantity::Unlimited));
+}
+
+fn period() -> impl Strategy<Value = Period> {
+    let bound = || proptest::option::of((-50_i64..50).prop_map(at));
+    (bound(), bound()).prop_filter_map("an end before the start", |(from, until)| {
+        Period::ALWAYS.and(&Period { from, until })
+    })
+}
+
+fn entitlement() -> impl Strategy<Value = Entitlement> {
+    let quantity = prop_oneof![
+        3 => (0_u64..100).prop_map(Quantity::Of),
+        1 => Just(Quantity::Unlimited),
+    ];
+    let key = prop_oneof![Just("a"), Just("b"), Just("c")];
+    (key, proptest::option::of(quantity), period()).prop_map(|(it, quantity, period)| Entitlement {
+        key: key_of(it, quantity.is_some()),
+        quantity,
+        period,
+    })
+}
+
+fn key_of(name: &str, is_count: bool) -> FeatureKey {
+    key(&format!("{}{name}", if is_count { "n_" } else { "" }))
+}
+
+fn in_force(
+    granted: &Granted,
+    at: DateTime<Utc>,
+) -> (BTreeSet<String>, BTreeMap<String, Quantity>) {
+    let text = |key: &FeatureKey| key.as_str().to_owned();
+    let features = granted.features().map(text);
+    let counts = granted.counted().map(text);
+    (
+        features
+            .filter(|key| granted.feature(key, at) == Grant::InForce)
+            .collect(),
+        counts
+            .map(|key| (key.clone(), granted.count(&key, at).unwrap()))
+            .collect(),
+    )
+}
+
+proptest! {
+    #[test]
+    fn never_more_is_in_force_than_was_granted(
+        list in proptest::collection::vec(entitlement(), 0..12), hours in -60_i64..60,
+    ) {
+        let granted = Granted::of(list.clone());
+        let (features, counts) = in_force(&granted, at(hours));
+        for key in features {
+            let mut of_key = list.iter().filter(|it| it.key.as_str() == key);
+            let is_granted = of_key.any(|it| it.quantity.is_none() && it.period.contains(at(hours)));
+            prop_assert!(is_granted);
+        }
+        for (key, quantity) in counts {
+            let of_key = list.iter().filter(|it| it.key.as_str() == key);
+            let all = of_key.filter_map(|it| it.quantity).fold(Quantity::Of(0), Quantity::plus);
+            prop_assert!(quantity <= all);
+        }
+    }
+
+    #[test]
+    fn the_order_of_entitlements_does_not_matter(
+        list in proptest::collection::vec(entitlement(), 0..12).prop_shuffle(), hours in -60_i64..60,
+    ) {
+        let mut sorted = list.clone();
+        sorted.sort();
+        prop_assert_eq!(
+            in_force(&Granted::of(list), at(hours)),
+            in_force(&Granted::of(sorted), at(hours))
+        );
+    }
+
+    #[test]
+    fn nothing_changes_until_the_end_that_is_announced(
+        list in proptest::collection::vec(entitlement(), 0..12), hours in -60_i64..60, later in 0_i64..120,
+    ) {
+        let granted = Granted::of(list);
+        let now = at(hours);
+        let then = at(hours + later);
+        let until = granted.holds_until(now);
+        if until.is_none_or(|until| then <= until) {
+            prop_assert_eq!(in_force(&granted, now), in_force(&granted, then));
+        }
+        if let Some(until) = until {
+            prop_assert!(now <= until);
+            prop_assert_eq!(in_force(&granted, now), in_force(&granted, until));
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read(entitlement in entitlement()) {
+        prop_assert_eq!(Entitlement::of_json(&entitlement.to_json()), Ok(entitlement));
+    }
+}
+
+#[test]
+fn an_end_is_inclusive_to_the_nanosecond() {
+    let period = Period {
+        from: Some(at(1)),
+        until: Some(at(2)),
+    };
+    let granted = Granted::of([Entitlement {
+        key: key("a"),
+        quantity: None,
+        period,
+    }]);
+    assert_eq!(
+        granted.feature("a", at(1) - TimeDelta::nanoseconds(1)),
+        Grant::From(at(1))
+    );
+    assert_eq!(granted.feature("a", at(2)), Grant::InForce);
+    assert_eq!(granted.feature("a", just_after(2)), Grant::Until(at(2)));
+}
