@@ -16,6 +16,7 @@
 //! - repeated failures never extend the grace period;
 //! - a site whose validations all succeed is never in grace.
 
+pub mod amendment;
 pub mod announcement;
 pub mod call;
 pub mod calls;

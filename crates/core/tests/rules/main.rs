@@ -3,6 +3,7 @@
 //! history.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+mod amendments;
 mod announcements;
 mod calls;
 mod clocks;

@@ -1,0 +1,186 @@
+//! Amendments: a license is what its amendments add up to at an instant.
+//!
+//! Amendments are numbered, and never changed or removed: another amendment undoes one. Each takes
+//! effect when it is recorded or later, never earlier, so that what was signed before stays true.
+
+mod change;
+mod check;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::entitlement::{Entitlement, Period};
+
+pub use change::{Change, PlanVersion, Terms, UpdateRule};
+pub use check::{AmendmentError, MAX_AMENDMENTS, MAX_CHANGES, MAX_ENTITLEMENTS, check};
+
+/// A recorded change to a license.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Amendment {
+    /// 1 for the amendment with which the license was issued, then without gaps.
+    pub number: u32,
+    /// Who made it.
+    pub author: String,
+    /// Why, for people.
+    pub reason: Option<String>,
+    /// The reference of the order.
+    pub order: Option<String>,
+    /// When it was recorded.
+    pub recorded_at: DateTime<Utc>,
+    /// From when on it applies.
+    pub effective_at: DateTime<Utc>,
+    /// The number of the amendment that it undoes from then on.
+    pub undoes: Option<u32>,
+    /// What it changes, in this order.
+    pub changes: Vec<Change>,
+}
+
+/// What a license consists of at an instant.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Contents {
+    /// The plan and its version.
+    pub plan: Option<PlanVersion>,
+    /// The id of the customer.
+    pub customer: String,
+    /// The first instant at which anything is in force; `None` if there is no such bound.
+    pub starts_at: Option<DateTime<Utc>>,
+    /// The last instant at which the license may be used; `None` if it never ends.
+    pub expires_at: Option<DateTime<Utc>>,
+    /// Its terms.
+    pub terms: Terms,
+    /// What is granted, with the amendment and the change that granted it.
+    pub granted: BTreeMap<Origin, Entitlement>,
+}
+
+/// Which change granted an entitlement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Origin {
+    /// The number of the amendment.
+    pub amendment: u32,
+    /// The place among its changes, from 0.
+    pub change: usize,
+}
+
+/// The license at `at`. The amendments may be in any order.
+#[must_use]
+pub fn contents(amendments: &[Amendment], at: DateTime<Utc>) -> Contents {
+    let undone = undone(amendments, at);
+    let mut applied: Vec<&Amendment> = amendments
+        .iter()
+        .filter(|it| it.effective_at <= at && !undone.contains(&it.number))
+        .collect();
+    applied.sort_unstable_by_key(|it| (it.effective_at, it.number));
+    let mut contents = Contents::default();
+    for amendment in applied {
+        for (place, change) in amendment.changes.iter().enumerate() {
+            let origin = Origin {
+                amendment: amendment.number,
+                change: place,
+            };
+            contents.apply(origin, change);
+        }
+    }
+    contents
+}
+
+/// The numbers of the amendments that are undone at `at`. One that undoes an amendment may be
+/// undone itself, which restores the first.
+fn undone(amendments: &[Amendment], at: DateTime<Utc>) -> BTreeSet<u32> {
+    let mut undoing: Vec<(u32, u32)> = amendments
+        .iter()
+        .filter(|it| it.effective_at <= at)
+        .filter_map(|it| Some((it.number, it.undoes?)))
+        .collect();
+    // An amendment undoes only earlier ones, so the last one is not undone.
+    undoing.sort_unstable();
+    let mut undone = BTreeSet::new();
+    for (number, undoes) in undoing.into_iter().rev() {
+        if !undone.contains(&number) {
+            undone.insert(undoes);
+        }
+    }
+    undone
+}
+
+impl Contents {
+    fn apply(&mut self, origin: Origin, change: &Change) {
+        match change {
+            Change::Grant(entitlement) => {
+                self.granted.insert(origin, entitlement.clone());
+            }
+            Change::End { key } => self.granted.retain(|_, granted| granted.key != *key),
+            Change::Plan(plan) => self.plan = Some(plan.clone()),
+            Change::Customer(customer) => self.customer.clone_from(customer),
+            Change::Start(starts_at) => self.starts_at = *starts_at,
+            Change::Expiry(expires_at) => self.expires_at = *expires_at,
+            Change::Terms(terms) => self.terms = terms.clone(),
+        }
+    }
+
+    /// What is granted within the license's start and end.
+    pub fn entitlements(&self) -> impl Iterator<Item = Entitlement> {
+        let license = Period {
+            from: self.starts_at,
+            until: self.expires_at,
+        };
+        self.granted.values().filter_map(move |granted| {
+            Some(Entitlement {
+                period: granted.period.and(&license)?,
+                ..granted.clone()
+            })
+        })
+    }
+}
+
+/// What is granted at `at` and later, as a lease that is signed then carries it: also what
+/// amendments will add or end that are already recorded.
+#[must_use]
+pub fn coming(amendments: &[Amendment], at: DateTime<Utc>) -> Vec<Entitlement> {
+    let later = amendments.iter().map(|it| it.effective_at);
+    let starts: BTreeSet<DateTime<Utc>> = later.filter(|it| at < *it).chain([at]).collect();
+    let ends = starts.iter().skip(1).map(|next| {
+        // Documents carry whole seconds.
+        next.checked_sub_signed(TimeDelta::seconds(1))
+    });
+    let ends: Vec<_> = ends.chain([None]).collect();
+    let mut periods: BTreeMap<Origin, Vec<Entitlement>> = BTreeMap::new();
+    for (start, end) in starts.iter().zip(ends) {
+        let contents = contents(amendments, *start);
+        let license = Period {
+            from: contents.starts_at,
+            until: contents.expires_at,
+        };
+        let segment = Period {
+            from: (*start != at).then_some(*start),
+            until: end,
+        };
+        for (origin, granted) in &contents.granted {
+            let period = granted.period.and(&license);
+            let Some(period) = period.and_then(|period| period.and(&segment)) else {
+                continue;
+            };
+            let known = periods.entry(*origin).or_default();
+            match known.last_mut() {
+                Some(last) if is_next(&last.period, &period) => last.period.until = period.until,
+                _ => known.push(Entitlement {
+                    period,
+                    ..granted.clone()
+                }),
+            }
+        }
+    }
+    let is_over = |it: &Entitlement| it.period.until.is_some_and(|until| until < at);
+    let coming = periods.into_values().flatten();
+    coming.filter(|it| !is_over(it)).collect()
+}
+
+/// Whether one period begins in the second after the other one has ended.
+fn is_next(one: &Period, next: &Period) -> bool {
+    let after = one
+        .until
+        .and_then(|until| until.checked_add_signed(TimeDelta::seconds(1)));
+    after.is_some() && after == next.from
+}

@@ -1,0 +1,363 @@
+//! What a license is after its amendments.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use license_core::amendment::{
+    Amendment, AmendmentError, Change, PlanVersion, Terms, check, coming, contents,
+};
+use license_core::entitlement::{Entitlement, Grant, Granted, Period, Quantity};
+use license_core::feature::FeatureKey;
+use license_core::license_state::Decided;
+use proptest::prelude::*;
+
+use crate::signer::at;
+
+const ANALYTICS: &str = "module.analytics_advanced";
+const CAMERAS: &str = "cameras";
+
+fn key(key: &str) -> FeatureKey {
+    FeatureKey::parse(key).unwrap()
+}
+
+fn terms(seats: u32) -> Terms {
+    Terms {
+        seats,
+        moves: 3,
+        moves_period_days: 365,
+        ..Terms::default()
+    }
+}
+
+fn amendment(number: u32, hours: i64, changes: Vec<Change>) -> Amendment {
+    Amendment {
+        number,
+        author: "ana".to_owned(),
+        reason: None,
+        order: None,
+        recorded_at: at(0),
+        effective_at: at(hours),
+        undoes: None,
+        changes,
+    }
+}
+
+fn undoing(number: u32, hours: i64, undoes: u32) -> Amendment {
+    Amendment {
+        undoes: Some(undoes),
+        ..amendment(number, hours, Vec::new())
+    }
+}
+
+fn cameras(quantity: u64) -> Change {
+    Change::Grant(Entitlement::count(key(CAMERAS), Quantity::Of(quantity)))
+}
+
+fn feature(name: &str, from: Option<i64>, until: Option<i64>) -> Change {
+    Change::Grant(Entitlement {
+        key: key(name),
+        quantity: None,
+        period: Period {
+            from: from.map(at),
+            until: until.map(at),
+        },
+    })
+}
+
+fn issued() -> Amendment {
+    let plan = PlanVersion {
+        name: "professional".to_owned(),
+        version: 3,
+    };
+    let changes = vec![
+        Change::Plan(plan),
+        Change::Customer("harbour".to_owned()),
+        Change::Terms(terms(1)),
+        cameras(64),
+        feature("module.map_view", None, None),
+    ];
+    amendment(1, 0, changes)
+}
+
+/// What a lease that is signed at `signed` grants at `then`.
+fn granted(amendments: &[Amendment], signed: DateTime<Utc>, then: DateTime<Utc>) -> Offer {
+    let granted = Granted::of(coming(amendments, signed));
+    let features = granted.features();
+    let in_force = features.filter(|key| granted.feature(key.as_str(), then) == Grant::InForce);
+    let counts = granted.counted().map(|key| {
+        let count = granted.count(key.as_str(), then).unwrap();
+        (key.as_str().to_owned(), count)
+    });
+    (
+        in_force.map(|key| key.as_str().to_owned()).collect(),
+        counts
+            .filter(|(_, count)| *count != Quantity::Of(0))
+            .collect(),
+    )
+}
+
+type Offer = (
+    std::collections::BTreeSet<String>,
+    BTreeMap<String, Quantity>,
+);
+
+#[test]
+fn the_customer_calls() {
+    let mut amendments = vec![issued()];
+    let call = amendment(
+        2,
+        1,
+        vec![
+            Change::Grant(Entitlement {
+                period: Period {
+                    from: Some(at(100)),
+                    until: None,
+                },
+                ..Entitlement::count(key(CAMERAS), Quantity::Of(32))
+            }),
+            feature(ANALYTICS, Some(100), Some(190)),
+            Change::Customer("harbour-ltd".to_owned()),
+        ],
+    );
+    check(&amendments, &call, Decided::Valid).unwrap();
+    amendments.push(call);
+    let (_, counts) = granted(&amendments, at(1), at(99));
+    assert_eq!(counts[CAMERAS], Quantity::Of(64));
+    let (features, counts) = granted(&amendments, at(1), at(100));
+    assert_eq!(counts[CAMERAS], Quantity::Of(96));
+    assert!(features.contains(ANALYTICS));
+    let (features, _) = granted(&amendments, at(1), at(191));
+    assert!(!features.contains(ANALYTICS));
+    let now = contents(&amendments, at(1));
+    assert_eq!(now.customer, "harbour-ltd");
+    assert_eq!(now.plan.unwrap().to_string(), "professional@3");
+}
+
+#[test]
+fn what_amendments_will_change_is_carried_before() {
+    let end = Change::End { key: key(CAMERAS) };
+    let amendments = [
+        issued(),
+        amendment(2, 50, vec![end, cameras(16)]),
+        undoing(3, 80, 2),
+    ];
+    for (hours, cameras) in [(0, 64), (49, 64), (50, 16), (79, 16), (80, 64), (1000, 64)] {
+        let (features, counts) = granted(&amendments, at(0), at(hours));
+        assert_eq!(counts[CAMERAS], Quantity::Of(cameras), "{hours}");
+        assert!(features.contains("module.map_view"));
+    }
+    let map_view = coming(&amendments, at(0));
+    let map_view = map_view
+        .iter()
+        .filter(|it| it.key.as_str() == "module.map_view");
+    // Changes of others do not cut what goes on.
+    assert_eq!(
+        map_view.map(|it| it.period).collect::<Vec<_>>(),
+        [Period::ALWAYS]
+    );
+}
+
+#[test]
+fn nothing_is_in_force_before_the_start_or_after_the_end_of_the_license() {
+    let bounds = vec![Change::Start(Some(at(10))), Change::Expiry(Some(at(20)))];
+    let amendments = [issued(), amendment(2, 0, bounds)];
+    for (hours, is_granted) in [(9, false), (10, true), (20, true), (21, false)] {
+        let (features, counts) = granted(&amendments, at(0), at(hours));
+        assert_eq!(!features.is_empty(), is_granted, "{hours}");
+        assert_eq!(!counts.is_empty(), is_granted, "{hours}");
+    }
+}
+
+#[test]
+fn an_amendment_that_cannot_be_added_says_why() {
+    let amendments = [issued(), undoing_nothing()];
+    let end = |name: &str| Change::End { key: key(name) };
+    let with_time = |at| Amendment {
+        effective_at: at,
+        ..amendment(3, 1, vec![cameras(1)])
+    };
+    let millis = at(5) + TimeDelta::milliseconds(1);
+    for (next, expected) in [
+        (
+            amendment(2, 1, vec![cameras(1)]),
+            AmendmentError::NotNext {
+                newest: 2,
+                expected: 1,
+            },
+        ),
+        (amendment(3, 1, Vec::new()), AmendmentError::Nothing),
+        (
+            amendment(3, 1, vec![cameras(1); 1001]),
+            AmendmentError::TooLarge,
+        ),
+        (
+            with_time(at(0) - TimeDelta::seconds(1)),
+            AmendmentError::InThePast {
+                at: at(0) - TimeDelta::seconds(1),
+                earliest: at(0),
+            },
+        ),
+        (with_time(millis), AmendmentError::Time(millis)),
+        (undoing(3, 1, 1), AmendmentError::NotUndoable(1)),
+        (undoing(3, 1, 7), AmendmentError::NotUndoable(7)),
+        (
+            amendment(3, 1, vec![end("doors")]),
+            AmendmentError::NotGranted("doors".to_owned()),
+        ),
+        (
+            amendment(3, 1, vec![feature(ANALYTICS, Some(3), Some(2))]),
+            AmendmentError::EndBeforeStart {
+                from: at(3),
+                until: at(2),
+            },
+        ),
+        (
+            amendment(
+                3,
+                1,
+                vec![Change::Start(Some(at(3))), Change::Expiry(Some(at(2)))],
+            ),
+            AmendmentError::EndBeforeStart {
+                from: at(3),
+                until: at(2),
+            },
+        ),
+        (
+            amendment(3, 1, vec![Change::Terms(terms(0))]),
+            AmendmentError::Term {
+                name: "seats",
+                from: 1,
+                to: 1_000_000,
+            },
+        ),
+    ] {
+        assert_eq!(check(&amendments, &next, Decided::Valid), Err(expected));
+    }
+    let fine = amendment(3, 1, vec![cameras(1)]);
+    check(&amendments, &fine, Decided::Suspended).unwrap();
+    let revoked = check(&amendments, &fine, Decided::Revoked);
+    assert_eq!(revoked, Err(AmendmentError::Revoked));
+}
+
+fn undoing_nothing() -> Amendment {
+    amendment(2, 0, vec![Change::Customer("other".to_owned())])
+}
+
+#[test]
+fn an_amendment_is_undone_at_most_one_time_and_an_undo_can_be_undone() {
+    let mut amendments = vec![
+        issued(),
+        amendment(2, 1, vec![cameras(8)]),
+        undoing(3, 2, 2),
+    ];
+    let again = undoing(4, 3, 2);
+    let refused = check(&amendments, &again, Decided::Valid);
+    assert_eq!(refused, Err(AmendmentError::NotUndoable(2)));
+    amendments.push(undoing(4, 3, 3));
+    for (hours, expected) in [(0, 64), (1, 72), (2, 64), (3, 72)] {
+        let (_, counts) = granted(&amendments, at(0), at(hours));
+        assert_eq!(counts[CAMERAS], Quantity::Of(expected), "{hours}");
+    }
+}
+
+fn change() -> impl Strategy<Value = Change> {
+    let name = || prop_oneof![Just("a"), Just("b"), Just("c")];
+    let bound = || proptest::option::of(0_i64..60);
+    prop_oneof![
+        (name(), bound(), bound()).prop_filter_map("no period", |(name, from, until)| {
+            let is_period = from.zip(until).is_none_or(|(from, until)| from <= until);
+            is_period.then(|| feature(name, from, until))
+        }),
+        (name(), 0_u64..100).prop_map(|(name, quantity)| {
+            let key = key(&format!("n_{name}"));
+            Change::Grant(Entitlement::count(key, Quantity::Of(quantity)))
+        }),
+        name().prop_map(|name| Change::End { key: key(name) }),
+        name().prop_map(|name| Change::End {
+            key: key(&format!("n_{name}"))
+        }),
+        bound().prop_map(|hours| Change::Expiry(hours.map(at))),
+        (1_u32..9).prop_map(|seats| Change::Terms(terms(seats))),
+    ]
+}
+
+/// Amendments with later and later numbers, and undoing ones among them.
+fn history() -> impl Strategy<Value = Vec<Amendment>> {
+    let one = (
+        0_i64..60,
+        proptest::collection::vec(change(), 1..4),
+        any::<u32>(),
+        0_u8..4,
+    );
+    proptest::collection::vec(one, 0..8).prop_map(|list| {
+        let mut amendments = vec![issued()];
+        for (number, (hours, changes, which, kind)) in (2_u32..).zip(list) {
+            amendments.push(match kind {
+                0 if number > 2 => undoing(number, hours, 2 + which % (number - 2)),
+                _ => amendment(number, hours, changes),
+            });
+        }
+        amendments
+    })
+}
+
+proptest! {
+    #[test]
+    fn the_order_in_which_amendments_are_read_does_not_matter(
+        history in history(), shuffled in Just(()).prop_perturb(|(), mut random| random.random::<u64>()),
+        hours in 0_i64..70,
+    ) {
+        let mut other = history.clone();
+        let middle = usize::try_from(shuffled % other.len() as u64).unwrap();
+        other.rotate_left(middle);
+        other.reverse();
+        prop_assert_eq!(contents(&history, at(hours)), contents(&other, at(hours)));
+        prop_assert_eq!(coming(&history, at(hours)), coming(&other, at(hours)));
+    }
+
+    #[test]
+    fn an_undo_restores_exactly(history in history(), change in change(), hours in 0_i64..70) {
+        let number = u32::try_from(history.len()).unwrap() + 1;
+        let mut longer = history.clone();
+        longer.push(amendment(number, 5, vec![change]));
+        longer.push(undoing(number + 1, 5, number));
+        prop_assert_eq!(contents(&history, at(hours)), contents(&longer, at(hours)));
+        prop_assert_eq!(
+            granted(&history, at(hours), at(hours)), granted(&longer, at(hours), at(hours))
+        );
+    }
+
+    #[test]
+    fn a_lease_carries_what_the_license_will_be(
+        history in history(), signed in 0_i64..60, later in 0_i64..60,
+    ) {
+        let then = at(signed + later);
+        prop_assert_eq!(granted(&history, at(signed), then), granted(&history, then, then));
+    }
+
+    #[test]
+    fn a_history_is_stored_and_read(history in history()) {
+        let stored = serde_json::to_string(&history).unwrap();
+        prop_assert_eq!(serde_json::from_str::<Vec<Amendment>>(&stored).unwrap(), history);
+    }
+
+    #[test]
+    fn never_more_than_the_sum_of_what_was_granted(history in history(), hours in 0_i64..70) {
+        let (features, counts) = granted(&history, at(hours), at(hours));
+        let changes = history.iter().flat_map(|it| &it.changes);
+        let grants: Vec<&Entitlement> = changes
+            .filter_map(|change| match change {
+                Change::Grant(entitlement) => Some(entitlement),
+                _ => None,
+            })
+            .collect();
+        for feature in features {
+            prop_assert!(grants.iter().any(|it| it.key.as_str() == feature));
+        }
+        for (key, count) in counts {
+            let of_key = grants.iter().filter(|it| it.key.as_str() == key);
+            let all = of_key.filter_map(|it| it.quantity).fold(Quantity::Of(0), Quantity::plus);
+            prop_assert!(count <= all);
+        }
+    }
+}
