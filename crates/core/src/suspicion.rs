@@ -102,7 +102,8 @@ impl Trail {
     /// count of [`Regressions`]: a machine that hides or repeats its number beside one that says
     /// the newest is noticed by its third call in the window; a rollback to version 1.0.0 and the
     /// return from it count once. The activation of a new installation carries no number for good
-    /// reason and counts for nothing. Request files are carried by hand, late and in any order, and
+    /// reason; it counts as a change of the installation, and so does an activation without a
+    /// number by an installation that must know one. Request files are carried by hand, late and in any order, and
     /// follow the rules of [`FileTrail`]. When a former installation calls again, or the
     /// installation changes too often, that is noted.
     #[must_use]
@@ -119,7 +120,7 @@ impl Trail {
         let signs_of_sharing = [
             next.follow_number(self, newest_seq, report),
             next.follow_request_file(self, report),
-            next.follow_installation(self, report),
+            next.follow_installation(self, newest_seq, report),
         ];
         if signs_of_sharing.contains(&true) {
             found.push(Suspicion::SharedIdentity);

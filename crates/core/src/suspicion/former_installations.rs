@@ -10,8 +10,12 @@ use crate::short_hash::short_hash;
 /// More changes of the installation than this within [`INSTALLATION_CHANGES_WINDOW`] indicate
 /// several machines that take turns. A machine is reinstalled less often.
 pub const MAX_INSTALLATION_CHANGES: usize = 3;
-/// The period in which changes of the installation are counted together.
+/// The period in which changes of the installation are counted together, or three maximum leases if
+/// that is longer: each machine has to activate once per lease.
 pub const INSTALLATION_CHANGES_WINDOW: TimeDelta = TimeDelta::days(30);
+/// Stands in the place of a fingerprint for an activation by the same installation that did not say
+/// the number that it must know.
+const FORGETFUL: &str = "";
 /// Maximum number of former installations that are remembered; the newest are kept. If more
 /// machines than this take turns, the installation changes often enough to be detected.
 pub const MAX_FORMER_INSTALLATIONS: usize = 8;
@@ -20,7 +24,8 @@ pub const MAX_FORMER_INSTALLATIONS: usize = 8;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FormerInstallation {
-    /// Hash of its id: see [`installation_fingerprint`].
+    /// Hash of its id: see [`installation_fingerprint`]. Empty if the installation stayed the same,
+    /// and activated as one that has lost its data.
     pub fingerprint: String,
     /// When another one took over.
     pub replaced_at: DateTime<Utc>,
@@ -33,16 +38,40 @@ pub fn installation_fingerprint(installation_id: &str) -> String {
 }
 
 impl Trail {
-    /// Adds the calling installation to the trail; `before` is the trail's previous state. Returns
-    /// whether this indicates several machines.
-    pub(super) fn follow_installation(&mut self, before: &Self, report: &Report<'_>) -> bool {
-        if !before.is_replaced_by(report) {
+    /// Adds the calling installation to the trail, which reports `newest_seq`; `before` is the
+    /// trail's previous state. Returns whether this indicates several machines.
+    ///
+    /// An activation without the number that the installation must know is like one of a new
+    /// installation: a machine that has lost its data makes it, and so does each of several machines
+    /// that take turns. Calls that are up to date do not end the count.
+    pub(super) fn follow_installation(
+        &mut self,
+        before: &Self,
+        newest_seq: Option<u64>,
+        report: &Report<'_>,
+    ) -> bool {
+        let caller = report.installation_id;
+        if before.is_replaced_by(report) {
+            self.former_installations = before.with_replaced(report.at);
+            self.installation_id = caller.to_owned();
+            return before.is_former(caller) || self.changes_too_often(report);
+        }
+        if !before.is_forgetful(newest_seq, report) {
             return false;
         }
-        let caller = report.installation_id;
-        self.former_installations = before.with_replaced(report.at);
-        self.installation_id = caller.to_owned();
-        before.is_former(caller) || self.installation_changes(report.at) > MAX_INSTALLATION_CHANGES
+        self.former_installations = before.with(FormerInstallation {
+            fingerprint: FORGETFUL.to_owned(),
+            replaced_at: report.at,
+        });
+        self.changes_too_often(report)
+    }
+
+    /// Whether a call is an activation over the network that says no number, although the
+    /// installation must know one. If the response is lost, it is repeated.
+    fn is_forgetful(&self, newest_seq: Option<u64>, report: &Report<'_>) -> bool {
+        let is_by_file = report.written_at.is_some();
+        let is_repeated = self.was_hidden();
+        report.is_activation && !is_by_file && !is_repeated && self.says_seq && newest_seq.is_none()
     }
 
     /// Whether another installation calls than before.
@@ -59,9 +88,8 @@ impl Trail {
 
     /// The former installations after another one has taken over.
     fn with_replaced(&self, at: DateTime<Utc>) -> Vec<FormerInstallation> {
-        let mut former = self.former_installations.clone();
         if self.installation_id.is_empty() {
-            return former;
+            return self.former_installations.clone();
         }
         let replaced = FormerInstallation {
             fingerprint: installation_fingerprint(&self.installation_id),
@@ -69,17 +97,27 @@ impl Trail {
         };
         // An installation whose call was denied has not taken over. Repeated calls while the
         // license is suspended are one change.
-        former.pop_if(|newest| newest.fingerprint == replaced.fingerprint);
-        former.push(replaced);
+        let mut before = self.clone();
+        before
+            .former_installations
+            .pop_if(|newest| newest.fingerprint == replaced.fingerprint);
+        before.with(replaced)
+    }
+
+    fn with(&self, former_installation: FormerInstallation) -> Vec<FormerInstallation> {
+        let mut former = self.former_installations.clone();
+        former.push(former_installation);
         let forgotten = former.len().saturating_sub(MAX_FORMER_INSTALLATIONS);
         former.drain(..forgotten);
         former
     }
 
-    /// How often the installation has changed within the window.
-    fn installation_changes(&self, at: DateTime<Utc>) -> usize {
-        let is_recent =
-            |it: &&FormerInstallation| at - it.replaced_at <= INSTALLATION_CHANGES_WINDOW;
-        self.former_installations.iter().filter(is_recent).count()
+    /// Whether the installation has changed too often within the window.
+    fn changes_too_often(&self, report: &Report<'_>) -> bool {
+        let leases = report.longest_lease.checked_mul(3).unwrap_or_default();
+        let window = INSTALLATION_CHANGES_WINDOW.max(leases);
+        let is_recent = |it: &&FormerInstallation| report.at - it.replaced_at <= window;
+        let changes = self.former_installations.iter().filter(is_recent).count();
+        changes > MAX_INSTALLATION_CHANGES
     }
 }

@@ -60,8 +60,8 @@ impl Trail {
             return false;
         }
         self.count_behind(None, report.at);
-        // A machine that lost its data activates without a number: its next report shows whether it
-        // was that machine.
+        // A machine that lost its data activates without a number, which counts as a change of the
+        // installation.
         !report.is_activation && self.count_regression(0, report)
     }
 
@@ -192,7 +192,7 @@ impl Trail {
     }
 
     /// Whether the last call reported no number, although the site has reported one before.
-    fn was_hidden(&self) -> bool {
+    pub(super) fn was_hidden(&self) -> bool {
         self.behind > 0 && self.behind_at.is_none()
     }
 

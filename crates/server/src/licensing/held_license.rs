@@ -73,9 +73,7 @@ impl<'a> HeldLicense<'a> {
         let issued = seat.as_ref().map_or(0, |seat| seat.last_seq);
         let mut held = Self {
             app,
-            had_running_lease: seat
-                .as_ref()
-                .is_some_and(|seat| seat.state().has_running_lease(now)),
+            had_running_lease: seat.as_ref().is_some_and(|seat| seat.state().may_run(now)),
             lease_end: seat.as_ref().and_then(|seat| seat.signed_until),
             to: completed(to, seat.as_ref()),
             transaction,

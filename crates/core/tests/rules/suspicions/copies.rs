@@ -1,7 +1,7 @@
 //! Several machines on one identity.
 
 use chrono::TimeDelta;
-use license_core::suspicion::{CALLS_BEHIND, Suspicion};
+use license_core::suspicion::{CALLS_BEHIND, Report, Suspicion};
 
 use super::{SHARED, Seat};
 use crate::signer::T0;
@@ -240,4 +240,66 @@ fn any_number_of_copies_that_only_send_heartbeats_are_noticed_when_the_lease_has
         assert_eq!(seat.found, SHARED);
         assert!(seat.at > lease_end + TimeDelta::days(2), "seed {seed}");
     }
+}
+
+/// Machines that activate in turn without a number that counts, and say the newest one right after.
+/// Returns the number of activations until they are noticed.
+fn activated_in_turn(seat: &mut Seat, said: impl Fn(&Seat) -> Option<u64>, days: i64) -> usize {
+    for turn in 1..40 {
+        seat.at += TimeDelta::days(days);
+        let known = seat.call(said(seat), "a", true);
+        // Up to date, as the machine has just been answered.
+        seat.heartbeat(known, "a");
+        seat.validate(known, "a");
+        if !seat.found.is_empty() {
+            assert_eq!(seat.found, SHARED);
+            return turn;
+        }
+    }
+    usize::MAX
+}
+
+#[test]
+fn machines_that_activate_without_a_number_and_then_say_the_newest_are_noticed() {
+    let known = || {
+        let mut seat = Seat::new();
+        seat.validate(100, "a");
+        seat
+    };
+    assert_eq!(activated_in_turn(&mut known(), |_| None, 1), 4);
+    assert_eq!(activated_in_turn(&mut known(), |_| None, 7), 4);
+    // A number that was never issued says no more than none.
+    let invented = |seat: &Seat| Some(seat.trail.issued + 1_000_000);
+    assert_eq!(activated_in_turn(&mut known(), invented, 1), 4);
+    let old = |_: &Seat| Some(50);
+    assert!(activated_in_turn(&mut known(), old, 1) <= 4);
+    // A machine that loses its data three times in any month is not.
+    assert_eq!(activated_in_turn(&mut known(), |_| None, 11), usize::MAX);
+    // Nor is one that repeats an activation whose responses are lost.
+    let mut seat = known();
+    for _ in 0..2 {
+        seat.call(None, "a", true);
+    }
+    let newest = seat.trail.issued;
+    seat.validate(newest, "a");
+    assert_eq!(seat.found, []);
+    assert_eq!(seat.trail.former_installations.len(), 1);
+}
+
+#[test]
+fn with_longer_leases_machines_have_longer_to_take_turns() {
+    const LONG: TimeDelta = TimeDelta::days(30);
+    let mut seat = Seat::new();
+    let noticed = (1..40).find(|turn| {
+        seat.at = T0 + LONG / 3 * *turn;
+        seat.follow(Report {
+            is_activation: true,
+            installation_id: &format!("machine-{}", turn),
+            asks_for_lease: true,
+            longest_lease: LONG,
+            ..Report::default()
+        });
+        !seat.found.is_empty()
+    });
+    assert_eq!(noticed, Some(4));
 }

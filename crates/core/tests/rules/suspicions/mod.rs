@@ -70,7 +70,7 @@ impl Seat {
     fn follow(&mut self, report: Report<'_>) {
         let report = Report {
             at: self.at,
-            longest_lease: LEASE,
+            longest_lease: report.longest_lease.max(LEASE),
             lease_end: Some(self.lease_end),
             ..report
         };

@@ -5,6 +5,7 @@ use license_core::offline::{OfflineRequest, Purpose, nonce};
 use license_server::licensing::catalogue::Tier;
 use license_server::licensing::issue::IssueRequest;
 use license_service::clock::Clock as _;
+use serde_json::json;
 
 use super::{answered, by_file, by_file_of, licensed, noted, validate};
 use crate::database::{Engine, on_both_engines};
@@ -14,6 +15,7 @@ on_both_engines! {
     copies_that_are_licensed_by_file_are_noted;
     any_number_of_machines_that_are_licensed_by_file_alone_are_noted_with_the_third;
     a_request_file_that_is_signed_again_is_one_machine;
+    a_seat_that_is_given_back_around_a_request_file_hides_no_copy;
     renewals_by_file_that_repeat_an_old_number_and_its_time_are_noted_with_the_third;
 }
 
@@ -153,5 +155,30 @@ async fn a_request_file_that_is_signed_again_is_one_machine(engine: Engine) {
         }
     }
     assert_eq!(noted(&vendor).await, []);
+    vendor.end().await;
+}
+
+/// The lease that was signed for the seat runs on after it was given back.
+async fn a_seat_that_is_given_back_around_a_request_file_hides_no_copy(engine: Engine) {
+    let vendor = Vendor::start(engine).await;
+    let (key, seq) = licensed(&vendor).await;
+    let known = validate(&vendor, &key, Some(seq), &[]).await;
+    vendor.clock.advance(TimeDelta::hours(3));
+    assert_eq!(
+        vendor.deactivate(&key, "machine").await.word(),
+        "deactivated"
+    );
+    by_file(&vendor, &key, Purpose::Activate, None).await;
+    let activation = vendor
+        .http
+        .post(format!("{}/api/licenses/activate", vendor.url))
+        .header("x-installation-id", INSTALLATION)
+        .header("x-license-seq", known)
+        .json(&json!({
+            "licenseKey": key, "hardwareId": "machine", "installationId": INSTALLATION,
+            "installationName": "Test", "installationVersion": "1.0.0",
+        }));
+    assert!(activation.send().await.unwrap().status().is_success());
+    assert_eq!(noted(&vendor).await, [("shared_identity".to_owned(), 1)]);
     vendor.end().await;
 }
