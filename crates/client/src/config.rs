@@ -26,6 +26,7 @@ use license_service::database_url::DatabaseUrl;
 use license_service::hosts::AllowedHost;
 use license_service::listener::Limits;
 use license_service::log_filter::LogFilter;
+use license_service::ownership::{OthersChoice, require_chosen};
 use license_service::presentable_url::{SecretUrl, SecretUrlError};
 use license_service::request_body::BodyLimits;
 use license_service::telemetry::LogFormat;
@@ -390,6 +391,28 @@ impl Settings {
             }
             false => Ok(()),
         }
+    }
+
+    /// Checks that no other user of the machine has chosen the files and directories.
+    ///
+    /// # Errors
+    /// If another user may have: see [`require_chosen`].
+    pub fn require_chosen(&self) -> Result<(), OthersChoice> {
+        require_chosen("STATE_DIR", &self.state_dir)?;
+        if let Some(file) = self.database().sqlite_file() {
+            require_chosen("DATABASE_URL", file)?;
+        }
+        let files = [
+            ("LICENSE_TRUSTED_KEYS", &self.license_trusted_keys),
+            ("LICENSE_CA_FILE", &self.license_ca_file),
+            ("GATE_ROUTES", &self.gate_routes),
+        ];
+        let named = files
+            .iter()
+            .filter_map(|(setting, file)| Some((*setting, file.as_ref()?)));
+        named
+            .into_iter()
+            .try_for_each(|(setting, file)| require_chosen(setting, file))
     }
 
     /// The database to use.

@@ -223,7 +223,7 @@ impl ServiceArgs {
                 None => client,
             }
         };
-        let client = http_client(configure, Vec::new())?;
+        let client = http_client(configure)?;
         let mut request = client.request(method, format!("{base}{path}"));
         if let Secrets::Some = secrets
             && let Some(token) = self.admin_token.read()?
@@ -310,7 +310,9 @@ impl ServiceArgs {
 }
 
 /// Status and body of an answer; a body that is too long ends after [`MAX_ANSWER_BYTES`].
-async fn send_and_read(request: RequestBuilder) -> reqwest::Result<(StatusCode, Vec<u8>)> {
+pub(crate) async fn send_and_read(
+    request: RequestBuilder,
+) -> reqwest::Result<(StatusCode, Vec<u8>)> {
     let mut answer = request.send().await?;
     let mut body = Vec::new();
     while body.len() <= MAX_ANSWER_BYTES

@@ -8,7 +8,6 @@ use license_service::clock::Clock;
 use license_service::direct::NoDirect;
 use license_service::jobs::Jobs;
 use license_service::listener::{self, Limits, Port, Protocol};
-use license_service::ownership::require_chosen;
 use license_service::presentable_url::presentable_absolute;
 use license_service::state_dir;
 use tokio::net::TcpListener;
@@ -41,10 +40,8 @@ pub async fn serve(
     listener: TcpListener,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
-    require_chosen("STATE_DIR", &settings.state_dir)?;
-    if let Some(file) = settings.database().sqlite_file() {
-        require_chosen("DATABASE_URL", file)?;
-    }
+    let routes = tokio::task::spawn_blocking(|| http::documented_routes(console::pages()));
+    settings.require_chosen()?;
     let ext_authz = match settings.ext_authz_port {
         Some(port) => Some(listener::bind_port_of("EXT_AUTHZ_PORT", settings.host, port).await?),
         None => None,
@@ -95,7 +92,7 @@ pub async fn serve(
         listener,
         protocol: Protocol::Http1,
         direct: Arc::new(Questions::new(app.clone(), state.access.clone())),
-        router: http::router(state, console::pages()),
+        router: http::router(state, routes.await?),
     });
     listener::serve_ports(ports, limits, connections, shutdown).await;
 

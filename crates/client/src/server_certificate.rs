@@ -7,14 +7,14 @@
 //! effective time, so that a dead clock battery does not cut a site off from the server that could
 //! correct its time. Name and validity are always checked.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use license_service::clock::Clock;
 use license_service::tls_explanation::{Explanation, Subject, TlsServer, other_cause};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{WebPkiServerVerifier, verify_server_name};
-use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::client::verify_server_name;
+use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{
@@ -27,17 +27,23 @@ use crate::system_authorities::SystemAuthorities;
 
 /// Settings of TLS. `listed` are trusted in addition to the system's authorities, each as an
 /// authority and as the server's own certificate. With `effective`, a certificate may
-/// also be valid at that time.
+/// also be valid at that time. The system's authorities are read when the first certificate is
+/// verified: that takes longer than everything else at the start.
 ///
 /// # Errors
-/// If there is no authority at all to trust.
+/// If one of `listed` cannot be an authority.
 pub fn tls_config(
     listed: Vec<CertificateDer<'static>>,
     effective: Option<Arc<dyn Clock>>,
 ) -> Result<ClientConfig, Error> {
     let provider = Arc::new(aws_lc_rs::default_provider());
+    let mut roots = RootCertStore::empty();
+    for certificate in &listed {
+        roots.add(certificate.clone())?;
+    }
     let verifier = CertificateVerifier {
-        inner: verifier(&listed, &provider)?,
+        by_authorities: OnceLock::new(),
+        provider: provider.clone(),
         listed,
         effective,
     };
@@ -50,34 +56,10 @@ pub fn tls_config(
     Ok(config)
 }
 
-/// A system without any authority, such as an empty container, uses only the additional ones.
-fn verifier(
-    extra: &[CertificateDer<'static>],
-    provider: &Arc<CryptoProvider>,
-) -> Result<Arc<dyn ServerCertVerifier>, Error> {
-    let system = Verifier::new_with_extra_roots(extra.to_vec(), provider.clone());
-    match system {
-        Ok(verifier) => Ok(Arc::new(verifier)),
-        Err(error) if extra.is_empty() => Err(error),
-        Err(error) => {
-            tracing::warn!(
-                %error,
-                "this system has no certificate authorities; only those of LICENSE_CA_FILE are trusted"
-            );
-            let mut roots = RootCertStore::empty();
-            for certificate in extra {
-                roots.add(certificate.clone())?;
-            }
-            let built =
-                WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone())
-                    .build();
-            Ok(built.map_err(|error| Error::General(error.to_string()))?)
-        }
-    }
-}
-
 struct CertificateVerifier {
-    inner: Arc<dyn ServerCertVerifier>,
+    /// Trusts the system's authorities and `listed`.
+    by_authorities: OnceLock<Result<Verifier, Error>>,
+    provider: Arc<CryptoProvider>,
     listed: Vec<CertificateDer<'static>>,
     effective: Option<Arc<dyn Clock>>,
 }
@@ -90,6 +72,16 @@ impl std::fmt::Debug for CertificateVerifier {
 }
 
 impl CertificateVerifier {
+    fn by_authorities(&self) -> Result<&Verifier, Error> {
+        let read = || Verifier::new_with_extra_roots(self.listed.clone(), self.provider.clone());
+        let verifier = self.by_authorities.get_or_init(read).as_ref();
+        // Without any authority, none has issued a certificate.
+        verifier.map_err(|error| {
+            tracing::debug!(%error, "there are no certificate authorities");
+            Error::InvalidCertificate(CertificateError::UnknownIssuer)
+        })
+    }
+
     fn verify_at(
         &self,
         at: UnixTime,
@@ -98,7 +90,7 @@ impl CertificateVerifier {
         server_name: &ServerName<'_>,
         ocsp_response: &[u8],
     ) -> Result<ServerCertVerified, Error> {
-        let verified = self.inner.verify_server_cert(
+        let verified = self.by_authorities()?.verify_server_cert(
             end_entity,
             intermediates,
             server_name,
@@ -157,8 +149,8 @@ impl ServerCertVerifier for CertificateVerifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.inner
-            .verify_tls12_signature(message, certificate, signature)
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls12_signature(message, certificate, signature, algorithms)
     }
 
     fn verify_tls13_signature(
@@ -167,12 +159,13 @@ impl ServerCertVerifier for CertificateVerifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.inner
-            .verify_tls13_signature(message, certificate, signature)
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signature, algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.inner.supported_verify_schemes()
+        let algorithms = &self.provider.signature_verification_algorithms;
+        algorithms.supported_schemes()
     }
 }
 

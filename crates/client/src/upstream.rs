@@ -19,7 +19,7 @@ use license_service::presentable_url::{SecretUrl, presentable_path};
 use license_service::tls_explanation::{Subject, tls_error};
 use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
 use reqwest::redirect::Policy;
-use reqwest::{Certificate, ClientBuilder, RequestBuilder};
+use reqwest::{ClientBuilder, RequestBuilder};
 use tokio::sync::Mutex;
 use url::Url;
 use uuid::Uuid;
@@ -84,32 +84,22 @@ pub enum UpstreamError {
     /// The proxy settings cannot be used.
     #[error(transparent)]
     Proxy(#[from] ProxyError),
+    /// A certificate of `LICENSE_CA_FILE` cannot be used.
+    #[error("LICENSE_CA_FILE cannot be used: {0}")]
+    Tls(#[from] rustls::Error),
     /// TLS settings of the system are unusable.
     #[error("the HTTP client cannot be set up: {0:?}")]
     Client(reqwest::Error),
 }
 
-/// Creates an HTTP client that trusts the system's certificate authorities and `extra_roots`. A
-/// system without any, such as an empty container, uses only the additional ones: plain HTTP works,
-/// and HTTPS fails when it is used.
+/// Creates an HTTP client that trusts the system's certificate authorities. On a system without any,
+/// such as an empty container, plain HTTP works, and HTTPS fails when it is used.
 ///
 /// # Errors
 /// If TLS or proxy settings are unusable.
-pub fn http_client(
-    configure: impl Fn() -> ClientBuilder,
-    extra_roots: Vec<Certificate>,
-) -> reqwest::Result<reqwest::Client> {
-    match configure().tls_certs_merge(extra_roots.clone()).build() {
-        Ok(client) => Ok(client),
-        Err(error) => {
-            let client = configure().tls_certs_only(extra_roots).build()?;
-            tracing::warn!(
-                %error,
-                "this system has no certificate authorities; only those of LICENSE_CA_FILE are trusted"
-            );
-            Ok(client)
-        }
-    }
+pub fn http_client(configure: impl Fn() -> ClientBuilder) -> reqwest::Result<reqwest::Client> {
+    let client = configure().build();
+    client.or_else(|_| configure().tls_certs_only([]).build())
 }
 
 /// Creates the client for calls to the License Server at `base_url`, through the proxy that
@@ -133,27 +123,21 @@ pub fn license_server_client(
             Some(proxy.map_err(UpstreamError::Client)?)
         }
     };
-    let configure = || {
-        let builder = reqwest::Client::builder()
-            .user_agent(concat!(
-                "foxsight-license-client/",
-                env!("CARGO_PKG_VERSION")
-            ))
-            .redirect(Policy::none())
-            .timeout(timeout)
-            .http1_max_headers(MAX_HEADERS)
-            .pool_idle_timeout(Duration::from_secs(30))
-            .no_proxy();
-        match &proxy {
-            Some(proxy) => builder.proxy(proxy.clone()),
-            None => builder,
-        }
-    };
-    // A system without any authority gets a client without authorities: plain HTTP works, and HTTPS
-    // fails when it is used.
-    let client = match tls_config(listed, effective) {
-        Ok(tls) => configure().tls_backend_preconfigured(tls).build(),
-        Err(_) => http_client(configure, Vec::new()),
+    let tls = tls_config(listed, effective)?;
+    let builder = reqwest::Client::builder()
+        .user_agent(concat!(
+            "foxsight-license-client/",
+            env!("CARGO_PKG_VERSION")
+        ))
+        .redirect(Policy::none())
+        .timeout(timeout)
+        .http1_max_headers(MAX_HEADERS)
+        .pool_idle_timeout(Duration::from_secs(30))
+        .no_proxy()
+        .tls_backend_preconfigured(tls);
+    let client = match proxy {
+        Some(proxy) => builder.proxy(proxy).build(),
+        None => builder.build(),
     };
     client.map_err(UpstreamError::Client)
 }

@@ -13,6 +13,7 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use secrecy::{ExposeSecret as _, SecretString};
 use sha2::{Digest as _, Sha256};
 
+use crate::ownership::require_chosen;
 use crate::presentable_url::presentable_path;
 use crate::trimmed::unquoted;
 use crate::{file_access, text_file};
@@ -149,6 +150,7 @@ pub enum ShownToken {
 }
 
 fn read(file: &Path) -> anyhow::Result<SecretString> {
+    require_chosen("ADMIN_TOKEN_FILE", file)?;
     let shown = presentable_path(file);
     let failed = || format!("ADMIN_TOKEN_FILE: cannot read '{shown}'");
     let opened = File::open(file).with_context(failed)?;

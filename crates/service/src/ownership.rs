@@ -83,7 +83,9 @@ pub fn is_chosen_by(user: u32, path: &Path) -> bool {
         // Nothing can be created in a deleted directory, which is reported where it is tried.
         return true;
     };
+    let mut is_last_named = false;
     for part in path.components() {
+        is_last_named = matches!(part, Component::Normal(_));
         match part {
             Component::ParentDir => {
                 at.pop();
@@ -107,7 +109,8 @@ pub fn is_chosen_by(user: u32, path: &Path) -> bool {
             _ => {}
         }
     }
-    true
+    // `.` and `..` lead to a directory that nobody has looked up by its name.
+    is_last_named || is_closed_to_others(user, &at)
 }
 
 /// Whether only root and `user` can create entries in the directory at this absolute path, and

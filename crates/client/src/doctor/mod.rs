@@ -118,6 +118,11 @@ pub async fn examine(
         show(&finding);
         findings.push(finding);
     };
+    if let (Examiner::Command, Err(others_choice)) = (examiner, settings.require_chosen()) {
+        let advice = "nothing else was checked: to check what is there would be to use it";
+        add(Finding::error("files", others_choice.to_string(), advice));
+        return findings;
+    }
     add(disk::check(&settings.state_dir));
     if let Some(finding) = effective_time::check(settings, examiner).await {
         add(finding);

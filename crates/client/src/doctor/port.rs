@@ -10,6 +10,7 @@ use tokio::net::TcpListener;
 
 use super::Finding;
 use crate::config::Settings;
+use crate::running_service::send_and_read;
 use crate::upstream::http_client;
 
 const WHAT: &str = "port";
@@ -50,7 +51,8 @@ pub(super) async fn ask(host: IpAddr, port: u16, path: &str) -> Option<Value> {
             .no_proxy()
             .timeout(Duration::from_secs(3))
     };
-    let client = http_client(configure, Vec::new()).ok()?;
+    let client = http_client(configure).ok()?;
     let url = format!("http://{}{path}", SocketAddr::new(host, port));
-    client.get(url).send().await.ok()?.json().await.ok()
+    let (_, body) = send_and_read(client.get(url)).await.ok()?;
+    serde_json::from_slice(&body).ok()
 }

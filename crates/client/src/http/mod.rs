@@ -160,14 +160,19 @@ fn routes() -> OpenApiRouter<HttpState> {
         .routes(routes!(probes::readyz))
 }
 
-/// The whole service as a router, with `pages` for people.
-pub fn router(state: HttpState, pages: Router<HttpState>) -> Router {
+/// Every route and its documentation, with `pages` for people. It takes several milliseconds and
+/// needs nothing of the service's state, so it is made while the service starts.
+pub fn documented_routes(pages: Router<HttpState>) -> Router<HttpState> {
     let (router, mut openapi) = routes().split_for_parts();
     deactivation::make_body_optional(&mut openapi);
-    let router = router
+    router
         .route("/openapi.json", get(docs::openapi_json(&openapi)))
         .merge(docs::pages())
-        .merge(pages);
+        .merge(pages)
+}
+
+/// The whole service as a router, from [`documented_routes`].
+pub fn router(state: HttpState, router: Router<HttpState>) -> Router {
     let access = state.access.clone();
     let bodies = state.bodies.clone();
     let router = ofrep::FURTHER_FLAG_PATHS

@@ -4,6 +4,7 @@
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
 use std::process::{Command, Output};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::{Value, json};
 
@@ -57,6 +58,38 @@ fn an_answer_that_does_not_end_is_not_read_to_its_end() {
             "{arguments:?}: {said}"
         );
     }
+}
+
+#[test]
+fn the_doctor_reads_no_more_of_the_program_on_its_port() {
+    static SENT: AtomicU64 = AtomicU64::new(0);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port().to_string();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let start = b"HTTP/1.1 200 OK\r\n\r\n{\"a\":\"";
+            let mut more = stream.write_all(start);
+            while more.is_ok() {
+                SENT.fetch_add(64 * 1024, Ordering::Relaxed);
+                more = stream.write_all(&[b'x'; 64 * 1024]);
+            }
+        }
+    });
+    let directory = tempfile::tempdir().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_license-client"));
+    let arguments = [
+        "doctor",
+        "--port",
+        &port,
+        "--license-api-url",
+        "http://127.0.0.1:1",
+    ];
+    command.args(arguments).env("STATE_DIR", directory.path());
+    command.current_dir(directory.path()).output().unwrap();
+    let sent = SENT.load(Ordering::Relaxed) / (1024 * 1024);
+    // A few answers of at most 16 MiB, and what the system keeps for a reader.
+    assert!((1..200).contains(&sent), "{sent} MiB");
 }
 
 #[test]

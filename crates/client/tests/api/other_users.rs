@@ -299,5 +299,17 @@ fn the_service_uses_no_directory_that_another_user_may_have_prepared() {
                 "{said}"
             );
         }
+        // The doctor opens nothing there.
+        if prepared.is_some() {
+            let link = shared.join("license-client-data/license-client.sqlite");
+            let linked = directory.path().join("linked");
+            std::fs::write(&linked, "").unwrap();
+            symlink(&linked, link).unwrap();
+            let output = run(&shared, &["doctor", "--port", "1"], &[]);
+            let said = String::from_utf8(output.stdout).unwrap();
+            assert!(said.contains("STATE_DIR: '"), "{said}");
+            assert!(said.contains("nothing else was checked"), "{said}");
+            assert_eq!(std::fs::read(&linked).unwrap(), b"");
+        }
     }
 }

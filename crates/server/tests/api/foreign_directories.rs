@@ -88,6 +88,35 @@ fn no_command_uses_what_another_user_has_prepared() {
     is_refused(&open, &["init"], "STATE_DIR");
     let up = ["init", "--state-dir", "../open/license-server-data"];
     is_refused(&own, &up, "STATE_DIR");
+    // No name leads to the directory, or the last one leads out of it again.
+    let below = open.join("below");
+    make(&below, 0o755, 0);
+    for (directory, path) in [
+        (&open, "."),
+        (&open, "./"),
+        (&open, "./."),
+        (&open, "below/.."),
+        (&below, ".."),
+        (&below, "../."),
+        (&below, "./../"),
+    ] {
+        is_refused(directory, &["list", "--state-dir", path], "STATE_DIR");
+    }
+    let keys = ["init", "--state-dir", state, "--keys-dir", "."];
+    is_refused(&open, &keys, "KEYS_DIR");
+    let token = open.join("token");
+    std::fs::write(&token, "0123456789abcdef0123456789abcdef").unwrap();
+    std::fs::set_permissions(&token, Permissions::from_mode(0o600)).unwrap();
+    let serve = [
+        "serve",
+        "--state-dir",
+        state,
+        "--port",
+        "0",
+        "--admin-token-file",
+        "token",
+    ];
+    is_refused(&open, &serve, "ADMIN_TOKEN_FILE");
     let group = root.path().join("group");
     make(&group, 0o755, 0);
     chown(&group, None, Some(ATTACKER)).unwrap();
