@@ -18,6 +18,8 @@ pub use crate::iso_8601::parse_instant;
 #[derive(Clone, Debug, PartialEq)]
 pub struct License {
     data: Map<String, Value>,
+    /// Of `data`, read once: every decision asks for it.
+    expiry: Expiry,
 }
 
 /// When a license ends.
@@ -63,7 +65,14 @@ impl License {
     /// Takes the object unchanged.
     #[must_use]
     pub fn new(data: Map<String, Value>) -> Self {
-        Self { data }
+        let expiry = match data.get("expiresAt") {
+            None | Some(Value::Null) => Expiry::Never,
+            Some(value) => value
+                .as_str()
+                .and_then(parse_instant)
+                .map_or(Expiry::Unreadable, Expiry::At),
+        };
+        Self { data, expiry }
     }
 
     /// Every field, in the order of the License Server.
@@ -111,13 +120,7 @@ impl License {
     /// `expiresAt` as an instant.
     #[must_use]
     pub fn expiry(&self) -> Expiry {
-        match self.data.get("expiresAt") {
-            None | Some(Value::Null) => Expiry::Never,
-            Some(value) => value
-                .as_str()
-                .and_then(parse_instant)
-                .map_or(Expiry::Unreadable, Expiry::At),
-        }
+        self.expiry
     }
 
     /// `maxCameras`; some licenses use a negative number for "unlimited".

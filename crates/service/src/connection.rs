@@ -24,6 +24,7 @@ use std::time::Duration;
 use axum::body::Bytes;
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
+use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
@@ -117,7 +118,8 @@ impl Connection {
             .max_header_size(activity.max_head_bytes)
             .max_buf_size(activity.max_head_bytes.max(COUNTED_FROM_BYTES));
         let socket = Socket {
-            stream,
+            // Each read sets its own limit.
+            stream: stream.take(0),
             unread: Bytes::new(),
             opening: Opening::default(),
             activity: activity.clone(),
@@ -261,7 +263,7 @@ impl Connection {
     fn reset(&mut self) {
         if let Some(http) = self.http.take() {
             let socket = http.into_parts().io.into_inner();
-            if let Err(error) = socket.stream.set_zero_linger() {
+            if let Err(error) = socket.stream.get_ref().set_zero_linger() {
                 tracing::debug!(%error, "a connection was closed instead of reset");
             }
         }
@@ -274,7 +276,7 @@ impl Connection {
         let Self { http, activity, .. } = self;
         let is_cut = activity.is_body_cut.load(Ordering::Relaxed);
         let http = http.filter(|_| is_cut);
-        let stream = http.map(|http| http.into_parts().io.into_inner().stream);
+        let stream = http.map(|http| http.into_parts().io.into_inner().stream.into_inner());
         (end, stream)
     }
 

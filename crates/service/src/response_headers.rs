@@ -8,21 +8,27 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 /// (fetch.spec.whatwg.org, "append a request `Origin` header"), and over plain HTTP there is
 /// no `Sec-Fetch-Site` either.
 /// A response that already has a header keeps it: pages have their own policy.
-pub(crate) const SECURITY_HEADERS: [(HeaderName, &str); 3] = [
+pub(crate) static SECURITY_HEADERS: [(HeaderName, HeaderValue); 3] = [
     (
         header::CONTENT_SECURITY_POLICY,
-        "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+        HeaderValue::from_static(
+            "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+        ),
     ),
-    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-    (header::REFERRER_POLICY, "same-origin"),
+    (
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    ),
+    (
+        header::REFERRER_POLICY,
+        HeaderValue::from_static("same-origin"),
+    ),
 ];
 
 /// Adds the headers of [`SECURITY_HEADERS`] that are missing.
 pub(crate) fn complete(headers: &mut HeaderMap) {
-    for (name, value) in SECURITY_HEADERS {
-        headers
-            .entry(name)
-            .or_insert(HeaderValue::from_static(value));
+    for (name, value) in &SECURITY_HEADERS {
+        headers.entry(name).or_insert_with(|| value.clone());
     }
 }
 
@@ -30,6 +36,6 @@ pub(crate) fn complete(headers: &mut HeaderMap) {
 pub(crate) fn lines() -> String {
     SECURITY_HEADERS
         .iter()
-        .map(|(name, value)| format!("{name}: {value}\r\n"))
+        .map(|(name, value)| format!("{name}: {}\r\n", value.to_str().unwrap_or_default()))
         .collect()
 }

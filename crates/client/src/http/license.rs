@@ -184,14 +184,14 @@ pub(super) const STATUS: &str = "/api/license/status";
 pub(super) fn status_json(app: &App, caller: Caller) -> Bytes {
     let now = app.clock.now();
     let next_validation = due(app, now).validation.map(naive);
-    let mut status = status_of(&app.snapshot(), now);
+    let snapshot = app.snapshot();
+    let mut status = status_of(&snapshot, now);
     status.next_validation = next_validation;
     if let Some(comparison) = app.knowledge.comparison() {
         status.hardware_drift = drift(comparison.verdict);
         status.hardware_changed = comparison.changed().map(Component::as_str).collect();
     }
-    let lease = app.snapshot().evidence.lease.clone();
-    status.trust = match (app.keys.are_required(), lease) {
+    status.trust = match (app.keys.are_required(), &snapshot.evidence.lease) {
         (false, _) => "unsigned",
         (true, Some(Lease::Adopted(_) | Lease::Unsigned { .. })) => "adopted",
         (true, _) => "signed",
@@ -243,10 +243,7 @@ fn status_of(snapshot: &Snapshot, now: DateTime<Utc>) -> LicenseStatusResponse {
             .map(str::to_owned),
         max_cameras: license.and_then(License::max_cameras),
         max_users: license.and_then(License::max_users),
-        unreadable_fields: snapshot
-            .license()
-            .map(License::unreadable)
-            .unwrap_or_default(),
+        unreadable_fields: snapshot.unreadable_fields().to_vec(),
         in_grace_period: Some(view.in_grace_period),
         grace_period_expires: view.grace_period_expires.map(naive),
         last_validated: license.and(evidence.confirmed_at).map(naive),

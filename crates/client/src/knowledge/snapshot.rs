@@ -22,6 +22,7 @@ pub struct Snapshot {
     /// What is known.
     pub evidence: Evidence,
     entitlements: Entitlements,
+    unreadable_fields: Vec<&'static str>,
     policy: Policy,
 }
 
@@ -32,12 +33,11 @@ impl Snapshot {
         switched_off: BTreeSet<FeatureKey>,
         policy: Policy,
     ) -> Self {
-        let granted = evidence
-            .lease
-            .as_ref()
-            .map(|lease| lease.license().granted());
+        let license = evidence.lease.as_ref().map(Lease::license);
+        let granted = license.map(License::granted).unwrap_or_default();
         Self {
-            entitlements: Entitlements::new(granted.unwrap_or_default(), switched_off),
+            entitlements: Entitlements::new(granted, switched_off),
+            unreadable_fields: license.map(License::unreadable).unwrap_or_default(),
             evidence,
             policy,
         }
@@ -59,6 +59,12 @@ impl Snapshot {
     #[must_use]
     pub fn license(&self) -> Option<&License> {
         self.evidence.lease.as_ref().map(Lease::license)
+    }
+
+    /// See [`License::unreadable`].
+    #[must_use]
+    pub fn unreadable_fields(&self) -> &[&'static str] {
+        &self.unreadable_fields
     }
 
     /// The standing at `now`.
@@ -100,6 +106,7 @@ impl Snapshot {
             evidence,
             entitlements,
             policy,
+            ..
         } = self;
         announce(evidence, entitlements, policy, &self.known_features(), now)
     }

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 
 use axum::body::Bytes;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, Take};
 use tokio::net::TcpStream;
 
 use super::MAX_HEADERS;
@@ -17,11 +17,11 @@ use crate::response_headers;
 
 /// Maximum number of bytes read at a time. hyper enlarges its buffer after a read of 8 KiB, and
 /// keeps it for as long as the connection is open.
-const MAX_READ_BYTES: usize = 4 * 1024;
+const MAX_READ_BYTES: u64 = 4 * 1024;
 
 /// A TCP stream that counts bytes.
 pub(super) struct Socket {
-    pub(super) stream: TcpStream,
+    pub(super) stream: Take<TcpStream>,
     /// Bytes received by the connection before its buffers were released.
     pub(super) unread: Bytes,
     pub(super) opening: Opening,
@@ -73,14 +73,13 @@ impl AsyncRead for Socket {
             buf.put_slice(&self.unread.split_to(fits));
             return Poll::Ready(Ok(()));
         }
-        let fits = buf.remaining().min(MAX_READ_BYTES);
-        let mut part = ReadBuf::new(buf.initialize_unfilled_to(fits));
-        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut part))?;
+        let before = buf.filled().len();
         let this = &mut *self;
-        this.opening.receive(part.filled(), this.activity.peer);
-        let bytes = part.filled().len();
-        buf.advance(bytes);
-        Poll::Ready(match self.activity.receive(bytes) {
+        this.stream.set_limit(MAX_READ_BYTES);
+        ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
+        let received = &buf.filled()[before..];
+        this.opening.receive(received, this.activity.peer);
+        Poll::Ready(match self.activity.receive(received.len()) {
             true => Ok(()),
             false => Err(io::ErrorKind::OutOfMemory.into()),
         })
@@ -95,10 +94,10 @@ impl AsyncWrite for Socket {
     ) -> Poll<io::Result<usize>> {
         if let Some(refusal) = self.refusal(buf) {
             // The connection ends after this response, and its buffer has room.
-            let written = ready!(Pin::new(&mut self.stream).poll_write(cx, &refusal))?;
+            let written = ready!(Pin::new(self.stream.get_mut()).poll_write(cx, &refusal))?;
             return Poll::Ready(Ok(written.min(buf.len())));
         }
-        let written = Pin::new(&mut self.stream).poll_write(cx, buf);
+        let written = Pin::new(self.stream.get_mut()).poll_write(cx, buf);
         self.activity.note_write(&written);
         written
     }
@@ -114,22 +113,22 @@ impl AsyncWrite for Socket {
         {
             return self.poll_write(cx, first);
         }
-        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        let written = Pin::new(self.stream.get_mut()).poll_write_vectored(cx, bufs);
         self.activity.note_write(&written);
         written
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        self.stream.get_ref().is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let answers = self.activity.answers.load(Ordering::Relaxed);
         self.activity.flushed.store(answers, Ordering::Relaxed);
-        Pin::new(&mut self.stream).poll_flush(cx)
+        Pin::new(self.stream.get_mut()).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        Pin::new(self.stream.get_mut()).poll_shutdown(cx)
     }
 }
