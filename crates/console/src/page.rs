@@ -46,7 +46,7 @@ pub async fn reference(mut response: Response) -> Response {
     response
 }
 
-/// Adds the headers of every page, as a middleware. The listener adds the headers of
+/// Adds the policy of every page, as a middleware. The listener adds the headers of
 /// every response.
 pub async fn guarded(request: Request, next: Next) -> Response {
     guard(next.run(request).await)
@@ -54,12 +54,8 @@ pub async fn guarded(request: Request, next: Next) -> Response {
 
 /// The same for a single response.
 pub(crate) fn guard(mut response: Response) -> Response {
+    let policy = HeaderValue::from_static(POLICY);
     let headers = response.headers_mut();
-    for (name, value) in [
-        (header::CONTENT_SECURITY_POLICY, POLICY),
-        (header::CACHE_CONTROL, "no-store"),
-    ] {
-        headers.insert(name, HeaderValue::from_static(value));
-    }
+    headers.insert(header::CONTENT_SECURITY_POLICY, policy);
     response
 }

@@ -7,8 +7,11 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 /// them. With `no-referrer`, browsers would send `Origin: null` with a form
 /// (fetch.spec.whatwg.org, "append a request `Origin` header"), and over plain HTTP there is
 /// no `Sec-Fetch-Site` either.
-/// A response that already has a header keeps it: pages have their own policy.
-pub(crate) static SECURITY_HEADERS: [(HeaderName, HeaderValue); 3] = [
+/// Caches of gateways and browsers store nothing: a stored decision would outlive the license, and
+/// a stored response may show a license key to callers that are not trusted.
+/// A response that already has a header keeps it: pages have their own policy, and assets may be
+/// cached.
+pub(crate) static SECURITY_HEADERS: [(HeaderName, HeaderValue); 4] = [
     (
         header::CONTENT_SECURITY_POLICY,
         HeaderValue::from_static(
@@ -23,6 +26,7 @@ pub(crate) static SECURITY_HEADERS: [(HeaderName, HeaderValue); 3] = [
         header::REFERRER_POLICY,
         HeaderValue::from_static("same-origin"),
     ),
+    (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
 ];
 
 /// Adds the headers of [`SECURITY_HEADERS`] that are missing.

@@ -33,6 +33,21 @@ impl Nginx {
         Self::start(directory, "http", &upstream(license_client), &server).await
     }
 
+    /// The VMS's gateway with all our rules, of an operator whose http block caches every response,
+    /// whatever the response says about it.
+    pub async fn caching(license_client: &str, locations: &str) -> Self {
+        let server =
+            format!("include {SHIPPED}/gate.conf; include {SHIPPED}/api.conf; {locations}");
+        let directory = tempfile::tempdir().unwrap();
+        let http = format!(
+            "proxy_cache_path {}/cache keys_zone=vms:1m; proxy_cache vms; \
+             proxy_cache_valid any 10m; proxy_ignore_headers Cache-Control X-Accel-Expires;\n{}",
+            directory.path().display(),
+            upstream(license_client)
+        );
+        Self::start(directory, "http", &http, &server).await
+    }
+
     /// The same before a License Client with a name, which `nameserver` knows.
     pub async fn gate_by_name(nameserver: SocketAddr, port: u16, locations: &str) -> Self {
         let server = format!("include {SHIPPED}/gate.conf; {locations}");

@@ -6,8 +6,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Once};
 
 use axum::extract::{ConnectInfo, FromRef, FromRequestParts, Request, State};
+use axum::http::HeaderMap;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use license_service::admin_token::{AdminToken, ShownToken};
@@ -145,9 +145,5 @@ pub(super) async fn with_token(
     }
     let actor = Actor::Api(address);
     request.extensions_mut().insert(actor);
-    let mut response = next.run(request).await;
-    // The response may contain license keys.
-    let kept = HeaderValue::from_static("no-store");
-    response.headers_mut().insert(header::CACHE_CONTROL, kept);
-    response
+    next.run(request).await
 }

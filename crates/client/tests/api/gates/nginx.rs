@@ -1,8 +1,9 @@
 //! nginx, with `auth_request`.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
 
+use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::dns::NamedMachine;
@@ -143,6 +144,45 @@ async fn the_shipped_rules_gate_by_path() {
         assert!(refused, "{path}");
     }
     licensed.is_shut_without_it(&nginx.url, 503).await;
+    licensed.end().await;
+}
+
+/// A gateway whose http block caches every response for minutes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_inherited_cache_keeps_no_decision_and_no_license_key() {
+    let licensed = Licensed::by_path().await;
+    let locations = format!(
+        "location /by-feature/ {{ set $license_feature module.map_view; auth_request /_license; \
+         error_page 403 = @unlicensed; proxy_cache off; proxy_pass http://{service}; }} \
+         location / {{ auth_request /_license_by_path; error_page 403 = @unlicensed; \
+         proxy_cache off; proxy_pass http://{service}; }}",
+        service = licensed.backend.address
+    );
+    let nginx = Nginx::caching(&licensed.site.url, &locations).await;
+    let status = async |path: &str| get(&nginx.url, path, &[]).await.status().as_u16();
+    // All paths have the same key in the cache.
+    assert_eq!(status("/map/1").await, 200);
+    assert_eq!(status("/alarms/1").await, 403);
+    assert_eq!(status("/by-feature/1").await, 200);
+
+    let key_seen_by = async |caller: [u8; 4]| {
+        let http = reqwest::Client::builder().no_proxy();
+        let http = http.local_address(IpAddr::from(caller)).build().unwrap();
+        let url = format!("{}/api/license/status", nginx.url);
+        let status: Value = http.get(url).send().await.unwrap().json().await.unwrap();
+        status["licenseKey"].as_str().unwrap().to_owned()
+    };
+    let operator = key_seen_by([127, 0, 0, 1]).await;
+    let visitor = key_seen_by([127, 0, 0, 2]).await;
+    assert_ne!(visitor, operator);
+    assert!(visitor.contains('*'), "{visitor}");
+
+    assert_eq!(
+        licensed.site.post("/api/license/deactivate", None).await.0,
+        200
+    );
+    assert_eq!(status("/map/1").await, 403);
+    assert_eq!(status("/by-feature/1").await, 403);
     licensed.end().await;
 }
 

@@ -114,5 +114,12 @@ pub async fn has_the_headers_of_every_response(
         assert!(policy.contains("default-src 'none'"), "{path}: {policy}");
         assert_eq!(header("x-content-type-options"), "nosniff", "{path}");
         assert_eq!(header("referrer-policy"), "same-origin", "{path}");
+        let is_asset = path.starts_with("/console/assets/") && *status == 200;
+        let cached = match *path {
+            _ if is_asset => "public, max-age=31536000, immutable",
+            "/api/license/events" => "no-cache",
+            _ => "no-store",
+        };
+        assert_eq!(header("cache-control"), cached, "{path}");
     }
 }

@@ -53,7 +53,8 @@ async fn slow_bodies_of_many_addresses_make_room_for_another_address() {
     for line in [
         "retry-after: 1\r\n",
         "connection: close\r\n",
-        "referrer-policy: same-origin",
+        "referrer-policy: same-origin\r\n",
+        "cache-control: no-store\r\n",
     ] {
         assert!(answer.contains(line), "{answer}");
     }
