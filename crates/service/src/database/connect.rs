@@ -242,4 +242,58 @@ mod tests {
             assert!(words(&error).contains("pg_hba.conf"), "{error}");
         }
     }
+
+    /// A server that asks for SCRAM-SHA-256 (PostgreSQL's manual, `AuthenticationSASL`: 10,
+    /// `AuthenticationSASLContinue`: 11).
+    async fn scram_server() -> u16 {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let message = |kind: u32, data: &[u8]| {
+            let length = u32::try_from(8 + data.len()).unwrap();
+            let head = [length.to_be_bytes(), kind.to_be_bytes()].concat();
+            [b"R", &head[..], data].concat()
+        };
+        let asks = message(10, b"SCRAM-SHA-256\0\0");
+        let challenge = message(11, b"r=nonce,s=c2FsdHNhbHRzYWx0c2FsdA==,i=4096");
+        tokio::spawn(async move {
+            while let Ok((mut connection, _)) = listener.accept().await {
+                let mut read = [0; 1024];
+                for message in [&asks, &challenge] {
+                    let _ = connection.read(&mut read).await;
+                    let _ = connection.write_all(message).await;
+                }
+                let _ = connection.read(&mut read).await;
+            }
+        });
+        port
+    }
+
+    #[tokio::test]
+    async fn credentials_that_scram_cannot_use_are_named_and_never_quoted() {
+        let port = scram_server().await;
+        for (credentials, said) in [
+            ("u:Schl%C3%BCssel-%F0%9F%94%92-2024", "the password in"),
+            ("u:a%D7%90b1", "the password in"),
+            ("%F0%9F%94%92:p", "the user name in"),
+        ] {
+            let url = format!("postgresql://{credentials}@127.0.0.1:{port}/d?sslmode=disable");
+            let url = url.parse().unwrap();
+            let error = Database::connect(&url, Timeouts::default()).await;
+            let error = error.unwrap_err();
+            assert!(matches!(error, ConnectError::Refused(_)), "{error:?}");
+            assert_eq!(error.trouble().failure, Failure::Login);
+            let database = Database::new(&url, Timeouts::default()).unwrap();
+            let statement = database.execute_unprepared("SELECT 1").await.unwrap_err();
+            for text in [error.to_string(), format!("{statement:?}")] {
+                assert!(text.contains(said), "{text}");
+                assert!(text.contains("RFC 4013"), "{text}");
+                let is_quoted = ["saslprep", "🔒", "Prohibited", "is running"];
+                assert!(!is_quoted.iter().any(|it| text.contains(it)), "{text}");
+            }
+        }
+        // Others reach PostgreSQL.
+        let url = format!("postgresql://u:na%C3%AFve@127.0.0.1:{port}/d?sslmode=disable");
+        let error = Database::connect(&url.parse().unwrap(), Timeouts::default()).await;
+        assert!(!error.unwrap_err().to_string().contains("RFC 4013"));
+    }
 }

@@ -1,6 +1,7 @@
 //! Classifies the errors of the database library.
 
 mod connection_limit;
+mod login;
 mod sqlite;
 mod trouble;
 
@@ -40,9 +41,6 @@ const UNCERTAIN: &str = "the change may have been stored";
 const NOT_MADE: &str = "the SQLite file could not be created:";
 const NOT_CREATED: &str = "the tables have not been created yet; try again";
 const UNFIT: &str = "the tables do not fit this program:";
-/// The methods that the library does not support; with SASL, only those other than SCRAM-SHA-256.
-const LOGIN_METHOD: &str = "PostgreSQL asks for an authentication method that this program does \
-    not support (GSS, SSPI); use scram-sha-256, cert or peer for this user in pg_hba.conf";
 /// PostgreSQL's message about a statement that was prepared before its table was changed; the code
 /// is also used for many other errors (plancache.c).
 const STALE_PLAN: &str = "cached plan must not change result type";
@@ -134,7 +132,9 @@ impl Failure {
                 POOLER => Self::Pooler,
                 UNREADABLE | INCOMPLETE => Self::Refused,
                 BUSY => Self::Busy,
-                EXHAUSTED | LOGIN_METHOD | NOT_CREATED => Self::Explained,
+                EXHAUSTED | NOT_CREATED => Self::Explained,
+                text if login::is_explained(text) => Self::Explained,
+                text if login::is_about_credentials(text) => Self::Login,
                 text if text.ends_with(DanglingLink::ADVICE) => Self::DanglingLink,
                 text if text.starts_with(NO_TLS) || text.starts_with(NOT_MADE) => Self::Explained,
                 text if text.starts_with(UNCERTAIN) => Self::Uncertain,
@@ -197,7 +197,7 @@ impl Failure {
         let Some(code) = database_code(error) else {
             return match error {
                 sqlx::Error::Io(error) if error.kind() == ErrorKind::WouldBlock => Self::Threads,
-                error if is_unknown_login_method(error) => Self::Login,
+                error if login::message(error).is_some() => Self::Login,
                 sqlx::Error::Io(_) | sqlx::Error::Protocol(_) | sqlx::Error::BeginFailed => {
                     Self::Connection(false)
                 }
@@ -293,8 +293,11 @@ pub(super) fn in_words(error: DbErr) -> DbErr {
                 said.unwrap_or_default()
             ))
         }
-        Some(it) if is_unknown_login_method(it) => DbErr::Custom(LOGIN_METHOD.to_owned()),
-        _ => error,
+        Some(it) => match login::message(it) {
+            Some(message) => DbErr::Custom(message.to_owned()),
+            None => error,
+        },
+        None => error,
     }
 }
 
@@ -362,20 +365,6 @@ pub(super) fn busy() -> DbErr {
 pub(super) fn is_mixed_up(error: &sqlx::Error) -> bool {
     // duplicate_prepared_statement, invalid_sql_statement_name
     matches!(database_code(error).as_deref(), Some("42P05" | "26000"))
-}
-
-/// Whether PostgreSQL demands a way to sign in that the library does not know (`sqlx-postgres`
-/// 0.9.0, `Authentication` and `sasl.rs`), which has no code for it.
-fn is_unknown_login_method(error: &sqlx::Error) -> bool {
-    const SAID: [&str; 3] = [
-        "unknown authentication method",
-        "unsupported authentication method",
-        "unsupported SASL authentication mechanism",
-    ];
-    let sqlx::Error::Protocol(said) = error else {
-        return false;
-    };
-    SAID.iter().any(|it| said.contains(it))
 }
 
 /// Whether another process has locked an SQLite file.

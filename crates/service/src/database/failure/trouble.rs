@@ -7,7 +7,7 @@ use sea_orm::DbErr;
 use sqlx::error::DatabaseError;
 use sqlx::postgres::PgDatabaseError;
 
-use super::{Failure, is_mixed_up, library_error, pooler};
+use super::{Failure, is_mixed_up, library_error, login, pooler};
 use crate::runtime::RAISE_THREADS;
 
 /// A problem with a database, described for people.
@@ -30,9 +30,10 @@ impl Trouble {
             // A transaction that has lost a statement; a new transaction would prepare it again if
             // it had its own session.
             (_, Some(error)) if is_mixed_up(error) => return Self::of(&pooler()),
-            (_, Some(error)) => match error.as_database_error() {
-                Some(said) => format!("the database returned an error: {}", whole(said)),
-                None => error.to_string(),
+            (_, Some(error)) => match (error.as_database_error(), login::message(error)) {
+                (Some(said), _) => format!("the database returned an error: {}", whole(said)),
+                (None, Some(message)) => message.to_owned(),
+                (None, None) => error.to_string(),
             },
             (error, None) => format!("the database returned an error: {error}"),
         };
