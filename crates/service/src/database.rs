@@ -7,6 +7,7 @@
 
 mod address;
 mod connect;
+mod damage;
 mod failure;
 mod file_identity;
 mod listener;
@@ -37,6 +38,7 @@ use crate::database_url::DatabaseUrl;
 use crate::tls_explanation;
 use crate::turns::{QueueBounds, Turn, Turns};
 pub use connect::{ConnectError, make_file};
+use damage::Damage;
 pub use failure::{ConnectionLimit, Failure, Trouble, words};
 pub use listener::Listener;
 pub use migration::{MIGRATION_TIMEOUT, Migration};
@@ -68,6 +70,7 @@ struct Inner {
     pool: ArcSwap<Pool>,
     reading: Outage,
     writing: Outage,
+    damage: Damage,
     schema: Schema,
     /// Why the SQLite file could not be created.
     not_made: StdMutex<Option<String>>,
@@ -130,6 +133,7 @@ impl Database {
             timeouts,
             reading: Outage::new("read"),
             writing: Outage::new("write"),
+            damage: Damage::default(),
             schema: Schema::default(),
             not_made: StdMutex::default(),
             last_check: Arc::default(),
@@ -341,6 +345,7 @@ impl Database {
                 return Err(failure::not_created());
             }
             outage.failed(&error, ticks());
+            self.0.damage.note(&error, ticks());
         }
         let is_postgres = self.0.url.sqlite_file().is_none();
         if is_postgres && pool.health().is_starved(self.0.timeouts.starved) {

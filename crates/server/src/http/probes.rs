@@ -20,7 +20,7 @@ pub(super) async fn livez() -> &'static str {
     "ok"
 }
 
-/// 200 while changes can be stored, the tables fit, a key may sign, the keys match the files and the
+/// 200 while changes can be stored, the tables fit and are not damaged, a key may sign, the keys match the files and the
 /// database's record, the clock is trusted and compared with the database's, and no background job
 /// fails. The database's own error is shown to administrators.
 pub(super) async fn readyz(
@@ -35,7 +35,13 @@ pub(super) async fn readyz(
 }
 
 async fn readiness(app: &App, jobs: &Jobs, is_administrator: bool) -> (StatusCode, Json<Value>) {
-    let database = app.store.check_writable().await;
+    let database = match app.store.check_writable().await {
+        Ok(()) => {
+            let damage = app.store.check_damage();
+            damage.map_err(|error| shown("is damaged", &error, is_administrator))
+        }
+        Err(error) => Err(shown("does not accept changes", &error, is_administrator)),
+    };
     let now = app.clock.now();
     let key = app.keys.to_sign().and_then(|keys| keys.check(now));
     let clock = app.signing_clock.permit(now);
@@ -63,10 +69,7 @@ async fn readiness(app: &App, jobs: &Jobs, is_administrator: bool) -> (StatusCod
     };
     let body = json!({
         "ready": is_ready,
-        "database": match &database {
-            Ok(()) => "ok".to_owned(),
-            Err(error) => shown(error, is_administrator),
-        },
+        "database": database.err().unwrap_or_else(|| "ok".to_owned()),
         "signing": signing.err().unwrap_or("ok"),
         "jobs": match failing.is_empty() {
             true => "ok".to_owned(),
@@ -77,14 +80,14 @@ async fn readiness(app: &App, jobs: &Jobs, is_administrator: bool) -> (StatusCod
     (status, Json(body))
 }
 
-/// What is wrong with the database. Errors may name hosts and users; those about the tables name
+/// What is wrong with the database, and why. Errors may name hosts and users; those about the tables name
 /// only what every database of this program has.
-fn shown(error: &StoreError, is_administrator: bool) -> String {
+fn shown(what: &str, error: &StoreError, is_administrator: bool) -> String {
     let is_of_schema =
         matches!(error, StoreError::Database(error) if Failure::of(error) == Failure::Schema);
     match is_administrator || is_of_schema {
-        true => format!("does not accept changes: {error}"),
-        false => "does not accept changes".to_owned(),
+        true => format!("{what}: {error}"),
+        false => what.to_owned(),
     }
 }
 

@@ -255,6 +255,15 @@ impl Store {
         Ok(self.db.check_writable(migrations::UNCHANGED).await?)
     }
 
+    /// Whether no statement has failed within the last 5 minutes because files of the database are
+    /// damaged. Anyone may ask.
+    ///
+    /// # Errors
+    /// The last such failure.
+    pub fn check_damage(&self) -> Result<(), StoreError> {
+        Ok(self.db.check_damage()?)
+    }
+
     /// Closes all connections.
     pub async fn close(self) {
         self.db.close().await;

@@ -1,6 +1,7 @@
 //! The database fails over, vanishes, freezes, is pooled, moved and deleted under the
 //! running service.
 
+mod damaged_files;
 mod sqlite_file;
 
 use std::time::Duration;

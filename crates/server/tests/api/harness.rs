@@ -161,9 +161,15 @@ impl Vendor {
 
     /// Stops the service, and starts it again.
     pub async fn restarted(self) -> Self {
+        self.restarted_after(|| ()).await
+    }
+
+    /// The same with a change of its files in between.
+    pub async fn restarted_after(self, change: impl FnOnce()) -> Self {
         let (database, directory) = (self.database.clone(), self.directory.clone());
         let clock = self.clock.clone();
         self.stop().await;
+        change();
         let (by_file, bounds) = (TimeDelta::days(90), Bounds::default());
         Self::start_on(database, directory, clock, by_file, bounds).await
     }

@@ -95,6 +95,8 @@ pub enum Failure {
     Full,
     /// The data is damaged, or the file is not a database.
     Damaged,
+    /// PostgreSQL cannot use one of its files, or its disk.
+    ServerFiles,
     /// A table does not exist.
     NoTable,
     /// The tables do not fit this program's statements: an index or a column is missing, or a
@@ -248,8 +250,8 @@ impl Failure {
             {
                 Self::Refused
             }
-            // system_error, io_error
-            code if code.starts_with("58") => Self::Unavailable,
+            // system_error, io_error, undefined_file, duplicate_file
+            code if code.starts_with("58") => Self::ServerFiles,
             _ => Self::Unknown,
         }
     }
@@ -441,4 +443,4 @@ pub(super) fn db_error(error: sqlx::Error) -> DbErr {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -49,7 +49,7 @@ impl DatabaseError for Sent {
     }
 }
 
-fn sent(code: &'static str, message: &'static str) -> DbErr {
+pub(in crate::database) fn sent(code: &'static str, message: &'static str) -> DbErr {
     let sent = sqlx::Error::Database(Box::new(Sent { code, message }));
     DbErr::Query(RuntimeErr::SqlxError(sent.into()))
 }
@@ -141,7 +141,9 @@ fn every_kind_of_outage_says_what_to_do() {
         ),
         ("25006", Failure::Connection(true), "connect to the primary"),
         ("57P01", Failure::Connection(false), "is running"),
-        ("58030", Failure::Unavailable, "check DATABASE_URL"),
+        ("58000", Failure::ServerFiles, "see PostgreSQL's log"),
+        ("58030", Failure::ServerFiles, "or its disk"),
+        ("58P01", Failure::ServerFiles, "from a backup if the file"),
     ] {
         let trouble = Trouble::of(&sent(code, "said"));
         assert_eq!(trouble.failure, failure, "{code}");

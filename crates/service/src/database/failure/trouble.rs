@@ -136,6 +136,10 @@ impl Failure {
                  '.recover' command of sqlite3; on a License Client you may also move the file \
                  away, restart, and activate again"
             }
+            Self::ServerFiles => {
+                "PostgreSQL cannot use one of its files or its disk: see PostgreSQL's log, and \
+                 restore the database from a backup if the file is lost"
+            }
             Self::NoTable => {
                 "the tables are gone: restore the database, or restart the service to create them"
             }

@@ -1,0 +1,72 @@
+//! Remembers that files of the database are damaged: only statements that need the damaged part
+//! fail, so successful ones prove nothing.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use sea_orm::DbErr;
+use tokio::time::Instant;
+
+use super::Database;
+use super::failure::Failure;
+use crate::clock::ticks;
+
+/// How long a failure counts. Sites repeat calls that failed more often than this.
+const MEMORY: Duration = Duration::from_secs(5 * 60);
+
+/// The last failure because of damaged files.
+#[derive(Default)]
+pub(super) struct Damage(Mutex<Option<(Instant, DbErr)>>);
+
+impl Damage {
+    /// Records an error if it is about the files of the database.
+    pub(super) fn note(&self, error: &DbErr, now: Instant) {
+        if matches!(Failure::of(error), Failure::Damaged | Failure::ServerFiles) {
+            *self.lock() = Some((now, error.clone()));
+        }
+    }
+
+    /// # Errors
+    /// The last failure, unless it was longer ago than [`MEMORY`].
+    pub(super) fn check(&self, now: Instant) -> Result<(), DbErr> {
+        match &*self.lock() {
+            Some((at, error)) if now - *at < MEMORY => Err(error.clone()),
+            _ => Ok(()),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<(Instant, DbErr)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Database {
+    /// Whether no statement has failed within the last 5 minutes because files of the database are
+    /// damaged, missing or unreadable. Takes no connection.
+    ///
+    /// # Errors
+    /// The last such failure.
+    pub fn check_damage(&self) -> Result<(), DbErr> {
+        self.0.damage.check(ticks())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::database::failure;
+
+    #[test]
+    fn damage_counts_for_minutes_and_no_other_failure_does() {
+        let damage = Damage::default();
+        let now = ticks();
+        damage.note(&failure::read_only(), now);
+        assert_eq!(damage.check(now), Ok(()));
+        let error = failure::tests::sent("58P01", "could not open file");
+        damage.note(&error, now);
+        damage.note(&failure::busy(), now);
+        let last = now + MEMORY - Duration::from_secs(1);
+        assert_eq!(damage.check(last), Err(error));
+        assert_eq!(damage.check(now + MEMORY), Ok(()));
+    }
+}
