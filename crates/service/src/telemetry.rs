@@ -139,3 +139,6 @@ pub async fn report_regularly() -> Infallible {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -218,7 +218,7 @@ async fn refuse(
     turn.change(attempt, now, evidence, |_| {}).await?;
     tracing::warn!(
         license_key = license_key::mask(&answered.license_key),
-        message,
+        reason = message,
         "the vendor denied the request by file"
     );
     Ok(())
