@@ -21,7 +21,11 @@ enum Place {
         /// The URL that names a relative file and may have been meant for an absolute one.
         ambiguous: bool,
     },
-    Postgres(SecretUrl),
+    Postgres {
+        url: SecretUrl,
+        /// Why parameters of the URL have no effect.
+        ignored: Option<String>,
+    },
 }
 
 /// The parameters that the database library knows; it would log any other parameter with its value.
@@ -45,6 +49,16 @@ const PARAMETERS: [&str; 18] = [
     "statement-cache-capacity",
     "user",
 ];
+/// Parameters of other libraries that must not be ignored, and what to write instead.
+const REPLACED: [(&str, &str); 4] = [
+    (
+        "ssl",
+        "use sslmode=require, or sslmode=verify-full with sslrootcert=FILE",
+    ),
+    ("currentSchema", "use options=-csearch_path=NAME"),
+    ("search_path", "use options=-csearch_path=NAME"),
+    ("schema", "use options=-csearch_path=NAME"),
+];
 
 impl DatabaseUrl {
     /// An SQLite file.
@@ -61,7 +75,7 @@ impl DatabaseUrl {
     pub fn expose(&self) -> String {
         match &self.0 {
             Place::File { file, .. } => format!("sqlite:{}", file.display()),
-            Place::Postgres(url) => url.expose().to_string(),
+            Place::Postgres { url, .. } => url.expose().to_string(),
         }
     }
 
@@ -70,7 +84,7 @@ impl DatabaseUrl {
     pub fn sqlite_file(&self) -> Option<&Path> {
         match &self.0 {
             Place::File { file, .. } => Some(file),
-            Place::Postgres(_) => None,
+            Place::Postgres { .. } => None,
         }
     }
 
@@ -102,15 +116,16 @@ impl DatabaseUrl {
         }))
     }
 
-    /// What to warn of: the URL can be read in two ways. It is read as version 1.0.0 read it.
+    /// What to warn of: the URL can be read in two ways, and is read as version 1.0.0 read it; or
+    /// parameters have no effect.
     #[must_use]
     pub fn warning(&self) -> Option<String> {
-        let Place::File {
-            file,
-            ambiguous: true,
-        } = &self.0
-        else {
-            return None;
+        let file = match &self.0 {
+            Place::Postgres { ignored, .. } => return ignored.clone(),
+            Place::File {
+                ambiguous: false, ..
+            } => return None,
+            Place::File { file, .. } => file,
         };
         let (relative, absolute) = (presentable_path(file), presentable_absolute(file));
         Some(format!(
@@ -125,7 +140,7 @@ impl DatabaseUrl {
     pub fn may_contain_secret(&self) -> bool {
         match &self.0 {
             Place::File { .. } => false,
-            Place::Postgres(url) => url.may_contain_secret(),
+            Place::Postgres { url, .. } => url.may_contain_secret(),
         }
     }
 }
@@ -162,13 +177,21 @@ impl FromStr for DatabaseUrl {
         };
         let url =
             SecretUrl::parse(&postgres, &["postgresql"]).map_err(|error| error.to_string())?;
-        let url = with_known_parameters(url.expose().clone());
+        let (url, unknown) = with_known_parameters(url.expose().clone());
+        for (name, instead) in REPLACED {
+            if unknown.iter().any(|it| it.eq_ignore_ascii_case(name)) {
+                return Err(format!(
+                    "the parameter '{name}' is not supported: {instead}"
+                ));
+            }
+        }
+        let ignored = ignored(&url, &unknown);
         // The library's own message would repeat the value.
         PgConnectOptions::from_url(&url)
             .map_err(|_| "a parameter after the ? of the URL has an unexpected value")?;
         let url = SecretUrl::parse(url.as_str(), &["postgresql"]);
         let url = url.map_err(|error| error.to_string())?;
-        Ok(Self(Place::Postgres(url)))
+        Ok(Self(Place::Postgres { url, ignored }))
     }
 }
 
@@ -192,17 +215,42 @@ fn asks_for_several_hosts(text: &str) -> bool {
 }
 
 /// The URL without the parameters that the database library does not know, such as those specific
-/// to libpq.
-fn with_known_parameters(mut url: Url) -> Url {
+/// to libpq, and their names.
+fn with_known_parameters(mut url: Url) -> (Url, Vec<String>) {
     let is_known = |name: &str| PARAMETERS.contains(&name) || name.starts_with("options[");
     let pairs = url.query_pairs().into_owned();
-    let pairs: Vec<_> = pairs.filter(|(name, _)| is_known(name)).collect();
+    let (pairs, unknown): (Vec<_>, Vec<_>) = pairs.partition(|(name, _)| is_known(name));
     url.set_fragment(None);
     url.set_query(None);
     if !pairs.is_empty() {
         url.query_pairs_mut().extend_pairs(pairs);
     }
-    url
+    (url, unknown.into_iter().map(|(name, _)| name).collect())
+}
+
+/// Why these parameters have no effect. They are not named if they may be parts of a password with
+/// an `&`.
+fn ignored(url: &Url, unknown: &[String]) -> Option<String> {
+    // The only value that passes the check above is the default.
+    let names = unknown.iter().filter(|it| *it != "target_session_attrs");
+    let names: Vec<_> = names.map(String::as_str).collect();
+    if names.is_empty() {
+        return None;
+    }
+    let has_password = url.query_pairs().any(|(name, _)| name == "password");
+    let is_plain = |name: &str| {
+        name.chars()
+            .all(|c| c.is_ascii_alphanumeric() || "_-".contains(c))
+    };
+    let which = match has_password || !names.iter().all(|name| is_plain(name)) {
+        true => format!("{} of its parameters", names.len()),
+        false => names.join(", "),
+    };
+    Some(format!(
+        "DATABASE_URL: this program does not know {which}, and ignores it; the parameters of \
+         libpq that it supports are sslmode, sslrootcert, sslcert, sslkey, host, hostaddr, \
+         application_name and options"
+    ))
 }
 
 impl fmt::Debug for DatabaseUrl {
@@ -215,7 +263,7 @@ impl fmt::Debug for DatabaseUrl {
 impl fmt::Display for DatabaseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            Place::Postgres(url) => fmt::Display::fmt(url, f),
+            Place::Postgres { url, .. } => fmt::Display::fmt(url, f),
             Place::File { file, .. } => write!(f, "sqlite:{}", presentable_path(file)),
         }
     }
@@ -299,6 +347,25 @@ mod tests {
     }
 
     #[test]
+    fn ignored_parameters_are_warned_of_by_name_and_never_with_a_password() {
+        let warning = |text: &str| text.parse::<DatabaseUrl>().unwrap().warning();
+        let said = warning("postgresql://u@h/d?connect_timeout=hunter2&sslmode=require&x").unwrap();
+        let start = "DATABASE_URL: this program does not know connect_timeout, x, and ignores";
+        assert!(said.starts_with(start), "{said}");
+        assert!(!said.contains("hunter2"), "{said}");
+        // The rest of a password with an ampersand.
+        let said = warning("postgresql://h/d?user=u&password=a&hunter2").unwrap();
+        assert!(said.contains("know 1 of its parameters"), "{said}");
+        assert!(!said.contains("hunter2"), "{said}");
+        for text in [
+            "postgresql://u@h/d?target_session_attrs=any",
+            "postgresql://u@h/d?options=-csearch_path=lic&application_name=x",
+        ] {
+            assert_eq!(warning(text), None, "{text}");
+        }
+    }
+
+    #[test]
     fn a_malformed_url_is_refused_without_being_shown_with_a_hint() {
         for (text, hint) in [
             ("postgresql://vms:2024/hunter2@db/vms", "/ is %2F"),
@@ -317,6 +384,20 @@ mod tests {
                 "postgresql://u:hunter2@h/d?target_session_attrs=read-write",
                 "target_session_attrs",
             ),
+            ("postgresql://u:hunter2@h/d?ssl=true", "use sslmode=require"),
+            (
+                "postgres+asyncpg://u:hunter2@h/d?ssl=require",
+                "verify-full",
+            ),
+            (
+                "postgresql://u:hunter2@h/d?currentSchema=lic",
+                "'currentSchema' is not supported: use options=-csearch_path=NAME",
+            ),
+            (
+                "postgresql://u:hunter2@h/d?search_path=lic",
+                "-csearch_path",
+            ),
+            ("postgresql://u:hunter2@h/d?a=b&schema=lic", "-csearch_path"),
             // A password that contains a comma is not a list.
             ("postgresql://u:p,/hunter2@h/d", "/ is %2F"),
             ("sqlite://vms:hunter2@db/vms", "no user and no host"),
