@@ -25,6 +25,30 @@ pub fn on_signal() -> io::Result<CancellationToken> {
     Ok(shutdown)
 }
 
+/// Logs signals that other programs use to reopen their logs or to report, and that would end the
+/// process otherwise.
+///
+/// # Errors
+/// If the process may not handle signals.
+pub fn report_unused_signals() -> io::Result<()> {
+    for (name, kind) in [
+        ("SIGUSR1", SignalKind::user_defined1()),
+        ("SIGUSR2", SignalKind::user_defined2()),
+        ("SIGALRM", SignalKind::alarm()),
+    ] {
+        let mut signals = signal(kind)?;
+        tokio::spawn(async move {
+            while signals.recv().await.is_some() {
+                tracing::info!(
+                    signal = name,
+                    "signal not used: logs go to standard error; rotate them with copytruncate"
+                );
+            }
+        });
+    }
+    Ok(())
+}
+
 /// Prevents the log from ending the process: a closed terminal sends SIGHUP, and a log file that
 /// reaches the file size limit causes SIGXFSZ. The write then fails instead. A broken pipe is
 /// ignored by the standard library.

@@ -20,6 +20,7 @@ pub(super) async fn run(
     shutdown::ignore_log_signals()?;
     let _log = telemetry::start(&settings.log, settings.log_format);
     telemetry::log_panics();
+    shutdown::report_unused_signals()?;
     settings.proxies = proxies();
     settings.proxies.route(settings.license_api_url.expose())?;
     let listener = listener::bind(settings.host, settings.port).await?;

@@ -1,6 +1,7 @@
-//! A supervisor that a program tells how it is, as systemd does.
+//! A supervisor that a program tells how it is, as systemd does, and signals.
 
 use std::ffi::OsString;
+use std::io::{BufRead as _, BufReader};
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::process::{Child, Command, Stdio};
@@ -82,4 +83,29 @@ pub fn a_program_tells_its_supervisor(program: &str, reloads: bool) {
         assert_eq!(news(&socket), "STOPPING=1\n");
         assert!(program.0.wait().unwrap().success());
     }
+}
+
+/// `serve` of a program logs signals that other programs use to reopen their logs, and runs on.
+pub fn a_program_survives_signals_that_it_does_not_use(program: &str) {
+    let directory = tempfile::tempdir().unwrap();
+    let child = Command::new(program)
+        .args(["serve", "--port", "0"])
+        .env("STATE_DIR", directory.path().join("state"))
+        .current_dir(directory.path())
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut program = Ended(child);
+    let mut log = BufReader::new(program.0.stderr.take().unwrap()).lines();
+    // The log ends with the program.
+    let mut logs = |text: &str| log.by_ref().any(|line| line.unwrap().contains(text));
+    assert!(logs("listening"));
+    for signal in ["USR1", "USR2", "ALRM", "USR1"] {
+        program.signal(&format!("-{signal}"));
+        assert!(logs(&format!("SIG{signal}")), "{signal}");
+    }
+    program.signal("-TERM");
+    assert!(program.0.wait().unwrap().success());
 }

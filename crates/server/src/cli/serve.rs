@@ -25,6 +25,7 @@ pub(super) async fn run(storage: &Storage, settings: Serve) -> anyhow::Result<()
     shutdown::ignore_log_signals()?;
     let _log = telemetry::start(&settings.log, settings.log_format);
     telemetry::log_panics();
+    shutdown::report_unused_signals()?;
     let token = settings.admin_token.load()?;
     tracing::info!(
         state_dir = presentable_absolute(&storage.state_dir),

@@ -10,11 +10,18 @@ use crate::commands::{run, said};
 use crate::database::Engine;
 use crate::harness::Vendor;
 use crate::latin_1::what_is_not_utf_8_is_named;
-use crate::supervised::a_program_tells_its_supervisor;
+use crate::supervised::{
+    a_program_survives_signals_that_it_does_not_use, a_program_tells_its_supervisor,
+};
 
 #[test]
 fn a_supervisor_is_told_of_the_start_signs_of_life_and_the_end() {
     a_program_tells_its_supervisor(PROGRAM, false);
+}
+
+#[test]
+fn signals_that_are_not_used_are_logged() {
+    a_program_survives_signals_that_it_does_not_use(PROGRAM);
 }
 
 #[test]

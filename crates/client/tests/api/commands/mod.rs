@@ -10,7 +10,9 @@ use serde_json::Value;
 use self::settings::client;
 use crate::database::Engine;
 use crate::harness::Site;
-use crate::supervised::a_program_tells_its_supervisor;
+use crate::supervised::{
+    a_program_survives_signals_that_it_does_not_use, a_program_tells_its_supervisor,
+};
 use crate::vendor::Vendor;
 
 async fn run(site: &Site, arguments: &[&str]) -> Output {
@@ -28,6 +30,11 @@ fn text(output: &Output) -> String {
 #[test]
 fn a_supervisor_is_told_of_the_start_signs_of_life_reloads_and_the_end() {
     a_program_tells_its_supervisor(crate::PROGRAM, true);
+}
+
+#[test]
+fn signals_that_are_not_used_are_logged() {
+    a_program_survives_signals_that_it_does_not_use(crate::PROGRAM);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
