@@ -31,7 +31,12 @@ pub(super) fn read_keys(directory: &Path) -> Result<Vec<Key>, SigningError> {
         Err(error) => return Err(io(directory)(error)),
     };
     for entry in entries {
-        let path = entry.map_err(io(directory))?.path();
+        let entry = entry.map_err(io(directory))?;
+        // macOS writes a file with attributes beside each file that is copied.
+        if entry.file_name().as_encoded_bytes().starts_with(b".") {
+            continue;
+        }
+        let path = entry.path();
         if path.extension().is_some_and(|extension| extension == "jwk") {
             keys.push(Key::read(&path)?);
         }

@@ -346,3 +346,23 @@ fn a_key_that_is_made_beside_the_one_in_use_signs_after_it_was_accepted() {
     assert_eq!(run(&["keys", "rotate"], Some(&other)).0, Some(0));
     assert_eq!(run(&["init"], None).0, Some(1));
 }
+
+/// As macOS writes them beside the files that it copies.
+#[test]
+fn hidden_files_beside_the_keys_are_ignored() {
+    let directory = tempfile::tempdir().unwrap();
+    let run = |arguments: &[&str]| {
+        let mut command = std::process::Command::new(crate::PROGRAM);
+        command
+            .args(arguments)
+            .arg("--state-dir")
+            .arg(directory.path());
+        let output = command.output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(0), "{said}");
+    };
+    run(&["init"]);
+    std::fs::write(directory.path().join("keys/._a.jwk"), b"\0\x05\x16\x07\0").unwrap();
+    run(&["keys", "list"]);
+    run(&["keys", "rotate"]);
+}
