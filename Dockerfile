@@ -25,7 +25,7 @@ USER 10001:10001
 WORKDIR /data
 VOLUME /data
 EXPOSE 4000
-HEALTHCHECK --interval=10s --timeout=5s --start-period=10s --start-interval=1s \
+HEALTHCHECK --interval=5s --timeout=5s --start-period=10s \
     CMD ["/license-server", "health"]
 ENTRYPOINT ["/license-server"]
 CMD ["serve"]
@@ -41,7 +41,7 @@ USER 10001:10001
 WORKDIR /data
 VOLUME /data
 EXPOSE 8000
-HEALTHCHECK --interval=10s --timeout=5s --start-period=10s --start-interval=1s \
+HEALTHCHECK --interval=5s --timeout=5s --start-period=10s \
     CMD ["/license-client", "health"]
 ENTRYPOINT ["/license-client"]
 CMD ["serve"]

@@ -36,6 +36,8 @@ pub(crate) fn run(command: &Deployment) -> Result<()> {
         Need::new(&["prometheus"], || exists("promtool")),
         Need::new(&["systemd"], || exists("systemd-analyze")),
     ])?;
+    println!("── options in the Dockerfile");
+    engine_options(&fs::read_to_string(root().join("Dockerfile"))?)?;
     let deploy = root().join("deploy");
     let prometheus = deploy.join("prometheus");
     step(
@@ -61,6 +63,29 @@ pub(crate) fn run(command: &Deployment) -> Result<()> {
     let programs = static_programs()?;
     unit(&deploy, Some(&programs))?;
     bare_directory(&programs)
+}
+
+/// Checks that every option of an instruction is known to Docker 20.10, which Debian 12 has.
+fn engine_options(dockerfile: &str) -> Result<()> {
+    let joined = dockerfile.replace("\\\n", " ");
+    for line in joined.lines() {
+        let mut words = line.split_whitespace();
+        let known: &[&str] = match words.next() {
+            Some("FROM") => &["platform"],
+            Some("COPY" | "ADD") => &["from", "chown"],
+            Some("HEALTHCHECK") => &["interval", "timeout", "start-period", "retries"],
+            _ => continue,
+        };
+        let options = words.map_while(|word| word.strip_prefix("--"));
+        for option in options {
+            let name = option.split('=').next().unwrap_or_default();
+            ensure!(
+                known.contains(&name),
+                "Docker 20.10 does not know --{name}: {line}"
+            );
+        }
+    }
+    Ok(())
 }
 
 /// Checks the unit's syntax, and its exposure as rated by systemd.
@@ -288,5 +313,19 @@ impl Drop for Bare {
                 eprintln!("warning: {error}");
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_dockerfile_has_no_option_that_older_engines_refuse() {
+        let shipped = include_str!("../../Dockerfile");
+        engine_options(shipped).unwrap();
+        let newer = shipped.replace("--start-period", "--start-interval=1s \\\n --start-period");
+        let error = engine_options(&newer).unwrap_err().to_string();
+        assert!(error.contains("--start-interval"), "{error}");
     }
 }
