@@ -4,6 +4,7 @@
 //! known anyway is read when it is scraped, so that it cannot be out of date;
 //! missing values are absent, rather than 0.
 
+use std::borrow::Cow;
 use std::sync::atomic::AtomicU64;
 
 use license_core::gate::{Decision, Reason};
@@ -149,7 +150,7 @@ impl Default for Metrics {
     }
 }
 
-type Labels = Vec<(&'static str, &'static str)>;
+type Labels = Vec<(&'static str, Cow<'static, str>)>;
 type Number = Gauge<f64, AtomicU64>;
 
 /// The values that are read during the scrape.
@@ -191,24 +192,25 @@ impl Readings {
     ) {
         let family = Family::<Labels, Counter>::default();
         for (word, count) in counts {
-            family.get_or_create(&vec![(label, word)]).inc_by(count);
+            let labels = vec![(label, Cow::Borrowed(word))];
+            family.get_or_create(&labels).inc_by(count);
         }
         self.registry.register(name, help, family);
     }
 
     /// Adds several numbers that are distinguished by one label; `None` is absent.
-    pub fn labelled(
+    pub fn labelled<W: Into<Cow<'static, str>>>(
         &mut self,
         name: &str,
         help: &str,
         label: &'static str,
-        values: impl IntoIterator<Item = (&'static str, Option<f64>)>,
+        values: impl IntoIterator<Item = (W, Option<f64>)>,
     ) {
         let family = Family::<Labels, Number>::default();
         let mut any = false;
         for (word, value) in values {
             if let Some(value) = value {
-                family.get_or_create(&vec![(label, word)]).set(value);
+                family.get_or_create(&vec![(label, word.into())]).set(value);
                 any = true;
             }
         }

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use license_core::usage::{Gauge, Gauges, Resource, Usage, in_use, merged};
+use license_core::usage::{Counts, Gauge, Gauges, NoRoom, Resource, Usage, in_use, merged};
 use license_service::clock::Clock;
 use license_service::database::Database;
 
@@ -70,17 +70,18 @@ impl Meter {
         self.lock().gauges.clone()
     }
 
-    /// Adds a report; returns whether there is room for it. Reports from other processes are
-    /// removed to make room.
-    #[must_use]
-    pub fn report(&self, source: String, gauge: Gauge) -> bool {
+    /// Adds a report. Reports from other processes are removed to make room.
+    ///
+    /// # Errors
+    /// [`NoRoom`] if it exceeds a limit; an older report from the same source then stays.
+    pub fn report(&self, source: String, gauge: Gauge) -> Result<(), NoRoom> {
         let mut known = self.lock();
         let now = gauge.reported_at;
         known.own.expire(now);
-        let is_taken = known.own.insert(source, gauge);
+        let inserted = known.own.insert(source, gauge);
         let others = std::mem::take(&mut known.gauges);
         known.join(others, now);
-        is_taken
+        inserted
     }
 
     /// Restores the reports that this process had received before a restart.
@@ -114,6 +115,8 @@ impl Meter {
                     cameras: cameras.unwrap_or(known.counted.cameras),
                     users: users.unwrap_or(known.counted.users),
                     storage_gb: storage_gb.unwrap_or(known.counted.storage_gb),
+                    // Only services know how many there are of anything else.
+                    counts: Counts::default(),
                 };
             }
         };

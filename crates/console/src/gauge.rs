@@ -3,12 +3,14 @@
 /// Usage and its limit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Gauge {
-    /// The resource's code in `words.html`.
-    pub resource: &'static str,
+    /// The resource's code in `words.html`, or the key of anything else.
+    pub resource: String,
     /// Formatted for display.
     pub in_use: String,
     /// `None` if there is no limit.
     pub limit: Option<u64>,
+    /// How far usage exceeds the limit; `None` if it does not.
+    pub over: Option<u64>,
     /// Percentage of the limit, at most 100.
     pub percent: u64,
     /// CSS class of the bar.
@@ -18,11 +20,15 @@ pub struct Gauge {
 impl Gauge {
     /// `in_use` is `None` if unknown, `limit` if there is none.
     #[must_use]
-    pub fn of(resource: &'static str, in_use: Option<u64>, limit: Option<u64>) -> Self {
+    pub fn of(resource: &str, in_use: Option<u64>, limit: Option<u64>) -> Self {
         let used = in_use.unwrap_or_default().saturating_mul(100);
         let percent = limit.map_or(0, |limit| used.checked_div(limit).unwrap_or(100).min(100));
         Self {
-            resource,
+            resource: resource.to_owned(),
+            over: in_use.zip(limit).and_then(|(used, limit)| {
+                let over = used.saturating_sub(limit);
+                (over > 0).then_some(over)
+            }),
             in_use: in_use.map_or("–".to_owned(), |used| used.to_string()),
             limit,
             percent,
@@ -50,5 +56,14 @@ mod tests {
         assert_eq!(of(Some(u64::MAX), Some(10)).1, 100);
         assert_eq!(of(Some(3), None).1, 0);
         assert_eq!(of(Some(0), Some(0)), ("0".to_owned(), 100, "bad"));
+    }
+
+    #[test]
+    fn a_gauge_says_how_far_usage_is_over_the_limit() {
+        let over = |in_use, limit| Gauge::of("anpr_lanes", in_use, limit).over;
+        assert_eq!(over(Some(9), Some(8)), Some(1));
+        assert_eq!(over(Some(8), Some(8)), None);
+        assert_eq!(over(None, Some(0)), None);
+        assert_eq!(over(Some(9), None), None);
     }
 }

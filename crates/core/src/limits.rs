@@ -39,9 +39,11 @@ pub enum LimitReason {
     OverLimit,
     /// The license has no such limit.
     Unlimited,
-    /// There is no license and therefore no limit: additions are allowed if core features
-    /// work without a license.
+    /// There is no license. Cameras, users and storage have no limit then: additions are allowed
+    /// if core features work without a license. Nothing else is granted.
     NoLicense,
+    /// The license does not count it, so nothing is granted.
+    NotInLicense,
 }
 
 impl LimitReason {
@@ -54,6 +56,7 @@ impl LimitReason {
             Self::OverLimit => "over_limit",
             Self::Unlimited => "unlimited",
             Self::NoLicense => "no_license",
+            Self::NotInLicense => "not_in_license",
         }
     }
 }
@@ -67,23 +70,29 @@ pub enum Limit {
     Unlimited,
     /// At most this much.
     AtMost(u64),
+    /// Nothing, for this reason.
+    NotGranted(LimitReason),
 }
 
 impl Limit {
-    /// The limit at `now` for `resource`, with the entitlements of the license.
+    /// The limit at `now` for `key`, a [`Resource`] or anything else, with the entitlements of
+    /// the license.
     #[must_use]
     pub fn of(
         license: Option<&License>,
         entitlements: &Entitlements,
-        resource: Resource,
+        key: impl AsRef<str>,
         now: DateTime<Utc>,
     ) -> Self {
-        let Some(license) = license else {
-            return Self::NoLicense;
-        };
-        let number = match entitlements.count(resource.as_str(), now) {
-            Some(granted) => granted.number(),
-            None => listed_limit(license, resource),
+        let key = key.as_ref();
+        let number = match (license, Resource::of(key)) {
+            (None, Some(_)) => return Self::NoLicense,
+            (None, None) => return Self::NotGranted(LimitReason::NoLicense),
+            (Some(license), resource) => match (entitlements.count(key, now), resource) {
+                (Some(granted), _) => granted.number(),
+                (None, Some(resource)) => listed_limit(license, resource),
+                (None, None) => return Self::NotGranted(LimitReason::NotInLicense),
+            },
         };
         number.map_or(Self::Unlimited, Self::AtMost)
     }
@@ -93,6 +102,7 @@ impl Limit {
     pub fn number(self) -> Option<u64> {
         match self {
             Self::AtMost(number) => Some(number),
+            Self::NotGranted(_) => Some(0),
             Self::NoLicense | Self::Unlimited => None,
         }
     }
@@ -138,22 +148,26 @@ pub fn check(limit: Limit, requested: u64, in_use: Option<u64>, policy: &Policy)
         in_use,
         remaining: None,
     };
-    let limit = match limit {
+    let (limit, not_granted) = match limit {
         Limit::NoLicense => {
             return unlimited(policy.allow_unlicensed_core, LimitReason::NoLicense);
         }
         Limit::Unlimited => return unlimited(true, LimitReason::Unlimited),
-        Limit::AtMost(limit) => limit,
+        Limit::AtMost(limit) => (limit, None),
+        Limit::NotGranted(reason) => (0, Some(reason)),
     };
     let remaining = limit.saturating_sub(in_use.unwrap_or(0));
-    let allowed = requested <= remaining;
+    let fits = requested <= remaining;
+    let is_over = in_use.is_some_and(|used| used > limit);
+    let (allowed, reason) = match (fits, not_granted) {
+        (true, _) if is_over => (true, LimitReason::OverLimit),
+        (fits, Some(reason)) => (fits, reason),
+        (true, None) => (true, LimitReason::WithinLimit),
+        (false, None) => (false, LimitReason::LimitReached),
+    };
     LimitDecision {
         allowed,
-        reason: match allowed {
-            true if in_use.is_some_and(|used| used > limit) => LimitReason::OverLimit,
-            true => LimitReason::WithinLimit,
-            false => LimitReason::LimitReached,
-        },
+        reason,
         limit: Some(limit),
         in_use,
         remaining: Some(remaining),

@@ -1,13 +1,19 @@
 //! Usage, combined from several sources.
 
+mod counts;
+
 use std::collections::BTreeMap;
 use std::fmt;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::de::{IgnoredAny, MapAccess, Visitor};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// A resource that is counted, and that a license may limit.
+pub use self::counts::{Counts, MAX_REPORT_KEYS};
+use crate::feature::FeatureKey;
+
+/// A resource that every product counts, and that messages and licenses name in fields of their
+/// own. A license may count anything else too, by its key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Resource {
     /// Cameras.
@@ -31,10 +37,22 @@ impl Resource {
             Self::StorageGb => "storage_gb",
         }
     }
+
+    /// The resource with this code; `None` for everything else that a license may count.
+    #[must_use]
+    pub fn of(key: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|it| it.as_str() == key)
+    }
+}
+
+impl AsRef<str> for Resource {
+    fn as_ref(&self) -> &str {
+        self.as_str()
+    }
 }
 
 /// Known amounts; `None` if unknown.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Usage {
     /// Cameras.
@@ -43,16 +61,21 @@ pub struct Usage {
     pub users: Option<u64>,
     /// Recordings, in GB.
     pub storage_gb: Option<u64>,
+    /// Everything else that is counted.
+    #[serde(default, skip_serializing_if = "Counts::is_empty")]
+    pub counts: Counts,
 }
 
 impl Usage {
-    /// One amount.
+    /// One amount: of a [`Resource`], or of anything else by its key.
     #[must_use]
-    pub fn of(&self, resource: Resource) -> Option<u64> {
-        match resource {
-            Resource::Cameras => self.cameras,
-            Resource::Users => self.users,
-            Resource::StorageGb => self.storage_gb,
+    pub fn of(&self, key: impl AsRef<str>) -> Option<u64> {
+        let key = key.as_ref();
+        match Resource::of(key) {
+            Some(Resource::Cameras) => self.cameras,
+            Some(Resource::Users) => self.users,
+            Some(Resource::StorageGb) => self.storage_gb,
+            None => self.counts.get(key),
         }
     }
 }
@@ -74,36 +97,111 @@ pub struct Gauge {
 pub const MAX_SOURCES: usize = 256;
 /// Maximum length of a source's name, in characters.
 pub const MAX_SOURCE_CHARS: usize = 100;
+/// Maximum number of keys in the counts of all reports together.
+pub const MAX_KEYS: usize = 64;
 /// Maximum time for which a report counts.
 pub const MAX_EXPIRY: TimeDelta = TimeDelta::days(7);
 
-/// The reports by source, of at most [`MAX_SOURCES`] with names of at most [`MAX_SOURCE_CHARS`].
-/// Anything beyond these limits is ignored when reading.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-#[serde(transparent)]
-pub struct Gauges(BTreeMap<String, Gauge>);
+/// Why a report is not accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoRoom {
+    /// The name of its source is too long.
+    #[error("The name of a source can have at most {MAX_SOURCE_CHARS} characters")]
+    SourceChars,
+    /// There are too many sources already.
+    #[error(
+        "{MAX_SOURCES} sources have already reported; use the same name for the same service \
+         each time"
+    )]
+    Sources,
+    /// The report counts too many things.
+    #[error("A report can count at most {MAX_REPORT_KEYS} things")]
+    ReportKeys,
+    /// All reports together would count too many things.
+    #[error(
+        "The services would count more than {MAX_KEYS} things in total; use the same key for the \
+         same thing in all reports"
+    )]
+    Keys,
+}
+
+/// The reports by source, of at most [`MAX_SOURCES`] with names of at most [`MAX_SOURCE_CHARS`],
+/// which count at most [`MAX_KEYS`] things. Anything beyond these limits is ignored when reading.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Gauges {
+    by_source: BTreeMap<String, Gauge>,
+    /// How many reports count each key.
+    reports_of: BTreeMap<FeatureKey, usize>,
+}
 
 impl Gauges {
-    /// Adds a report, which replaces an older one from the same source; returns whether there is
-    /// room for it.
-    pub fn insert(&mut self, source: String, gauge: Gauge) -> bool {
-        let is_known = self.0.contains_key(&source);
-        let has_room = is_known || self.0.len() < MAX_SOURCES;
-        let fits = has_room && source.chars().count() <= MAX_SOURCE_CHARS;
-        if fits {
-            self.0.insert(source, gauge);
+    /// Adds a report, which replaces an older one from the same source.
+    ///
+    /// # Errors
+    /// [`NoRoom`] if it exceeds a limit; the older report then stays.
+    pub fn insert(&mut self, source: String, gauge: Gauge) -> Result<(), NoRoom> {
+        if source.chars().count() > MAX_SOURCE_CHARS {
+            return Err(NoRoom::SourceChars);
         }
-        fits
+        let replaced = self.by_source.get(&source);
+        if replaced.is_none() && self.by_source.len() >= MAX_SOURCES {
+            return Err(NoRoom::Sources);
+        }
+        let counts = &gauge.usage.counts;
+        if counts.len() > MAX_REPORT_KEYS {
+            return Err(NoRoom::ReportKeys);
+        }
+        let is_new = |key: &&FeatureKey| !self.reports_of.contains_key(*key);
+        let is_freed = |key: &&FeatureKey| {
+            self.reports_of.get(*key) == Some(&1) && counts.get(key.as_str()).is_none()
+        };
+        let freed = replaced.map_or(0, |it| it.usage.counts.keys().filter(is_freed).count());
+        let added = counts.keys().filter(is_new).count();
+        if self.reports_of.len() + added > MAX_KEYS + freed {
+            return Err(NoRoom::Keys);
+        }
+        for key in counts.keys() {
+            *self.reports_of.entry(key.clone()).or_default() += 1;
+        }
+        if let Some(replaced) = self.by_source.insert(source, gauge) {
+            release(&mut self.reports_of, &replaced);
+        }
+        Ok(())
     }
 
     /// Removes the reports that have expired at `now`.
     pub fn expire(&mut self, now: DateTime<Utc>) {
-        self.0.retain(|_, gauge| now <= gauge.until);
+        let reports_of = &mut self.reports_of;
+        self.by_source.retain(|_, gauge| {
+            let is_valid = now <= gauge.until;
+            if !is_valid {
+                release(reports_of, gauge);
+            }
+            is_valid
+        });
     }
 
     /// The reports.
     pub fn values(&self) -> impl Iterator<Item = &Gauge> {
-        self.0.values()
+        self.by_source.values()
+    }
+}
+
+/// Takes the keys of a removed report out of the numbers of reports.
+fn release(reports_of: &mut BTreeMap<FeatureKey, usize>, removed: &Gauge) {
+    for key in removed.usage.counts.keys() {
+        if let Some(reports) = reports_of.get_mut(key) {
+            *reports -= 1;
+            if *reports == 0 {
+                reports_of.remove(key);
+            }
+        }
+    }
+}
+
+impl Serialize for Gauges {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.by_source.serialize(serializer)
     }
 }
 
@@ -119,10 +217,10 @@ impl<'de> Deserialize<'de> for Gauges {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Gauges, A::Error> {
                 let mut gauges = Gauges::default();
-                while gauges.0.len() < MAX_SOURCES
+                while gauges.by_source.len() < MAX_SOURCES
                     && let Some((source, gauge)) = map.next_entry()?
                 {
-                    gauges.insert(source, gauge);
+                    let _no_room = gauges.insert(source, gauge);
                 }
                 while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
                 Ok(gauges)
@@ -139,7 +237,7 @@ impl<'de> Deserialize<'de> for Gauges {
 pub fn merged(own: Gauges, others: Gauges, now: DateTime<Utc>) -> Gauges {
     let mut merged = own;
     merged.expire(now);
-    for (source, gauge) in others.0 {
+    for (source, gauge) in others.by_source {
         let reported_at = gauge.reported_at.min(now);
         let longest = reported_at.checked_add_signed(MAX_EXPIRY);
         let gauge = Gauge {
@@ -148,8 +246,8 @@ pub fn merged(own: Gauges, others: Gauges, now: DateTime<Utc>) -> Gauges {
             until: longest.map_or(gauge.until, |longest| longest.min(gauge.until)),
         };
         let is_newer = |known: &Gauge| known.reported_at < gauge.reported_at;
-        if now <= gauge.until && merged.0.get(&source).is_none_or(is_newer) {
-            merged.insert(source, gauge);
+        if now <= gauge.until && merged.by_source.get(&source).is_none_or(is_newer) {
+            let _no_room = merged.insert(source, gauge);
         }
     }
     merged
@@ -159,17 +257,19 @@ pub fn merged(own: Gauges, others: Gauges, now: DateTime<Utc>) -> Gauges {
 /// value.
 #[must_use]
 pub fn in_use(gauges: &Gauges, measured: &Usage, now: DateTime<Utc>) -> Usage {
-    let total = |resource| {
+    let total = |key: &str| {
         let reported = gauges.values().filter(|gauge| now <= gauge.until);
-        let amounts: Vec<u64> = reported.filter_map(|g| g.usage.of(resource)).collect();
-        if amounts.is_empty() {
-            return measured.of(resource);
-        }
-        Some(amounts.into_iter().fold(0, u64::saturating_add))
+        let amounts = reported.filter_map(|gauge| gauge.usage.of(key));
+        amounts
+            .reduce(u64::saturating_add)
+            .or_else(|| measured.of(key))
     };
+    let counted = gauges.reports_of.keys().chain(measured.counts.keys());
+    let counted = counted.filter_map(|key| Some((key.clone(), total(key.as_str())?)));
     Usage {
-        cameras: total(Resource::Cameras),
-        users: total(Resource::Users),
-        storage_gb: total(Resource::StorageGb),
+        cameras: total(Resource::Cameras.as_str()),
+        users: total(Resource::Users.as_str()),
+        storage_gb: total(Resource::StorageGb.as_str()),
+        counts: counted.collect(),
     }
 }

@@ -4,15 +4,15 @@ use std::process::ExitCode;
 
 use clap::Args;
 use license_console::escaped;
-use license_core::usage::Resource;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::cli::NO;
 use crate::running_service::ServiceArgs;
 
 #[derive(Debug, Args)]
 pub(super) struct Limits {
-    /// `cameras`, `users` or `storage_gb`; default is all three
+    /// `cameras`, `users`, `storage_gb`, or the key of anything else that licenses count; default
+    /// is all
     resource: Option<String>,
 
     /// How many more to add
@@ -24,44 +24,54 @@ pub(super) struct Limits {
 }
 
 pub(super) async fn run(command: Limits) -> anyhow::Result<ExitCode> {
-    let (resources, requested) = match command.resource {
-        Some(resource) => (vec![resource], command.requested),
-        // Nothing is to be added: shows the current usage.
-        None => (Resource::ALL.map(|r| r.as_str().to_owned()).to_vec(), 0),
+    let (answer, is_list) = match command.resource {
+        Some(resource) => {
+            let body = json!({"resource": resource, "requested": command.requested});
+            let path = "/api/license/limits/check";
+            let answer = command.service.ask(path, body).await?;
+            (answer, command.requested == 0)
+        }
+        None => (command.service.get("/api/license/limits").await?, true),
     };
-    let is_list = requested == 0;
-    let mut all = true;
-    let mut answers = Vec::new();
-    for resource in resources {
-        let body = json!({"resource": resource, "requested": requested});
-        let path = "/api/license/limits/check";
-        let answer = command.service.ask(path, body).await?;
-        if !answer.ok {
-            return Err(answer.into_error());
-        }
-        let is_over = answer.text("reason") == "over_limit";
-        all &= answer.flag("allowed") && !is_over;
-        if !command.service.json {
-            let word = match answer.flag("allowed") {
-                true if is_over => "over",
-                true if is_list => "ok  ",
-                true => "yes ",
-                false => "no  ",
-            };
-            println!(
-                "{word} {}  ({})",
-                answer.text("message"),
-                answer.text("reason")
-            );
-        }
-        answers.push(answer.received);
+    if !answer.ok {
+        return Err(answer.into_error());
     }
     if command.service.json {
-        println!("{}", escaped::json(&answers)?);
-    }
-    Ok(if all {
-        ExitCode::SUCCESS
+        println!("{}", escaped::json(&rows(&answer.received))?);
     } else {
-        ExitCode::from(NO)
+        rows(&answer.body)
+            .iter()
+            .for_each(|row| print(row, is_list));
+    }
+    Ok(match rows(&answer.received).iter().all(is_yes) {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::from(NO),
     })
+}
+
+/// The checks in an answer, which is either a list or one check.
+fn rows(answer: &Value) -> &[Value] {
+    match answer["limits"].as_array() {
+        Some(rows) => rows,
+        None => std::slice::from_ref(answer),
+    }
+}
+
+fn is_over(row: &Value) -> bool {
+    row["reason"] == "over_limit"
+}
+
+fn is_yes(row: &Value) -> bool {
+    row["allowed"] == true && !is_over(row)
+}
+
+fn print(row: &Value, is_list: bool) {
+    let text = |field: &str| row[field].as_str().unwrap_or_default();
+    let word = match row["allowed"] == true {
+        true if is_over(row) => "over",
+        true if is_list => "ok  ",
+        true => "yes ",
+        false => "no  ",
+    };
+    println!("{word} {}  ({})", text("message"), text("reason"));
 }

@@ -20,7 +20,7 @@ use license_core::lease::Lease;
 use license_core::license::{Expiry, License};
 use license_core::reason_words::for_operator;
 use license_core::standing::Standing;
-use license_core::usage::{Resource, Usage};
+use license_core::usage::Usage;
 
 use super::frame::{Frame, Said};
 use super::timeline::{Timeline, timeline};
@@ -36,6 +36,8 @@ use crate::unknown_features::UnknownFeature;
 
 /// Maximum number of features on the page.
 const MAX_SHOWN_FEATURES: usize = 500;
+/// Maximum number of gauges on the page.
+const MAX_SHOWN_GAUGES: usize = 100;
 
 /// Shown instead of "no license", while that is not known.
 const UNREAD: &str = "The license could not be read";
@@ -65,6 +67,8 @@ struct Overview {
     hardware: Verdict,
     changed_components: Vec<Component>,
     gauges: Vec<Gauge>,
+    /// How many more there are, which only the API lists.
+    hidden_gauges: usize,
     usage_known: bool,
     features: Vec<Feature>,
     /// How many more there are, which only the API lists.
@@ -158,7 +162,11 @@ pub(super) async fn page(
             .map_or(Verdict::Unknown, |it| it.verdict),
         changed_components: changed_components(comparison.as_deref()),
         gauges: gauges(&usage, &snapshot, now),
-        usage_known: Resource::ALL.iter().any(|it| usage.of(*it).is_some()),
+        hidden_gauges: snapshot
+            .counted(&usage)
+            .len()
+            .saturating_sub(MAX_SHOWN_GAUGES),
+        usage_known: usage != Usage::default(),
         features,
         hidden_features,
         unknown_features: unknown_features(&app),
@@ -190,11 +198,9 @@ fn changed_components(comparison: Option<&Comparison>) -> Vec<Component> {
 }
 
 fn gauges(usage: &Usage, snapshot: &Snapshot, now: DateTime<Utc>) -> Vec<Gauge> {
-    let gauge = |resource: Resource| {
-        let limit = snapshot.limit(resource, now).number();
-        Gauge::of(resource.as_str(), usage.of(resource), limit)
-    };
-    Resource::ALL.into_iter().map(gauge).collect()
+    let gauge = |key: &str| Gauge::of(key, usage.of(key), snapshot.limit(key, now).number());
+    let counted = snapshot.counted(usage).into_iter();
+    counted.take(MAX_SHOWN_GAUGES).map(gauge).collect()
 }
 
 fn expires(license: &License) -> String {

@@ -223,7 +223,7 @@ impl ApiError {
                 SwitchError::Unknown(_) => StatusCode::NOT_FOUND,
                 SwitchError::NotStored(_) => StatusCode::SERVICE_UNAVAILABLE,
             },
-            Self::Report(ReportError::TooManySources) => StatusCode::CONFLICT,
+            Self::Report(ReportError::NoRoom(_)) => StatusCode::CONFLICT,
             Self::Report(ReportError::NotKept) => StatusCode::SERVICE_UNAVAILABLE,
             Self::AttemptsUnavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::Untrusted => StatusCode::UNAUTHORIZED,

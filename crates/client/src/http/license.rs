@@ -1,5 +1,6 @@
 //! Activation, status and validation.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Json;
@@ -12,6 +13,7 @@ use license_core::lapse_words;
 use license_core::lease::Lease;
 use license_core::license::License;
 use license_core::license_key::{MAX_KEY_CHARS, normalize};
+use license_core::limits::limits;
 use license_core::standing::Standing;
 use license_core::time_guard::MAX_UNREPORTED_LAG;
 use license_service::unattended::finish_even_if_disconnected;
@@ -120,6 +122,8 @@ pub(super) struct LicenseStatusResponse {
     expires_at: Option<String>,
     max_cameras: Option<i64>,
     max_users: Option<i64>,
+    /// The limit of everything that is counted; null means unlimited.
+    limits: BTreeMap<String, Option<u64>>,
     /// License fields with invalid values, such as an `expiresAt` that is not a time. They are
     /// treated as absent.
     unreadable_fields: Vec<&'static str>,
@@ -243,6 +247,7 @@ fn status_of(snapshot: &Snapshot, now: DateTime<Utc>) -> LicenseStatusResponse {
             .map(str::to_owned),
         max_cameras: license.and_then(License::max_cameras),
         max_users: license.and_then(License::max_users),
+        limits: limits(snapshot.license(), snapshot.entitlements(), now),
         unreadable_fields: snapshot.unreadable_fields().to_vec(),
         in_grace_period: Some(view.in_grace_period),
         grace_period_expires: view.grace_period_expires.map(naive),

@@ -1,23 +1,30 @@
-//! Checks whether more of a resource may be added.
+//! Limits, and whether more may be added.
 
 use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use license_core::limits;
-use license_core::usage::Resource;
+use license_core::feature::FeatureKey;
+use license_core::limits::{self, LimitDecision, LimitReason};
+use license_core::usage::Usage;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::app::App;
 use crate::http::access::Caller;
 use crate::http::body::JsonObject;
-use crate::http::body::field::{Choice, Number, body, object};
+use crate::http::body::field::{Number, Text, body, object};
 use crate::http::error::{ApiError, BodyErrors};
+use crate::knowledge::snapshot::Snapshot;
 use crate::licensing::usage::{FRESH, SHARED, measure};
 
-const RESOURCE: Choice<Resource> =
-    Choice::new("resource", "The resource", &Resource::ALL, Resource::as_str);
+const RESOURCE: Text = Text::new(
+    "resource",
+    "`cameras`, `users`, `storage_gb`, or the key of anything else that licenses count",
+)
+.example("cameras")
+.not_blank()
+.max_chars(FeatureKey::MAX_CHARS);
 const REQUESTED: Number = Number::new("requested", "The additional amount").default(1);
 
 body!(
@@ -32,11 +39,12 @@ body!(
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct LimitCheckResponse {
-    resource: &'static str,
+    resource: String,
     requested: u64,
     /// Whether this much more may be added.
     allowed: bool,
-    /// `within_limit`, `limit_reached`, `over_limit`, `unlimited` or `no_license`.
+    /// `within_limit`, `limit_reached`, `over_limit`, `unlimited`, `no_license` or
+    /// `not_in_license`.
     reason: &'static str,
     /// A message for people.
     message: String,
@@ -68,32 +76,78 @@ pub(super) async fn check(
 ) -> Result<Json<LimitCheckResponse>, ApiError> {
     let requested = body.read(&REQUESTED)?.unwrap_or_default();
     let resource = body.read(&RESOURCE)?;
-    let max_age = if caller.trusted { FRESH } else { SHARED };
-    let in_use = measure(&app, max_age).await.of(resource);
+    let usage = measured(&app, caller).await;
     let snapshot = app.snapshot();
+    Ok(Json(checked(&app, &snapshot, &usage, &resource, requested)))
+}
+
+/// All limits.
+#[derive(Serialize, ToSchema)]
+pub(super) struct LimitListResponse {
+    /// Cameras, users and storage, then everything else that the license counts or services
+    /// report, by key. Each is a check of whether 0 more may be added.
+    limits: Vec<LimitCheckResponse>,
+}
+
+/// List Limits
+///
+/// The limit and the usage of everything that is counted.
+#[utoipa::path(
+    get,
+    path = "/api/license/limits",
+    operation_id = "list_limits",
+    responses((status = 200, description = "The limits", body = LimitListResponse))
+)]
+pub(super) async fn list(State(app): State<Arc<App>>, caller: Caller) -> Json<LimitListResponse> {
+    let usage = measured(&app, caller).await;
+    let snapshot = app.snapshot();
+    let limits = snapshot.counted(&usage).into_iter();
+    let limits = limits.map(|key| checked(&app, &snapshot, &usage, key, 0));
+    Json(LimitListResponse {
+        limits: limits.collect(),
+    })
+}
+
+async fn measured(app: &App, caller: Caller) -> Usage {
+    let max_age = if caller.trusted { FRESH } else { SHARED };
+    measure(app, max_age).await
+}
+
+fn checked(
+    app: &App,
+    snapshot: &Snapshot,
+    usage: &Usage,
+    resource: &str,
+    requested: u64,
+) -> LimitCheckResponse {
     let limit = snapshot.limit(resource, app.clock.now());
-    let decision = limits::check(limit, requested, in_use, &app.policy);
-    let resource = resource.as_str();
-    let message = match (decision.limit, in_use) {
-        (None, _) if !decision.allowed => "No license is activated".to_owned(),
-        (None, _) => format!("No limit applies to {resource}"),
-        (Some(limit), Some(in_use)) if in_use > limit => {
-            let over = in_use - limit;
-            format!("{in_use} of {limit} {resource} are in use ({over} over)")
-        }
-        (Some(limit), Some(in_use)) => format!("{in_use} of {limit} {resource} are in use"),
-        (Some(limit), None) => {
-            format!("The limit is {limit} {resource}; the number in use is unknown")
-        }
-    };
-    Ok(Json(LimitCheckResponse {
-        resource,
+    let decision = limits::check(limit, requested, usage.of(resource), &app.policy);
+    LimitCheckResponse {
+        resource: resource.to_owned(),
         requested,
         allowed: decision.allowed,
         reason: decision.reason.code(),
-        message,
+        message: message(resource, &decision),
         limit: decision.limit,
-        in_use,
+        in_use: decision.in_use,
         remaining: decision.remaining,
-    }))
+    }
+}
+
+fn message(resource: &str, decision: &LimitDecision) -> String {
+    match (decision.reason, decision.limit, decision.in_use) {
+        (LimitReason::NoLicense, limit, _) if !decision.allowed || limit.is_some() => {
+            "No license is activated".to_owned()
+        }
+        (LimitReason::NotInLicense, ..) => format!("The license does not include {resource}"),
+        (_, None, _) => format!("No limit applies to {resource}"),
+        (_, Some(limit), Some(in_use)) if in_use > limit => {
+            let over = in_use - limit;
+            format!("{in_use} of {limit} {resource} are in use ({over} over)")
+        }
+        (_, Some(limit), Some(in_use)) => format!("{in_use} of {limit} {resource} are in use"),
+        (_, Some(limit), None) => {
+            format!("The limit is {limit} {resource}; the number in use is unknown")
+        }
+    }
 }

@@ -7,7 +7,6 @@ use chrono::{DateTime, TimeDelta, Utc};
 use license_core::hardware::{Component, Verdict};
 use license_core::lease::Lease;
 use license_core::license::{Expiry, License};
-use license_core::usage::Resource;
 use license_service::exposition;
 use license_service::telemetry;
 
@@ -16,6 +15,11 @@ use crate::http::HttpState;
 use crate::http::error::ApiError;
 use crate::licensing::due::due;
 use crate::metrics::Readings;
+
+/// Maximum number of resources in the metrics: the first of [`Snapshot::counted`].
+///
+/// [`Snapshot::counted`]: crate::knowledge::snapshot::Snapshot::counted
+const MAX_COUNTED: usize = 128;
 
 /// Metrics
 ///
@@ -223,22 +227,24 @@ fn read_hardware(app: &App, readings: &mut Readings) {
 
 #[expect(clippy::cast_precision_loss, reason = "a metric is a float")]
 fn read_usage(app: &App, readings: &mut Readings) {
-    let usage = app.meter.usage(app.clock.now());
+    let now = app.clock.now();
+    let (usage, snapshot) = (app.meter.usage(now), app.snapshot());
+    let keys = snapshot.counted(&usage).into_iter().take(MAX_COUNTED);
+    let keys: Vec<String> = keys.map(str::to_owned).collect();
     readings.labelled(
         "foxsight_license_usage",
-        "Cameras, users and storage in use",
+        "What is in use, by resource",
         "resource",
-        Resource::ALL.map(|r| (r.as_str(), usage.of(r).map(|n| n as f64))),
+        keys.iter()
+            .map(|key| (key.clone(), usage.of(key).map(|n| n as f64))),
     );
-    let snapshot = app.snapshot();
-    let now = app.clock.now();
     readings.labelled(
         "foxsight_license_limit",
         "Limits set by the license",
         "resource",
-        Resource::ALL.map(|r| {
-            let limit = snapshot.limit(r, now).number();
-            (r.as_str(), limit.map(|n| n as f64))
+        keys.iter().map(|key| {
+            let limit = snapshot.limit(key, now).number();
+            (key.clone(), limit.map(|n| n as f64))
         }),
     );
 }

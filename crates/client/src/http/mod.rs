@@ -148,6 +148,7 @@ fn routes() -> OpenApiRouter<HttpState> {
         .routes(routes!(features::check_many))
         .routes(routes!(features::list))
         .routes(routes!(limits::check))
+        .routes(routes!(limits::list))
         .routes(routes!(attempts::list))
         .routes(routes!(hardware::show))
         .routes(routes!(events::events))

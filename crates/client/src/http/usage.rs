@@ -5,14 +5,14 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use chrono::TimeDelta;
-use license_core::usage::{Gauge, MAX_EXPIRY, MAX_SOURCE_CHARS, Usage};
+use license_core::usage::{Counts, Gauge, MAX_EXPIRY, MAX_SOURCE_CHARS, Usage};
 use license_service::unattended::finish_even_if_disconnected;
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::app::App;
-use crate::http::body::field::{Number, Text, body, object, with_one_of};
+use crate::http::body::field::{Amounts, Number, Text, body, object, with_one_of};
 use crate::http::body::{JsonObject, unacceptable};
 use crate::http::error::{ApiError, BodyErrors, ChangeErrors, ErrorResponse};
 use crate::http::instant::naive;
@@ -33,6 +33,11 @@ const SOURCE: Text = Text::new(
 const CAMERAS: Number = Number::new("cameras", "Cameras in use by this service");
 const USERS: Number = Number::new("users", "Users of this service");
 const STORAGE_GB: Number = Number::new("storageGb", "Storage in use by this service");
+const COUNTS: Amounts = Amounts {
+    name: "counts",
+    description: "Anything else that licenses count, by its key",
+    example: ("anpr_lanes", 8),
+};
 const EXPIRES_IN_SECONDS: Number = Number::new("expiresInSeconds", "How long the report counts")
     .between(1, MAX_EXPIRY_SECONDS)
     .default(DEFAULT_EXPIRY_SECONDS);
@@ -42,9 +47,21 @@ body!(
     with_one_of(
         object(
             "What one service of the VMS uses; usage is the sum over all services",
-            &[&SOURCE, &CAMERAS, &USERS, &STORAGE_GB, &EXPIRES_IN_SECONDS]
+            &[
+                &SOURCE,
+                &CAMERAS,
+                &USERS,
+                &STORAGE_GB,
+                &COUNTS,
+                &EXPIRES_IN_SECONDS
+            ]
         ),
-        &[CAMERAS, USERS, STORAGE_GB]
+        [
+            CAMERAS.present(),
+            USERS.present(),
+            STORAGE_GB.present(),
+            COUNTS.present()
+        ]
     )
 );
 
@@ -56,6 +73,9 @@ pub(super) struct UsageResponse {
     cameras: Option<u64>,
     users: Option<u64>,
     storage_gb: Option<u64>,
+    /// Everything else that services count, by its key; an absent key is unknown.
+    #[schema(value_type = std::collections::BTreeMap<String, u64>)]
+    counts: Counts,
     /// When the report expires; UTC.
     expires_at: String,
 }
@@ -69,7 +89,7 @@ pub(super) struct UsageResponse {
     request_body = UsageReportRequest,
     responses(
         (status = 200, description = "Accepted; the current usage", body = UsageResponse),
-        (status = 409, description = "Too many sources", body = ErrorResponse),
+        (status = 409, description = "Too many sources, or too many keys in all reports", body = ErrorResponse),
         ChangeErrors,
         BodyErrors,
     )
@@ -82,11 +102,12 @@ pub(super) async fn report(
         cameras: body.read(&CAMERAS)?,
         users: body.read(&USERS)?,
         storage_gb: body.read(&STORAGE_GB)?,
+        counts: body.read(&COUNTS)?,
     };
     let expiry = body.read(&EXPIRES_IN_SECONDS)?.unwrap_or_default();
     let source = body.read(&SOURCE)?;
     if usage == Usage::default() {
-        let why = "expected cameras, users or storageGb";
+        let why = "expected cameras, users, storageGb or counts";
         return Err(unacceptable("cameras", why, Value::Null));
     }
     let now = app.clock.now();
@@ -104,6 +125,7 @@ pub(super) async fn report(
         cameras: in_use.cameras,
         users: in_use.users,
         storage_gb: in_use.storage_gb,
+        counts: in_use.counts,
         expires_at: naive(until),
     }))
 }

@@ -14,7 +14,7 @@ use license_core::lease::Lease;
 use license_core::license::License;
 use license_core::limits::Limit;
 use license_core::standing::{Policy, Standing, grace_end, standing};
-use license_core::usage::Resource;
+use license_core::usage::{Resource, Usage};
 
 /// Evidence, and the conclusions from it at any instant.
 #[derive(Clone, Debug)]
@@ -80,10 +80,21 @@ impl Snapshot {
         next_change(&self.evidence, &self.entitlements, &self.policy, now)
     }
 
-    /// The limit for `resource` at `now`.
+    /// The limit at `now` for a [`Resource`], or for anything else by its key.
     #[must_use]
-    pub fn limit(&self, resource: Resource, now: DateTime<Utc>) -> Limit {
-        Limit::of(self.license(), &self.entitlements, resource, now)
+    pub fn limit(&self, key: impl AsRef<str>, now: DateTime<Utc>) -> Limit {
+        Limit::of(self.license(), &self.entitlements, key, now)
+    }
+
+    /// The keys of everything that is counted: every [`Resource`], and then what else the license
+    /// counts at any time or `usage` contains, in alphabetical order.
+    #[must_use]
+    pub fn counted<'a>(&'a self, usage: &'a Usage) -> Vec<&'a str> {
+        let keys = self.entitlements.counted().chain(usage.counts.keys());
+        let keys = keys.map(FeatureKey::as_str);
+        let others: BTreeSet<&str> = keys.filter(|key| Resource::of(key).is_none()).collect();
+        let resources = Resource::ALL.map(Resource::as_str).into_iter();
+        resources.chain(others).collect()
     }
 
     /// All features worth showing: those of the product, those of the license, and those that are

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use license_core::usage::{Gauge, MAX_SOURCES, Usage};
+use license_core::usage::{Gauge, NoRoom, Usage};
 
 use crate::app::App;
 use crate::knowledge::reports::NotKept;
@@ -15,12 +15,9 @@ pub const SHARED: Duration = Duration::from_secs(10);
 /// Why a report is not accepted.
 #[derive(Debug, thiserror::Error)]
 pub enum ReportError {
-    /// There are too many sources already.
-    #[error(
-        "{MAX_SOURCES} sources have already reported; use the same name for the same service \
-         each time"
-    )]
-    TooManySources,
+    /// The reports would exceed a limit.
+    #[error(transparent)]
+    NoRoom(#[from] NoRoom),
     /// Neither the database nor the local copy can be written.
     #[error(
         "The report was not accepted: the database is unavailable, and the local copy in \
@@ -37,9 +34,7 @@ pub enum ReportError {
 /// One [`ReportError`] for each reason.
 pub async fn report(app: &App, source: String, gauge: Gauge) -> Result<Usage, ReportError> {
     let now = gauge.reported_at;
-    if !app.meter.report(source, gauge) {
-        return Err(ReportError::TooManySources);
-    }
+    app.meter.report(source, gauge)?;
     let kept = app.knowledge.keep_usage(now).await;
     kept.map_err(|NotKept| ReportError::NotKept)?;
     Ok(app.meter.usage(now))

@@ -6,13 +6,15 @@ use serde_json::{Value, json};
 
 use crate::database::{Engine, TestDatabase, on_both_engines};
 use crate::harness::{KEY, Site};
-use crate::scripted_cloud::ScriptedCloud;
+use crate::scripted_cloud::{ScriptedCloud, usual_license};
 
 on_both_engines! {
     reports_are_summed_sent_and_expire;
     without_reports_the_tables_of_the_vms_are_counted;
     queries_are_asked_and_can_only_read;
     limits_are_those_of_the_license;
+    anything_else_is_counted_by_its_key;
+    reports_of_too_many_keys_are_refused;
 }
 
 async fn sent(site: &Site, cloud: &ScriptedCloud) -> Value {
@@ -183,8 +185,144 @@ async fn limits_are_those_of_the_license(engine: Engine) {
         limit(&site, "storage_gb", 1_000_000).await["reason"],
         "unlimited"
     );
-    let body = json!({"resource": "planets"});
-    let (status, _) = site.post("/api/license/limits/check", Some(body)).await;
-    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
+    for wrong in [
+        json!({}),
+        json!({"resource": 7}),
+        json!({"resource": " "}),
+        json!({"resource": "a\u{0}"}),
+        json!({"resource": "x".repeat(101)}),
+    ] {
+        let (status, _) = site
+            .post("/api/license/limits/check", Some(wrong.clone()))
+            .await;
+        assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{wrong}");
+    }
+    site.end().await;
+}
+
+async fn list(site: &Site) -> Vec<Value> {
+    let (status, answer) = site.get("/api/license/limits").await;
+    assert_eq!(status, StatusCode::OK, "{answer}");
+    answer["limits"].as_array().unwrap().clone()
+}
+
+async fn anything_else_is_counted_by_its_key(engine: Engine) {
+    let cloud = ScriptedCloud::start().await;
+    let mut license = usual_license(KEY);
+    license["entitlements"] = json!([{"key": "anpr_lanes", "quantity": 8}]);
+    cloud.license(license);
+    let mut site = Site::start(engine, &cloud.url, &[]).await;
+    let unlicensed = limit(&site, "anpr_lanes", 1).await;
+    assert_eq!(unlicensed["reason"], "no_license", "{unlicensed}");
+    assert_eq!(unlicensed["allowed"], false, "{unlicensed}");
+    site.activate(KEY).await;
+    // What no service has reported is unknown, not 0.
+    assert_eq!(limit(&site, "anpr_lanes", 1).await["inUse"], Value::Null);
+
+    let lanes =
+        |source: &str, lanes: u64| json!({"source": source, "counts": {"anpr_lanes": lanes}});
+    report(&site, lanes("gate-north", 5)).await;
+    let in_use = report(&site, lanes("gate-south", 2)).await;
+    assert_eq!(in_use["counts"], json!({"anpr_lanes": 7}), "{in_use}");
+    assert_eq!(in_use["cameras"], Value::Null, "{in_use}");
+    let eighth = limit(&site, "anpr_lanes", 1).await;
+    assert_eq!(
+        (&eighth["allowed"], &eighth["remaining"]),
+        (&json!(true), &json!(1))
+    );
+    site.restart().await;
+    let in_use = report(&site, lanes("gate-south", 3)).await;
+    assert_eq!(in_use["counts"], json!({"anpr_lanes": 8}), "{in_use}");
+    let ninth = limit(&site, "anpr_lanes", 1).await;
+    let expected = json!({
+        "resource": "anpr_lanes", "requested": 1, "allowed": false, "reason": "limit_reached",
+        "message": "8 of 8 anpr_lanes are in use", "limit": 8, "inUse": 8, "remaining": 0,
+    });
+    assert_eq!(ninth, expected);
+    // Version 1.0.0's heartbeat has no place for it, and stays as it is.
+    let nothing = json!({"camerasInUse": 0, "usersActive": 0, "storageUsedGb": 0});
+    assert_eq!(sent(&site, &cloud).await, nothing);
+
+    let doors = limit(&site, "doors", 1).await;
+    assert_eq!(doors["reason"], "not_in_license", "{doors}");
+    assert_eq!(
+        (&doors["allowed"], &doors["limit"]),
+        (&json!(false), &json!(0))
+    );
+    assert_eq!(doors["message"], "The license does not include doors");
+    report(&site, json!({"source": "access", "counts": {"doors": 3}})).await;
+    report(&site, lanes("gate-south", 4)).await;
+    let all = list(&site).await;
+    let all: Vec<_> = all
+        .iter()
+        .map(|it| {
+            (
+                it["resource"].as_str().unwrap(),
+                it["reason"].as_str().unwrap(),
+            )
+        })
+        .collect();
+    let expected = [
+        ("cameras", "within_limit"),
+        ("users", "within_limit"),
+        ("storage_gb", "unlimited"),
+        ("anpr_lanes", "over_limit"),
+        ("doors", "over_limit"),
+    ];
+    assert_eq!(all, expected);
+    let (_, status) = site.get("/api/license/status").await;
+    let limits = json!({"anpr_lanes": 8, "cameras": 64, "storage_gb": null, "users": 20});
+    assert_eq!(status["limits"], limits, "{status}");
+    let (_, metrics) = site.get("/metrics").await;
+    let metrics = metrics.as_str().unwrap();
+    for line in [
+        "foxsight_license_usage{resource=\"anpr_lanes\"} 9",
+        "foxsight_license_limit{resource=\"anpr_lanes\"} 8",
+        "foxsight_license_usage{resource=\"doors\"} 3",
+        "foxsight_license_limit{resource=\"doors\"} 0",
+    ] {
+        assert!(metrics.contains(line), "{line}: {metrics}");
+    }
+    let (_, page) = site.get("/").await;
+    let page = page.as_str().unwrap();
+    assert!(
+        page.contains("<span>anpr_lanes</span><b>9 of 8 (1 over)</b>"),
+        "{page}"
+    );
+    site.end().await;
+}
+
+async fn reports_of_too_many_keys_are_refused(engine: Engine) {
+    let cloud = ScriptedCloud::start().await;
+    let site = Site::start(engine, &cloud.url, &[]).await;
+    let keys = |range: std::ops::Range<usize>| -> Value {
+        range.map(|it| (format!("key{it}"), json!(1))).collect()
+    };
+    let put = async |source: &str, counts: Value| {
+        let body = json!({"source": source, "counts": counts});
+        site.put("/api/license/usage", body).await
+    };
+    for wrong in [
+        keys(0..33),
+        json!({}),
+        json!([]),
+        json!({"": 1}),
+        json!({"x".repeat(101): 1}),
+        json!({"a\u{0}": 1}),
+        json!({"lanes": null}),
+        json!({"lanes": -1}),
+        json!({"lanes": 1.5}),
+        json!({"lanes": "1"}),
+        json!({"cameras": 1}),
+    ] {
+        let (status, answer) = put("a", wrong.clone()).await;
+        assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{wrong} {answer}");
+    }
+    assert_eq!(put("a", keys(0..32)).await.0, StatusCode::OK);
+    assert_eq!(put("b", keys(32..64)).await.0, StatusCode::OK);
+    let (status, answer) = put("c", keys(64..65)).await;
+    assert_eq!(status, StatusCode::CONFLICT, "{answer}");
+    assert_eq!(put("c", keys(1..3)).await.0, StatusCode::OK);
+    assert_eq!(list(&site).await.len(), 3 + 64);
     site.end().await;
 }

@@ -46,7 +46,7 @@ fn a_denial_takes_precedence() {
 proptest! {
     #[test]
     fn over_is_one_above_any_limit_and_unlimited_never(used: [Option<u64>; 3], limits: [i64; 3]) {
-        let usage = Usage { cameras: used[0], users: used[1], storage_gb: used[2] };
+        let usage = Usage { cameras: used[0], users: used[1], storage_gb: used[2], ..Usage::default() };
         let limit = |resource| match resource {
             Resource::Cameras => limits[0],
             Resource::Users => limits[1],

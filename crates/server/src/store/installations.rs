@@ -243,5 +243,6 @@ pub fn used(metrics: UsageMetrics) -> Usage {
         cameras: Some(metrics.cameras_in_use),
         users: Some(metrics.users_active),
         storage_gb: Some(metrics.storage_used_gb),
+        ..Usage::default()
     }
 }

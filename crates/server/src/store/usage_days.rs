@@ -193,6 +193,7 @@ pub async fn greatest_since(
             cameras: amount(cameras),
             users: amount(users),
             storage_gb: amount(storage_gb),
+            ..Usage::default()
         };
         (day, usage)
     });

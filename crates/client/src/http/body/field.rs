@@ -1,6 +1,7 @@
 //! The fields of request bodies: what the reader accepts and what the API's document promises are
 //! one description, so that neither can differ from the other.
 
+mod amounts;
 mod choice;
 
 use license_core::whole_number::whole_number;
@@ -9,6 +10,7 @@ use utoipa::openapi::schema::{
     AllOfBuilder, AnyOfBuilder, ArrayBuilder, ObjectBuilder, OneOfBuilder, Schema, SchemaType, Type,
 };
 
+pub(in crate::http) use self::amounts::Amounts;
 pub(in crate::http) use self::choice::Choice;
 use super::{JsonObject, invalid, too_long, unacceptable};
 use crate::http::error::ApiError;
@@ -158,6 +160,11 @@ impl Number {
     pub(in crate::http) const fn default(mut self, default: u64) -> Self {
         self.default = Some(default);
         self
+    }
+
+    /// The number in a body that has it.
+    pub(in crate::http) fn present(&self) -> Present {
+        (self.name, self.integer())
     }
 
     /// What it accepts if it is there and not null.
@@ -383,12 +390,17 @@ pub(in crate::http) fn object(description: &str, fields: &[&dyn Described]) -> S
         .into()
 }
 
-/// The schema of a body in which at least one of these numbers is there.
-pub(in crate::http) fn with_one_of(body: Schema, numbers: &[Number]) -> Schema {
-    let one = numbers.iter().fold(AnyOfBuilder::new(), |one, number| {
-        let there = ObjectBuilder::new()
-            .property(number.name, number.integer())
-            .required(number.name);
+/// A field that is there and not null: its name, and its values.
+pub(in crate::http) type Present = (&'static str, ObjectBuilder);
+
+/// The schema of a body in which at least one of these fields is there.
+pub(in crate::http) fn with_one_of(
+    body: Schema,
+    fields: impl IntoIterator<Item = Present>,
+) -> Schema {
+    let fields = fields.into_iter();
+    let one = fields.fold(AnyOfBuilder::new(), |one, (name, values)| {
+        let there = ObjectBuilder::new().property(name, values).required(name);
         one.item(there)
     });
     AllOfBuilder::new().item(body).item(one).into()

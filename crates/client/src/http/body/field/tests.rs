@@ -56,6 +56,32 @@ fn a_refused_text_says_what_is_accepted() {
 }
 
 #[test]
+fn amounts_are_read_by_key() {
+    const AMOUNTS: Amounts = Amounts {
+        name: "counts",
+        description: "",
+        example: ("lanes", 1),
+    };
+    let of = |value| read(&AMOUNTS, value);
+    let refusal = |value| of(value).unwrap_err().detail();
+    let lanes = of(json!({"lanes": 3, "doors": 0})).unwrap();
+    assert_eq!(
+        lanes.iter().collect::<Vec<_>>(),
+        [("doors", 0), ("lanes", 3)]
+    );
+    assert!(of(Value::Null).unwrap().is_empty());
+    assert!(refusal(json!({"lanes": null})).contains("'lanes' should be a whole number"));
+    assert!(refusal(json!({"cameras": 1})).contains("'cameras' has a field of its own"));
+    assert!(refusal(json!({"": 1})).contains("at least one character"));
+    let many: Map<_, _> = (0..33).map(|key| (key.to_string(), json!(1))).collect();
+    assert!(refusal(many.into()).contains("at most 32"));
+    let schema = serde_json::to_value(AMOUNTS.schema()).unwrap();
+    assert_eq!(schema["maxProperties"], 32);
+    let pattern = &schema["propertyNames"]["pattern"];
+    assert_eq!(pattern, "^(?!(cameras|users|storage_gb)$)[^\\u0000]*$");
+}
+
+#[test]
 fn the_document_says_what_the_reader_accepts() {
     let schema = |field: &dyn Described| serde_json::to_value(field.schema()).unwrap();
     let count = schema(&COUNT);
