@@ -71,6 +71,9 @@ pub struct Later {
     pub features: BTreeMap<String, Told>,
     /// As in [`Announcement::unlisted`].
     pub unlisted: Told,
+    /// As in [`Announcement::limits`]; `None` if they are those of the previous state.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<BTreeMap<String, Option<u64>>>,
 }
 
 /// Sent with an announcement, in addition to its members.
@@ -124,6 +127,10 @@ pub fn announce(
             standing,
         }
     };
+    let license = evidence.lease.as_ref().map(Lease::license);
+    let limits = |at| limits(license, entitlements, at);
+    let limits_now = limits(now);
+    let mut previous = limits_now.clone();
     let mut then = Vec::new();
     let next = |at| next_change(evidence, entitlements, policy, at);
     let mut end = next(now);
@@ -137,10 +144,10 @@ pub fn announce(
             standing: later.standing.as_str().to_owned(),
             features: later.features,
             unlisted: later.unlisted,
+            limits: changed(&mut previous, limits(from)),
         });
         end = next(from);
     }
-    let license = evidence.lease.as_ref().map(Lease::license);
     let current = state(now);
     Announcement {
         standing: current.standing.as_str().to_owned(),
@@ -152,7 +159,7 @@ pub fn announce(
         holds_until: holds_until_now,
         features: current.features,
         unlisted: current.unlisted,
-        limits: limits(license, entitlements, now),
+        limits: limits_now,
         then,
     }
 }
@@ -199,14 +206,18 @@ pub fn constrained_by(
         (standing.to_owned(), features.collect(), unlisted)
     };
     let (standing, features, unlisted) = state(now);
+    let limits = proof.limits(told.limits(now), now);
+    let mut previous = limits.clone();
     let then = instants.iter().filter(|instant| **instant >= now);
     let then = then.filter_map(|after| {
-        let (standing, features, unlisted) = state(next_instant(*after)?);
+        let from = next_instant(*after)?;
+        let (standing, features, unlisted) = state(from);
         Some(Later {
             after: *after,
             standing,
             features,
             unlisted,
+            limits: changed(&mut previous, proof.limits(told.limits(from), from)),
         })
     });
     Announcement {
@@ -215,7 +226,7 @@ pub fn constrained_by(
         unlisted,
         then: then.collect(),
         tier: proof.license().and_then(License::tier).map(str::to_owned),
-        limits: proof.limits(told, now),
+        limits,
         ..told.clone()
     }
 }
@@ -251,6 +262,14 @@ impl Announcement {
         later.map_or((&self.standing, &self.features, &self.unlisted), |later| {
             (&later.standing, &later.features, &later.unlisted)
         })
+    }
+
+    /// The limits at `at`.
+    #[must_use]
+    pub fn limits(&self, at: DateTime<Utc>) -> &BTreeMap<String, Option<u64>> {
+        let later = self.then.iter().rev().filter(|later| later.after < at);
+        let mut limits = later.filter_map(|later| later.limits.as_ref());
+        limits.next().unwrap_or(&self.limits)
     }
 }
 
@@ -292,25 +311,25 @@ impl Proof {
         ends.take(MAX_LATER).collect()
     }
 
-    /// The announced limits, as far as the license grants them.
-    fn limits(&self, told: &Announcement, now: DateTime<Utc>) -> BTreeMap<String, Option<u64>> {
-        let proven = limits(self.license(), &self.entitlements, now);
-        let announced = told.limits.iter().map(|(key, said)| {
-            let proven = match self.license() {
-                Some(_) => proven.get(key).copied().unwrap_or(Some(0)),
-                None => Some(0),
-            };
+    /// The announced limits, as far as the license grants them at `at`.
+    fn limits(
+        &self,
+        told: &BTreeMap<String, Option<u64>>,
+        at: DateTime<Utc>,
+    ) -> BTreeMap<String, Option<u64>> {
+        let license = self.license();
+        let mut proven = limits(license, &self.entitlements, at);
+        if license.is_none() {
+            proven.values_mut().for_each(|limit| *limit = Some(0));
+        }
+        let announced = told.iter().map(|(key, said)| {
+            let proven = proven.remove(key).unwrap_or(Some(0));
             // A missing limit is higher than any number.
             (key.clone(), said.iter().copied().chain(proven).min())
         });
-        let missing = proven
-            .iter()
-            .filter(|(key, _)| !told.limits.contains_key(*key));
-        let missing = missing.map(|(key, proven)| match self.license() {
-            Some(_) => (key.clone(), *proven),
-            None => (key.clone(), Some(0)),
-        });
-        announced.chain(missing).collect()
+        let mut limits: BTreeMap<_, _> = announced.collect();
+        limits.append(&mut proven);
+        limits
     }
 
     fn leaves(&self, key: &str, told: &Told, at: DateTime<Utc>) -> Told {
@@ -339,6 +358,18 @@ impl From<Decision<'_>> for Told {
             reason: decision.reason.code().to_owned(),
         }
     }
+}
+
+/// `limits`, if they differ from the previous ones, which they then replace.
+fn changed(
+    previous: &mut BTreeMap<String, Option<u64>>,
+    limits: BTreeMap<String, Option<u64>>,
+) -> Option<BTreeMap<String, Option<u64>>> {
+    if *previous == limits {
+        return None;
+    }
+    previous.clone_from(&limits);
+    Some(limits)
 }
 
 /// The first instant after an inclusive bound.

@@ -13,6 +13,8 @@ use crate::decision::{Decision, Reason};
 
 /// Maximum number of features that are accepted.
 const MAX_FEATURES: usize = 100_000;
+/// Maximum number of limits that are accepted in each state.
+const MAX_LIMITS: usize = 10_000;
 /// Maximum number of states that are accepted: the current one and later ones.
 const MAX_STATES: usize = 256;
 
@@ -30,7 +32,6 @@ pub(crate) struct Announced {
     /// In chronological order; never empty.
     pub(crate) states: Vec<State>,
     pub(crate) tier: Option<Arc<str>>,
-    pub(crate) limits: Limits,
 }
 
 /// What a site may use until the next state starts.
@@ -40,9 +41,10 @@ pub(crate) struct State {
     pub(crate) after: Option<DateTime<Utc>>,
     /// One decision per row.
     pub(crate) decisions: Arc<[Decision]>,
+    pub(crate) limits: Arc<Limits>,
 }
 
-/// The license's limit for a resource.
+/// The license's limit for something that it counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Limit {
@@ -55,32 +57,46 @@ pub enum Limit {
     Unknown,
 }
 
-/// One limit per resource.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Limits([Limit; Resource::ALL.len()]);
+/// The limits in one state.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Limits {
+    by_key: HashMap<Box<str>, Limit>,
+    /// For everything else.
+    otherwise: Limit,
+}
 
 impl Limits {
-    pub(crate) fn get(&self, resource: Resource) -> Limit {
-        let place = Resource::ALL.iter().position(|it| *it == resource);
-        place.map_or(Limit::Unknown, |place| self.0[place])
+    fn new(announced: &BTreeMap<String, Option<u64>>) -> Self {
+        let announced = announced.iter().map(|(key, limit)| {
+            let limit = limit.map_or(Limit::Unlimited, Limit::AtMost);
+            (key.as_str().into(), limit)
+        });
+        let unknown = Resource::ALL.map(|it| (it.as_str().into(), Limit::Unknown));
+        Self {
+            by_key: unknown.into_iter().chain(announced).collect(),
+            // What a license does not count, it does not grant.
+            otherwise: Limit::AtMost(0),
+        }
     }
 
-    pub(crate) fn set(&mut self, resource: Resource, limit: Limit) {
-        for (place, it) in Resource::ALL.iter().zip(&mut self.0) {
-            if *place == resource {
-                *it = limit;
-            }
-        }
+    pub(crate) fn get(&self, key: &str) -> Limit {
+        self.by_key.get(key).copied().unwrap_or(self.otherwise)
+    }
+
+    pub(crate) fn set(&mut self, key: &str, limit: Limit) {
+        self.by_key.insert(key.into(), limit);
     }
 }
 
 /// The announcement is larger than any site needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the announcement has {features} features in {states} states, expected at most {MAX_FEATURES} in {MAX_STATES}"
+    "the announcement has {features} features in {states} states, expected at most {MAX_FEATURES} in \
+     {MAX_STATES}, and {limits} limits, expected at most {MAX_LIMITS}"
 )]
 pub(crate) struct TooLarge {
     features: usize,
+    limits: usize,
     states: usize,
 }
 
@@ -88,11 +104,19 @@ pub(crate) struct TooLarge {
 pub(crate) fn check_size(announcement: &Announcement) -> Result<(), TooLarge> {
     let later = announcement.then.iter().map(|later| &later.features);
     let features = std::iter::once(&announcement.features).chain(later);
-    let features = features.map(BTreeMap::len).max();
-    let (features, states) = (features.unwrap_or_default(), announcement.then.len() + 1);
-    match features <= MAX_FEATURES && states <= MAX_STATES {
+    let features = features.map(BTreeMap::len);
+    let features = features.max().unwrap_or_default();
+    let later = announcement.then.iter().filter_map(|it| it.limits.as_ref());
+    let limits = std::iter::once(&announcement.limits).chain(later);
+    let limits = limits.map(BTreeMap::len).max().unwrap_or_default();
+    let states = announcement.then.len() + 1;
+    match features <= MAX_FEATURES && limits <= MAX_LIMITS && states <= MAX_STATES {
         true => Ok(()),
-        false => Err(TooLarge { features, states }),
+        false => Err(TooLarge {
+            features,
+            limits,
+            states,
+        }),
     }
 }
 
@@ -120,64 +144,60 @@ impl Announced {
             states: vec![State {
                 after: None,
                 decisions,
+                limits: Arc::default(),
             }],
             tier: None,
-            limits: Limits::default(),
         }
     }
 
     /// Converts an announcement that has passed [`check_size`].
     pub(crate) fn new(announcement: &Announcement) -> Self {
-        let first = (None, &announcement.features, &announcement.unlisted);
+        let Announcement {
+            features,
+            unlisted,
+            limits,
+            ..
+        } = announcement;
+        let first = (None, features, unlisted, Some(limits));
         let mut states = vec![first];
-        states.extend(
-            announcement
-                .then
-                .iter()
-                .map(|later| (Some(later.after), &later.features, &later.unlisted)),
-        );
+        states.extend(announcement.then.iter().map(|later| {
+            let limits = later.limits.as_ref();
+            (Some(later.after), &later.features, &later.unlisted, limits)
+        }));
         states.sort_by_key(|(after, ..)| *after);
-        let unlisted = states
-            .iter()
-            .map(|(.., unlisted)| Decision::from(*unlisted));
+        let unlisted = states.iter().map(|state| Decision::from(state.2));
         let mut table = RowTable::new(unlisted.collect());
         let mut decisions: Vec<Decision> = Vec::with_capacity(states.len());
-        for (_, features, _) in &states {
+        for (_, features, ..) in &states {
             for key in features
                 .keys()
                 .filter(|key| !table.has(key))
                 .collect::<Vec<_>>()
             {
                 decisions.clear();
-                decisions.extend(states.iter().map(|(_, features, unlisted)| {
+                decisions.extend(states.iter().map(|(_, features, unlisted, _)| {
                     Decision::from(features.get(key).unwrap_or(unlisted))
                 }));
                 table.add(key.as_str().into(), &decisions);
             }
         }
         let (rows, columns) = table.finish(states.len());
-        let mut limits = Limits::default();
-        for resource in Resource::ALL {
-            limits.set(
-                resource,
-                match announcement.limits.get(resource.as_str()) {
-                    Some(Some(limit)) => Limit::AtMost(*limit),
-                    Some(None) => Limit::Unlimited,
-                    None => Limit::Unknown,
-                },
-            );
-        }
+        let mut in_force = Arc::default();
         let states = states.iter().zip(columns);
+        let states = states.map(|((after, .., limits), decisions)| {
+            if let Some(limits) = limits {
+                in_force = Arc::new(Limits::new(limits));
+            }
+            State {
+                after: *after,
+                decisions,
+                limits: in_force.clone(),
+            }
+        });
         Self {
             rows,
-            states: states
-                .map(|((after, ..), decisions)| State {
-                    after: *after,
-                    decisions,
-                })
-                .collect(),
+            states: states.collect(),
             tier: announcement.tier.as_deref().map(Arc::from),
-            limits,
         }
     }
 }

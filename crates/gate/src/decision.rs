@@ -52,6 +52,10 @@ reasons! {
     NoLicense = "no_license",
     /// The license does not list the feature.
     NotInLicense = "not_in_license",
+    /// The license grants the feature at a later time.
+    StartsLater = "starts_later",
+    /// The license no longer grants the feature.
+    Ended = "ended",
     /// The license lists the feature, but it is switched off on this site.
     SwitchedOff = "switched_off",
     /// The license has expired.

@@ -4,8 +4,6 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use license_core::usage::Resource;
-
 use crate::announced::Limit;
 use crate::decision::Decision;
 use crate::error::ContactError;
@@ -53,11 +51,12 @@ impl Gate {
         self.shared.require(&feature.into());
     }
 
-    /// The license's limit for cameras, users or storage. Exceeding a limit does not
-    /// switch anything off.
+    /// The license's limit for a [`Resource`](crate::Resource), or for anything else that licenses
+    /// count, such as `anpr_lanes`: 0 for what this license does not count. Exceeding a limit does
+    /// not switch anything off.
     #[must_use]
-    pub fn limit(&self, resource: Resource) -> Limit {
-        self.shared.table().limit(resource)
+    pub fn limit(&self, resource: impl AsRef<str>) -> Limit {
+        self.shared.limit(resource.as_ref())
     }
 
     /// The license's tier, if known.

@@ -176,6 +176,7 @@ impl Known {
             .map(|(state, end)| Step {
                 until: instant(end),
                 decisions: state.decisions.clone(),
+                limits: state.limits.clone(),
             });
         let lost_for = |lost_at| in_ticks(readings.since_boot.saturating_sub(lost_at));
         let contact = Contact {
@@ -187,8 +188,8 @@ impl Known {
             timeout: self.contact_timeout,
         };
         let rows = announced.rows.clone();
-        let terms = (announced.tier.clone(), announced.limits);
-        let table = Table::new(rows, steps.collect(), contact, terms, at);
+        let tier = announced.tier.clone();
+        let table = Table::new(rows, steps.collect(), contact, tier, at);
         self.published = Some(Published {
             moment,
             at,

@@ -5,7 +5,6 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use license_core::feature::CORE_FEATURES;
-use license_core::usage::Resource;
 
 use crate::announced::{Announced, Limit, Limits};
 use crate::builder::GateBuilder;
@@ -28,7 +27,7 @@ pub struct GateScript {
 struct Scene {
     features: BTreeMap<FeatureKey, Decision>,
     tier: Option<Arc<str>>,
-    limits: Limits,
+    limits: Arc<Limits>,
     is_in_contact: bool,
 }
 
@@ -91,7 +90,7 @@ fn scripted<K: Into<FeatureKey>>(
     let mut scene = Scene {
         features: BTreeMap::new(),
         tier: None,
-        limits: Limits::default(),
+        limits: Arc::default(),
         is_in_contact: true,
     };
     for feature in features {
@@ -114,6 +113,7 @@ impl Scene {
         let steps = announced.states.into_iter().map(|state| Step {
             until: Ticks::MAX,
             decisions: state.decisions,
+            limits: self.limits.clone(),
         });
         let now = clock::ticks();
         let contact = Contact {
@@ -122,8 +122,8 @@ impl Scene {
             policy: WithoutContact::KeepUntilEnd,
             timeout: Ticks::MAX,
         };
-        let terms = (self.tier.clone(), self.limits);
-        Table::new(announced.rows, steps.collect(), contact, terms, now)
+        let tier = self.tier.clone();
+        Table::new(announced.rows, steps.collect(), contact, tier, now)
     }
 }
 
@@ -145,9 +145,10 @@ impl GateScript {
         });
     }
 
-    /// Sets the license's limit.
-    pub fn limit(&self, resource: Resource, limit: Limit) {
-        self.change(|scene| scene.limits.set(resource, limit));
+    /// Sets the license's limit for a [`Resource`](crate::Resource) or anything else.
+    pub fn limit(&self, resource: impl AsRef<str>, limit: Limit) {
+        let key = resource.as_ref();
+        self.change(|scene| Arc::make_mut(&mut scene.limits).set(key, limit));
     }
 
     /// Sets the license's tier.

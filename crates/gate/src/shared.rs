@@ -10,6 +10,7 @@ use arc_swap::ArcSwap;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
+use crate::announced::Limit;
 use crate::clock::{self, Ticks};
 use crate::decision::Decision;
 use crate::error::ContactError;
@@ -120,6 +121,13 @@ impl Shared {
         for hook in &self.options.hooks {
             hook.decided(feature, decision);
         }
+    }
+
+    /// The license's limit, held without contact like the decisions.
+    pub(crate) fn limit(&self, key: &str) -> Limit {
+        let (now, fresh_until) = (clock::ticks(), self.fresh_until.load(Ordering::Relaxed));
+        let silent_since = (now > fresh_until).then(|| fresh_until.saturating_sub(STALL_TIMEOUT));
+        self.table().limit(key, now, silent_since)
     }
 
     pub(crate) fn table(&self) -> arc_swap::Guard<Arc<Table>> {
@@ -258,6 +266,7 @@ mod tests {
         let steps = announced.states.iter().map(|state| Step {
             until: Ticks::MAX,
             decisions: state.decisions.clone(),
+            limits: state.limits.clone(),
         });
         let contact = Contact {
             is_known: true,
@@ -265,9 +274,8 @@ mod tests {
             policy,
             timeout: MINUTE,
         };
-        let terms = (None, announced.limits);
         let now = clock::ticks();
-        let table = Table::new(announced.rows.clone(), steps.collect(), contact, terms, now);
+        let table = Table::new(announced.rows.clone(), steps.collect(), contact, None, now);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .build()
             .unwrap();

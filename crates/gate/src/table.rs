@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use license_core::usage::Resource;
-
 use crate::announced::{Limit, Limits, Rows, UNLISTED};
 use crate::clock::Ticks;
 use crate::decision::{Decision, Reason};
@@ -20,7 +18,6 @@ pub(crate) struct Table {
     steps: Vec<Step>,
     contact: Contact,
     tier: Option<Arc<str>>,
-    limits: Limits,
 }
 
 /// Decisions that are valid until an instant.
@@ -30,6 +27,7 @@ pub(crate) struct Step {
     pub(crate) until: Ticks,
     /// One decision per row.
     pub(crate) decisions: Arc<[Decision]>,
+    pub(crate) limits: Arc<Limits>,
 }
 
 /// The state of the connection, and what applies without one.
@@ -66,7 +64,7 @@ impl Table {
         rows: Arc<Rows>,
         steps: Vec<Step>,
         contact: Contact,
-        (tier, limits): (Option<Arc<str>>, Limits),
+        tier: Option<Arc<str>>,
         now: Ticks,
     ) -> Self {
         let mut table = Self {
@@ -76,7 +74,6 @@ impl Table {
             steps,
             contact,
             tier,
-            limits,
         };
         let count = table.steps.first().map_or(1, |step| step.decisions.len());
         table.current = (0..count).map(|row| table.at(row, now, None)).collect();
@@ -105,11 +102,7 @@ impl Table {
     /// Computes the decision of a row at `now`.
     #[cold]
     fn at(&self, row: usize, now: Ticks, silent_since: Option<Ticks>) -> Decision {
-        let lost_at = self.contact.is_over(now, silent_since);
-        let held_at = match (self.contact.policy, lost_at) {
-            (WithoutContact::Allow, Some(lost_at)) => lost_at,
-            _ => now,
-        };
+        let (held_at, lost_at) = self.held_at(now, silent_since);
         let decision = self.step(held_at).decisions.get(row).copied();
         let decision = decision.unwrap_or(Decision::NONE);
         let is_denied = self.contact.policy == WithoutContact::Deny && lost_at.is_some();
@@ -119,10 +112,20 @@ impl Table {
         }
     }
 
+    /// The instant whose state applies at `now`, and when contact was lost, if the policy applies.
+    fn held_at(&self, now: Ticks, silent_since: Option<Ticks>) -> (Ticks, Option<Ticks>) {
+        let lost_at = self.contact.is_over(now, silent_since);
+        match (self.contact.policy, lost_at) {
+            (WithoutContact::Allow, Some(lost_at)) => (lost_at, Some(lost_at)),
+            (_, lost_at) => (now, lost_at),
+        }
+    }
+
     fn step(&self, now: Ticks) -> &Step {
         static NOTHING: std::sync::LazyLock<Step> = std::sync::LazyLock::new(|| Step {
             until: Ticks::MAX,
             decisions: Arc::new([]),
+            limits: Arc::default(),
         });
         let step = self.steps.iter().find(|step| now <= step.until);
         step.or(self.steps.last()).unwrap_or(&NOTHING)
@@ -153,8 +156,10 @@ impl Table {
         self.tier.as_deref()
     }
 
-    /// The license's limit.
-    pub(crate) fn limit(&self, resource: Resource) -> Limit {
-        self.limits.get(resource)
+    /// The license's limit at `now`. Without contact, it stays with the decisions: see
+    /// [`Table::decide`] for `silent_since`.
+    pub(crate) fn limit(&self, key: &str, now: Ticks, silent_since: Option<Ticks>) -> Limit {
+        let (held_at, _) = self.held_at(now, silent_since);
+        self.step(held_at).limits.get(key)
     }
 }

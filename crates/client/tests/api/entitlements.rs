@@ -1,6 +1,9 @@
 //! Licenses whose entitlements start and end on their own.
 
+use std::time::Duration;
+
 use chrono::{DateTime, TimeDelta, Utc};
+use license_gate::{Gate, Limit};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
@@ -13,6 +16,7 @@ const ANALYTICS: &str = "module.analytics_advanced";
 on_both_engines! {
     a_feature_starts_and_ends_to_the_second_without_contact;
     what_is_counted_is_the_sum_of_what_is_in_force;
+    a_gate_without_contact_changes_its_limits_on_time;
 }
 
 /// A site whose license lists these entitlements.
@@ -126,5 +130,37 @@ async fn what_is_counted_is_the_sum_of_what_is_in_force(engine: Engine) {
         metrics.contains("foxsight_license_limit{resource=\"cameras\"} 96"),
         "{metrics}"
     );
+    site.end().await;
+}
+
+/// Waits for a limit of the gate.
+async fn until(gate: &Gate, lanes: u64) {
+    for _ in 0..1000 {
+        if gate.limit("anpr_lanes") == Limit::AtMost(lanes) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("{:?}, not {lanes}: {gate:?}", gate.limit("anpr_lanes"));
+}
+
+async fn a_gate_without_contact_changes_its_limits_on_time(engine: Engine) {
+    let cloud = ScriptedCloud::start().await;
+    let end = after(600);
+    let entitlements = json!([
+        {"key": "anpr_lanes", "quantity": 8},
+        {"key": "anpr_lanes", "quantity": 4, "until": text(end)},
+    ]);
+    let mut site = site(engine, &cloud, entitlements).await;
+    let gate = Gate::builder(&site.url).start().unwrap();
+    until(&gate, 12).await;
+    // Two seconds before the end, on a clock that stands still.
+    site.advance(end - site.now() - TimeDelta::seconds(2));
+    let gate = Gate::builder(&site.url).start().unwrap();
+    until(&gate, 12).await;
+    assert_eq!(gate.limit("doors"), Limit::AtMost(0));
+    site.stop().await;
+    assert_eq!(gate.limit("anpr_lanes"), Limit::AtMost(12));
+    until(&gate, 8).await;
     site.end().await;
 }

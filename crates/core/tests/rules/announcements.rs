@@ -1,7 +1,7 @@
 //! Announcements match the decisions of the client at every later instant, and with keys
 //! never exceed a signed license.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use license_core::announcement::{Announcement, announce, constrained_by};
@@ -9,6 +9,8 @@ use license_core::document::{LicenseClaims, VerifiedLicense, verify_license};
 use license_core::evidence::Evidence;
 use license_core::feature::FeatureKey;
 use license_core::gate::{Entitlements, decide};
+use license_core::lease::Lease;
+use license_core::limits::limits;
 use license_core::standing::{Policy, standing};
 use proptest::prelude::*;
 
@@ -94,10 +96,50 @@ fn it_survives_the_wire() {
     let told = told(&Signer::vendor().evidence(&license_claims()), T0);
     let text = serde_json::to_string(&told).unwrap();
     assert_eq!(serde_json::from_str::<Announcement>(&text).unwrap(), told);
+    // An older License Client announces no limits of later states: they stay as they are.
+    assert!(told.then.iter().all(|later| later.limits.is_none()));
     // Some of the fields are for people and programs in other languages.
     let value: serde_json::Value = serde_json::from_str(&text).unwrap();
     assert_eq!(value["limits"]["cameras"], 64);
     assert_eq!(value["then"][0]["standing"], "grace");
+}
+
+#[test]
+fn limits_change_on_time() {
+    let mut license = license_object();
+    license.insert(
+        "entitlements".into(),
+        serde_json::json!([
+            {"key": "cameras", "quantity": 64},
+            {"key": "anpr_lanes", "quantity": 8, "from": at(2), "until": at(5)},
+        ]),
+    );
+    let claims = LicenseClaims {
+        license,
+        ..license_claims()
+    };
+    let told = told(&Signer::vendor().evidence(&claims), T0);
+    let held = constrained_by(&told, Some(&verified(&claims)), T0);
+    for announcement in [&told, &held] {
+        for (instant, lanes) in [
+            (at(0), 0),
+            (at(2), 8),
+            (at(5), 8),
+            (just_after(5), 0),
+            (at(30), 0),
+        ] {
+            let limits = announcement.limits(instant);
+            assert_eq!(limits["anpr_lanes"], Some(lanes), "{instant}");
+            assert_eq!(limits["cameras"], Some(64), "{instant}");
+        }
+        // Only what changes is sent.
+        let changes = announcement.then.iter().map(|later| later.limits.is_some());
+        let changes: Vec<_> = changes.collect();
+        assert_eq!(changes[..2], [true, true]);
+        assert!(!changes[2..].contains(&true), "{changes:?}");
+    }
+    let nothing = constrained_by(&told, None, T0);
+    assert_eq!(nothing.limits(at(3))["anpr_lanes"], Some(0));
 }
 
 #[test]
@@ -162,14 +204,29 @@ fn claims() -> impl Strategy<Value = LicenseClaims> {
     let lists =
         prop::sample::subsequence(vec![MAP_VIEW, ALARM, "module.analytics_advanced"], 0..=3);
     let expiry = prop::option::of(-1..120_i64);
-    (lists, expiry, any::<bool>()).prop_map(|(lists, expiry, offline)| LicenseClaims {
-        offline,
-        license: object(serde_json::json!({
-            "licenseKey": crate::signer::KEY,
-            "enabledFeatures": lists,
-            "expiresAt": expiry.map(|hours| at(hours).to_rfc3339()),
-        })),
-        ..license_claims()
+    let count = (
+        prop::sample::select(vec!["cameras", "anpr_lanes"]),
+        1..9_u64,
+        prop::option::of(-1..120_i64),
+        prop::option::of(-1..120_i64),
+    );
+    let counts = prop::collection::vec(count, 0..4);
+    (lists, expiry, any::<bool>(), counts).prop_map(|(lists, expiry, offline, counts)| {
+        LicenseClaims {
+            offline,
+            license: object(serde_json::json!({
+                "licenseKey": crate::signer::KEY,
+                "enabledFeatures": lists,
+                "maxCameras": 64,
+                "entitlements": counts.iter().map(|(key, quantity, from, until)| serde_json::json!({
+                    "key": key, "quantity": quantity,
+                    "from": from.map(|hours| at(hours).to_rfc3339()),
+                    "until": until.map(|hours| at(hours).to_rfc3339()),
+                })).collect::<Vec<_>>(),
+                "expiresAt": expiry.map(|hours| at(hours).to_rfc3339()),
+            })),
+            ..license_claims()
+        }
     })
 }
 
@@ -197,6 +254,9 @@ proptest! {
             let expected = (decided.available, decided.reason.code());
             prop_assert_eq!(say(&told, key, later), expected);
         }
+        let license = evidence.lease.as_ref().map(Lease::license);
+        let limits = limits(license, &entitlements(&evidence), later);
+        prop_assert_eq!(told.limits(later), &limits);
     }
 
     #[test]
@@ -215,6 +275,13 @@ proptest! {
             let both = say(&told, key, later).0
                 && decide(key, later, &proven, &lists, &POLICY).available;
             prop_assert_eq!(say(&held, key, later).0, both, "{}", key);
+        }
+        let proven = limits(proof.lease.as_ref().map(Lease::license), &lists, later);
+        for key in ["cameras", "anpr_lanes", "doors"] {
+            // What is missing is not granted, and a missing number is no limit.
+            let of = |limits: &BTreeMap<_, _>| limits.get(key).copied().unwrap_or(Some(0));
+            let (held, proven) = (of(held.limits(later)), of(&proven));
+            prop_assert!(proven.is_none_or(|most| held.is_some_and(|it| it <= most)), "{}", key);
         }
     }
 }

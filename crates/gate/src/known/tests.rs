@@ -13,6 +13,8 @@ use crate::decision::Reason;
 #[expect(dead_code, reason = "used by the tests of the rules")]
 mod signer;
 
+mod limits;
+
 use signer::{Signer, license_claims};
 
 const MAP_VIEW: &str = "module.map_view";
@@ -152,6 +154,7 @@ fn licensed(now: DateTime<Utc>) -> Announcement {
         standing: standing.to_owned(),
         features: state(map_view),
         unlisted: told(false, "not_in_license"),
+        limits: None,
     };
     let expired = told(false, "grace_period_expired");
     Announcement {
@@ -404,7 +407,11 @@ fn oversized_announcements_are_rejected() {
     let mut wide = revoked(machine.wall);
     let keys = (0..200_000).map(|number| (number.to_string(), told(true, "licensed")));
     wide.features.extend(keys);
-    for (name, announcement) in [("states", endless), ("features", wide)] {
+    let mut limited = revoked(machine.wall);
+    let mut later = licensed(machine.wall).then[0].clone();
+    later.limits = Some((0..20_000).map(|key| (key.to_string(), None)).collect());
+    limited.then = vec![later];
+    for (name, announcement) in [("states", endless), ("features", wide), ("limits", limited)] {
         let envelope = Envelope {
             now: machine.wall,
             signed: None,

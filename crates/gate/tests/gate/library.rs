@@ -83,6 +83,9 @@ async fn a_scripted_gate_decides_as_scripted() {
     assert_eq!(gate.tier().as_deref(), Some("enterprise"));
     assert_eq!(gate.limit(Resource::Users), Limit::AtMost(3));
     assert_eq!(gate.limit(Resource::Cameras), Limit::Unknown);
+    assert_eq!(gate.limit("users"), Limit::AtMost(3));
+    script.limit("anpr_lanes", Limit::AtMost(8));
+    assert_eq!(gate.limit("anpr_lanes"), Limit::AtMost(8));
     script.contact(false);
     assert!(!gate.is_in_contact());
     assert!(gate.is_available(MAP_VIEW));
