@@ -8,6 +8,7 @@ use axum::body::Bytes;
 use chrono::{DateTime, Utc};
 use license_core::announcement::{Envelope, Signed};
 use license_core::lease::Lease;
+use license_core::upcoming::Upcoming;
 
 use crate::announced::Announced;
 use crate::knowledge::snapshot::Snapshot;
@@ -24,6 +25,7 @@ pub struct Entitled {
     pub flags: OnceLock<Bytes>,
     /// All features as the API lists them, computed at the first request.
     pub list: OnceLock<Bytes>,
+    upcoming: OnceLock<Vec<Upcoming>>,
     /// The instant for which it was computed; it is valid until the end of the standing.
     from: DateTime<Utc>,
 }
@@ -36,8 +38,15 @@ impl Entitled {
             announced: Arc::new(Announced::new(announcement)),
             flags: OnceLock::new(),
             list: OnceLock::new(),
+            upcoming: OnceLock::new(),
             from,
         }
+    }
+
+    /// What the license starts or stops to grant next, computed at the first request.
+    pub fn upcoming(&self) -> &[Upcoming] {
+        self.upcoming
+            .get_or_init(|| self.snapshot.upcoming(self.from))
     }
 
     fn is_of(&self, snapshot: &Arc<Snapshot>, now: DateTime<Utc>) -> bool {

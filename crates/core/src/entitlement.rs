@@ -299,10 +299,21 @@ impl Granted {
     /// The last instant of the feature, which is in force at `at`; `None` if it has no end.
     #[must_use]
     pub fn feature_ends(&self, key: &str, at: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        let periods = self.features.get(key)?;
-        let in_force = periods.iter().filter(|period| period.contains(at));
-        let ends: Option<Vec<_>> = in_force.map(|period| period.until).collect();
-        ends?.into_iter().max()
+        let periods = self.features.get(key)?.iter();
+        let mut periods: Vec<_> = periods
+            .filter(|it| it.until.is_none_or(|until| at <= until))
+            .collect();
+        periods.sort_by_key(|it| it.from);
+        let mut end = None;
+        // A period that begins before the end of another one, or right after it, goes on from it.
+        for period in periods {
+            let reached = end.map_or(Some(at), next_instant);
+            if period.from > reached {
+                break;
+            }
+            end = end.max(Some(period.until?));
+        }
+        end
     }
 
     /// The sum that is in force at an instant; `None` if the license does not count this.
@@ -314,6 +325,20 @@ impl Granted {
         Some(sum)
     }
 
+    /// The last instant at which the sum that is in force at `at` does not change, and the sum
+    /// after it; `None` if it never changes.
+    #[must_use]
+    pub fn next_count(&self, key: &str, at: DateTime<Utc>) -> Option<(DateTime<Utc>, Quantity)> {
+        let counts = self.counts.get(key)?;
+        let sum = self.count(key, at)?;
+        let bounds = |at| counts.iter().filter_map(move |it| it.0.holds_until(at));
+        let next = |last: &DateTime<Utc>| bounds(next_instant(*last)?).min();
+        let lasts = std::iter::successors(bounds(at).min(), next);
+        let mut changes =
+            lasts.filter_map(|last| Some((last, self.count(key, next_instant(last)?)?)));
+        changes.find(|(_, after)| *after != sum)
+    }
+
     /// The last instant at which what is in force at `at` stays in force; `None` if it never
     /// changes.
     #[must_use]
@@ -323,6 +348,11 @@ impl Granted {
             .filter_map(|period| period.holds_until(at))
             .min()
     }
+}
+
+/// The first instant after an inclusive bound.
+fn next_instant(end: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    end.checked_add_signed(TimeDelta::nanoseconds(1))
 }
 
 /// Features without bounds, as older licenses list them.

@@ -62,6 +62,13 @@ impl Entitlements {
         self.granted.count(key, now)
     }
 
+    /// The last instant at which the sum of `key` does not change, and the sum after it; `None` if
+    /// it never changes.
+    #[must_use]
+    pub fn next_count(&self, key: &str, now: DateTime<Utc>) -> Option<(DateTime<Utc>, Quantity)> {
+        self.granted.next_count(key, now)
+    }
+
     /// What the license counts at any time.
     pub fn counted(&self) -> impl Iterator<Item = &FeatureKey> {
         self.granted.counted()

@@ -60,6 +60,7 @@ pub mod taking_over;
 pub mod text_encoding;
 pub mod time_guard;
 pub mod unambiguous_json;
+pub mod upcoming;
 pub mod usage;
 pub mod wall_clock;
 pub mod whole_number;

@@ -76,5 +76,14 @@ fn print(feature: &Value) {
     } else {
         "no "
     };
-    println!("{word}  {}  ({})", text("featureKey"), text("reason"));
+    let dates = [("startsAt", "starts on"), ("endsAt", "until")].into_iter();
+    let dates = dates.filter(|(field, _)| feature[*field].is_string());
+    let dates: String = dates
+        .map(|(field, word)| format!(", {word} {}", text(field)))
+        .collect();
+    println!(
+        "{word}  {}  ({}{dates})",
+        text("featureKey"),
+        text("reason")
+    );
 }

@@ -90,10 +90,11 @@ enum Command {
         license-client features on module.map_view")]
     Features(features::Features),
 
-    /// Check whether the license allows more cameras, users or storage
+    /// Check whether the license allows more cameras, users, storage or anything else that it counts
     #[command(after_help = "Examples:\n  \
         license-client limits\n  \
-        license-client limits cameras 8")]
+        license-client limits cameras 8\n  \
+        license-client limits anpr_lanes")]
     Limits(limits::Limits),
 
     /// Show the log of activations and validations

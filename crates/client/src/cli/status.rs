@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use license_core::lapse_words;
+use license_core::usage::Resource;
 use serde_json::Value;
 
 use crate::cli::NO;
@@ -60,8 +61,45 @@ fn print(answer: &Answer) {
             other => println!("  {label:<16} {other}"),
         }
     }
+    print_limits(&answer.body);
+    print_upcoming(&answer.body);
     let failure = &answer.body["lastFailure"];
     if let (Some(at), Some(message)) = (failure["at"].as_str(), failure["message"].as_str()) {
         println!("  {:<16} {at}: {message}", "Last failure");
+    }
+}
+
+/// What is counted beside the limits that have a field of their own, and what is over.
+fn print_limits(status: &Value) {
+    for (key, limit) in status["limits"].as_object().into_iter().flatten() {
+        if Resource::of(key).is_none() {
+            let limit = limit
+                .as_u64()
+                .map_or("unlimited".to_owned(), |it| it.to_string());
+            println!("  {key:<16} {limit}");
+        }
+    }
+    let over = status["overLimit"].as_array().into_iter().flatten();
+    let over: Vec<_> = over.filter_map(Value::as_str).collect();
+    if !over.is_empty() {
+        let over = over.join(", ");
+        println!(
+            "  {:<16} {over}; see 'license-client limits'",
+            "Over the limit"
+        );
+    }
+}
+
+/// The next change, and everything that ends soon.
+fn print_upcoming(status: &Value) {
+    let upcoming = status["upcoming"].as_array().into_iter().flatten();
+    for (index, change) in upcoming.enumerate() {
+        let label = match change["urgency"].is_string() {
+            true => "Ends soon",
+            false if index == 0 => "Next change",
+            false => continue,
+        };
+        let text = |field: &str| change[field].as_str().unwrap_or_default();
+        println!("  {label:<16} {}: {}", text("at"), text("message"));
     }
 }

@@ -14,6 +14,7 @@ mod sign_in;
 mod switch;
 mod timeline;
 mod validate;
+mod warnings;
 
 use axum::Router;
 use axum::extract::Request;

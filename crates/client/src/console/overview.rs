@@ -12,6 +12,7 @@ use license_console::gauge::Gauge;
 use license_console::id::short;
 use license_console::moment::{Moment, left};
 use license_console::page::show;
+use license_core::entitlement::Period;
 use license_core::evidence::Failure;
 use license_core::feature::is_core;
 use license_core::hardware::{Change, Comparison, Verdict};
@@ -24,6 +25,7 @@ use license_core::usage::Usage;
 
 use super::frame::{Frame, Said};
 use super::timeline::{Timeline, timeline};
+use super::warnings::{dated, warnings};
 use crate::app::App;
 use crate::http::access::Caller;
 use crate::http::hardware::word;
@@ -70,6 +72,8 @@ struct Overview {
     /// How many more there are, which only the API lists.
     hidden_gauges: usize,
     usage_known: bool,
+    warnings: Vec<String>,
+    next_change: Option<String>,
     features: Vec<Feature>,
     /// How many more there are, which only the API lists.
     hidden_features: usize,
@@ -94,6 +98,8 @@ struct Feature {
     key: String,
     available: bool,
     reason: String,
+    /// When it starts or ends.
+    dates: Option<String>,
     switched_off: bool,
     /// Core features cannot be switched off, and unlicensed ones need not be.
     can_be_switched: bool,
@@ -122,10 +128,15 @@ pub(super) async fn page(
     let is_offline = evidence.lease.as_ref().is_some_and(Lease::is_offline);
     let unread = unread(&app, caller);
     let (features, hidden_features) = features(&snapshot, unread.is_some(), now);
+    let upcoming = snapshot.upcoming(now);
+    let warnings = warnings(&usage, &snapshot, &upcoming, now);
     let overview = Overview {
         frame,
         title: match unread {
             Some(_) => UNREAD.to_owned(),
+            None if standing == Standing::Active && !warnings.is_empty() => {
+                "The license is active, with warnings".to_owned()
+            }
             None => title(&standing).to_owned(),
         },
         unread,
@@ -167,6 +178,8 @@ pub(super) async fn page(
             .len()
             .saturating_sub(MAX_SHOWN_GAUGES),
         usage_known: usage != Usage::default(),
+        next_change: upcoming.first().map(dated),
+        warnings,
         features,
         hidden_features,
         unknown_features: unknown_features(&app),
@@ -214,6 +227,19 @@ fn expires(license: &License) -> String {
     }
 }
 
+fn dates(bounds: Period, now: DateTime<Utc>) -> Option<String> {
+    let text = |at| Moment::of(at).text;
+    match (bounds.from, bounds.until) {
+        (Some(from), Some(until)) => {
+            Some(format!("Starts on {}, ends on {}", text(from), text(until)))
+        }
+        (Some(from), None) => Some(format!("Starts on {}", text(from))),
+        (None, Some(until)) if until < now => Some(format!("Ended on {}", text(until))),
+        (None, Some(until)) => Some(format!("Until {}", text(until))),
+        (None, None) => None,
+    }
+}
+
 /// The first features, core features first, and how many more there are.
 fn features(snapshot: &Snapshot, is_unread: bool, now: DateTime<Utc>) -> (Vec<Feature>, usize) {
     let entitlements = snapshot.entitlements();
@@ -232,6 +258,7 @@ fn features(snapshot: &Snapshot, is_unread: bool, now: DateTime<Utc>) -> (Vec<Fe
                 "no_license" if is_unread => UNREAD.to_owned(),
                 code => for_operator(code).to_owned(),
             },
+            dates: dates(entitlements.bounds(key, now), now),
             switched_off,
             can_be_switched: !core && (switched_off || entitlements.lists(key)),
         })

@@ -30,6 +30,7 @@ use crate::http::error::{ApiError, BodyErrors, ChangeErrors, ErrorResponse};
 use crate::http::features::json_bytes;
 use crate::http::hardware::drift;
 use crate::http::instant::naive;
+use crate::http::upcoming::{MAX_UPCOMING, UpcomingChange};
 use crate::knowledge::snapshot::Snapshot;
 use crate::licensing;
 use crate::licensing::due::due;
@@ -124,6 +125,10 @@ pub(super) struct LicenseStatusResponse {
     max_users: Option<i64>,
     /// The limit of everything that is counted; null means unlimited.
     limits: BTreeMap<String, Option<u64>>,
+    /// What is over its limit.
+    over_limit: Vec<String>,
+    /// What the license starts or stops to grant next, in chronological order, at most 20.
+    upcoming: Vec<UpcomingChange>,
     /// License fields with invalid values, such as an `expiresAt` that is not a time. They are
     /// treated as absent.
     unreadable_fields: Vec<&'static str>,
@@ -191,6 +196,13 @@ pub(super) fn status_json(app: &App, caller: Caller) -> Bytes {
     let snapshot = app.snapshot();
     let mut status = status_of(&snapshot, now);
     status.next_validation = next_validation;
+    let snapshot = app.snapshot();
+    let usage = app.meter.usage(now);
+    let over_limit = snapshot.over_limit(&usage, now).into_iter();
+    status.over_limit = over_limit.map(str::to_owned).collect();
+    let entitled = app.entitled.at(&snapshot, now);
+    let upcoming = entitled.upcoming().iter().take(MAX_UPCOMING);
+    status.upcoming = upcoming.map(|it| UpcomingChange::of(it, now)).collect();
     if let Some(comparison) = app.knowledge.comparison() {
         status.hardware_drift = drift(comparison.verdict);
         status.hardware_changed = comparison.changed().map(Component::as_str).collect();
@@ -248,6 +260,8 @@ fn status_of(snapshot: &Snapshot, now: DateTime<Utc>) -> LicenseStatusResponse {
         max_cameras: license.and_then(License::max_cameras),
         max_users: license.and_then(License::max_users),
         limits: limits(snapshot.license(), snapshot.entitlements(), now),
+        over_limit: Vec::new(),
+        upcoming: Vec::new(),
         unreadable_fields: snapshot.unreadable_fields().to_vec(),
         in_grace_period: Some(view.in_grace_period),
         grace_period_expires: view.grace_period_expires.map(naive),

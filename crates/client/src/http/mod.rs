@@ -24,6 +24,7 @@ mod ofrep;
 mod probes;
 pub mod subscribers;
 mod unrouted;
+mod upcoming;
 mod usage;
 
 use std::any::Any;

@@ -14,6 +14,7 @@ use license_core::lease::Lease;
 use license_core::license::License;
 use license_core::limits::Limit;
 use license_core::standing::{Policy, Standing, grace_end, standing};
+use license_core::upcoming::{Upcoming, upcoming};
 use license_core::usage::{Resource, Usage};
 
 /// Evidence, and the conclusions from it at any instant.
@@ -95,6 +96,30 @@ impl Snapshot {
         let others: BTreeSet<&str> = keys.filter(|key| Resource::of(key).is_none()).collect();
         let resources = Resource::ALL.map(Resource::as_str).into_iter();
         resources.chain(others).collect()
+    }
+
+    /// The keys of what `usage` exceeds the limits of, as in [`Snapshot::counted`].
+    #[must_use]
+    pub fn over_limit<'a>(&'a self, usage: &'a Usage, now: DateTime<Utc>) -> Vec<&'a str> {
+        let is_over = |key: &&str| {
+            let limit = self.limit(key, now).number();
+            usage
+                .of(key)
+                .zip(limit)
+                .is_some_and(|(used, limit)| used > limit)
+        };
+        self.counted(usage).into_iter().filter(is_over).collect()
+    }
+
+    /// What the license starts or stops to grant next; nothing if it is not valid.
+    #[must_use]
+    pub fn upcoming(&self, now: DateTime<Utc>) -> Vec<Upcoming> {
+        match (self.license(), self.standing(now)) {
+            (Some(license), Standing::Active | Standing::Grace { .. }) => {
+                upcoming(license, &self.entitlements, now)
+            }
+            _ => Vec::new(),
+        }
     }
 
     /// All features worth showing: those of the product, those of the license, and those that are

@@ -17,6 +17,7 @@ on_both_engines! {
     a_feature_starts_and_ends_to_the_second_without_contact;
     what_is_counted_is_the_sum_of_what_is_in_force;
     a_gate_without_contact_changes_its_limits_on_time;
+    what_ends_is_warned_of_and_what_changes_next_is_named;
 }
 
 /// A site whose license lists these entitlements.
@@ -162,5 +163,56 @@ async fn a_gate_without_contact_changes_its_limits_on_time(engine: Engine) {
     site.stop().await;
     assert_eq!(gate.limit("anpr_lanes"), Limit::AtMost(12));
     until(&gate, 8).await;
+    site.end().await;
+}
+
+async fn what_ends_is_warned_of_and_what_changes_next_is_named(engine: Engine) {
+    let cloud = ScriptedCloud::start().await;
+    let entitlements = json!([
+        {"key": "module.map_view", "until": text(after(60 * 86_400))},
+        {"key": ANALYTICS, "from": text(after(86_400)), "until": text(after(50 * 86_400))},
+        {"key": "anpr_lanes", "quantity": 8},
+    ]);
+    let site = site(engine, &cloud, entitlements).await;
+    let status = async || site.get("/api/license/status").await.1;
+    let page = async || site.get("/").await.1.as_str().unwrap().to_owned();
+    let changes = |status: &Value| {
+        let changes = status["upcoming"].as_array().unwrap().iter();
+        let shown = changes.map(|it| (it["message"].clone(), it["urgency"].clone()));
+        shown.collect::<Vec<_>>()
+    };
+    let starts = (json!(format!("{ANALYTICS} starts")), Value::Null);
+    let ends = |urgency: Value| (json!("module.map_view ends"), urgency);
+    assert_eq!(changes(&status().await)[..2], [starts, ends(Value::Null)]);
+    let calm = page().await;
+    assert!(calm.contains("Everything is OK"), "{calm}");
+    assert!(calm.contains("<small>Starts on 24 November 2026"), "{calm}");
+    assert!(calm.contains("<small>Until 22 January 2027"), "{calm}");
+    assert!(
+        calm.contains(&format!("<dd>{ANALYTICS} starts on 24 November 2026")),
+        "{calm}"
+    );
+    for (days, urgency) in [(31, "notice"), (47, "warning"), (58, "critical")] {
+        site.advance(after(days * 86_400) - site.now());
+        site.post("/api/license/validate", None).await;
+        let status = status().await;
+        assert!(changes(&status).contains(&ends(json!(urgency))), "{status}");
+        let page = page().await;
+        assert!(page.contains("with warnings"), "{page}");
+        assert!(
+            page.contains("<li>module.map_view ends on 22 January 2027"),
+            "{page}"
+        );
+        assert!(!page.contains("No action is needed"), "{page}");
+    }
+    let report = json!({"source": "s", "counts": {"anpr_lanes": 9}});
+    site.put("/api/license/usage", report).await;
+    let over = status().await;
+    assert_eq!(over["overLimit"], json!(["anpr_lanes"]), "{over}");
+    let page = page().await;
+    assert!(
+        page.contains("<li>9 of 8 anpr_lanes are in use (1 over)</li>"),
+        "{page}"
+    );
     site.end().await;
 }

@@ -192,6 +192,46 @@ proptest! {
     }
 
     #[test]
+    fn a_feature_is_in_force_until_its_end_and_not_right_after_it(
+        list in proptest::collection::vec(entitlement(), 0..12), hours in -60_i64..60, later in 0_i64..120,
+    ) {
+        let granted = Granted::of(list);
+        for feature in granted.features().map(FeatureKey::as_str) {
+            if granted.feature(feature, at(hours)) != Grant::InForce {
+                continue;
+            }
+            let end = granted.feature_ends(feature, at(hours));
+            if end.is_none_or(|end| at(hours + later) <= end) {
+                prop_assert_eq!(granted.feature(feature, at(hours + later)), Grant::InForce);
+            }
+            if let Some(end) = end {
+                prop_assert_eq!(granted.feature(feature, end), Grant::InForce);
+                let after = granted.feature(feature, end + TimeDelta::nanoseconds(1));
+                prop_assert_ne!(after, Grant::InForce);
+            }
+        }
+    }
+
+    #[test]
+    fn a_sum_stays_until_its_next_change(
+        list in proptest::collection::vec(entitlement(), 0..12), hours in -60_i64..60, later in 0_i64..120,
+    ) {
+        let granted = Granted::of(list);
+        for key in granted.counted().map(FeatureKey::as_str) {
+            let sum = granted.count(key, at(hours));
+            let next = granted.next_count(key, at(hours));
+            if next.is_none_or(|(last, _)| at(hours + later) <= last) {
+                prop_assert_eq!(granted.count(key, at(hours + later)), sum);
+            }
+            if let Some((last, to)) = next {
+                prop_assert_eq!(granted.count(key, last), sum);
+                prop_assert_eq!(granted.count(key, last + TimeDelta::nanoseconds(1)), Some(to));
+                prop_assert_ne!(Some(to), sum);
+            }
+        }
+    }
+
+    #[test]
     fn what_is_written_is_read(entitlement in entitlement()) {
         prop_assert_eq!(Entitlement::of_json(&entitlement.to_json()), Ok(entitlement));
     }

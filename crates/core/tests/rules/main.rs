@@ -37,4 +37,5 @@ mod simulator;
 mod standings;
 mod suspicions;
 mod taking_over;
+mod upcoming;
 mod wall_clocks;

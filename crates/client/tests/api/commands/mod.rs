@@ -5,11 +5,12 @@ mod settings;
 
 use std::process::{Command, Output};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use self::settings::client;
 use crate::database::Engine;
-use crate::harness::Site;
+use crate::harness::{KEY, Site};
+use crate::scripted_cloud::{ScriptedCloud, usual_license};
 use crate::supervised::{
     a_program_survives_signals_that_it_does_not_use, a_program_tells_its_supervisor,
 };
@@ -206,6 +207,74 @@ async fn limits_say_what_is_over_and_what_would_fit() {
             text(&output)
         );
     }
+    site.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn everything_that_is_counted_and_what_changes_next_is_shown() {
+    let cloud = ScriptedCloud::start().await;
+    let mut license = usual_license(KEY);
+    license["entitlements"] = json!([
+        {"key": "module.map_view", "until": "2026-12-20T00:00:00Z"},
+        {"key": "module.alarm_advanced", "from": "2026-12-24T00:00:00Z"},
+        {"key": "anpr_lanes", "quantity": 8},
+        {"key": "anpr_lanes", "quantity": 4, "from": "2026-12-01T00:00:00Z"},
+        {"key": "channels", "quantity": "unlimited"},
+    ]);
+    cloud.license(license);
+    let site = Site::start(Engine::Sqlite, &cloud.url, &[]).await;
+    site.activate(KEY).await;
+    let report = json!({"source": "s", "counts": {"anpr_lanes": 9, "channels": 3}});
+    site.put("/api/license/usage", report).await;
+    for (arguments, code, lines) in [
+        (
+            &["limits"][..],
+            3,
+            &[
+                "over 9 of 8 anpr_lanes are in use (1 over)  (over_limit)",
+                "ok   No limit applies to channels  (unlimited)",
+                "cameras",
+            ][..],
+        ),
+        (&["limits", "anpr_lanes"], 3, &["(limit_reached)"]),
+        (
+            &["limits", "doors"],
+            3,
+            &["no   The license does not include doors  (not_in_license)"],
+        ),
+        (&["limits", "channels", "9"], 0, &["yes "]),
+        (
+            &["status"],
+            0,
+            &[
+                "anpr_lanes       8",
+                "channels         unlimited",
+                "Over the limit   anpr_lanes",
+                "Next change      2026-12-01T00:00:00.000000: The limit for anpr_lanes changes \
+                 from 8 to 12",
+                "Ends soon        2026-12-20T00:00:00.000000: module.map_view ends",
+            ],
+        ),
+        (
+            &["features"],
+            0,
+            &[
+                "module.map_view  (licensed, until 2026-12-20T00:00:00.000000)",
+                "module.alarm_advanced  (starts_later, starts on 2026-12-24T00:00:00.000000)",
+            ],
+        ),
+    ] {
+        let output = run(&site, arguments).await;
+        let shown = text(&output);
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {shown}");
+        for line in lines {
+            assert!(shown.contains(line), "{line}: {shown}");
+        }
+    }
+    let output = run(&site, &["limits", "--json"]).await;
+    let limits: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(limits.as_array().unwrap().len(), 5, "{limits}");
+    assert_eq!(limits[3]["resource"], "anpr_lanes", "{limits}");
     site.end().await;
 }
 

@@ -1,0 +1,37 @@
+//! What the operator has to know although the license is valid: what is over its limit, and what
+//! ends soon.
+
+use chrono::{DateTime, Utc};
+use license_console::moment::Moment;
+use license_core::upcoming::Upcoming;
+use license_core::usage::Usage;
+
+use crate::knowledge::snapshot::Snapshot;
+
+/// Maximum number of warnings on the page.
+const MAX_SHOWN_WARNINGS: usize = 20;
+
+/// The warnings at `now`, the time of `upcoming`.
+pub(super) fn warnings(
+    usage: &Usage,
+    snapshot: &Snapshot,
+    upcoming: &[Upcoming],
+    now: DateTime<Utc>,
+) -> Vec<String> {
+    let over = snapshot.over_limit(usage, now).into_iter();
+    let over = over.filter_map(|key| {
+        let (used, limit) = (usage.of(key)?, snapshot.limit(key, now).number()?);
+        let over = used.saturating_sub(limit);
+        Some(format!("{used} of {limit} {key} are in use ({over} over)"))
+    });
+    let ends = upcoming.iter().filter(|it| it.urgency(now).is_some());
+    over.chain(ends.map(dated))
+        .take(MAX_SHOWN_WARNINGS)
+        .collect()
+}
+
+/// A change with its time.
+pub(super) fn dated(upcoming: &Upcoming) -> String {
+    let Upcoming { at, change } = upcoming;
+    format!("{change} on {}", Moment::of(*at).text)
+}

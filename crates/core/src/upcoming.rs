@@ -1,0 +1,172 @@
+//! What a license starts or stops to grant next, and how soon something ends.
+
+use std::fmt;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::entitlement::Quantity;
+use crate::feature::FeatureKey;
+use crate::gate::Entitlements;
+use crate::license::{Expiry, License};
+
+/// A change at a known time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Upcoming {
+    /// The first instant of a start or an increase; the last instant before an end or a decrease.
+    pub at: DateTime<Utc>,
+    /// What changes.
+    pub change: Change,
+}
+
+/// What changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// The license grants a feature from then on.
+    FeatureStarts(FeatureKey),
+    /// The license no longer grants a feature.
+    FeatureEnds(FeatureKey),
+    /// The license counts more or less of something.
+    Limit {
+        /// What is counted.
+        key: FeatureKey,
+        /// The limit before.
+        from: Quantity,
+        /// The limit after.
+        to: Quantity,
+    },
+    /// The license expires.
+    LicenseEnds,
+}
+
+/// How soon something ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Urgency {
+    /// In at most 30 days.
+    Notice,
+    /// In at most 14 days.
+    Warning,
+    /// In at most 3 days.
+    Critical,
+}
+
+impl Urgency {
+    /// A code for programs.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Notice => "notice",
+            Self::Warning => "warning",
+            Self::Critical => "critical",
+        }
+    }
+}
+
+impl Change {
+    /// A code for programs.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::FeatureStarts(_) => "feature_starts",
+            Self::FeatureEnds(_) => "feature_ends",
+            Self::Limit { .. } => "limit_changes",
+            Self::LicenseEnds => "license_ends",
+        }
+    }
+
+    /// The feature, or what is counted; `None` for the license.
+    #[must_use]
+    pub fn key(&self) -> Option<&FeatureKey> {
+        match self {
+            Self::FeatureStarts(key) | Self::FeatureEnds(key) | Self::Limit { key, .. } => {
+                Some(key)
+            }
+            Self::LicenseEnds => None,
+        }
+    }
+
+    fn is_loss(&self) -> bool {
+        match self {
+            Self::FeatureEnds(_) | Self::LicenseEnds => true,
+            Self::Limit { from, to, .. } => to < from,
+            Self::FeatureStarts(_) => false,
+        }
+    }
+}
+
+/// For people, without the time.
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let limit = |quantity: Quantity| {
+            let number = quantity.number();
+            number.map_or("unlimited".to_owned(), |number| number.to_string())
+        };
+        match self {
+            Self::FeatureStarts(key) => write!(f, "{key} starts"),
+            Self::FeatureEnds(key) => write!(f, "{key} ends"),
+            Self::Limit { key, from, to } => {
+                let (from, to) = (limit(*from), limit(*to));
+                write!(f, "The limit for {key} changes from {from} to {to}")
+            }
+            Self::LicenseEnds => f.write_str("The license expires"),
+        }
+    }
+}
+
+impl Upcoming {
+    /// How soon the license grants less; `None` if that is not soon, or if it grants more.
+    #[must_use]
+    pub fn urgency(&self, now: DateTime<Utc>) -> Option<Urgency> {
+        let left = self.at - now;
+        let urgency = match () {
+            () if left <= TimeDelta::days(3) => Urgency::Critical,
+            () if left <= TimeDelta::days(14) => Urgency::Warning,
+            () if left <= TimeDelta::days(30) => Urgency::Notice,
+            () => return None,
+        };
+        self.change.is_loss().then_some(urgency)
+    }
+}
+
+/// The next change of each feature, of everything that the license counts, and of the license
+/// itself, from `now` on and in chronological order. Nothing changes after the end of the license.
+#[must_use]
+pub fn upcoming(
+    license: &License,
+    entitlements: &Entitlements,
+    now: DateTime<Utc>,
+) -> Vec<Upcoming> {
+    let features = entitlements.listed().filter_map(|key| {
+        let bounds = entitlements.bounds(key.as_str(), now);
+        let (at, change) = match (bounds.from, bounds.until) {
+            (Some(from), _) => (from, Change::FeatureStarts(key.clone())),
+            (None, until) => (until?, Change::FeatureEnds(key.clone())),
+        };
+        Some(Upcoming { at, change })
+    });
+    let limits = entitlements.counted().filter_map(|key| {
+        let from = entitlements.count(key.as_str(), now)?;
+        let (last, to) = entitlements.next_count(key.as_str(), now)?;
+        let at = match from < to {
+            true => last.checked_add_signed(TimeDelta::nanoseconds(1))?,
+            false => last,
+        };
+        let key = key.clone();
+        let change = Change::Limit { key, from, to };
+        Some(Upcoming { at, change })
+    });
+    let end = match license.expiry() {
+        Expiry::At(at) => Some(at),
+        Expiry::Never | Expiry::Unreadable => None,
+    };
+    let change = Change::LicenseEnds;
+    let expires = end.map(|at| Upcoming { at, change });
+    let all = features.chain(limits).chain(expires);
+    let mut all: Vec<_> = all
+        .filter(|it| now <= it.at && end.is_none_or(|end| it.at <= end))
+        .collect();
+    all.sort_by(|one, other| {
+        let order = |it: &Upcoming| (it.at, it.change.key().cloned());
+        order(one).cmp(&order(other))
+    });
+    all
+}
