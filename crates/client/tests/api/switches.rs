@@ -34,6 +34,7 @@ async fn a_feature_is_switched_off_and_stays_off(engine: Engine) {
     let expected = json!({
         "featureKey": "module.map_view", "available": false, "reason": "switched_off",
         "core": false, "licensed": true, "systemEnabled": false,
+        "startsAt": null, "endsAt": null,
     });
     assert_eq!(answer, expected);
     // Another validation, another license and a restart change nothing.
