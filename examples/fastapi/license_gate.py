@@ -86,6 +86,8 @@ class State(NamedTuple):
     standing: str
     features: dict[str, Decision]
     unlisted: Decision
+    # None means no limit.
+    limits: dict[str, int | None]
 
 
 class Announcement(NamedTuple):
@@ -93,8 +95,6 @@ class Announcement(NamedTuple):
 
     # In chronological order; the last one has no end.
     states: list[State]
-    # None means no limit.
-    limits: dict[str, int | None]
 
     def at(self, now):
         return next(state for state in self.states if now <= state.until)
@@ -182,8 +182,8 @@ class LicenseGate:
 
     def limits(self):
         """The license's limit for each resource; None means no limit."""
-        announcement = self._announcement
-        return announcement.limits if announcement else {}
+        state = self.state()
+        return state.limits if state else {}
 
     def is_in_contact(self):
         """For health pages; decisions follow the rules above."""
@@ -340,8 +340,8 @@ class FixedGate(LicenseGate):
     def license(self, features):
         """Replaces the available features; streams of other features end."""
         known = {**dict.fromkeys(features, Decision(True, "licensed")), **dict.fromkeys(CORE_FEATURES, CORE)}
-        state = State(math.inf, "active", known, Decision(False, "not_in_license"))
-        self._announcement = Announcement([state], {})
+        state = State(math.inf, "active", known, Decision(False, "not_in_license"), {})
+        self._announcement = Announcement([state])
         self._wake()
 
     def start(self):
@@ -564,14 +564,17 @@ def read(text):
         now = instant(told["now"])
         later = sorted(told["then"], key=lambda state: instant(state["after"]))
         ends = [heard_at + (instant(state["after"]) - now).total_seconds() for state in later]
-        states = [state(told, until) for told, until in zip([told, *later], [*ends, math.inf])]
-        limits = {str(name): None if most is None else int(most) for name, most in told["limits"].items()}
-        return Announcement(states, limits)
+        states, limits = [], told["limits"]
+        for one, until in zip([told, *later], [*ends, math.inf]):
+            # A later state names its limits only if they change.
+            limits = one.get("limits", limits)
+            states.append(state(one, until, limits))
+        return Announcement(states)
     except Exception as error:
         raise ContactError(f"an event cannot be read: {type(error).__name__}") from error
 
 
-def state(told, until):
+def state(told, until, limits):
     standing = str(told["standing"])
     shared = {}
     features = {str(key): decision(one, shared) for key, one in told["features"].items()}
@@ -580,7 +583,8 @@ def state(told, until):
         features.update(dict.fromkeys(CORE_FEATURES, CORE))
     # An unlisted feature is never available.
     unlisted = Decision(False, decision(told["unlisted"], {}).reason)
-    return State(until, standing, features, unlisted)
+    limits = {str(name): None if most is None else int(most) for name, most in limits.items()}
+    return State(until, standing, features, unlisted, limits)
 
 
 def decision(told, shared):

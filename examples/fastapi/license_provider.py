@@ -66,15 +66,15 @@ class LicenseProvider(AbstractProvider):
 
     def resolve_integer_details(self, flag_key, default_value, evaluation_context=None):
         """A limit; -1 means no limit."""
-        state, limits = self.gate.state(), self.gate.limits()
+        state = self.gate.state()
         if state is None:
             raise ProviderNotReadyError("there has been no contact with the License Client yet")
         if flag_key in state.features:
             raise TypeMismatchError(f"'{flag_key}' is a boolean")
         resource = flag_key.removeprefix(LIMIT)
-        if not flag_key.startswith(LIMIT) or resource not in limits:
+        if not flag_key.startswith(LIMIT) or resource not in state.limits:
             raise FlagNotFoundError(f"there is no limit '{flag_key}'")
-        limit = limits[resource]
+        limit = state.limits[resource]
         return FlagResolutionDetails(value=-1 if limit is None else limit, reason=Reason.STATIC)
 
     def resolve_float_details(self, flag_key, default_value, evaluation_context=None):
