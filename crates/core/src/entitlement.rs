@@ -305,7 +305,7 @@ impl Granted {
             .collect();
         periods.sort_by_key(|it| it.from);
         let mut end = None;
-        // A period that begins before the end of another one, or right after it, goes on from it.
+        // A period that begins before the end of another one, or right after it, continues it.
         for period in periods {
             let reached = end.map_or(Some(at), next_instant);
             if period.from > reached {

@@ -4,7 +4,7 @@
 //! globals. Time and randomness are arguments, so every rule can be tested at any
 //! instant and replayed exactly.
 //!
-//! Where to start: [`contact`] interprets a response from the License Server and produces
+//! Where to start: [`response`] interprets a response from the License Server and produces
 //! [`evidence`]; [`standing`] derives one of four standings from the evidence and the time;
 //! [`gate`] derives a decision about a feature from the standing; [`schedule`] determines the next
 //! call to the License Server, and [`announcement`] what subscribers receive.

@@ -12,8 +12,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub use self::counts::{Counts, MAX_REPORT_KEYS};
 use crate::feature::FeatureKey;
 
-/// A resource that every product counts, and that messages and licenses name in fields of their
-/// own. A license may count anything else too, by its key.
+/// A resource that every product counts, and that messages and licenses name in their own
+/// fields. A license may count anything else too, by its key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Resource {
     /// Cameras.

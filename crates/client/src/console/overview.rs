@@ -128,16 +128,14 @@ pub(super) async fn page(
     let is_offline = evidence.lease.as_ref().is_some_and(Lease::is_offline);
     let unread = unread(&app, caller);
     let (features, hidden_features) = features(&snapshot, unread.is_some(), now);
+    let (gauges, hidden_gauges) = gauges(&usage, &snapshot, now);
     let upcoming = snapshot.upcoming(now);
     let warnings = warnings(&usage, &snapshot, &upcoming, now);
     let overview = Overview {
         frame,
         title: match unread {
             Some(_) => UNREAD.to_owned(),
-            None if standing == Standing::Active && !warnings.is_empty() => {
-                "The license is active, with warnings".to_owned()
-            }
-            None => title(&standing).to_owned(),
+            None => title(&standing, &warnings).to_owned(),
         },
         unread,
         standing,
@@ -172,11 +170,8 @@ pub(super) async fn page(
             .as_ref()
             .map_or(Verdict::Unknown, |it| it.verdict),
         changed_components: changed_components(comparison.as_deref()),
-        gauges: gauges(&usage, &snapshot, now),
-        hidden_gauges: snapshot
-            .counted(&usage)
-            .len()
-            .saturating_sub(MAX_SHOWN_GAUGES),
+        gauges,
+        hidden_gauges,
         usage_known: usage != Usage::default(),
         next_change: upcoming.first().map(dated),
         warnings,
@@ -188,9 +183,10 @@ pub(super) async fn page(
     show(StatusCode::OK, &overview)
 }
 
-fn title(standing: &Standing) -> &str {
+fn title<'a>(standing: &'a Standing, warnings: &[String]) -> &'a str {
     match standing {
         Standing::Unlicensed => "No license",
+        Standing::Active if !warnings.is_empty() => "The license is active, with warnings",
         Standing::Active => "Everything is OK",
         Standing::Grace { .. } => "The License Server cannot confirm the license",
         Standing::Lapsed(why) => lapse_words::headline(why),
@@ -210,10 +206,13 @@ fn changed_components(comparison: Option<&Comparison>) -> Vec<Component> {
     shown.collect()
 }
 
-fn gauges(usage: &Usage, snapshot: &Snapshot, now: DateTime<Utc>) -> Vec<Gauge> {
+/// The first gauges, and how many more there are.
+fn gauges(usage: &Usage, snapshot: &Snapshot, now: DateTime<Utc>) -> (Vec<Gauge>, usize) {
+    let counted = snapshot.counted(usage);
+    let hidden = counted.len().saturating_sub(MAX_SHOWN_GAUGES);
     let gauge = |key: &str| Gauge::of(key, usage.of(key), snapshot.limit(key, now).number());
-    let counted = snapshot.counted(usage).into_iter();
-    counted.take(MAX_SHOWN_GAUGES).map(gauge).collect()
+    let shown = counted.into_iter().take(MAX_SHOWN_GAUGES);
+    (shown.map(gauge).collect(), hidden)
 }
 
 fn expires(license: &License) -> String {

@@ -12,7 +12,7 @@ use crate::feature::FeatureKey;
 /// Maximum number of keys in the counts of one report.
 pub const MAX_REPORT_KEYS: usize = 32;
 
-/// Amounts by key. A [`Resource`] is not among them: it has a field of its own.
+/// Amounts by key. A [`Resource`] is not among them: it has its own field.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counts(BTreeMap<FeatureKey, u64>);
 

@@ -29,7 +29,7 @@ impl Amounts {
             .schema_type(Type::Integer)
             .minimum(Some(0))
             .maximum(Some(u64::MAX));
-        // The resources have fields of their own.
+        // The resources have their own fields.
         let resources = Resource::ALL.map(Resource::as_str).join("|");
         let pattern = format!("^(?!({resources})$){}", NO_NUL.trim_start_matches('^'));
         let key = ObjectBuilder::new()
@@ -88,7 +88,7 @@ impl Field for Amounts {
             let unacceptable = |why: &str| unacceptable(self.name, why, key.clone().into());
             let parsed = FeatureKey::parse(&key).map_err(|why| unacceptable(&why.to_string()))?;
             if Resource::of(&key).is_some() {
-                return Err(unacceptable(&format!("'{key}' has a field of its own")));
+                return Err(unacceptable(&format!("'{key}' has its own field")));
             }
             let number = amount.as_number().and_then(whole_number);
             let number = number.and_then(|number| number.as_u64());
