@@ -37,9 +37,9 @@ pub fn tls_config(
     effective: Option<Arc<dyn Clock>>,
 ) -> Result<ClientConfig, Error> {
     let provider = Arc::new(aws_lc_rs::default_provider());
-    let mut roots = RootCertStore::empty();
+    let mut checked = RootCertStore::empty();
     for certificate in &listed {
-        roots.add(certificate.clone())?;
+        checked.add(certificate.clone())?;
     }
     let verifier = CertificateVerifier {
         by_authorities: OnceLock::new(),
@@ -75,10 +75,10 @@ impl CertificateVerifier {
     fn by_authorities(&self) -> Result<&Verifier, Error> {
         let read = || Verifier::new_with_extra_roots(self.listed.clone(), self.provider.clone());
         let verifier = self.by_authorities.get_or_init(read).as_ref();
-        // Without any authority, none has issued a certificate.
         verifier.map_err(|error| {
             tracing::debug!(%error, "there are no certificate authorities");
-            Error::InvalidCertificate(CertificateError::UnknownIssuer)
+            let none = OtherError(Arc::new(NoAuthorities));
+            Error::InvalidCertificate(CertificateError::Other(none))
         })
     }
 
@@ -180,6 +180,11 @@ const INCOMPLETE: &str = "the server's certificate is not signed by a trusted au
 #[error("the server sends no intermediate certificate")]
 struct IncompleteChain;
 
+/// Neither the system nor `LICENSE_CA_FILE` has an authority.
+#[derive(Debug, thiserror::Error)]
+#[error("there are no certificate authorities")]
+struct NoAuthorities;
+
 /// Whether a certificate names itself as its issuer.
 fn is_self_issued(certificate: &CertificateDer<'_>) -> bool {
     let parsed = webpki::EndEntityCert::try_from(certificate);
@@ -275,7 +280,8 @@ pub fn explain(error: &Error, host: &str, port: u16) -> Option<Explanation> {
     let server = TlsServer::license_server(host, port);
     let is_incomplete = other_cause::<IncompleteChain>(error).is_some();
     let is_unknown = error == &Error::InvalidCertificate(CertificateError::UnknownIssuer);
-    if !is_incomplete && !is_unknown {
+    let are_none = other_cause::<NoAuthorities>(error).is_some();
+    if !is_incomplete && !is_unknown && !are_none {
         return server.explain(error);
     }
     let of_certificate = |text| Explanation {
@@ -283,7 +289,7 @@ pub fn explain(error: &Error, host: &str, port: u16) -> Option<Explanation> {
         text,
     };
     let untrusting = SystemAuthorities::read().untrusting();
-    if let Some(none) = untrusting.as_ref().filter(|it| it.is_certain) {
+    if are_none && let Some(none) = &untrusting {
         return Some(of_certificate(format!(
             "{none}; if a private authority has issued the server's certificate, list that \
              authority's certificate in LICENSE_CA_FILE"

@@ -72,9 +72,9 @@ impl SystemAuthorities {
             return None;
         }
         let mut what = match self.count {
-            0 => "this machine trusts no certificate authorities".to_owned(),
-            1 => "this machine trusts 1 certificate authority".to_owned(),
-            count => format!("this machine trusts {count} certificate authorities"),
+            0 => "the system has no certificate authorities".to_owned(),
+            1 => "the system has 1 certificate authority".to_owned(),
+            count => format!("the system has {count} certificate authorities"),
         };
         let reasons = self.variables.iter().chain(&self.unreadable);
         for (at, reason) in reasons.enumerate() {
@@ -111,14 +111,14 @@ mod tests {
         };
         assert_eq!(found(140, &[], None), None);
         assert_eq!(found(140, &[], Some("one is damaged")), None);
-        let none = "this machine trusts no certificate authorities; install the package \
+        let none = "the system has no certificate authorities; install the package \
                     ca-certificates";
         assert_eq!(found(0, &[], None), Some((none.to_owned(), true)));
-        let wrong = "this machine trusts no certificate authorities: SSL_CERT_FILE is '/x', not \
+        let wrong = "the system has no certificate authorities: SSL_CERT_FILE is '/x', not \
                      found at '/x'; correct or unset it";
         let given = found(0, &["SSL_CERT_FILE is '/x'"], Some("not found at '/x'"));
         assert_eq!(given, Some((wrong.to_owned(), true)));
-        let one = "this machine trusts 1 certificate authority: SSL_CERT_FILE is '/x'; \
+        let one = "the system has 1 certificate authority: SSL_CERT_FILE is '/x'; \
                    if the right one is not among them, add it there, or unset it";
         let given = found(1, &["SSL_CERT_FILE is '/x'"], None);
         assert_eq!(given, Some((one.to_owned(), false)));

@@ -23,9 +23,12 @@ use crate::standing::{Policy, Standing, holds_until, standing};
 /// signed license that came with it does not list it.
 pub const NOT_SIGNED: &str = "not_signed";
 
-/// Maximum number of later states that are announced. What follows is announced when the first of
-/// them has begun.
+/// Maximum number of later states that are announced because of entitlements. From then on, only
+/// the ends of the standing are: those apply without contact, too. What is left out is announced
+/// when the first state has begun.
 pub const MAX_LATER: usize = 64;
+/// Maximum number of decisions in these states.
+const MAX_LATER_DECISIONS: usize = 200_000;
 
 /// What a site may use, now and later.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -132,12 +135,14 @@ pub fn announce(
     let limits_now = limits(now);
     let mut previous = limits_now.clone();
     let mut then = Vec::new();
-    let next = |at| next_change(evidence, entitlements, policy, at);
-    let mut end = next(now);
-    let holds_until_now = end;
-    while then.len() < MAX_LATER
-        && let Some((after, from)) = end.and_then(|end| Some((end, next_instant(end)?)))
-    {
+    let max_later = MAX_LATER.min(MAX_LATER_DECISIONS / known.len().max(1));
+    let next = |states: usize, at| match states < max_later {
+        true => next_change(evidence, entitlements, policy, at),
+        false => holds_until(evidence, at, policy),
+    };
+    let mut end = next(0, now);
+    let holds_until_now = next_change(evidence, entitlements, policy, now);
+    while let Some((after, from)) = end.and_then(|end| Some((end, next_instant(end)?))) {
         let later = state(from);
         then.push(Later {
             after,
@@ -146,7 +151,7 @@ pub fn announce(
             unlisted: later.unlisted,
             limits: changed(&mut previous, limits(from)),
         });
-        end = next(from);
+        end = next(then.len(), from);
     }
     let current = state(now);
     Announcement {
@@ -305,10 +310,15 @@ impl Proof {
 
     /// The instants at which the proof changes, from `now` on.
     fn ends(&self, now: DateTime<Utc>) -> Vec<DateTime<Utc>> {
-        let from = |at| next_change(&self.evidence, &self.entitlements, &Self::POLICY, at);
-        let next = |end: &DateTime<Utc>| from(next_instant(*end)?);
-        let ends = std::iter::successors(from(now), next);
-        ends.take(MAX_LATER).collect()
+        let ends_of_lease = |at| holds_until(&self.evidence, at, &Self::POLICY);
+        let changes = |at| next_change(&self.evidence, &self.entitlements, &Self::POLICY, at);
+        let all = |next: &dyn Fn(DateTime<Utc>) -> Option<DateTime<Utc>>| {
+            let after = |end: &DateTime<Utc>| next(next_instant(*end)?);
+            std::iter::successors(next(now), after)
+                .take(MAX_LATER)
+                .collect::<Vec<_>>()
+        };
+        [all(&changes), all(&ends_of_lease)].concat()
     }
 
     /// The announced limits, as far as the license grants them at `at`.

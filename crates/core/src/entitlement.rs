@@ -56,7 +56,8 @@ impl Quantity {
     }
 }
 
-/// A period with inclusive bounds.
+/// A period with inclusive bounds. A bound in whole seconds includes its whole second, so that
+/// nothing is missing between one period that ends at 23:59:59 and the next, from 00:00:00 on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Period {
     /// The first instant; `None` if it has always begun.
@@ -75,7 +76,17 @@ impl Period {
     /// Whether it contains an instant.
     #[must_use]
     pub fn contains(&self, at: DateTime<Utc>) -> bool {
-        self.from.is_none_or(|from| from <= at) && self.until.is_none_or(|until| at <= until)
+        self.from.is_none_or(|from| from <= at) && self.last().is_none_or(|last| at <= last)
+    }
+
+    /// Its last instant.
+    fn last(&self) -> Option<DateTime<Utc>> {
+        let until = self.until?;
+        let rest = match until.timestamp_subsec_nanos() {
+            0 => TimeDelta::nanoseconds(999_999_999),
+            _ => TimeDelta::zero(),
+        };
+        Some(until.checked_add_signed(rest).unwrap_or(until))
     }
 
     /// What it has in common with another one; `None` if that is nothing.
@@ -94,7 +105,7 @@ impl Period {
     fn holds_until(&self, at: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let before = self.from.filter(|from| at < *from);
         let before = before.and_then(|from| from.checked_sub_signed(TimeDelta::nanoseconds(1)));
-        before.or(self.until.filter(|until| at <= *until))
+        before.or(self.last().filter(|last| at <= *last))
     }
 }
 

@@ -190,9 +190,10 @@ fn reason<'a>(
     match entitlements.granted.feature(key, now) {
         Grant::Never => Reason::NotInLicense,
         _ if entitlements.is_switched_off(key) => Reason::SwitchedOff,
-        // A license that has lapsed grants nothing later either, as far as is known.
-        Grant::From(from) if !matches!(standing, Standing::Lapsed(_)) => Reason::StartsLater(from),
+        // All entitlements end with the license, and one that has lapsed grants nothing later.
+        _ if matches!(standing, Standing::Lapsed(_)) => carried,
+        Grant::From(from) => Reason::StartsLater(from),
         Grant::Until(until) => Reason::Ended(until),
-        Grant::InForce | Grant::From(_) => carried,
+        Grant::InForce => carried,
     }
 }

@@ -57,12 +57,6 @@ impl SeatState {
         self.signed_until.is_some_and(|end| now <= end)
     }
 
-    /// Whether the machine holds the seat and has a lease that is still good.
-    #[must_use]
-    pub fn has_running_lease(&self, now: DateTime<Utc>) -> bool {
-        self.is_held && self.may_run(now)
-    }
-
     /// Whether the seat is freed but still counts until its lease ends.
     #[must_use]
     pub fn is_waiting(&self, now: DateTime<Utc>) -> bool {

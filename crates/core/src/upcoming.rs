@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
 
 use crate::entitlement::Quantity;
 use crate::feature::FeatureKey;
@@ -12,7 +12,7 @@ use crate::license::{Expiry, License};
 /// A change at a known time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Upcoming {
-    /// The first instant of a start or an increase; the last instant before an end or a decrease.
+    /// The first instant of a start or an increase; the last second before an end or a decrease.
     pub at: DateTime<Utc>,
     /// What changes.
     pub change: Change,
@@ -148,7 +148,7 @@ pub fn upcoming(
         let (last, to) = entitlements.next_count(key.as_str(), now)?;
         let at = match from < to {
             true => last.checked_add_signed(TimeDelta::nanoseconds(1))?,
-            false => last,
+            false => last.trunc_subsecs(0),
         };
         let key = key.clone();
         let change = Change::Limit { key, from, to };

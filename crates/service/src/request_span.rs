@@ -8,7 +8,6 @@ use axum::extract::{MatchedPath, Request};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::Response;
-use license_core::license_key::LicenseKey;
 use tracing::field::Empty;
 use tracing::{Instrument as _, Span};
 
@@ -64,10 +63,10 @@ impl fmt::Display for RequestId {
 
 fn is_valid(id: &str) -> bool {
     let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-    // A license key is a secret, and ids are logged.
+    // Ids are logged, and a license key is a secret.
     (1..=MAX_ID_BYTES).contains(&id.len())
         && id.bytes().all(is_allowed)
-        && LicenseKey::parse(id).is_err()
+        && !id.to_ascii_uppercase().contains("FXSGHT")
 }
 
 /// Assigns the request an id and a span; a middleware around all others.

@@ -74,17 +74,18 @@ fn authorities(settings: &Settings) -> Option<Finding> {
         return None;
     }
     let system = SystemAuthorities::read();
-    let listed = match &settings.license_ca_file {
-        Some(file) => format!(", and the certificates in '{}'", presentable_path(file)),
-        None => String::new(),
+    let of_system = match system.untrusting() {
+        None => format!("{} of this system", system.count()),
+        Some(found) => found.what,
     };
-    Some(match system.untrusting() {
-        None => Finding::ok(WHAT, format!("{} of this system{listed}", system.count())),
-        Some(found) if found.is_certain && listed.is_empty() => {
-            Finding::error(WHAT, found.what, found.advice)
+    Some(match (&settings.license_ca_file, system.untrusting()) {
+        (Some(file), _) => {
+            let file = presentable_path(file);
+            Finding::ok(WHAT, format!("the certificates in '{file}'; {of_system}"))
         }
+        (None, Some(found)) if found.is_certain => Finding::error(WHAT, found.what, found.advice),
         // A site may trust exactly these on purpose.
-        Some(found) => Finding::ok(WHAT, format!("{}{listed}", found.what)),
+        (None, _) => Finding::ok(WHAT, of_system),
     })
 }
 

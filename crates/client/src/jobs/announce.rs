@@ -1,5 +1,6 @@
 //! Notifies subscribers whenever what the site may use has changed: because there is new evidence,
-//! or because a lease, a grace period or a license has ended.
+//! or because a lease, a grace period or a license has ended, or an
+//! entitlement has started or ended.
 
 use std::convert::Infallible;
 use std::sync::Arc;

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
 use license_core::calls::Calls;
+use license_core::entitlement::Grant;
 use license_core::evidence::Evidence;
 use license_core::feature::FeatureKey;
 use license_core::offline::Pending;
@@ -289,5 +290,8 @@ async fn save_features(
     for (entry, why) in &listed.skipped {
         tracing::warn!(entry, %why, "skipped an invalid entry of enabledFeatures");
     }
-    local_feature_flags::license(db, &listed.keys, now).await
+    let granted = lease.license().granted();
+    let is_in_force = |key: &&FeatureKey| granted.feature(key.as_str(), now) == Grant::InForce;
+    let in_force = granted.features().filter(is_in_force).cloned().collect();
+    local_feature_flags::license(db, &in_force, now).await
 }

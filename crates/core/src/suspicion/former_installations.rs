@@ -29,6 +29,9 @@ pub struct FormerInstallation {
     pub fingerprint: String,
     /// When another one took over.
     pub replaced_at: DateTime<Utc>,
+    /// The highest sequence number that had been issued by then.
+    #[serde(default)]
+    pub issued: u64,
 }
 
 /// A short hash of an installation id, long enough to distinguish installations.
@@ -62,15 +65,18 @@ impl Trail {
         self.former_installations = before.with(FormerInstallation {
             fingerprint: FORGETFUL.to_owned(),
             replaced_at: report.at,
+            issued: before.issued,
         });
         self.changes_too_often(report)
     }
 
     /// Whether a call is an activation over the network that says no number, although the
-    /// installation must know one. If the response is lost, it is repeated.
+    /// installation must know one. One whose response was lost, so that no call has reported the
+    /// number in it, is repeated.
     fn is_forgetful(&self, newest_seq: Option<u64>, report: &Report<'_>) -> bool {
         let is_by_file = report.written_at.is_some();
-        let is_repeated = self.was_hidden();
+        let newest = self.former_installations.last();
+        let is_repeated = newest.is_some_and(|newest| self.acknowledged <= newest.issued);
         report.is_activation && !is_by_file && !is_repeated && self.says_seq && newest_seq.is_none()
     }
 
@@ -94,6 +100,7 @@ impl Trail {
         let replaced = FormerInstallation {
             fingerprint: installation_fingerprint(&self.installation_id),
             replaced_at: at,
+            issued: self.issued,
         };
         // An installation whose call was denied has not taken over. Repeated calls while the
         // license is suspended are one change.
@@ -114,8 +121,7 @@ impl Trail {
 
     /// Whether the installation has changed too often within the window.
     fn changes_too_often(&self, report: &Report<'_>) -> bool {
-        let leases = report.longest_lease.checked_mul(3).unwrap_or_default();
-        let window = INSTALLATION_CHANGES_WINDOW.max(leases);
+        let window = report.window(INSTALLATION_CHANGES_WINDOW);
         let is_recent = |it: &&FormerInstallation| report.at - it.replaced_at <= window;
         let changes = self.former_installations.iter().filter(is_recent).count();
         changes > MAX_INSTALLATION_CHANGES

@@ -186,13 +186,12 @@ impl Trail {
 
     /// Returns whether it is one too many.
     fn count_regression(&mut self, seq: u64, report: &Report<'_>) -> bool {
-        let leases = report.longest_lease.checked_mul(3).unwrap_or_default();
-        let window = REGRESSION_WINDOW.max(leases);
+        let window = report.window(REGRESSION_WINDOW);
         self.regressions.add(seq, report.at, window)
     }
 
     /// Whether the last call reported no number, although the site has reported one before.
-    pub(super) fn was_hidden(&self) -> bool {
+    fn was_hidden(&self) -> bool {
         self.behind > 0 && self.behind_at.is_none()
     }
 

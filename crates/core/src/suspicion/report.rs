@@ -14,7 +14,8 @@ pub struct Report<'a> {
     pub nonce: &'a str,
     /// Whether it requests a lease.
     pub asks_for_lease: bool,
-    /// Whether it requests a lease although the last lease of the seat that it holds has not ended.
+    /// Whether it requests a lease although the last lease that was signed for the seat has not
+    /// ended, also if the seat was given back since.
     pub has_running_lease: bool,
     /// When the last lease that was signed for the seat ends, with its grace period; `None` if none
     /// was signed.
@@ -36,6 +37,13 @@ pub struct Report<'a> {
 }
 
 impl Report<'_> {
+    /// The period in which irregularities are counted together: `least`, or three maximum leases if
+    /// that is longer, because each of several machines has to call once per lease.
+    pub(super) fn window(&self, least: TimeDelta) -> TimeDelta {
+        let leases = self.longest_lease.checked_mul(3);
+        leases.unwrap_or(TimeDelta::MAX).max(least)
+    }
+
     /// When a request file was written. A file may state any time.
     pub(super) fn written_at(&self) -> Option<DateTime<Utc>> {
         self.written_at.map(|it| it.max(DateTime::UNIX_EPOCH))

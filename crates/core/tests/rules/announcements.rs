@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use license_core::announcement::{Announcement, announce, constrained_by};
+use license_core::announcement::{Announcement, MAX_LATER, announce, constrained_by};
 use license_core::document::{LicenseClaims, VerifiedLicense, verify_license};
 use license_core::evidence::Evidence;
 use license_core::feature::FeatureKey;
@@ -61,6 +61,27 @@ fn expiring(hours: i64) -> LicenseClaims {
         license,
         ..license_claims()
     }
+}
+
+#[test]
+fn many_changes_of_entitlements_leave_out_no_end_of_the_lease() {
+    let starts = (1..200).map(|minute| {
+        let from = (T0 + TimeDelta::minutes(minute)).to_rfc3339();
+        serde_json::json!({"key": MAP_VIEW, "from": from})
+    });
+    let mut license = license_object();
+    license.insert("entitlements".into(), starts.collect());
+    let claims = LicenseClaims {
+        license,
+        ..license_claims()
+    };
+    let told = told(&Signer::vendor().evidence(&claims), T0);
+    assert_eq!(told.then.len(), MAX_LATER + 2);
+    assert_eq!(say(&told, MAP_VIEW, at(24)), (true, "licensed"));
+    let lapsed = (false, "grace_period_expired");
+    assert_eq!(say(&told, MAP_VIEW, just_after(96)), lapsed);
+    let held = constrained_by(&told, Some(&verified(&claims)), T0);
+    assert!(!say(&held, MAP_VIEW, just_after(96)).0);
 }
 
 #[test]
@@ -204,26 +225,34 @@ fn claims() -> impl Strategy<Value = LicenseClaims> {
     let lists =
         prop::sample::subsequence(vec![MAP_VIEW, ALARM, "module.analytics_advanced"], 0..=3);
     let expiry = prop::option::of(-1..120_i64);
-    let count = (
-        prop::sample::select(vec!["cameras", "anpr_lanes"]),
-        1..9_u64,
-        prop::option::of(-1..120_i64),
-        prop::option::of(-1..120_i64),
-    );
-    let counts = prop::collection::vec(count, 0..4);
-    (lists, expiry, any::<bool>(), counts).prop_map(|(lists, expiry, offline, counts)| {
+    let bound = || prop::option::of(-1..120_i64);
+    let granted = prop_oneof![
+        (
+            prop::sample::select(vec!["cameras", "anpr_lanes"]),
+            (1..9_u64).prop_map(Some)
+        ),
+        (prop::sample::select(vec![MAP_VIEW, ALARM]), Just(None)),
+    ];
+    let entitlements = prop::collection::vec((granted, bound(), bound()), 0..5);
+    // Older servers send no such list.
+    let entitlements = prop::option::of(entitlements);
+    (lists, expiry, any::<bool>(), entitlements).prop_map(|(lists, expiry, offline, listed)| {
+        let time = |hours: i64| at(hours).to_rfc3339();
+        let entry = |((key, quantity), from, until): &((&str, Option<u64>), _, Option<i64>)| {
+            let from: &Option<i64> = from;
+            serde_json::json!({
+                "key": key, "quantity": quantity, "from": from.map(time), "until": until.map(time),
+            })
+        };
+        let listed: Option<Vec<_>> = listed.map(|all| all.iter().map(entry).collect());
         LicenseClaims {
             offline,
             license: object(serde_json::json!({
                 "licenseKey": crate::signer::KEY,
                 "enabledFeatures": lists,
                 "maxCameras": 64,
-                "entitlements": counts.iter().map(|(key, quantity, from, until)| serde_json::json!({
-                    "key": key, "quantity": quantity,
-                    "from": from.map(|hours| at(hours).to_rfc3339()),
-                    "until": until.map(|hours| at(hours).to_rfc3339()),
-                })).collect::<Vec<_>>(),
-                "expiresAt": expiry.map(|hours| at(hours).to_rfc3339()),
+                "entitlements": listed,
+                "expiresAt": expiry.map(time),
             })),
             ..license_claims()
         }

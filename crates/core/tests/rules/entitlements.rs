@@ -10,7 +10,7 @@ use license_core::feature::FeatureKey;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::signer::{at, just_after};
+use crate::signer::at;
 
 const ANALYTICS: &str = "module.analytics_advanced";
 const CAMERAS: &str = "cameras";
@@ -56,7 +56,9 @@ fn the_story_of_a_fair() {
         granted.holds_until(may - second),
         Some(may - TimeDelta::nanoseconds(1))
     );
-    assert_eq!(granted.holds_until(may), Some(july));
+    let last = july + second - TimeDelta::nanoseconds(1);
+    assert_eq!(granted.feature(ANALYTICS, last), Grant::InForce);
+    assert_eq!(granted.holds_until(may), Some(last));
     assert_eq!(granted.holds_until(july + second), None);
 }
 
@@ -206,7 +208,7 @@ proptest! {
             }
             if let Some(end) = end {
                 prop_assert_eq!(granted.feature(feature, end), Grant::InForce);
-                let after = granted.feature(feature, end + TimeDelta::nanoseconds(1));
+                let after = granted.feature(feature, end + TimeDelta::seconds(1));
                 prop_assert_ne!(after, Grant::InForce);
             }
         }
@@ -238,20 +240,31 @@ proptest! {
 }
 
 #[test]
-fn an_end_is_inclusive_to_the_nanosecond() {
-    let period = Period {
-        from: Some(at(1)),
-        until: Some(at(2)),
-    };
-    let granted = Granted::of([Entitlement {
+fn an_end_includes_its_whole_second() {
+    let period = |from: i64, until: DateTime<Utc>| Entitlement {
         key: key("a"),
         quantity: None,
-        period,
-    }]);
+        period: Period {
+            from: Some(at(from)),
+            until: Some(until),
+        },
+    };
+    let nanosecond = TimeDelta::nanoseconds(1);
+    let granted = Granted::of([period(1, at(2))]);
+    assert_eq!(granted.feature("a", at(1) - nanosecond), Grant::From(at(1)));
+    let last = at(2) + TimeDelta::seconds(1) - nanosecond;
+    assert_eq!(granted.feature("a", last), Grant::InForce);
+    assert_eq!(granted.feature("a", last + nanosecond), Grant::Until(at(2)));
+    // An end that is not in whole seconds is exact.
+    let exact = at(2) + TimeDelta::milliseconds(5);
+    let granted = Granted::of([period(1, exact)]);
     assert_eq!(
-        granted.feature("a", at(1) - TimeDelta::nanoseconds(1)),
-        Grant::From(at(1))
+        granted.feature("a", exact + nanosecond),
+        Grant::Until(exact)
     );
-    assert_eq!(granted.feature("a", at(2)), Grant::InForce);
-    assert_eq!(granted.feature("a", just_after(2)), Grant::Until(at(2)));
+    // From one second to the next, nothing is missing.
+    let second = TimeDelta::seconds(1);
+    let granted = Granted::of([period(1, at(2) - second), period(2, at(3))]);
+    let between = at(2) - nanosecond;
+    assert_eq!(granted.feature("a", between), Grant::InForce);
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use chrono::TimeDelta;
 use license_core::document::DenialReason;
+use license_core::entitlement::{Entitlement, Granted, Period};
 use license_core::feature::{CORE_FEATURES, FeatureKey, LICENSED_FEATURES};
 use license_core::gate::{Decision, Entitlements, Reason, decide};
 use license_core::standing::{LapseReason, Policy, Standing};
@@ -112,6 +113,31 @@ fn only_core_features_are_available_while_lapsed() {
                 (UNLISTED, false, "not_in_license"),
             ],
         );
+    }
+}
+
+#[test]
+fn the_reason_of_a_lapse_comes_before_what_has_ended_or_starts_later() {
+    let entitlement = |name: &str, from, until| Entitlement {
+        key: FeatureKey::parse(name).unwrap(),
+        quantity: None,
+        period: Period { from, until },
+    };
+    let granted = Granted::of([
+        entitlement(MAP_VIEW, None, Some(at(-1))),
+        entitlement(CUSTOM, Some(at(1)), None),
+    ]);
+    let entitlements = Entitlements::new(granted, BTreeSet::new());
+    let code = |key, standing| {
+        let decision = decide(key, at(0), standing, &entitlements, &POLICY);
+        (decision.available, decision.reason.code().to_owned())
+    };
+    let no = |why: &str| (false, why.to_owned());
+    assert_eq!(code(MAP_VIEW, &Standing::Active), no("ended"));
+    assert_eq!(code(CUSTOM, &Standing::Active), no("starts_later"));
+    let expired = Standing::Lapsed(LapseReason::LicenseExpired);
+    for key in [MAP_VIEW, CUSTOM] {
+        assert_eq!(code(key, &expired), no("license_expired"));
     }
 }
 

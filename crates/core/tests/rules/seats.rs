@@ -23,20 +23,20 @@ fn occupancy(held: u64, waiting_until: &[DateTime<Utc>], moves_left: u32) -> Occ
 }
 
 #[test]
-fn only_a_held_seat_has_a_running_lease_until_its_end() {
+fn a_machine_may_run_until_the_end_of_its_lease_also_after_its_seat_was_freed() {
     let now = at(0);
     for (is_held, signed_until, expected) in [
         (true, Some(now), true),
         (true, Some(now - TimeDelta::seconds(1)), false),
         (true, None, false),
-        (false, Some(at(1)), false),
+        (false, Some(at(1)), true),
     ] {
         let seat = SeatState {
             is_held,
             signed_until,
             overlap: None,
         };
-        assert_eq!(seat.has_running_lease(now), expected, "{seat:?}");
+        assert_eq!(seat.may_run(now), expected, "{seat:?}");
     }
 }
 

@@ -38,7 +38,7 @@ fn the_next_change_of_each_thing_is_named_in_order() {
             {"key": "cameras", "quantity": 32, "from": at(5)},
             {"key": "anpr_lanes", "quantity": 8, "until": at(7)},
             {"key": "doors", "quantity": 4, "until": at(6)},
-            {"key": "doors", "quantity": 4, "from": at(6) + TimeDelta::nanoseconds(1)},
+            {"key": "doors", "quantity": 4, "from": at(6) + TimeDelta::seconds(1)},
         ],
     });
     let change = |hour, words: &str, code| (hour, words.to_owned(), code);

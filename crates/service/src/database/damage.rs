@@ -12,7 +12,7 @@ use super::failure::Failure;
 use crate::clock::ticks;
 
 /// How long a failure counts. Sites repeat calls that failed more often than this.
-const MEMORY: Duration = Duration::from_secs(5 * 60);
+const DAMAGE_MAX_AGE: Duration = Duration::from_secs(5 * 60);
 
 /// The last failure because of damaged files.
 #[derive(Default)]
@@ -27,10 +27,10 @@ impl Damage {
     }
 
     /// # Errors
-    /// The last failure, unless it was longer ago than [`MEMORY`].
+    /// The last failure, unless it was longer ago than [`DAMAGE_MAX_AGE`].
     pub(super) fn check(&self, now: Instant) -> Result<(), DbErr> {
         match &*self.lock() {
-            Some((at, error)) if now - *at < MEMORY => Err(error.clone()),
+            Some((at, error)) if now - *at < DAMAGE_MAX_AGE => Err(error.clone()),
             _ => Ok(()),
         }
     }
@@ -65,8 +65,8 @@ mod tests {
         let error = failure::tests::sent("58P01", "could not open file");
         damage.note(&error, now);
         damage.note(&failure::busy(), now);
-        let last = now + MEMORY - Duration::from_secs(1);
+        let last = now + DAMAGE_MAX_AGE - Duration::from_secs(1);
         assert_eq!(damage.check(last), Err(error));
-        assert_eq!(damage.check(now + MEMORY), Ok(()));
+        assert_eq!(damage.check(now + DAMAGE_MAX_AGE), Ok(()));
     }
 }

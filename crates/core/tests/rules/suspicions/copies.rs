@@ -294,7 +294,7 @@ fn with_longer_leases_machines_have_longer_to_take_turns() {
         seat.at = T0 + LONG / 3 * *turn;
         seat.follow(Report {
             is_activation: true,
-            installation_id: &format!("machine-{}", turn),
+            installation_id: &format!("machine-{turn}"),
             asks_for_lease: true,
             longest_lease: LONG,
             ..Report::default()

@@ -31,6 +31,7 @@ impl MigrationTrait for Migration {
             let former = vec![FormerInstallation {
                 fingerprint: installation_fingerprint(&installation),
                 replaced_at: activated_at.and_utc(),
+                issued: 0,
             }];
             let former =
                 serde_json::to_value(former).map_err(|error| DbErr::Json(error.to_string()))?;

@@ -142,8 +142,8 @@ fn every_kind_of_outage_says_what_to_do() {
         ("25006", Failure::Connection(true), "connect to the primary"),
         ("57P01", Failure::Connection(false), "is running"),
         ("58000", Failure::ServerFiles, "see PostgreSQL's log"),
-        ("58030", Failure::ServerFiles, "or its disk"),
-        ("58P01", Failure::ServerFiles, "from a backup if the file"),
+        ("58030", Failure::ServerFiles, "restore the database"),
+        ("58P01", Failure::ServerFiles, "if a file is lost"),
     ] {
         let trouble = Trouble::of(&sent(code, "said"));
         assert_eq!(trouble.failure, failure, "{code}");

@@ -93,9 +93,7 @@ impl Failure {
             | Self::Sequence
             | Self::Stale
             | Self::Explained
-            | Self::DanglingLink => {
-                return None;
-            }
+            | Self::DanglingLink => return None,
             Self::Rights => {
                 "GRANT SELECT, INSERT, UPDATE, DELETE on the tables and USAGE on their sequences \
                  to the user in DATABASE_URL, or make it their owner"
@@ -137,8 +135,7 @@ impl Failure {
                  away, restart, and activate again"
             }
             Self::ServerFiles => {
-                "PostgreSQL cannot use one of its files or its disk: see PostgreSQL's log, and \
-                 restore the database from a backup if the file is lost"
+                "see PostgreSQL's log, and restore the database from a backup if a file is lost"
             }
             Self::NoTable => {
                 "the tables are gone: restore the database, or restart the service to create them"
