@@ -30,7 +30,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::connection::activity::Activity;
-use crate::fair_share::{CensusByTrust, Networks};
+use crate::fair_share::{CensusByTrust, Networks, PEER_LEVELS, of_peer};
 
 /// Maximum number of connections that have been told to close and are not closed yet; they do not
 /// occupy a place.
@@ -80,13 +80,13 @@ struct Book {
     staying: usize,
     others: usize,
     /// Their number by network, outside the trusted networks and in them.
-    census: CensusByTrust,
+    census: CensusByTrust<PEER_LEVELS>,
 }
 
 #[derive(Debug)]
 struct Held {
     address: IpAddr,
-    networks: Networks,
+    networks: Networks<PEER_LEVELS>,
     is_trusted: bool,
     is_leaving: bool,
     activity: Arc<Activity>,
@@ -155,7 +155,7 @@ impl Admission {
         let is_full =
             book.staying >= total || !is_trusted && book.others >= total.saturating_sub(reserved);
         let is_at_maximum = !has_many_callers(peer, is_trusted)
-            && book.census.of(false).of_address(peer) >= per_address;
+            && book.census.of(false).of_narrowest(of_peer(peer)) >= per_address;
         let (refusal, leaves) = if is_at_maximum {
             (
                 Refusal::Address,
@@ -195,7 +195,7 @@ impl Admission {
     /// A connection of a network that has more of them than the one of `peer` would have.
     fn of_larger_network(&self, book: &Book, peer: IpAddr, is_trusted: bool) -> Option<usize> {
         let census = book.census.of(is_trusted);
-        let newcomer = census.newcomer(peer);
+        let newcomer = census.newcomer(of_peer(peer));
         self.first(book, |held, wait| {
             let networks = (held.is_trusted == is_trusted).then_some(&held.networks)?;
             Some((census.precedence(&newcomer, networks)?, wait))
@@ -206,7 +206,7 @@ impl Admission {
     /// requests count like idle connections, so that a new connection, whose first request is on its
     /// way, is not closed before them.
     fn of_same_address(&self, book: &Book, peer: IpAddr, is_trusted: bool) -> Option<usize> {
-        let newcomer = book.census.of(is_trusted).newcomer(peer);
+        let newcomer = book.census.of(is_trusted).newcomer(of_peer(peer));
         let takes_requests = has_many_callers(peer, is_trusted);
         self.first(book, |held, wait| {
             let is_same = held.is_trusted == is_trusted && newcomer.is_of(&held.networks);
@@ -248,7 +248,7 @@ impl Book {
     fn add(&mut self, index: usize, address: IpAddr, is_trusted: bool, activity: Arc<Activity>) {
         self.staying += 1;
         self.others += usize::from(!is_trusted);
-        let networks = self.census.of_mut(is_trusted).enter(address);
+        let networks = self.census.of_mut(is_trusted).enter(of_peer(address));
         self.places[index] = Some(Held {
             address,
             networks,
@@ -281,7 +281,7 @@ impl Book {
     fn subtract(&mut self, address: IpAddr, is_trusted: bool) {
         self.staying -= 1;
         self.others -= usize::from(!is_trusted);
-        self.census.of_mut(is_trusted).leave(address);
+        self.census.of_mut(is_trusted).leave(of_peer(address));
     }
 }
 

@@ -9,6 +9,10 @@
 //!
 //! Two holders are compared at the widest network that they do not share. Within
 //! one network the same rule holds for the networks it consists of.
+//!
+//! Requests that trusted proxies forward are counted by the address of the peer first, and only
+//! within it by the address that the peer reports: a peer that invents addresses has the share of one
+//! network.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -18,26 +22,39 @@ use crate::loopback;
 /// Prefix lengths of the IPv6 networks that are counted, widest first.
 pub(crate) const PREFIXES: [u32; 3] = [48, 56, 64];
 
-/// The number of places of each network.
+/// The networks of a peer.
+pub const PEER_LEVELS: usize = PREFIXES.len();
+/// The same, whether the peer forwards the request, and the networks of the client.
+pub const CLIENT_LEVELS: usize = PEER_LEVELS + 1 + PREFIXES.len();
+
+/// A network at one level.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Network {
+    peer: IpAddr,
+    /// The network of the client, within what the peer sends.
+    client: Option<IpAddr>,
+}
+
+/// The number of places of each network, at this many levels.
 #[derive(Debug, Default)]
-pub struct Census {
+pub struct Census<const LEVELS: usize> {
     /// By level and network, where its count is.
-    by_network: HashMap<(usize, IpAddr), usize>,
+    by_network: HashMap<(usize, Network), usize>,
     counts: Vec<usize>,
     free: Vec<usize>,
 }
 
 /// The same, counted apart in the trusted networks and outside them.
 #[derive(Debug, Default)]
-pub struct CensusByTrust {
-    of_others: Census,
-    of_trusted: Census,
+pub struct CensusByTrust<const LEVELS: usize> {
+    of_others: Census<LEVELS>,
+    of_trusted: Census<LEVELS>,
 }
 
-impl CensusByTrust {
+impl<const LEVELS: usize> CensusByTrust<LEVELS> {
     /// The networks of one kind.
     #[must_use]
-    pub fn of(&self, is_trusted: bool) -> &Census {
+    pub fn of(&self, is_trusted: bool) -> &Census<LEVELS> {
         match is_trusted {
             true => &self.of_trusted,
             false => &self.of_others,
@@ -45,7 +62,7 @@ impl CensusByTrust {
     }
 
     /// The same, to enter or leave.
-    pub fn of_mut(&mut self, is_trusted: bool) -> &mut Census {
+    pub fn of_mut(&mut self, is_trusted: bool) -> &mut Census<LEVELS> {
         match is_trusted {
             true => &mut self.of_trusted,
             false => &mut self.of_others,
@@ -55,20 +72,48 @@ impl CensusByTrust {
 
 /// The networks of a holder that is counted, widest first.
 #[derive(Debug)]
-pub struct Networks([usize; PREFIXES.len()]);
+pub struct Networks<const LEVELS: usize>([usize; LEVELS]);
 
 /// A newcomer: its networks that already have places.
 #[derive(Debug)]
-pub struct Newcomer([Option<usize>; PREFIXES.len()]);
+pub struct Newcomer<const LEVELS: usize>([Option<usize>; LEVELS]);
 
 /// How strongly a holder has to give way: the holder with the highest value does so first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Precedence {
+pub struct Precedence<const LEVELS: usize> {
     /// The wider the network with too many places, the earlier it gives way.
     shared: std::cmp::Reverse<usize>,
     /// The places of the holder's networks below what it shares with the newcomer,
     /// widest first.
-    counts: [usize; PREFIXES.len()],
+    counts: [usize; LEVELS],
+}
+
+/// The networks of a peer, by its address.
+#[must_use]
+pub fn of_peer(peer: IpAddr) -> [Network; PEER_LEVELS] {
+    networks(peer).map(|peer| Network { peer, client: None })
+}
+
+/// The networks of a request: those of the peer; of what the peer forwards, or of what it sends
+/// itself; and of the client that the peer reports. A peer that sends a request itself is its client.
+#[must_use]
+pub fn of_request(peer: IpAddr, client: IpAddr) -> [Network; CLIENT_LEVELS] {
+    let [of_peer, of_client] = [networks(peer), networks(client)];
+    let [_, _, peer] = of_peer;
+    let is_forwarded = of_client != of_peer;
+    let [widest, wider, narrowest] = of_peer.map(|peer| Network { peer, client: None });
+    let [client_48, client_56, client_64] = of_client.map(Some);
+    let source = (!is_forwarded).then_some(peer);
+    let within = |client| Network { peer, client };
+    [
+        widest,
+        wider,
+        narrowest,
+        within(source),
+        within(client_48),
+        within(client_56),
+        within(client_64),
+    ]
 }
 
 /// The network of `address` at each level. An IPv4 address, however it is spelled,
@@ -83,11 +128,11 @@ pub(crate) fn networks(address: IpAddr) -> [IpAddr; PREFIXES.len()] {
     }
 }
 
-impl Census {
+impl<const LEVELS: usize> Census<LEVELS> {
     /// Counts a holder, until [`Census::leave`].
-    pub fn enter(&mut self, address: IpAddr) -> Networks {
-        let mut slots = [0; PREFIXES.len()];
-        for (level, network) in networks(address).into_iter().enumerate() {
+    pub fn enter(&mut self, networks: [Network; LEVELS]) -> Networks<LEVELS> {
+        let mut slots = [0; LEVELS];
+        for (level, network) in networks.into_iter().enumerate() {
             let Self {
                 by_network,
                 counts,
@@ -105,9 +150,9 @@ impl Census {
         Networks(slots)
     }
 
-    /// Stops counting a holder of `address`.
-    pub fn leave(&mut self, address: IpAddr) {
-        for key in networks(address).into_iter().enumerate() {
+    /// Stops counting a holder.
+    pub fn leave(&mut self, networks: [Network; LEVELS]) {
+        for key in networks.into_iter().enumerate() {
             let Some(slot) = self.by_network.get(&key).copied() else {
                 continue;
             };
@@ -119,17 +164,17 @@ impl Census {
         }
     }
 
-    /// Places of the narrowest network of `address`: an IPv4 address or a /64.
+    /// Places of the narrowest of these networks.
     #[must_use]
-    pub fn of_address(&self, address: IpAddr) -> usize {
-        let newcomer = self.newcomer(address);
-        newcomer.0[PREFIXES.len() - 1].map_or(0, |slot| self.counts[slot])
+    pub fn of_narrowest(&self, networks: [Network; LEVELS]) -> usize {
+        let newcomer = self.newcomer(networks);
+        newcomer.0[LEVELS - 1].map_or(0, |slot| self.counts[slot])
     }
 
     /// A caller who wants a place.
     #[must_use]
-    pub fn newcomer(&self, address: IpAddr) -> Newcomer {
-        let mut keys = networks(address).into_iter().enumerate();
+    pub fn newcomer(&self, networks: [Network; LEVELS]) -> Newcomer<LEVELS> {
+        let mut keys = networks.into_iter().enumerate();
         Newcomer(std::array::from_fn(|_| {
             keys.next()
                 .and_then(|key| self.by_network.get(&key).copied())
@@ -140,22 +185,35 @@ impl Census {
     /// holder's network has no more places than the newcomer's would have, and
     /// where both are one address.
     #[must_use]
-    pub fn precedence(&self, newcomer: &Newcomer, holder: &Networks) -> Option<Precedence> {
+    pub fn precedence(
+        &self,
+        newcomer: &Newcomer<LEVELS>,
+        holder: &Networks<LEVELS>,
+    ) -> Option<Precedence<LEVELS>> {
+        self.precedence_by(1, newcomer, holder)
+    }
+
+    fn precedence_by(
+        &self,
+        margin: usize,
+        newcomer: &Newcomer<LEVELS>,
+        holder: &Networks<LEVELS>,
+    ) -> Option<Precedence<LEVELS>> {
         let shared = newcomer.shares(holder);
         let theirs = self.counts[*holder.0.get(shared)?];
         let ours = newcomer.0[shared].map_or(0, |slot| self.counts[slot]);
-        (theirs > ours + 1).then(|| self.precedence_below(shared, holder))
+        (theirs > ours + margin).then(|| self.precedence_below(shared, holder))
     }
 
     /// How far `holder` has to give way to a newcomer that takes precedence over
     /// all of them.
     #[must_use]
-    pub fn precedence_of_all(&self, holder: &Networks) -> Precedence {
+    pub fn precedence_of_all(&self, holder: &Networks<LEVELS>) -> Precedence<LEVELS> {
         self.precedence_below(0, holder)
     }
 
-    fn precedence_below(&self, shared: usize, holder: &Networks) -> Precedence {
-        let mut counts = [0; PREFIXES.len()];
+    fn precedence_below(&self, shared: usize, holder: &Networks<LEVELS>) -> Precedence<LEVELS> {
+        let mut counts = [0; LEVELS];
         for (count, slot) in counts.iter_mut().zip(&holder.0[shared..]) {
             *count = self.counts[*slot];
         }
@@ -166,15 +224,31 @@ impl Census {
     }
 }
 
-impl Newcomer {
+impl Census<CLIENT_LEVELS> {
+    /// The same for two clients that one peer reports. If these can be many callers, or one who
+    /// invents addresses, a network with as many places as the newcomer's would have gives way, too.
+    #[must_use]
+    pub fn precedence_of_forwarded(
+        &self,
+        newcomer: &Newcomer<CLIENT_LEVELS>,
+        holder: &Networks<CLIENT_LEVELS>,
+    ) -> Option<Precedence<CLIENT_LEVELS>> {
+        let is_same_peer = newcomer.shares(holder) > PEER_LEVELS;
+        is_same_peer
+            .then(|| self.precedence_by(0, newcomer, holder))
+            .flatten()
+    }
+}
+
+impl<const LEVELS: usize> Newcomer<LEVELS> {
     /// Whether `holder` has the same address.
     #[must_use]
-    pub fn is_of(&self, holder: &Networks) -> bool {
-        self.shares(holder) == PREFIXES.len()
+    pub fn is_of(&self, holder: &Networks<LEVELS>) -> bool {
+        self.shares(holder) == LEVELS
     }
 
     /// The number of networks that contain both.
-    fn shares(&self, holder: &Networks) -> usize {
+    fn shares(&self, holder: &Networks<LEVELS>) -> usize {
         let pairs = self.0.iter().zip(&holder.0);
         pairs
             .take_while(|(ours, slot)| **ours == Some(**slot))
@@ -193,8 +267,11 @@ mod tests {
     /// The holder in `holders` that gives way to `newcomer` first.
     fn gives_way<'a>(newcomer: &str, holders: &[&'a str]) -> Option<&'a str> {
         let mut census = Census::default();
-        let networks: Vec<_> = holders.iter().map(|it| census.enter(address(it))).collect();
-        let newcomer = census.newcomer(address(newcomer));
+        let networks: Vec<_> = holders
+            .iter()
+            .map(|it| census.enter(of_peer(address(it))))
+            .collect();
+        let newcomer = census.newcomer(of_peer(address(newcomer)));
         let candidates = holders.iter().zip(&networks);
         let candidates = candidates
             .filter_map(|(holder, it)| Some((census.precedence(&newcomer, it)?, *holder)));
@@ -237,11 +314,11 @@ mod tests {
         let loopback = ["127.0.0.1", "127.9.8.7", "::1", "::ffff:127.0.0.9"];
         let mut census = Census::default();
         for (count, it) in (1..).zip(loopback) {
-            census.enter(address(it));
+            census.enter(of_peer(address(it)));
             assert!(
                 loopback
                     .iter()
-                    .all(|it| census.of_address(address(it)) == count)
+                    .all(|it| census.of_narrowest(of_peer(address(it))) == count)
             );
         }
         assert_eq!(
@@ -282,11 +359,11 @@ mod tests {
     fn a_network_without_places_is_forgotten() {
         let mut census = Census::default();
         for n in 0..1000_u32 {
-            let address = address(&format!("2001:db8:{n:x}::1"));
-            census.enter(address);
-            assert_eq!(census.of_address(address), 1);
-            census.leave(address);
-            assert_eq!(census.of_address(address), 0);
+            let networks = of_peer(address(&format!("2001:db8:{n:x}::1")));
+            census.enter(networks);
+            assert_eq!(census.of_narrowest(networks), 1);
+            census.leave(networks);
+            assert_eq!(census.of_narrowest(networks), 0);
         }
         assert!(census.by_network.is_empty());
         assert_eq!(census.counts.len(), PREFIXES.len());

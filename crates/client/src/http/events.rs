@@ -26,7 +26,7 @@ use crate::http::HttpState;
 use crate::http::access::Caller;
 use crate::http::body::unacceptable_query;
 use crate::http::error::{ApiError, BodyErrors};
-use crate::http::subscribers::Subscription;
+use crate::http::subscribers::{Origin, Subscription};
 
 /// Interval of comments while nothing changes, so that proxies keep the connection open.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(15);
@@ -126,8 +126,11 @@ fn subscribe(
     headers: &HeaderMap,
     sent: Sent,
 ) -> Result<Response, ApiError> {
-    let address = state.access.client_address(peer, headers);
-    let place = state.subscribers.subscribe(address, caller.trusted);
+    let origin = Origin {
+        peer: peer.ip(),
+        client: state.access.client_address(peer, headers),
+    };
+    let place = state.subscribers.subscribe(origin, caller.trusted);
     let place = place.ok_or(ApiError::TooManySubscribers)?;
     let known = headers.get("last-event-id");
     let known = known.and_then(|id| id.to_str().ok()).map(str::to_owned);

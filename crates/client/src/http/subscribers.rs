@@ -7,14 +7,15 @@
 //!
 //! Behind the address of a trusted caller, or of this machine, there are many subscribers: if no
 //! other network has more, a new one takes the place of the oldest of the same address. So one of
-//! them cannot keep the others out.
+//! them cannot keep the others out. What this machine forwards comes from a proxy, or from a user
+//! who invents addresses: there, a new address also takes the place of one that has as many.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use license_service::fair_share::{CensusByTrust, Networks};
+use license_service::fair_share::{CLIENT_LEVELS, CensusByTrust, Network, Networks, of_request};
 use tokio_util::sync::CancellationToken;
 
 /// Maximum number of subscribers at a time. A quarter of the places is reserved for trusted ones.
@@ -35,15 +36,24 @@ struct Book {
     /// The number of untrusted subscribers.
     others: usize,
     /// Their number by network, untrusted and trusted ones.
-    census: CensusByTrust,
+    census: CensusByTrust<CLIENT_LEVELS>,
 }
 
 #[derive(Debug)]
 struct Held {
-    address: IpAddr,
-    networks: Networks,
+    origin: Origin,
+    networks: Networks<CLIENT_LEVELS>,
     is_trusted: bool,
     ended: CancellationToken,
+}
+
+/// Where a subscriber calls from.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Origin {
+    /// The address of the connection.
+    pub(super) peer: IpAddr,
+    /// The address that trusted proxies report; the peer's if there are none.
+    pub(super) client: IpAddr,
 }
 
 /// The place of a subscriber, released when this is dropped.
@@ -66,22 +76,22 @@ impl Subscribers {
         }
     }
 
-    /// A place for a caller from `address`; `None` if all are in use, and no network has more
+    /// A place for a caller from `origin`; `None` if all are in use, and no network has more
     /// places than the caller's network would have.
     pub(super) fn subscribe(
         self: &Arc<Self>,
-        address: IpAddr,
+        origin: Origin,
         is_trusted: bool,
     ) -> Option<Subscription> {
         let mut book = self.book();
         let is_full =
             book.held.len() >= self.max || !is_trusted && book.others >= self.max - self.max / 4;
         if is_full {
-            let victim = book.eviction_candidate(address, is_trusted)?;
+            let victim = book.eviction_candidate(origin, is_trusted)?;
             book.remove(victim);
         }
         let ended = CancellationToken::new();
-        let number = book.add(address, is_trusted, ended.clone());
+        let number = book.add(origin, is_trusted, ended.clone());
         drop(book);
         Some(Subscription {
             subscribers: self.clone(),
@@ -95,9 +105,15 @@ impl Subscribers {
     }
 }
 
+impl Origin {
+    fn networks(self) -> [Network; CLIENT_LEVELS] {
+        of_request(self.peer, self.client)
+    }
+}
+
 impl Book {
     /// The oldest subscriber of the network that gives way.
-    fn eviction_candidate(&self, address: IpAddr, is_trusted: bool) -> Option<u64> {
+    fn eviction_candidate(&self, origin: Origin, is_trusted: bool) -> Option<u64> {
         let others = is_trusted.then(|| {
             self.oldest(|held| {
                 let networks = (!held.is_trusted).then_some(&held.networks)?;
@@ -105,7 +121,7 @@ impl Book {
             })
         });
         let census = self.census.of(is_trusted);
-        let newcomer = census.newcomer(address);
+        let newcomer = census.newcomer(origin.networks());
         let larger = || {
             self.oldest(|held| {
                 let networks = (held.is_trusted == is_trusted).then_some(&held.networks)?;
@@ -113,13 +129,22 @@ impl Book {
             })
         };
         let same = || {
-            let has_many_callers = is_trusted || address.to_canonical().is_loopback();
+            let has_many_callers = is_trusted || origin.client.to_canonical().is_loopback();
             self.oldest(|held| {
                 let is_same = held.is_trusted == is_trusted && newcomer.is_of(&held.networks);
                 (has_many_callers && is_same).then_some(())
             })
         };
-        others.flatten().or_else(larger).or_else(same)
+        let forwarded = || {
+            let is_this_machine = origin.peer.to_canonical().is_loopback();
+            self.oldest(|held| {
+                let is_same = is_this_machine && held.is_trusted == is_trusted;
+                let networks = is_same.then_some(&held.networks)?;
+                census.precedence_of_forwarded(&newcomer, networks)
+            })
+        };
+        let others = others.flatten().or_else(larger);
+        others.or_else(same).or_else(forwarded)
     }
 
     /// The oldest of those with the greatest rank.
@@ -129,12 +154,12 @@ impl Book {
         ranked.max().map(|(_, Reverse(number))| number)
     }
 
-    fn add(&mut self, address: IpAddr, is_trusted: bool, ended: CancellationToken) -> u64 {
+    fn add(&mut self, origin: Origin, is_trusted: bool, ended: CancellationToken) -> u64 {
         self.newest += 1;
         self.others += usize::from(!is_trusted);
         let held = Held {
-            address,
-            networks: self.census.of_mut(is_trusted).enter(address),
+            origin,
+            networks: self.census.of_mut(is_trusted).enter(origin.networks()),
             is_trusted,
             ended,
         };
@@ -149,7 +174,9 @@ impl Book {
         };
         held.ended.cancel();
         self.others -= usize::from(!held.is_trusted);
-        self.census.of_mut(held.is_trusted).leave(held.address);
+        self.census
+            .of_mut(held.is_trusted)
+            .leave(held.origin.networks());
     }
 }
 
@@ -171,6 +198,16 @@ mod tests {
         held: Vec<Subscription>,
     }
 
+    fn direct(address: &str) -> Origin {
+        let peer = address.parse().unwrap();
+        Origin { peer, client: peer }
+    }
+
+    /// One of many addresses that a caller invents.
+    fn invented(n: usize) -> String {
+        format!("11.{}.{}.1", n / 256, n % 256)
+    }
+
     impl Scene {
         fn new() -> Self {
             Self {
@@ -180,8 +217,17 @@ mod tests {
         }
 
         fn subscribe(&mut self, address: &str, is_trusted: bool) -> bool {
-            let address = address.parse().unwrap();
-            let place = self.subscribers.subscribe(address, is_trusted);
+            self.enter(direct(address), is_trusted)
+        }
+
+        /// A client that `peer` reports as a trusted proxy, or invents.
+        fn forwarded(&mut self, peer: &str, client: &str) -> bool {
+            let [peer, client] = [peer, client].map(|it| it.parse().unwrap());
+            self.enter(Origin { peer, client }, false)
+        }
+
+        fn enter(&mut self, origin: Origin, is_trusted: bool) -> bool {
+            let place = self.subscribers.subscribe(origin, is_trusted);
             let is_new = place.is_some();
             self.held.extend(place);
             is_new
@@ -267,13 +313,68 @@ mod tests {
     }
 
     #[test]
+    fn a_peer_that_invents_addresses_has_the_share_of_one_network() {
+        let mut scene = Scene::new();
+        for n in 0..OPEN {
+            assert!(scene.forwarded("192.0.2.1", &invented(n)));
+        }
+        assert!(scene.subscribe("198.51.100.1", false));
+        for n in 0..100 {
+            assert!(scene.forwarded("203.0.113.1", &format!("198.51.100.{n}")));
+        }
+        for n in 0..100 {
+            assert!(!scene.forwarded("192.0.2.1", &invented(OPEN + n)));
+        }
+        let ended = scene.ended();
+        assert_eq!(ended, (0..101).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn addresses_that_a_user_of_the_machine_invents_keep_no_other_caller_out() {
+        let mut scene = Scene::new();
+        for n in 0..OPEN {
+            assert!(scene.forwarded("127.0.0.1", &invented(n)));
+        }
+        // Gates of the machine, other callers, and visitors behind a proxy on the machine.
+        for _ in 0..3 {
+            assert!(scene.subscribe("127.0.0.1", false));
+        }
+        assert!(scene.subscribe("198.51.100.1", false));
+        for n in 0..100 {
+            scene.forwarded("127.0.0.1", &invented(OPEN + n));
+        }
+        let honest = OPEN..OPEN + 4;
+        assert!(!scene.ended().iter().any(|index| honest.contains(index)));
+        assert!(scene.forwarded("127.0.0.1", "198.51.100.7"));
+    }
+
+    #[test]
+    fn visitors_behind_a_proxy_on_the_machine_are_counted_by_their_addresses() {
+        let mut scene = Scene::new();
+        for _ in 0..OPEN {
+            assert!(scene.forwarded("127.0.0.1", "192.0.2.1"));
+        }
+        assert!(!scene.forwarded("127.0.0.1", "192.0.2.1"));
+        for n in 0..100 {
+            assert!(scene.forwarded("127.0.0.1", &format!("198.51.100.{n}")));
+        }
+        for _ in 0..100 {
+            assert!(!scene.forwarded("127.0.0.1", "192.0.2.1"));
+        }
+        assert_eq!(scene.ended(), (0..100).collect::<Vec<_>>());
+        scene.held.clear();
+        let book = scene.subscribers.book();
+        assert_eq!((book.held.len(), book.others), (0, 0));
+    }
+
+    #[test]
     fn streams_leave_half_of_the_connections_for_other_requests() {
         let subscribers = Arc::new(Subscribers::of_connections(256));
         let mut held = Vec::new();
-        let address: IpAddr = "192.0.2.1".parse().unwrap();
-        held.extend(std::iter::from_fn(|| subscribers.subscribe(address, false)));
+        let other = direct("192.0.2.1");
+        held.extend(std::iter::from_fn(|| subscribers.subscribe(other, false)));
         assert_eq!(held.len(), 96);
-        let gateway = "127.0.0.1".parse().unwrap();
+        let gateway = direct("127.0.0.1");
         for _ in 0..200 {
             held.push(subscribers.subscribe(gateway, true).unwrap());
         }
