@@ -64,8 +64,9 @@ local function ask(address, question)
 end
 
 -- Visitors' headers that are removed (../visitor_headers.txt): statements about licensing, and
--- everything that some services take for the method, the path or a prefix of the path. If a proxy
--- of yours in front of Apache sets one of the X-Forwarded headers, remove its name.
+-- everything that some services take for the method, the path, a prefix of the path, or the scheme,
+-- host or port of the URL. If a proxy of yours in front of Apache sets one of the X-Forwarded headers,
+-- remove its name. Apache then adds its own X-Forwarded-For, -Host and -Server.
 local VISITOR_HEADERS = {
     "^http2%-settings$",
     "^x%-license%-",
@@ -88,6 +89,17 @@ local VISITOR_HEADERS = {
     "^x%-forwarded%-.*%f[%w]path%-?base$",
     "^x%-forwarded%-.*%f[%w]prefix$",
     "^x%-forwarded%-.*%f[%w]ur[il]$",
+    "^x%-forwarded%-.*%f[%w]host$",
+    "^x%-forwarded%-.*%f[%w]port$",
+    "^x%-forwarded%-.*%f[%w]proto$",
+    "^x%-forwarded%-.*%f[%w]protocol$",
+    "^x%-forwarded%-.*%f[%w]scheme$",
+    "^x%-forwarded%-.*%f[%w]server$",
+    "^forwarded$",
+    "^x%-host$",
+    "^x%-scheme$",
+    "^x%-url%-scheme$",
+    "^x%-http%-host%-override$",
     "^x%-astro%-path$",
     "^x%-base%-path$",
     "^x%-context%-path$",

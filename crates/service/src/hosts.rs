@@ -87,10 +87,9 @@ impl FromStr for AllowedHost {
 /// A name as browsers send it (UTS #46).
 fn ascii(name: &str) -> Result<String, AllowedHostError> {
     let name = without_last_dot(name);
-    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     let is_escaped = name.contains('%') || name.split('.').any(str::is_empty);
     match Host::parse(name) {
-        Ok(Host::Domain(name)) if !is_escaped && name.bytes().all(is_name) => Ok(name),
+        Ok(Host::Domain(name)) if !is_escaped && is_name(&name) => Ok(name),
         _ => Err(AllowedHostError::NotAName),
     }
 }
@@ -125,15 +124,13 @@ impl Hosts {
     }
 
     fn accepts(&self, name: &str) -> bool {
-        if name.is_empty() || is_address(name) {
-            return !name.is_empty();
-        }
-        !name.contains(['.', ':'])
-            || self.allowed.iter().any(|allowed| match allowed {
-                AllowedHost::Name(allowed) => name == allowed,
-                AllowedHost::Below(suffix) => name.len() > suffix.len() && name.ends_with(suffix),
-                AllowedHost::Nothing => false,
-            })
+        let is_listed = |allowed: &AllowedHost| match allowed {
+            AllowedHost::Name(allowed) => name == allowed,
+            AllowedHost::Below(suffix) => name.len() > suffix.len() && name.ends_with(suffix),
+            AllowedHost::Nothing => false,
+        };
+        is_address(name)
+            || is_name(name) && (!name.contains('.') || self.allowed.iter().any(is_listed))
     }
 }
 
@@ -159,6 +156,13 @@ fn without_port(host: &str) -> &str {
 /// A trailing dot marks a fully qualified name (RFC 1034, section 3.1).
 fn without_last_dot(name: &str) -> &str {
     name.strip_suffix('.').unwrap_or(name)
+}
+
+/// Whether a text has only the characters of names. Others, such as slashes, are read in several
+/// ways.
+fn is_name(text: &str) -> bool {
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    !text.is_empty() && text.bytes().all(is_allowed)
 }
 
 fn is_address(host: &str) -> bool {
@@ -219,6 +223,10 @@ mod tests {
             ("evil.com:vms.example", "evil.com:vms.example"),
             ("::1:evil.com", "::1:evil.com"),
             ("2130706433.evil.com", "2130706433.evil.com"),
+            (r"x\alarms\1?", r"x\alarms\1?"),
+            (r"localhost:1\alarms\1?", r"localhost:1\alarms\1?"),
+            ("x/alarms:80", "x/alarms"),
+            ("x@localhost", "x@localhost"),
         ] {
             let found = unknown_host(&hosts, unknown);
             assert_eq!(found.as_deref(), Some(shown), "{unknown}");
@@ -253,6 +261,7 @@ mod tests {
                 "vms.example.com",
                 "x.notexample",
                 ".example",
+                "x/y.example",
             ] {
                 assert!(unknown_host(&hosts, name).is_some(), "{entry} {name}");
             }

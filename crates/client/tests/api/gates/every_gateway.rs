@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 use super::fastapi;
 use super::process::{Process, free_port};
-use super::{Licensed, apache, caddy, envoy, envoy_grpc, get, haproxy, nginx, shipped};
+use super::{Licensed, apache, caddy, envoy, envoy_grpc, get, haproxy, nginx, odd_hosts, shipped};
 
 /// A gateway before the site and its service.
 struct Gateway {
@@ -85,6 +85,34 @@ async fn no_configuration_opens_an_interface_for_administration() {
             assert!(socket.starts_with("tcp 0100007F:"), "{name}: {socket}");
         }
     }
+    licensed.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_host_is_read_as_part_of_the_path() {
+    let licensed = Licensed::by_path().await;
+    for gateway in every_gateway(&licensed).await {
+        odd_hosts::are_refused(gateway.name, &gateway.process.url).await;
+    }
+    // Those that speak HTTP/2 as shipped, with TLS (Caddy), or if it is turned on (nginx).
+    let caddyfile =
+        caddy::by_path(&licensed).replace("servers {", "servers {\n\t\tprotocols h1 h2c");
+    let port = free_port();
+    let nginx = nginx::by_path_with(&licensed, &format!("listen 127.0.0.1:{port} http2;")).await;
+    let speakers = [
+        ("Envoy", envoy::before_its_address(&licensed).await),
+        (
+            "Envoy over gRPC",
+            envoy_grpc::envoy(&licensed, free_port()).await,
+        ),
+        ("HAProxy", haproxy::before(&licensed).await),
+        ("Caddy", caddy::caddy(&licensed, &caddyfile).await),
+    ];
+    for (name, (process, _directory)) in &speakers {
+        odd_hosts::are_refused_over_http_2(name, &process.url).await;
+    }
+    odd_hosts::are_refused_over_http_2("nginx", &format!("http://127.0.0.1:{port}")).await;
+    drop(nginx);
     licensed.end().await;
 }
 

@@ -16,6 +16,7 @@ mod haproxy;
 mod hosts;
 pub mod nginx;
 mod node;
+mod odd_hosts;
 mod odd_paths;
 mod openfeature;
 pub mod process;

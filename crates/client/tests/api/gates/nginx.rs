@@ -102,8 +102,13 @@ async fn the_shipped_rules_gate_by_feature() {
 
 /// Our rules for paths, before a service with `WebSocket`s and open paths.
 pub(super) async fn by_path(licensed: &Licensed) -> Nginx {
+    by_path_with(licensed, "").await
+}
+
+/// The same with other directives of the server.
+pub(super) async fn by_path_with(licensed: &Licensed, directives: &str) -> Nginx {
     let locations = format!(
-        "auth_request /_license_by_path; error_page 403 = @unlicensed; \
+        "{directives} auth_request /_license_by_path; error_page 403 = @unlicensed; \
          error_page 500 = @license_client_down; include {}; proxy_http_version 1.1; \
          proxy_set_header Upgrade $license_upgrade; \
          proxy_set_header Connection $license_upgrade_connection; \

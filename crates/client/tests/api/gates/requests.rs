@@ -22,11 +22,16 @@ pub(super) async fn raw_answer(gateway: &str, path: impl AsRef<[u8]>) -> String 
 
 /// The same with other headers, each with the end of its line.
 pub(super) async fn send_raw(gateway: &str, path: impl AsRef<[u8]>, headers: &str) -> String {
+    let host = gateway.strip_prefix("http://").unwrap();
+    let head = format!(" HTTP/1.1\r\nHost: {host}\r\n{headers}\r\n");
+    exchange(gateway, &[b"GET ", path.as_ref(), head.as_bytes()].concat()).await
+}
+
+/// The answer to a request after which the gateway ends the connection.
+pub(super) async fn exchange(gateway: &str, request: &[u8]) -> String {
     let address = gateway.strip_prefix("http://").unwrap();
     let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
-    let head = format!(" HTTP/1.1\r\nHost: {address}\r\n{headers}\r\n");
-    let request = [b"GET ", path.as_ref(), head.as_bytes()].concat();
-    stream.write_all(&request).await.unwrap();
+    stream.write_all(request).await.unwrap();
     let mut answer = String::new();
     let reading = stream.read_to_string(&mut answer);
     let reading = tokio::time::timeout(Duration::from_secs(20), reading).await;
