@@ -11,7 +11,8 @@ use std::time::Duration;
 use chrono::DateTime;
 use license_core::hardware::Component;
 use license_core::protocol::{
-    Call, DRIFT_HEADER, IDEMPOTENCY_HEADER, INSTALLATION_ID_HEADER, KEYS, NONCE_HEADER, SEQ_HEADER,
+    Call, DRIFT_HEADER, ENTITLEMENTS_HEADER, IDEMPOTENCY_HEADER, INSTALLATION_ID_HEADER, KEYS,
+    NONCE_HEADER, SEQ_HEADER,
 };
 use license_core::response::{Reply, Request, TransportFailure};
 use license_service::clock::Clock;
@@ -290,6 +291,7 @@ impl Upstream {
             .post(self.url(R::PATH))
             .header(INSTALLATION_ID_HEADER, &sender.installation_id)
             .header(NONCE_HEADER, nonce)
+            .header(ENTITLEMENTS_HEADER, "1")
             .json(request);
         if R::CALL == Call::Activate {
             post = post.header(IDEMPOTENCY_HEADER, Uuid::new_v4().to_string());

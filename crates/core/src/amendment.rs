@@ -5,16 +5,18 @@
 
 mod change;
 mod check;
+mod effect;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::entitlement::{Entitlement, Period};
+use crate::entitlement::{Entitlement, Granted, Period};
 
 pub use change::{Change, PlanVersion, Terms, UpdateRule};
 pub use check::{AmendmentError, MAX_AMENDMENTS, MAX_CHANGES, MAX_ENTITLEMENTS, check};
+pub use effect::{Effect, Value, ValueChange, effects};
 
 /// A recorded change to a license.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -133,6 +135,35 @@ impl Contents {
             })
         })
     }
+}
+
+impl Contents {
+    /// What is granted from the license's start on. The end of the license is left out: it ends the
+    /// license, whose entitlements stay what they are.
+    #[must_use]
+    pub fn sold(&self) -> Granted {
+        let license = Period {
+            from: self.starts_at,
+            until: None,
+        };
+        Granted::of(self.granted.values().filter_map(|granted| {
+            Some(Entitlement {
+                period: granted.period.and(&license)?,
+                ..granted.clone()
+            })
+        }))
+    }
+}
+
+/// The last instant from `at` on at which the license consists of, and has in force, what it does
+/// at `at`; `None` if that never changes. The end of the license itself is no such change.
+#[must_use]
+pub fn holds_until(amendments: &[Amendment], at: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    let later = amendments.iter().map(|it| it.effective_at);
+    let next = later.filter(|it| at < *it).min();
+    let before = next.and_then(|it| it.checked_sub_signed(TimeDelta::nanoseconds(1)));
+    let sold = contents(amendments, at).sold().holds_until(at);
+    before.into_iter().chain(sold).min()
 }
 
 /// What is granted at `at` and later, as a lease that is signed then carries it: also what

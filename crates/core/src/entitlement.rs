@@ -48,7 +48,9 @@ impl Quantity {
         }
     }
 
-    fn of_json(value: &Value) -> Option<Self> {
+    /// From JSON; `None` if it is neither a whole number from 0 on nor `"unlimited"`.
+    #[must_use]
+    pub fn of_json(value: &Value) -> Option<Self> {
         match value {
             Value::String(text) => (text == "unlimited").then_some(Self::Unlimited),
             value => value.as_u64().map(Self::Of),

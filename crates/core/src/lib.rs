@@ -35,6 +35,7 @@ pub mod key_record;
 pub mod keyring;
 pub mod lapse_words;
 pub mod lease;
+pub mod lease_end;
 pub mod license;
 pub mod license_key;
 pub mod license_state;

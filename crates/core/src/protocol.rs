@@ -34,6 +34,9 @@ pub const SEQ_HEADER: &str = "x-license-seq";
 /// Header with the names of the changed hardware components, if the machine may be
 /// another one.
 pub const DRIFT_HEADER: &str = "x-license-drift";
+/// Header with `1` if the site knows entitlements: their starts and ends, and everything that is
+/// counted.
+pub const ENTITLEMENTS_HEADER: &str = "x-license-entitlements";
 
 /// Body of an activation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

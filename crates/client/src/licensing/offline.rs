@@ -93,6 +93,7 @@ pub async fn request(
         created_at: written_at,
         key_set,
         newest_seq,
+        entitlements: true,
     };
     let waiting = request.pending();
     if purpose == Purpose::Deactivate && evidence.lease.is_some() {

@@ -142,6 +142,7 @@ async fn by_file(middleman: &Middleman, headers: &HeaderMap, body: &[u8]) -> Res
         created_at: "2026-11-23T20:58:10Z".parse().unwrap(),
         key_set: 1,
         newest_seq: None,
+        entitlements: false,
     };
     let body = json!({ "request": request.to_file() }).to_string();
     let (_, answer) = middleman

@@ -90,6 +90,17 @@ pub struct OfflineRequest {
     /// and in files of older versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub newest_seq: Option<u64>,
+    /// Whether the site knows entitlements; false in files of older versions.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub entitlements: bool,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the signature that serde requires"
+)]
+fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 /// A pending request.

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use license_core::amendment::{
-    Amendment, AmendmentError, Change, PlanVersion, Terms, check, coming, contents,
+    Amendment, AmendmentError, Change, PlanVersion, Terms, Value, check, coming, contents, effects,
+    holds_until,
 };
 use license_core::entitlement::{Entitlement, Grant, Granted, Period, Quantity};
 use license_core::feature::FeatureKey;
@@ -100,6 +101,67 @@ type Offer = (
     std::collections::BTreeSet<String>,
     BTreeMap<String, Quantity>,
 );
+
+/// The effects of the last amendment, from `hours` on.
+fn told(amendments: &[Amendment], hours: i64) -> Vec<(DateTime<Utc>, String, Value, Value)> {
+    let (_, before) = amendments.split_last().unwrap();
+    let effects = effects(before, amendments, at(hours));
+    let told = effects.into_iter().flat_map(|effect| {
+        let changes = effect.changes.into_iter();
+        changes.map(move |it| (effect.at, it.key.as_str().to_owned(), it.before, it.after))
+    });
+    told.collect()
+}
+
+#[test]
+fn the_effects_of_an_amendment_are_known_before_it_is_made() {
+    let count = |number| Value::Count(Quantity::Of(number));
+    let mut amendments = vec![issued(), amendment(2, 30, vec![cameras(8)])];
+    amendments.push(amendment(
+        3,
+        1,
+        vec![cameras(32), feature(ANALYTICS, Some(10), Some(20))],
+    ));
+    let second = TimeDelta::seconds(1);
+    let expected = [
+        (at(1), CAMERAS.to_owned(), count(64), count(96)),
+        (
+            at(10),
+            ANALYTICS.to_owned(),
+            Value::Feature(false),
+            Value::Feature(true),
+        ),
+        (
+            at(20) + second,
+            ANALYTICS.to_owned(),
+            Value::Feature(false),
+            Value::Feature(false),
+        ),
+        (at(30), CAMERAS.to_owned(), count(72), count(104)),
+    ];
+    assert_eq!(told(&amendments, 0), expected);
+    assert_eq!(holds_until(&amendments, at(10)), Some(at(20)));
+    assert_eq!(holds_until(&amendments, at(30)), None);
+    // Undone, it has no effect any more.
+    amendments.push(undoing(4, 15, 3));
+    let expected = [
+        (at(15), CAMERAS.to_owned(), count(96), count(64)),
+        (
+            at(15),
+            ANALYTICS.to_owned(),
+            Value::Feature(true),
+            Value::Feature(false),
+        ),
+        (
+            at(20) + second,
+            ANALYTICS.to_owned(),
+            Value::Feature(false),
+            Value::Feature(false),
+        ),
+        (at(30), CAMERAS.to_owned(), count(104), count(72)),
+    ];
+    assert_eq!(told(&amendments, 12), expected);
+}
 
 #[test]
 fn the_customer_calls() {

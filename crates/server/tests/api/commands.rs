@@ -251,6 +251,7 @@ async fn only_public_files_of_commands_are_open_to_others(engine: Engine) {
         nonce: NONCE.to_owned(),
         key_set: 1,
         newest_seq: None,
+        entitlements: false,
         created_at: SystemClock.now(),
     };
     std::fs::write(path("request"), written.to_file()).unwrap();
@@ -296,6 +297,7 @@ async fn no_command_makes_a_database_but_init_and_serve(engine: Engine) {
         nonce: NONCE.to_owned(),
         key_set: 1,
         newest_seq: None,
+        entitlements: false,
         created_at: SystemClock.now(),
     };
     std::fs::write(&request, written.to_file()).unwrap();

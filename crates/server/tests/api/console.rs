@@ -292,6 +292,7 @@ async fn a_site_without_internet_is_answered_by_file_and_keys_take_turns() {
         created_at: SystemClock.now(),
         key_set: 1,
         newest_seq: None,
+        entitlements: false,
     };
     let file = server.directory.path().join("request.txt");
     browser.open(&format!("{url}/console/offline")).await;

@@ -108,6 +108,7 @@ async fn by_file_of(
         created_at,
         key_set: 1,
         newest_seq,
+        entitlements: false,
     };
     answered(vendor, &request).await
 }

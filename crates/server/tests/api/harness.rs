@@ -414,6 +414,7 @@ pub fn offline_request(purpose: Purpose, key: &str, now: DateTime<Utc>) -> Offli
         created_at: now,
         key_set: 1,
         newest_seq: None,
+        entitlements: false,
     }
 }
 

@@ -65,6 +65,7 @@ async fn nothing_is_signed_for_a_file_that_cannot_be_written() {
         nonce: NONCE.to_owned(),
         key_set: 1,
         newest_seq: None,
+        entitlements: false,
         created_at: SystemClock.now(),
     };
     let directory = tempfile::tempdir().unwrap();

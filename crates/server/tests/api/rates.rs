@@ -131,6 +131,7 @@ async fn a_key_holder_who_cycles_is_slowed_down(engine: Engine) {
         created_at: vendor.clock.now(),
         key_set: 1,
         newest_seq: None,
+        entitlements: false,
     };
     let file = json!({"request": request.to_file()});
     assert_eq!(send(&vendor, "offline", &file).await.status(), 429);
@@ -296,6 +297,7 @@ async fn unreadable_request_files_are_failures_and_their_text_is_not_repeated(en
         created_at: vendor.clock.now(),
         key_set: 1,
         newest_seq: None,
+        entitlements: false,
     };
     let plain = request.to_file();
     let mail = format!("{plain}{}", "> Regards\n".repeat(2_000));

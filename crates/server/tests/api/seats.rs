@@ -191,6 +191,7 @@ async fn a_lease_by_file_counts_until_it_ends_or_is_released(engine: Engine) {
             created_at: vendor.clock.now(),
             key_set: 1,
             newest_seq: None,
+            entitlements: false,
         };
         let body = json!({"request": request.to_file()});
         let (status, answer) = vendor.post("offline", body).await;

@@ -79,6 +79,7 @@ async fn nothing_is_signed(vendor: &Vendor, key: &str) {
         created_at: vendor.clock.now(),
         key_set: 1,
         newest_seq: None,
+        entitlements: false,
     };
     let lease = TimeDelta::days(90);
     let signed = sign(&vendor.app, file, lease, Actor::CommandLine).await;
@@ -408,6 +409,7 @@ async fn the_real_program_refuses_to_sign_in_2038() {
         created_at: SystemClock.now(),
         key_set: 1,
         newest_seq: None,
+        entitlements: false,
     };
     let file = directory.path().join("request.txt");
     std::fs::write(&file, request.to_file()).unwrap();

@@ -103,6 +103,7 @@ async fn a_license_file_counts_no_longer_than_signed_regardless_of_the_request(e
             created_at,
             key_set: 1,
             newest_seq: None,
+            entitlements: false,
         };
         vendor.advance(TimeDelta::seconds(1));
         let file = file_for(&site, &vendor, &request).await;

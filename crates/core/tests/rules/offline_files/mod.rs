@@ -20,6 +20,7 @@ fn request() -> OfflineRequest {
         created_at: T0,
         key_set: 3,
         newest_seq: None,
+        entitlements: false,
     }
 }
 

@@ -145,6 +145,7 @@ async fn a_request_file_that_is_signed_again_is_one_machine(engine: Engine) {
         created_at: vendor.clock.now(),
         key_set: 1,
         newest_seq,
+        entitlements: false,
     };
     let mut known = None;
     for number in 0..6 {

@@ -172,6 +172,7 @@ async fn a_file_that_the_site_could_not_read_is_refused_before_it_takes_a_seat()
         created_at: now,
         key_set,
         newest_seq: None,
+        entitlements: false,
     };
     for key_set in [0, 1, 5] {
         let body = serde_json::json!({"request": request(key_set).to_file()});
