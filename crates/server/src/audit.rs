@@ -45,6 +45,8 @@ pub enum Action {
     Issued,
     /// The end of the license was set.
     Renewed,
+    /// The license was amended.
+    Amended,
     /// The license was suspended.
     Suspended,
     /// The license was reinstated.
@@ -90,6 +92,7 @@ impl Action {
         match self {
             Self::Issued => "issued",
             Self::Renewed => "renewed",
+            Self::Amended => "amended",
             Self::Suspended => "suspended",
             Self::Reinstated => "reinstated",
             Self::Revoked => "revoked",

@@ -17,6 +17,7 @@ use crate::app::App;
 use crate::console;
 use crate::http::access::Access;
 use crate::http::{self, HttpState};
+use crate::licensing::current::catch_up;
 use crate::licensing::fleet::Survey;
 use crate::licensing::keys_error::KeysError;
 use crate::licensing::{clock, history, key_record, restored};
@@ -34,6 +35,8 @@ const RETRY_CLOCK_INTERVAL: Duration = Duration::from_secs(2);
 const WATCH_COMMITS_INTERVAL: Duration = Duration::from_secs(2);
 /// How often old history is removed.
 const PRUNE_INTERVAL: Duration = Duration::from_secs(60 * 60);
+/// How often licenses are updated that start, end or are amended on their own.
+const FOLLOW_AMENDMENTS_INTERVAL: Duration = Duration::from_secs(60);
 /// How often the fleet is evaluated for the metrics.
 const SURVEY_INTERVAL: Duration = Duration::from_secs(60);
 
@@ -141,6 +144,10 @@ fn start_jobs(app: &Arc<App>, survey: &Arc<Survey>, shutdown: CancellationToken)
     jobs.run("evaluate the fleet", move || {
         look_at_fleet(looking.clone(), survey.clone())
     });
+    let amended = app.clone();
+    jobs.run("update amended licenses", move || {
+        follow_amendments(amended.clone())
+    });
     jobs.run("report log", telemetry::report_regularly);
     supervisor::start_watchdog(&jobs);
     jobs
@@ -170,6 +177,17 @@ async fn look_at_fleet(app: Arc<App>, survey: Arc<Survey>) -> Infallible {
             tracing::debug!(%error, "failed to evaluate the fleet");
         }
         tokio::time::sleep(SURVEY_INTERVAL).await;
+    }
+}
+
+/// Stores what licenses have become on their own, so that lists find them by that.
+async fn follow_amendments(app: Arc<App>) -> Infallible {
+    loop {
+        if let Err(error) = catch_up(&app.store, app.clock.now()).await {
+            // The database module logs failures of the database.
+            tracing::debug!(%error, "failed to update amended licenses");
+        }
+        tokio::time::sleep(FOLLOW_AMENDMENTS_INTERVAL).await;
     }
 }
 

@@ -15,6 +15,7 @@ use crate::cli::{cli_change, seats, table};
 use crate::config::Storage;
 use crate::licensing;
 use crate::licensing::claim::moves_left;
+use crate::licensing::current::{all_current, current};
 use crate::licensing::judge::{ShownLicense, ShownStatus};
 use crate::licensing::look_up::look_up;
 use crate::licensing::seats::seats_page;
@@ -101,6 +102,7 @@ pub(super) async fn list(
     let limit = command.limit.unwrap_or(DEFAULT_LIMIT);
     let mut found = list_licenses(db, &search, &start, limit.saturating_add(1)).await?;
     let next = next_cursor(&mut found, limit, |license| search.cursor(license));
+    let found = all_current(db, found, now).await?;
     let total = licenses::count(db, &search).await?;
     store.close().await;
     if total == 0 {
@@ -146,7 +148,7 @@ async fn print_json(
         let mut found = list_licenses(db, search, &start, size + 1).await?;
         let has_more = cut(&mut found, size);
         let last = found.last().map(|license| search.cursor(license));
-        for license in found {
+        for license in all_current(db, found, now).await? {
             let comma = if printed == 0 { "" } else { "," };
             let license = escaped::json(&ShownLicense::of(license, now))?;
             print!("{comma}\n{license}");
@@ -182,7 +184,7 @@ pub(super) async fn show(
 ) -> anyhow::Result<()> {
     let store = open_store(storage).await?;
     let db = store.reader();
-    let license = look_up(&store, key).await?;
+    let license = current(db, look_up(&store, key).await?, now).await?;
     let query = SeatsQuery::default();
     let listed = seats_page(db, &license.id, &query, seats::DEFAULT_LIMIT).await?;
     let moves_left = moves_left(db, &license, now).await?;

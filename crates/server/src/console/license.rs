@@ -26,6 +26,7 @@ use crate::app::App;
 use crate::audit::Actor;
 use crate::http::error::ApiError;
 use crate::licensing::claim::moves_left;
+use crate::licensing::current::current;
 use crate::licensing::fleet::Seen;
 use crate::licensing::history::greatest_by_day;
 use crate::licensing::issue::end_of;
@@ -134,7 +135,7 @@ pub(super) struct SeatsAt {
 
 async fn load(app: &App, license: &str, wanted: u64) -> Result<LicensePage, ApiError> {
     let (db, now) = (app.store.reader(), app.clock.now());
-    let license = look_up(&app.store, license).await?;
+    let license = current(db, look_up(&app.store, license).await?, now).await?;
     let all_held = SeatsQuery::held();
     let held_count = seats::count(db, &license.id, &all_held).await?;
     let pager = Pager::new(wanted, held_count, &[]);

@@ -19,6 +19,7 @@ use super::pager::{Pager, ROWS};
 use crate::app::App;
 use crate::http::error::ApiError;
 use crate::licensing::catalogue::Tier;
+use crate::licensing::current::all_current;
 use crate::licensing::issue::end_of;
 use crate::licensing::judge::ShownStatus;
 use crate::store::licenses::{License, Search, Sort};
@@ -168,6 +169,7 @@ async fn load(
     );
     let start = PageStart::Offset(Pager::offset(pager.page));
     let found = licenses::list(db, &search, &start, ROWS).await?;
+    let found = all_current(db, found, now).await?;
     let ids = found.iter().map(|license| license.id.clone()).collect();
     let held = seats::count_held_of(db, ids).await?;
     let row = |license: License| Row {

@@ -3,6 +3,8 @@
 //! Errors have no `success` field: a site interprets `success: false` as a denial by the License
 //! Server, and none of these errors is a denial.
 
+mod changes;
+
 use std::time::Duration;
 
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
@@ -17,14 +19,10 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::licensing::admit::AdmitError;
-use crate::licensing::issue::IssueError;
 use crate::licensing::keys_error::KeysError;
 use crate::licensing::look_up::LookUpError;
 use crate::licensing::offline::OfflineError;
-use crate::licensing::renew::RenewError;
-use crate::licensing::seats::{FreeError, ReleaseError};
 use crate::licensing::site_answer::AnswerError;
-use crate::licensing::status::StatusError;
 use crate::signing::{SignError, SigningError};
 use crate::store::StoreError;
 use license_service::cursor::InvalidCursor;
@@ -332,74 +330,6 @@ impl From<LookUpError> for ApiError {
             LookUpError::Key(_) | LookUpError::Unknown(_) | LookUpError::UnknownId(_) => {
                 Self::Unknown(error.to_string())
             }
-        }
-    }
-}
-
-impl From<IssueError> for ApiError {
-    fn from(error: IssueError) -> Self {
-        match error {
-            IssueError::Store(error) => error.into(),
-            IssueError::Exists(_) => Self::Conflict(error.to_string()),
-            IssueError::NoRandomness(_) => {
-                tracing::error!(%error, "failed to issue a license");
-                Self::Internal
-            }
-            IssueError::Key(_)
-            | IssueError::Feature { .. }
-            | IssueError::NotInTier(_)
-            | IssueError::Limit { .. }
-            | IssueError::Seats(_)
-            | IssueError::Moves(_)
-            | IssueError::MovesPeriod(_)
-            | IssueError::Expiry(_)
-            | IssueError::TooLong { .. }
-            | IssueError::Customer => Self::BadRequest(error.to_string()),
-        }
-    }
-}
-
-impl From<RenewError> for ApiError {
-    fn from(error: RenewError) -> Self {
-        match error {
-            RenewError::LookUp(error) => error.into(),
-            RenewError::Store(error) => error.into(),
-            RenewError::Revoked => Self::Conflict(error.to_string()),
-            RenewError::Expiry(_) => Self::BadRequest(error.to_string()),
-        }
-    }
-}
-
-impl From<StatusError> for ApiError {
-    fn from(error: StatusError) -> Self {
-        match error {
-            StatusError::LookUp(error) => error.into(),
-            StatusError::Store(error) => error.into(),
-            StatusError::Revoked => Self::Conflict(error.to_string()),
-            StatusError::Message => Self::BadRequest(error.to_string()),
-        }
-    }
-}
-
-impl From<FreeError> for ApiError {
-    fn from(error: FreeError) -> Self {
-        match error {
-            FreeError::LookUp(error) => error.into(),
-            FreeError::Store(error) => error.into(),
-            FreeError::NotHeld(_) | FreeError::Ambiguous(_) => Self::Conflict(error.to_string()),
-        }
-    }
-}
-
-impl From<ReleaseError> for ApiError {
-    fn from(error: ReleaseError) -> Self {
-        match error {
-            ReleaseError::LookUp(error) => error.into(),
-            ReleaseError::Store(error) => error.into(),
-            ReleaseError::Held(_)
-            | ReleaseError::Ambiguous(_)
-            | ReleaseError::NotWaiting(_)
-            | ReleaseError::Unconfirmed { .. } => Self::Conflict(error.to_string()),
         }
     }
 }

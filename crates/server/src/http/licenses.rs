@@ -21,8 +21,9 @@ use futures_util::stream;
 use license_core::foreign_text::json_fault;
 use license_core::offline::MAX_REQUEST_CHARS;
 use license_core::protocol::{
-    ActivateRequest, DRIFT_HEADER, DeactivateRequest, HeartbeatRequest, INSTALLATION_ID_HEADER,
-    NONCE_HEADER, SEQ_HEADER, ValidateRequest, activated, confirmed, denied, refused,
+    ActivateRequest, DRIFT_HEADER, DeactivateRequest, ENTITLEMENTS_HEADER, HeartbeatRequest,
+    INSTALLATION_ID_HEADER, NONCE_HEADER, SEQ_HEADER, ValidateRequest, activated, confirmed,
+    denied, refused,
 };
 use license_core::rate::FAILURE_RATE;
 use license_service::unattended::finish_even_if_disconnected;
@@ -343,6 +344,7 @@ fn call(headers: &HeaderMap) -> CallDetails {
         offline: None,
         newest_seq: text(SEQ_HEADER).and_then(|seq| seq.parse().ok()),
         drifted: text(DRIFT_HEADER).is_some_and(|names| !names.is_empty()),
+        knows_entitlements: text(ENTITLEMENTS_HEADER) == Some("1"),
     }
 }
 

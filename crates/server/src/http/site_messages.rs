@@ -31,6 +31,9 @@ pub(super) struct SiteHeaders {
     /// The names of the changed hardware components, if this may be a different machine.
     #[param(rename = "X-License-Drift", nullable = false)]
     drift: Option<String>,
+    /// `1` if the site knows `entitlements`. Other values are ignored.
+    #[param(rename = "X-License-Entitlements", nullable = false)]
+    entitlements: Option<String>,
 }
 
 type InstallationIdHeader = HeaderText<MAX_TEXT_CHARS>;
@@ -143,6 +146,10 @@ pub(super) struct SiteLicense {
     customer: String,
     /// Name of the tier.
     tier: String,
+    /// The plan with its version, such as `professional@1`.
+    plan: String,
+    /// The number of the newest amendment.
+    amendment: u32,
     /// Always `active`: other licenses are denied.
     status: String,
     /// The last instant at which the license may be used; `null` if it never expires.
@@ -155,8 +162,12 @@ pub(super) struct SiteLicense {
     max_storage_gb: i64,
     /// How many machines may use the license at the same time.
     seats: u32,
-    /// Feature keys.
+    /// Keys of the features in force.
     enabled_features: Vec<String>,
+    /// What is granted, now and later: for sites that know entitlements, and where the other fields
+    /// cannot express it.
+    #[schema(nullable = false)]
+    entitlements: Option<Vec<Entitlement>>,
     /// When the license was issued.
     issued_at: DateTime<Utc>,
     /// How many more times a seat may move to another machine before the old machine's lease has
@@ -166,6 +177,22 @@ pub(super) struct SiteLicense {
     /// answer to a heartbeat.
     #[schema(nullable = false)]
     signature: Option<String>,
+}
+
+/// One thing that a license grants. What is counted is the sum of its entries in force.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Entitlement {
+    /// The feature, or what is counted.
+    key: String,
+    /// How much; a whole number or `unlimited`. Absent for a feature.
+    #[schema(value_type = Object, nullable = false)]
+    quantity: Option<()>,
+    /// The first instant; absent if it has begun.
+    #[schema(nullable = false)]
+    from: Option<DateTime<Utc>>,
+    /// The last instant; absent if it ends with the license.
+    #[schema(nullable = false)]
+    until: Option<DateTime<Utc>>,
 }
 
 /// The answer to an activation.
@@ -186,7 +213,7 @@ pub(super) struct Activated {
 
 #[derive(Serialize, ToSchema)]
 pub(super) struct ActivatedData {
-    license: SiteLicense,
+    license: Box<SiteLicense>,
 }
 
 /// The License Server refuses an activation or a deactivation.
@@ -233,7 +260,7 @@ pub(super) struct Confirmed {
 pub(super) struct ConfirmedData {
     /// Always true.
     is_valid: bool,
-    license: SiteLicense,
+    license: Box<SiteLicense>,
     /// Always false; version 1.0.0 of the client reads it.
     grace_period_active: bool,
 }

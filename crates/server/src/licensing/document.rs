@@ -2,7 +2,9 @@
 
 use chrono::{DateTime, SecondsFormat, SubsecRound as _, TimeDelta, Utc};
 use license_core::document::{DenialClaims, DenialReason, DocumentType, LicenseClaims};
+use license_core::entitlement::Entitlement;
 use license_core::fleet::Signed;
+use license_core::lease_end::lease_end;
 use license_core::license_key::fingerprint;
 use license_core::protocol::Call;
 use serde_json::{Map, Value, json};
@@ -38,8 +40,18 @@ pub struct Envelope<'a> {
     pub at: DateTime<Utc>,
 }
 
+/// How long a lease lasts.
+#[derive(Clone, Copy, Debug)]
+pub struct LeaseLength {
+    /// For a site without internet, the length of the lease, which ends no later than the license.
+    pub offline: Option<TimeDelta>,
+    /// The last instant at which the entitlements stay what they are, for a site that does not
+    /// know entitlements: its lease ends then.
+    pub holds_until: Option<DateTime<Utc>>,
+}
+
 /// The license object of a response with the signed lease as `signature`, and the end of its
-/// validity. `object` is what is signed of the license. A lease for a site without internet ends no later than the license.
+/// validity. `object` is what is signed of the license.
 ///
 /// # Errors
 /// If the claims cannot be serialized as JSON, which never happens with ours.
@@ -48,7 +60,7 @@ pub fn signed_license(
     license: &License,
     mut object: Map<String, Value>,
     envelope: Envelope<'_>,
-    offline: Option<TimeDelta>,
+    length: LeaseLength,
 ) -> Result<(Map<String, Value>, Signed), SignError> {
     let Envelope {
         to,
@@ -57,11 +69,16 @@ pub fn signed_license(
         at,
     } = envelope;
     let keys = app.keys();
+    let offline = length.offline;
     let iat = at.trunc_subsecs(0);
     let valid_until = iat + offline.unwrap_or(app.terms.lease_hours);
     let valid_until = match license.expires_at {
         Some(end) if offline.is_some() => valid_until.min(end.trunc_subsecs(0)).max(iat),
         _ => valid_until,
+    };
+    let valid_until = match length.holds_until {
+        None => valid_until,
+        Some(_) => lease_end(iat, valid_until, length.holds_until, spread()),
     };
     let claims = LicenseClaims {
         iss: app.terms.issuer.clone(),
@@ -87,6 +104,15 @@ pub fn signed_license(
         exp: claims.exp,
     };
     Ok((object, signed))
+}
+
+/// A random number; without randomness, leases are not spread.
+fn spread() -> u16 {
+    let mut bytes = [0; 2];
+    match getrandom::fill(&mut bytes) {
+        Ok(()) => u16::from_be_bytes(bytes),
+        Err(_) => 0,
+    }
 }
 
 /// A denial, and the receipt of a deactivation.
@@ -142,6 +168,8 @@ pub(super) fn license_object(license: &License) -> Map<String, Value> {
         "licenseKey": license.license_key,
         "customer": license.customer,
         "tier": license.tier,
+        "plan": license.plan,
+        "amendment": license.amendment,
         "status": license.status,
         "expiresAt": license.expires_at.map(time),
         "maxCameras": license.max_cameras,
@@ -155,4 +183,10 @@ pub(super) fn license_object(license: &License) -> Map<String, Value> {
         Value::Object(object) => object,
         _ => Map::new(),
     }
+}
+
+/// Adds the list of entitlements.
+pub(super) fn with_entitlements(object: &mut Map<String, Value>, listed: &[Entitlement]) {
+    let listed: Vec<Value> = listed.iter().map(Entitlement::to_json).collect();
+    object.insert("entitlements".to_owned(), listed.into());
 }

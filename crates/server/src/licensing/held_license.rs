@@ -5,6 +5,8 @@
 //! calls. Nothing is stored before [`HeldLicense::commit`].
 
 use chrono::{DateTime, SubsecRound as _, Utc};
+use license_core::amendment::Amendment;
+use license_core::document::MAX_LICENSE_BYTES;
 use license_core::offline::is_outdated;
 use license_core::protocol::Call;
 use license_core::restored::{next_number, takes_seat};
@@ -16,9 +18,12 @@ use crate::app::App;
 use crate::audit::{Action, Actor, Change};
 use crate::commit_proofs::Moved;
 use crate::licensing::claim::{claim, moves_left};
+use crate::licensing::current;
 use crate::licensing::document::{
-    Addressee, Denied, Envelope, license_object, signed_denial, signed_license,
+    Addressee, Denied, Envelope, LeaseLength, license_object, signed_denial, signed_license,
+    with_entitlements,
 };
+use crate::licensing::document_size::bytes;
 use crate::licensing::judge::refusal;
 use crate::licensing::refusal::{Refused, Stopped};
 use crate::licensing::restored;
@@ -36,6 +41,8 @@ pub(super) struct HeldLicense<'a> {
     /// Shows later that the transaction is not lost.
     proof: Moved,
     license: License,
+    /// Its amendments; empty if it is plain.
+    amendments: Vec<Amendment>,
     /// The machine's seat, held or freed; its trail already contains the call. A use case takes it
     /// out to change it.
     seat: Option<Seat>,
@@ -68,6 +75,7 @@ impl<'a> HeldLicense<'a> {
         now: DateTime<Utc>,
     ) -> Result<Self, AnswerError> {
         let (transaction, license) = app.store.hold(known).await?;
+        let (license, amendments) = current::with_amendments(&transaction, license, now).await?;
         let proof = restored::prove(&transaction, &app.numbering, now).await?;
         let seat = seats::find(&transaction, &license.id, &to.hardware_id).await?;
         let issued = seat.as_ref().map_or(0, |seat| seat.last_seq);
@@ -79,6 +87,7 @@ impl<'a> HeldLicense<'a> {
             transaction,
             proof,
             license,
+            amendments,
             seat,
             seat_is_new: false,
             call,
@@ -206,9 +215,15 @@ impl<'a> HeldLicense<'a> {
     pub(super) async fn sign_lease(&self, mut seat: Seat) -> Result<SiteAnswer, AnswerError> {
         self.confirm(&mut seat).await?;
         let license = self.license_object().await?;
-        let lease = self.details.offline.map(|it| it.lease);
+        let length = LeaseLength {
+            offline: self.details.offline.map(|it| it.lease),
+            holds_until: match self.details.knows_entitlements {
+                true => None,
+                false => self.license.holds_until(),
+            },
+        };
         let envelope = self.envelope(seat.last_seq);
-        let (license, signed) = signed_license(self.app, &self.license, license, envelope, lease)?;
+        let (license, signed) = signed_license(self.app, &self.license, license, envelope, length)?;
         seat.note_signed(signed);
         self.note_file(&mut seat, signed.exp).await?;
         seats::save(&self.transaction, &seat).await?;
@@ -232,6 +247,15 @@ impl<'a> HeldLicense<'a> {
     async fn license_object(&self) -> Result<Map<String, Value>, StoreError> {
         let left = moves_left(&self.transaction, &self.license, self.now).await?;
         let mut object = license_object(&self.license);
+        if !self.license.is_plain || self.details.knows_entitlements {
+            let mut listing = object.clone();
+            let listed = self.license.entitlements(&self.amendments, self.now);
+            with_entitlements(&mut listing, &listed);
+            // The list of a plain license says nothing that the other fields do not say.
+            if !self.license.is_plain || bytes(&listing) <= MAX_LICENSE_BYTES {
+                object = listing;
+            }
+        }
         object.insert("movesLeft".to_owned(), left.into());
         Ok(object)
     }

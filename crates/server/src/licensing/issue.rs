@@ -1,21 +1,20 @@
 //! Issue a license.
 
-use chrono::{DateTime, Datelike as _, NaiveDate, SubsecRound as _, Timelike as _, Utc};
-use license_core::document::MAX_LICENSE_BYTES;
+use chrono::{DateTime, Datelike as _, NaiveDate, NaiveTime, SubsecRound as _, Timelike as _, Utc};
 use license_core::feature::{FeatureKey, FeatureKeyError, LICENSED_FEATURES, is_core};
 use license_core::license_key::{LicenseKey, LicenseKeyError, mask};
 use license_core::seat::{
     DEFAULT_MOVES, DEFAULT_MOVES_PERIOD_DAYS, MAX_MOVES, MAX_MOVES_PERIOD_DAYS,
 };
 use license_service::database::repeated;
-use serde_json::{Value, json};
+use serde_json::json;
 use uuid::Uuid;
 
 use crate::audit::{Action, Change};
 use crate::licensing::catalogue::{Tier, UNLIMITED};
-use crate::licensing::document::license_object;
+use crate::licensing::document_size::{TooLong, check_size};
 use crate::store::licenses::{self, License, Status};
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, amendments};
 
 /// Maximum number of seats of a license.
 pub const MAX_SEATS: u32 = 1_000_000;
@@ -116,16 +115,8 @@ pub enum IssueError {
     #[error("the customer's name is limited to {MAX_CUSTOMER_CHARS} characters")]
     Customer,
     /// No site could read the license's documents.
-    #[error(
-        "with {features} features, the license is {bytes} bytes long; the maximum is \
-         {MAX_LICENSE_BYTES}: add fewer features, or features with shorter keys"
-    )]
-    TooLong {
-        /// How many features it has.
-        features: usize,
-        /// Size of the license in a document, in bytes of JSON.
-        bytes: usize,
-    },
+    #[error(transparent)]
+    TooLong(#[from] TooLong),
     /// The operating system returned no random bytes.
     #[error("the operating system returned no random bytes: {0}")]
     NoRandomness(getrandom::Error),
@@ -151,9 +142,19 @@ pub enum ExpiryError {
 /// Parses an instant or a day; a day means its end.
 #[must_use]
 pub fn end_of(text: &str) -> Option<DateTime<Utc>> {
+    instant_of(text, NaiveTime::from_hms_opt(23, 59, 59)?)
+}
+
+/// Parses an instant or a day; a day means its beginning.
+#[must_use]
+pub fn start_of(text: &str) -> Option<DateTime<Utc>> {
+    instant_of(text, NaiveTime::MIN)
+}
+
+/// Parses an instant, or a day with this time.
+fn instant_of(text: &str, time_of_day: NaiveTime) -> Option<DateTime<Utc>> {
     let day = text.parse::<NaiveDate>().ok();
-    day.and_then(|day| day.and_hms_opt(23, 59, 59))
-        .map(|end| end.and_utc())
+    day.map(|day| day.and_time(time_of_day).and_utc())
         .or_else(|| text.parse().ok())
         // Databases and documents support years with four digits, and no leap seconds.
         .filter(|end: &DateTime<Utc>| (1..=9999).contains(&end.year()))
@@ -203,6 +204,8 @@ async fn add(store: &Store, license: License, change: &Change) -> Result<License
             error.into()
         });
     }
+    let issued = license.issued(change.by.to_string());
+    amendments::insert(&transaction, &license.id, &issued).await?;
     let details = json!({
         "tier": license.tier,
         "customer": license.customer,
@@ -263,6 +266,10 @@ pub fn draft(request: IssueRequest, now: DateTime<Utc>) -> Result<License, Issue
         id: Uuid::new_v4().to_string(),
         license_key: key.to_string(),
         tier: bundle.name.to_owned(),
+        plan: format!("{}@1", bundle.name),
+        amendment: 1,
+        is_plain: true,
+        changes_at: None,
         max_cameras: limit("the camera limit", request.max_cameras, bundle.max_cameras)?,
         max_users: limit("the user limit", request.max_users, bundle.max_users)?,
         max_storage_gb: limit(
@@ -281,22 +288,8 @@ pub fn draft(request: IssueRequest, now: DateTime<Utc>) -> Result<License, Issue
         created_at: now,
         updated_at: now,
     };
-    check_size(&license)?;
+    check_size(&license, &[], now)?;
     Ok(license)
-}
-
-/// Whether sites can read the documents for a license, now and after it was renewed.
-fn check_size(license: &License) -> Result<(), IssueError> {
-    let renewed = License {
-        expires_at: Some(license.created_at),
-        ..license.clone()
-    };
-    let bytes = Value::Object(license_object(&renewed)).to_string().len();
-    if bytes > MAX_LICENSE_BYTES {
-        let features = license.features.len();
-        return Err(IssueError::TooLong { features, bytes });
-    }
-    Ok(())
 }
 
 fn features(tier: &[&str], with: &[String], without: &[String]) -> Result<Vec<String>, IssueError> {

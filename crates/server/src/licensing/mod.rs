@@ -2,12 +2,16 @@
 
 mod activate;
 pub mod admit;
+pub mod amend;
+pub mod amendment_words;
 pub mod answer;
 pub mod catalogue;
 pub mod claim;
 pub mod clock;
+pub mod current;
 mod deactivate;
 pub mod document;
+pub mod document_size;
 pub mod fleet;
 mod heartbeat;
 mod held_license;

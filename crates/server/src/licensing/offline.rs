@@ -131,6 +131,7 @@ pub async fn sign(
             written_at: request.created_at,
         }),
         newest_seq: request.newest_seq,
+        knows_entitlements: request.entitlements,
         ..CallDetails::default()
     };
     let answer = answer(app, &question, to, &call).await?;

@@ -1,14 +1,16 @@
 //! Set the end of a license.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SubsecRound as _, Utc};
+use license_core::amendment::{self, Amendment};
 use license_service::database::repeated;
 use serde_json::json;
 
 use crate::audit::{Action, Change};
+use crate::licensing::amend::{AmendError, AmendRequest, record};
 use crate::licensing::issue::{ExpiryError, check_expiry};
 use crate::licensing::look_up::{LookUpError, look_up};
-use crate::store::licenses::{self, License, Status};
-use crate::store::{Store, StoreError};
+use crate::store::licenses::{License, Status};
+use crate::store::{Store, StoreError, amendments};
 
 /// Why the end of a license was not changed.
 #[derive(Debug, thiserror::Error)]
@@ -22,9 +24,21 @@ pub enum RenewError {
     /// The end is invalid.
     #[error(transparent)]
     Expiry(#[from] ExpiryError),
+    /// The license cannot be amended in this way.
+    #[error(transparent)]
+    Amend(AmendError),
     /// The database returned an error.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+impl From<AmendError> for RenewError {
+    fn from(error: AmendError) -> Self {
+        match error {
+            AmendError::Store(error) => Self::Store(error),
+            error => Self::Amend(error),
+        }
+    }
 }
 
 /// Sets the last instant at which a license may be used; `None` means never. Sites receive the
@@ -38,6 +52,7 @@ pub async fn renew(
     expires_at: Option<DateTime<Utc>>,
     change: &Change,
 ) -> Result<License, RenewError> {
+    let expires_at = expires_at.map(|end| end.trunc_subsecs(0));
     check_expiry(expires_at, change.at)?;
     repeated(|| try_renew(store, license, expires_at, change)).await
 }
@@ -53,15 +68,17 @@ async fn try_renew(
     if license.status == Status::Revoked {
         return Err(RenewError::Revoked);
     }
-    licenses::set_expiry(&transaction, &license.license_key, expires_at, change.at).await?;
-    let details = json!({"from": license.expires_at, "to": expires_at});
+    let known = amendments::of_license(&transaction, &license.id).await?;
+    let amendment = Amendment {
+        changes: vec![amendment::Change::Expiry(expires_at)],
+        ..AmendRequest::default().amendment(&known, change)?
+    };
+    let from = license.expires_at;
+    let (license, _) = record(&transaction, license, &known, &amendment, change.at).await?;
+    let details = json!({"from": from, "to": expires_at});
     change
         .note(&transaction, Action::Renewed, &license, details)
         .await?;
     transaction.commit().await.map_err(StoreError::from)?;
-    Ok(License {
-        expires_at,
-        updated_at: change.at,
-        ..license
-    })
+    Ok(license)
 }

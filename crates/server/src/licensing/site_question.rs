@@ -40,6 +40,8 @@ pub struct CallDetails {
     pub newest_seq: Option<u64>,
     /// Whether the site reports changed hardware.
     pub drifted: bool,
+    /// Whether the site knows entitlements, with their starts and ends.
+    pub knows_entitlements: bool,
 }
 
 /// A request that came by file.

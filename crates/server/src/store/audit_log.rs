@@ -47,7 +47,7 @@ pub struct Entry {
     /// The author: `command line`, `console from 10.0.0.5`, `API from 10.0.0.5`, `site`, or
     /// `service`.
     pub actor: String,
-    /// The action: `issued`, `renewed`, `suspended`, `reinstated`, `revoked`, `seat_taken`,
+    /// The action: `issued`, `renewed`, `amended`, `suspended`, `reinstated`, `revoked`, `seat_taken`,
     /// `seat_given_back`, `installation_changed`, `seat_freed`, `seat_moved`, `seat_released`,
     /// `offline_signed`, `site_entries_limited`, `site_entries_counted`, `key_made`, `key_revoked`,
     /// `keys_unchanged`, `keys_accepted`, `clock_accepted` or `answer_withheld`.

@@ -1,5 +1,6 @@
 //! `licenses`: the issued licenses.
 
+mod contents;
 mod search;
 
 use std::fmt;
@@ -10,11 +11,12 @@ use license_core::folded_text::folded;
 use license_core::seat::TransferBudget;
 use license_service::database::ExpectedTable;
 use sea_orm::entity::prelude::*;
-use sea_orm::{ActiveValue, ConnectionTrait, EntityTrait};
+use sea_orm::{ActiveValue, ConnectionTrait, EntityTrait, QuerySelect as _};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::StoreError;
+pub use contents::judged_at;
 pub use search::{LicensesCursor, MAX_LISTED, Search, Sort, count, list};
 
 /// A row as the database library sees it.
@@ -40,6 +42,10 @@ pub struct Model {
     updated_at: NaiveDateTime,
     moves: i32,
     moves_period_days: i32,
+    plan: String,
+    amendment: i32,
+    is_plain: bool,
+    changes_at: Option<NaiveDateTime>,
 }
 
 /// There are no relations.
@@ -65,7 +71,18 @@ pub struct License {
     pub customer: String,
     /// Name of the tier.
     pub tier: String,
-    /// Feature keys.
+    /// The plan with its version, such as `professional@1`.
+    pub plan: String,
+    /// The number of the newest amendment.
+    pub amendment: u32,
+    /// Whether the columns say all that is granted: nothing starts or ends on its own or is amended
+    /// later, and nothing but cameras, users and storage is counted.
+    #[serde(skip)]
+    pub is_plain: bool,
+    /// From when on the amendments add up to something else than these values; `null` if that is
+    /// not scheduled.
+    pub changes_at: Option<DateTime<Utc>>,
+    /// Keys of the features in force.
     pub features: Vec<String>,
     /// -1 is unlimited.
     pub max_cameras: i64,
@@ -153,7 +170,38 @@ impl FromStr for Status {
 /// # Errors
 /// If the database returns an error, for example because the key already exists.
 pub async fn insert(db: &impl ConnectionTrait, license: &License) -> Result<(), StoreError> {
-    let row = ActiveModel {
+    Entity::insert(row(license))
+        .exec_without_returning(db)
+        .await?;
+    Ok(())
+}
+
+/// Stores a license that is locked.
+///
+/// # Errors
+/// If the database returns an error.
+pub async fn save(db: &impl ConnectionTrait, license: &License) -> Result<(), StoreError> {
+    Entity::update(row(license)).exec(db).await?;
+    Ok(())
+}
+
+/// Some of the licenses whose amendments added up to something else at an instant before `now`
+/// than what is stored.
+///
+/// # Errors
+/// If the database returns an error.
+pub async fn outdated(
+    db: &impl ConnectionTrait,
+    now: DateTime<Utc>,
+    most: u64,
+) -> Result<Vec<License>, StoreError> {
+    let found = Entity::find().filter(Column::ChangesAt.lt(now.naive_utc()));
+    let rows = found.limit(most).all(db).await?;
+    rows.into_iter().map(License::try_from).collect()
+}
+
+fn row(license: &License) -> ActiveModel {
+    ActiveModel {
         id: ActiveValue::Set(license.id.clone()),
         license_key: ActiveValue::Set(license.license_key.clone()),
         customer: ActiveValue::Set(license.customer.clone()),
@@ -173,9 +221,11 @@ pub async fn insert(db: &impl ConnectionTrait, license: &License) -> Result<(), 
         moves_period_days: ActiveValue::Set(
             i32::try_from(license.moves_period_days).unwrap_or(i32::MAX),
         ),
-    };
-    Entity::insert(row).exec_without_returning(db).await?;
-    Ok(())
+        plan: ActiveValue::Set(license.plan.clone()),
+        amendment: ActiveValue::Set(i32::try_from(license.amendment).unwrap_or(i32::MAX)),
+        is_plain: ActiveValue::Set(license.is_plain),
+        changes_at: ActiveValue::Set(license.changes_at.map(|time| time.naive_utc())),
+    }
 }
 
 /// The license with this key, in canonical spelling.
@@ -221,26 +271,6 @@ pub(super) async fn hold(db: &impl ConnectionTrait, known: License) -> Result<Li
     Ok(find(db, &known.license_key).await?.unwrap_or(known))
 }
 
-/// Sets the last instant at which a license may be used.
-///
-/// # Errors
-/// If the database returns an error.
-pub async fn set_expiry(
-    db: &impl ConnectionTrait,
-    license_key: &str,
-    expires_at: Option<DateTime<Utc>>,
-    now: DateTime<Utc>,
-) -> Result<(), StoreError> {
-    let expires_at = expires_at.map(|end| end.naive_utc());
-    Entity::update_many()
-        .col_expr(Column::ExpiresAt, Expr::value(expires_at))
-        .col_expr(Column::UpdatedAt, now.naive_utc().into())
-        .filter(Column::LicenseKey.eq(license_key))
-        .exec(db)
-        .await?;
-    Ok(())
-}
-
 /// Sets whether a license may be used.
 ///
 /// # Errors
@@ -275,6 +305,10 @@ impl TryFrom<Model> for License {
             license_key: row.license_key,
             customer: row.customer,
             tier: row.tier,
+            plan: row.plan,
+            amendment: u32::try_from(row.amendment).unwrap_or_default(),
+            is_plain: row.is_plain,
+            changes_at: row.changes_at.map(|time| time.and_utc()),
             max_cameras: row.max_cameras,
             max_users: row.max_users,
             max_storage_gb: row.max_storage_gb,

@@ -15,6 +15,7 @@ mod m0011_regression_times;
 mod m0012_coverage;
 mod m0013_folded_names;
 mod m0014_commit_proofs;
+mod m0015_amendments;
 
 use license_service::database::MIGRATION_TIMEOUT;
 use sea_orm::{ConnectionTrait, DbBackend, Statement};
@@ -58,6 +59,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0012_coverage::Migration),
             Box::new(m0013_folded_names::Migration),
             Box::new(m0014_commit_proofs::Migration),
+            Box::new(m0015_amendments::Migration),
         ]
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! One file per table. Rows are converted to domain values here, and are not used in upper layers.
 
+pub mod amendments;
 pub mod audit_log;
 pub mod callers;
 pub mod calls;
@@ -77,6 +78,9 @@ pub enum StoreError {
     /// Others have not finished changing the license in time.
     #[error("too many concurrent changes to the license; try again")]
     Held,
+    /// A license has no amendments, so it is not known what it consists of.
+    #[error("the license {0} has no rows in the table 'amendments'; restore them from a backup")]
+    NoAmendments(String),
     /// A row contains a value that this program never writes.
     #[error("the column '{column}' contains the unexpected value '{value}'")]
     Value {
@@ -105,7 +109,11 @@ impl StoreError {
                 matches!(Failure::of(error), Failure::Busy | Failure::Conflict)
             }
             Self::Held => true,
-            Self::Connect(_) | Self::Missing | Self::Unreadable(_) | Self::Value { .. } => false,
+            Self::Connect(_)
+            | Self::Missing
+            | Self::Unreadable(_)
+            | Self::NoAmendments(_)
+            | Self::Value { .. } => false,
         }
     }
 
@@ -127,7 +135,7 @@ impl StoreError {
                     | Failure::NoTable
                     | Failure::Schema
             ),
-            Self::Value { .. } => true,
+            Self::NoAmendments(_) | Self::Value { .. } => true,
             Self::Connect(_) | Self::Missing | Self::Unreadable(_) | Self::Held => false,
         }
     }
@@ -138,7 +146,11 @@ impl StoreError {
         match self {
             Self::Database(error) => Failure::of(error).is_outage(),
             Self::Connect(_) => true,
-            Self::Missing | Self::Unreadable(_) | Self::Value { .. } | Self::Held => false,
+            Self::Missing
+            | Self::Unreadable(_)
+            | Self::NoAmendments(_)
+            | Self::Value { .. }
+            | Self::Held => false,
         }
     }
 }
@@ -146,6 +158,7 @@ impl StoreError {
 /// What this program needs of its tables.
 fn expected_tables() -> Vec<ExpectedTable> {
     vec![
+        amendments::expected(),
         audit_log::expected(),
         calls::expected(),
         commit_proofs::expected(),

@@ -35,7 +35,7 @@ async fn the_longest_license_is_confirmed_with_a_document_that_sites_read() {
     let now = vendor.clock.now();
     let refused = |count: &usize| {
         let drafted = draft(request(*count), now);
-        matches!(drafted, Err(IssueError::TooLong { .. }))
+        matches!(drafted, Err(IssueError::TooLong(_)))
     };
     let too_many = (1..1000).find(refused).unwrap();
     let key = vendor.issue(request(too_many - 1)).await;

@@ -27,7 +27,8 @@ on_both_engines! {
 }
 
 /// All tables with rows that the tests write; those that refer to others come first.
-const TABLES: [&str; 10] = [
+const TABLES: [&str; 11] = [
+    "amendments",
     "seat_moves",
     "site_entries",
     "suspicions",
@@ -236,6 +237,7 @@ async fn sign_by_file(app: &App, key: &str) {
         created_at: app.clock.now(),
         key_set: 1,
         newest_seq: None,
+        entitlements: false,
     };
     let lease = app.terms.offline_days;
     let signed = sign(app, request, lease, Actor::CommandLine).await;

@@ -1,13 +1,16 @@
 //! Every version of the tables, with data in it, becomes the newest one and
 //! keeps its data.
 
+mod first_amendments;
+
 use chrono::TimeDelta;
 use license_core::seat::Overlap;
 use license_core::suspicion::installation_fingerprint;
 use license_server::licensing::look_up::look_up;
 use license_server::store::{
-    Migrator, Store, audit_log, calls, commit_proofs, console_sessions, coverage, key_record,
-    licenses, lost_numbers, seat_moves, seats, signing_clock, site_entries, suspicions, usage_days,
+    Migrator, Store, amendments, audit_log, calls, commit_proofs, console_sessions, coverage,
+    key_record, licenses, lost_numbers, seat_moves, seats, signing_clock, site_entries, suspicions,
+    usage_days,
 };
 use license_service::database_url::DatabaseUrl;
 use sea_orm::{ConnectionTrait as _, Database, DatabaseConnection, Statement};
@@ -22,7 +25,7 @@ macro_rules! samples {
 }
 
 /// Sample rows of each migration, in order. Databases record these names.
-const SAMPLES: [(&str, &str); 14] = samples![
+const SAMPLES: [(&str, &str); 15] = samples![
     "m0001_licenses_and_seats",
     "m0002_suspicions",
     "m0003_audit_and_history",
@@ -37,6 +40,7 @@ const SAMPLES: [(&str, &str); 14] = samples![
     "m0012_coverage",
     "m0013_folded_names",
     "m0014_commit_proofs",
+    "m0015_amendments",
 ];
 
 on_both_engines! {
@@ -72,8 +76,12 @@ async fn a_table_of_migrations_that_is_ours_gets_its_own_name(engine: Engine) {
     let last = SAMPLES.len() - 1;
     let remove = format!(
         "DELETE FROM seaql_migrations WHERE version LIKE 'm{:04}%'; \
-         DROP TABLE commit_proofs",
-        last + 1
+         DROP INDEX licenses_changes_at; \
+         DROP TABLE amendments; {}",
+        last + 1,
+        ["plan", "amendment", "is_plain", "changes_at"]
+            .map(|column| format!("ALTER TABLE licenses DROP COLUMN {column};"))
+            .concat()
     );
     connection.execute_unprepared(&remove).await.unwrap();
     let store = Store::open_existing(&database.url.parse().unwrap()).await;
@@ -127,6 +135,18 @@ async fn sample_data_of_every_version_survives_all_later_migrations(engine: Engi
         "2030-12-31T23:59:59+00:00"
     );
     assert_eq!((license.moves, license.moves_period_days), (3, 365));
+    let amendments = amendments::of_license(store.reader(), &license.id).await;
+    let amendments = amendments.unwrap();
+    assert_eq!(amendments[0].author, "migration");
+    let order = amendments[1].order.as_deref();
+    assert_eq!(
+        (amendments.len(), license.amendment, order),
+        (2, 2, Some("4711"))
+    );
+    let later = license
+        .clone()
+        .amended(&amendments, amendments[1].effective_at);
+    assert_eq!((later.max_cameras, later.features.len()), (48, 0));
     let query = seats::SeatsQuery::default();
     let seats = seats::list(store.reader(), &license.id, &query, 9)
         .await

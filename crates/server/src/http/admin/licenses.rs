@@ -20,6 +20,7 @@ use crate::http::given::{Body, Params, UntilText, expiry_schema, until};
 use crate::licensing;
 use crate::licensing::catalogue::Tier;
 use crate::licensing::claim::moves_left;
+use crate::licensing::current::{all_current, current};
 use crate::licensing::issue::IssueRequest;
 use crate::licensing::judge::{ShownLicense, ShownStatus};
 use crate::licensing::look_up::look_up;
@@ -120,6 +121,7 @@ pub(in crate::http) async fn list(
     let next_cursor = next_cursor(&mut found, size, |license| search.cursor(license));
     let ids = found.iter().map(|license| license.id.clone()).collect();
     let held = seats::count_held_of(db, ids).await?;
+    let found = all_current(db, found, now).await?;
     let listed = found.into_iter().map(|license| ListedLicense {
         seats_held: held.get(&license.id).copied().unwrap_or_default(),
         license: ShownLicense::of(license, now),
@@ -233,6 +235,7 @@ pub(in crate::http) async fn show(
 ) -> Result<Json<LicenseDetails>, ApiError> {
     let license = look_up(&app.store, &license).await?;
     let db = app.store.reader();
+    let license = current(db, license, app.clock.now()).await?;
     let SeatsPage {
         seats,
         total,

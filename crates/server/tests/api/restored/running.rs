@@ -42,6 +42,10 @@ async fn restored_while_running(engine: Engine) -> (Vendor, String, (String, u64
             "DELETE FROM audit_log WHERE subject LIKE '%{}'",
             &lost[lost.len() - 4..]
         ),
+        format!(
+            "DELETE FROM amendments WHERE license_id = \
+             (SELECT id FROM licenses WHERE license_key = '{lost}')"
+        ),
         format!("DELETE FROM licenses WHERE license_key = '{lost}'"),
     ] {
         vendor.database.execute(&sql).await;

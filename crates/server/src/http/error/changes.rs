@@ -1,0 +1,92 @@
+//! Errors of the changes that the vendor's staff make.
+
+use super::ApiError;
+use crate::licensing::amend::AmendError;
+use crate::licensing::issue::IssueError;
+use crate::licensing::renew::RenewError;
+use crate::licensing::seats::{FreeError, ReleaseError};
+use crate::licensing::status::StatusError;
+
+impl From<IssueError> for ApiError {
+    fn from(error: IssueError) -> Self {
+        match error {
+            IssueError::Store(error) => error.into(),
+            IssueError::Exists(_) => Self::Conflict(error.to_string()),
+            IssueError::NoRandomness(_) => {
+                tracing::error!(%error, "failed to issue a license");
+                Self::Internal
+            }
+            IssueError::Key(_)
+            | IssueError::Feature { .. }
+            | IssueError::NotInTier(_)
+            | IssueError::Limit { .. }
+            | IssueError::Seats(_)
+            | IssueError::Moves(_)
+            | IssueError::MovesPeriod(_)
+            | IssueError::Expiry(_)
+            | IssueError::TooLong(_)
+            | IssueError::Customer => Self::BadRequest(error.to_string()),
+        }
+    }
+}
+
+impl From<RenewError> for ApiError {
+    fn from(error: RenewError) -> Self {
+        match error {
+            RenewError::LookUp(error) => error.into(),
+            RenewError::Store(error) => error.into(),
+            RenewError::Revoked => Self::Conflict(error.to_string()),
+            RenewError::Amend(error) => error.into(),
+            RenewError::Expiry(_) => Self::BadRequest(error.to_string()),
+        }
+    }
+}
+
+impl From<AmendError> for ApiError {
+    fn from(error: AmendError) -> Self {
+        match error {
+            AmendError::LookUp(error) => error.into(),
+            AmendError::Store(error) => error.into(),
+            AmendError::Revoked | AmendError::Amended { .. } => Self::Conflict(error.to_string()),
+            AmendError::Field { .. }
+            | AmendError::Expiry(_)
+            | AmendError::Customer
+            | AmendError::Rule { .. }
+            | AmendError::TooLong(_) => Self::BadRequest(error.to_string()),
+        }
+    }
+}
+
+impl From<StatusError> for ApiError {
+    fn from(error: StatusError) -> Self {
+        match error {
+            StatusError::LookUp(error) => error.into(),
+            StatusError::Store(error) => error.into(),
+            StatusError::Revoked => Self::Conflict(error.to_string()),
+            StatusError::Message => Self::BadRequest(error.to_string()),
+        }
+    }
+}
+
+impl From<FreeError> for ApiError {
+    fn from(error: FreeError) -> Self {
+        match error {
+            FreeError::LookUp(error) => error.into(),
+            FreeError::Store(error) => error.into(),
+            FreeError::NotHeld(_) | FreeError::Ambiguous(_) => Self::Conflict(error.to_string()),
+        }
+    }
+}
+
+impl From<ReleaseError> for ApiError {
+    fn from(error: ReleaseError) -> Self {
+        match error {
+            ReleaseError::LookUp(error) => error.into(),
+            ReleaseError::Store(error) => error.into(),
+            ReleaseError::Held(_)
+            | ReleaseError::Ambiguous(_)
+            | ReleaseError::NotWaiting(_)
+            | ReleaseError::Unconfirmed { .. } => Self::Conflict(error.to_string()),
+        }
+    }
+}

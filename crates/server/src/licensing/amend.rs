@@ -1,0 +1,301 @@
+//! Amend a license.
+//!
+//! An amendment is stored with its audit entry, and with what the license's row then holds, in one
+//! transaction that locks the license. A preview does the same without storing it.
+
+mod request;
+mod shown;
+
+use chrono::{DateTime, Utc};
+use license_core::amendment::{Amendment, AmendmentError, Effect, Value, check, effects};
+use license_core::entitlement::Quantity;
+use license_core::license_state::Decided;
+use license_core::usage::Resource;
+use license_service::database::repeated;
+use sea_orm::ConnectionTrait;
+use serde_json::json;
+
+use crate::audit::{Action, Change};
+use crate::licensing::amendment_words::words;
+use crate::licensing::document_size::{TooLong, check_size};
+use crate::licensing::issue::{ExpiryError, MAX_CUSTOMER_CHARS};
+use crate::licensing::look_up::{LookUpError, look_up};
+use crate::store::installations::reported;
+use crate::store::licenses::{self, License, Status, judged_at};
+use crate::store::seats::{self, Seat, SeatsQuery};
+use crate::store::{Store, StoreError, amendments};
+pub use request::{Addition, AmendRequest, MAX_ORDER_CHARS, MAX_REASON_CHARS};
+pub use shown::{ShownAmended, ShownAmendment, quantity_schema};
+
+/// Maximum number of installations that an answer lists.
+pub const MAX_INSTALLATIONS: u64 = 1000;
+
+/// Why a license was not amended. Names of fields are those of the API.
+#[derive(Debug, thiserror::Error)]
+pub enum AmendError {
+    /// The license does not exist.
+    #[error(transparent)]
+    LookUp(#[from] LookUpError),
+    /// Revocation is permanent.
+    #[error("the license was revoked, which cannot be undone; issue a new one")]
+    Revoked,
+    /// Others have amended the license in the meantime.
+    #[error(
+        "the license was amended after amendment {after}: {changes}. Review this, and repeat the \
+         request for amendment {newest}"
+    )]
+    Amended {
+        /// The amendment for which the request was made.
+        after: u32,
+        /// The newest one.
+        newest: u32,
+        /// What was changed since then.
+        changes: String,
+    },
+    /// A field has an invalid value.
+    #[error("invalid {field}: {why}")]
+    Field {
+        /// The field.
+        field: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The end is invalid.
+    #[error("invalid expiresAt: {0}")]
+    Expiry(#[from] ExpiryError),
+    /// The customer's name is too long.
+    #[error("invalid customer: the name is limited to {MAX_CUSTOMER_CHARS} characters")]
+    Customer,
+    /// The amendment breaks a rule.
+    #[error("{}{error}", field_of(.error))]
+    Rule {
+        /// The rule.
+        error: AmendmentError,
+    },
+    /// No site could read the license's documents.
+    #[error("invalid add: {0}")]
+    TooLong(#[from] TooLong),
+    /// The database returned an error.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// What precedes an error: the field of the request that the rule is about.
+fn field_of(error: &AmendmentError) -> &'static str {
+    match error {
+        AmendmentError::NotNext { .. } => "invalid after: ",
+        AmendmentError::InThePast { .. } => "invalid effectiveAt: ",
+        AmendmentError::NotUndoable(_) => "invalid undoes: ",
+        AmendmentError::NotGranted(_) => "invalid end: ",
+        AmendmentError::EndBeforeStart { .. } => "invalid expiresAt: ",
+        AmendmentError::TooManyEntitlements | AmendmentError::TooLarge => "invalid add: ",
+        AmendmentError::TooMany
+        | AmendmentError::Nothing
+        | AmendmentError::Time(_)
+        | AmendmentError::Term { .. }
+        | AmendmentError::Revoked => "invalid request: ",
+    }
+}
+
+/// An amendment and what it changes.
+#[derive(Clone, Debug)]
+pub struct Amended {
+    /// The license with it.
+    pub license: License,
+    /// The amendment.
+    pub amendment: Amendment,
+    /// What is different, from when on.
+    pub effects: Vec<Effect>,
+    /// The machines that hold a seat, at most [`MAX_INSTALLATIONS`].
+    pub installations: Vec<Affected>,
+}
+
+/// A machine that an amendment affects.
+#[derive(Clone, Debug)]
+pub struct Affected {
+    /// The machine and its seat.
+    pub seat: Seat,
+    /// When it validates next at the latest; `None` if it is not known or has passed.
+    pub learns_by: Option<DateTime<Utc>>,
+    /// What it last reported to use, where that will be more than is granted.
+    pub over: Vec<Over>,
+}
+
+/// A count that is below what a machine uses. What runs is never stopped by that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Over {
+    /// What is counted.
+    pub resource: Resource,
+    /// How much the machine last reported to use.
+    pub used: u64,
+    /// How much is granted …
+    pub granted: u64,
+    /// … from when on.
+    pub at: DateTime<Utc>,
+}
+
+/// Amends a license. Sites receive the change at their next validation.
+///
+/// # Errors
+/// One [`AmendError`] for each reason; nothing has changed then.
+pub async fn amend(
+    store: &Store,
+    license: &str,
+    request: &AmendRequest,
+    change: &Change,
+) -> Result<Amended, AmendError> {
+    repeated(|| try_amend(store, license, request, change, true)).await
+}
+
+/// What [`amend`] would do, without doing it.
+///
+/// # Errors
+/// As [`amend`].
+pub async fn preview(
+    store: &Store,
+    license: &str,
+    request: &AmendRequest,
+    change: &Change,
+) -> Result<Amended, AmendError> {
+    repeated(|| try_amend(store, license, request, change, false)).await
+}
+
+async fn try_amend(
+    store: &Store,
+    license: &str,
+    request: &AmendRequest,
+    change: &Change,
+    is_stored: bool,
+) -> Result<Amended, AmendError> {
+    let license = look_up(store, license).await?;
+    let (transaction, license) = store.hold(license).await?;
+    if license.status == Status::Revoked {
+        return Err(AmendError::Revoked);
+    }
+    let known = amendments::of_license(&transaction, &license.id).await?;
+    if let Some(after) = request.after {
+        check_newest(&known, after)?;
+    }
+    let amendment = request.amendment(&known, change)?;
+    let (license, all) = record(&transaction, license, &known, &amendment, change.at).await?;
+    let details = json!({
+        "amendment": amendment.number,
+        "reason": amendment.reason,
+        "order": amendment.order,
+        "effectiveAt": amendment.effective_at,
+        "undoes": amendment.undoes,
+        "changes": words(&amendment).join(", "),
+    });
+    change
+        .note(&transaction, Action::Amended, &license, details)
+        .await?;
+    let effects = effects(&known, &all, judged_at(&all, change.at));
+    let installations = affected(&transaction, &license, &effects, change.at).await?;
+    if is_stored {
+        transaction.commit().await.map_err(StoreError::from)?;
+        let license_key = license_core::license_key::mask(&license.license_key);
+        tracing::info!(license_key, number = amendment.number, "license amended");
+    }
+    Ok(Amended {
+        license,
+        amendment,
+        effects,
+        installations,
+    })
+}
+
+/// Adds an amendment to a license that is locked, and stores what its row then holds. Returns both
+/// with all amendments.
+///
+/// # Errors
+/// [`AmendError::Rule`] and [`AmendError::TooLong`], or if the database returns an error.
+pub(super) async fn record(
+    db: &impl ConnectionTrait,
+    license: License,
+    known: &[Amendment],
+    amendment: &Amendment,
+    now: DateTime<Utc>,
+) -> Result<(License, Vec<Amendment>), AmendError> {
+    let decided = match license.status {
+        Status::Active => Decided::Valid,
+        Status::Suspended => Decided::Suspended,
+        Status::Revoked => Decided::Revoked,
+    };
+    check(known, amendment, decided).map_err(|error| AmendError::Rule { error })?;
+    let all = [known, std::slice::from_ref(amendment)].concat();
+    let license = License {
+        updated_at: now,
+        ..license.amended(&all, now)
+    };
+    check_size(&license, &all, now)?;
+    amendments::insert(db, &license.id, amendment).await?;
+    licenses::save(db, &license).await?;
+    Ok((license, all))
+}
+
+/// Whether the newest amendment is the one for which a request was made.
+fn check_newest(known: &[Amendment], after: u32) -> Result<(), AmendError> {
+    let newest = known.last().map_or(0, |it| it.number);
+    if after > newest {
+        return Err(AmendError::Field {
+            field: "after".to_owned(),
+            why: format!("the newest amendment is {newest}, not {after}"),
+        });
+    }
+    let since: Vec<String> = known
+        .iter()
+        .filter(|it| it.number > after)
+        .map(|it| format!("{} by {} ({})", it.number, it.author, words(it).join(", ")))
+        .collect();
+    match since.is_empty() {
+        true => Ok(()),
+        false => Err(AmendError::Amended {
+            after,
+            newest,
+            changes: since.join("; "),
+        }),
+    }
+}
+
+async fn affected(
+    db: &impl ConnectionTrait,
+    license: &License,
+    effects: &[Effect],
+    now: DateTime<Utc>,
+) -> Result<Vec<Affected>, StoreError> {
+    let held = seats::list(db, &license.id, &SeatsQuery::held(), MAX_INSTALLATIONS).await?;
+    let affected = held.into_iter().map(|seat| {
+        let valid_until = seat.signed.map(|signed| signed.valid_until);
+        Affected {
+            learns_by: valid_until.filter(|until| now <= *until),
+            over: Resource::ALL
+                .into_iter()
+                .filter_map(|resource| over(&seat, resource, effects))
+                .collect(),
+            seat,
+        }
+    });
+    Ok(affected.collect())
+}
+
+/// The first effect that grants less of a resource than a machine uses.
+fn over(seat: &Seat, resource: Resource, effects: &[Effect]) -> Option<Over> {
+    let used = reported(seat.usage.clone()).of(resource)?;
+    effects.iter().find_map(|effect| {
+        let mut changes = effect.changes.iter();
+        let change = changes.find(|it| it.key.as_str() == resource.as_str())?;
+        match (change.before, change.after) {
+            (before, Value::Count(Quantity::Of(granted)))
+                if granted < used && before != change.after =>
+            {
+                Some(Over {
+                    resource,
+                    used,
+                    granted,
+                    at: effect.at,
+                })
+            }
+            _ => None,
+        }
+    })
+}

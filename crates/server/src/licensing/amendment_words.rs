@@ -1,0 +1,53 @@
+//! Amendments in words, for people.
+
+use chrono::{DateTime, Utc};
+use license_core::amendment::{Amendment, Change};
+use license_core::entitlement::{Entitlement, Quantity};
+
+/// What an amendment does, one statement for each change.
+#[must_use]
+pub fn words(amendment: &Amendment) -> Vec<String> {
+    let undone = amendment
+        .undoes
+        .map(|number| format!("amendment {number} undone"));
+    let changes = amendment.changes.iter().map(change);
+    undone.into_iter().chain(changes).collect()
+}
+
+fn change(change: &Change) -> String {
+    match change {
+        Change::Grant(entitlement) => grant(entitlement),
+        Change::End { key } => format!("{} ended", key.as_str()),
+        Change::Plan(plan) => format!("plan {plan}"),
+        Change::Customer(customer) => format!("customer '{customer}'"),
+        Change::Start(None) => "started".to_owned(),
+        Change::Start(Some(at)) => format!("starts {}", time(*at)),
+        Change::Expiry(None) => "never expires".to_owned(),
+        Change::Expiry(Some(at)) => format!("expires {}", time(*at)),
+        Change::Terms(terms) => format!(
+            "seats {}, {} moves in {} days",
+            terms.seats, terms.moves, terms.moves_period_days
+        ),
+    }
+}
+
+fn grant(entitlement: &Entitlement) -> String {
+    let key = entitlement.key.as_str();
+    let mut text = match entitlement.quantity {
+        None => format!("{key} added"),
+        Some(Quantity::Of(number)) => format!("{number} {key} added"),
+        Some(Quantity::Unlimited) => format!("unlimited {key} added"),
+    };
+    if let Some(from) = entitlement.period.from {
+        text = format!("{text} from {}", time(from));
+    }
+    if let Some(until) = entitlement.period.until {
+        text = format!("{text} until {}", time(until));
+    }
+    text
+}
+
+/// To the second, because amendments take effect to the second.
+fn time(at: DateTime<Utc>) -> String {
+    at.format("%Y-%m-%d %H:%M:%S UTC").to_string()
+}

@@ -1,0 +1,96 @@
+//! Licenses as they are now: rows hold what the amendments added up to when the license was last
+//! changed.
+
+use chrono::{DateTime, Utc};
+use license_core::amendment::Amendment;
+use sea_orm::ConnectionTrait;
+
+use crate::store::licenses::{self, License};
+use crate::store::{Store, StoreError, amendments};
+
+/// Licenses that are read together.
+const AT_A_TIME: u64 = 100;
+
+/// A license as it is at `now`.
+///
+/// # Errors
+/// If the database returns an error.
+pub async fn current(
+    db: &impl ConnectionTrait,
+    license: License,
+    now: DateTime<Utc>,
+) -> Result<License, StoreError> {
+    if license.changes_at.is_none_or(|at| now < at) {
+        return Ok(license);
+    }
+    let (license, _) = with_amendments(db, license, now).await?;
+    Ok(license)
+}
+
+/// Licenses as they are at `now`.
+///
+/// # Errors
+/// If the database returns an error.
+pub async fn all_current(
+    db: &impl ConnectionTrait,
+    licenses: Vec<License>,
+    now: DateTime<Utc>,
+) -> Result<Vec<License>, StoreError> {
+    let mut all = Vec::with_capacity(licenses.len());
+    for license in licenses {
+        all.push(current(db, license, now).await?);
+    }
+    Ok(all)
+}
+
+/// A license as it is at `now` with the amendments, which a plain license does not need.
+///
+/// # Errors
+/// If the database returns an error.
+pub(super) async fn with_amendments(
+    db: &impl ConnectionTrait,
+    license: License,
+    now: DateTime<Utc>,
+) -> Result<(License, Vec<Amendment>), StoreError> {
+    if license.is_plain {
+        return Ok((license, Vec::new()));
+    }
+    let amendments = amendments::of_license(db, &license.id).await?;
+    Ok((license.amended(&amendments, now), amendments))
+}
+
+/// Stores what licenses have become on their own since they were last changed, so that they are
+/// found. Returns how many there were.
+///
+/// # Errors
+/// The last error of the database; other licenses have been stored.
+pub async fn catch_up(store: &Store, now: DateTime<Utc>) -> Result<usize, StoreError> {
+    let mut count = 0;
+    loop {
+        let outdated = licenses::outdated(store.reader(), now, AT_A_TIME).await?;
+        if outdated.is_empty() {
+            return Ok(count);
+        }
+        let mut failed = None;
+        for license in outdated {
+            match store_current(store, license, now).await {
+                Ok(()) => count += 1,
+                Err(error) => failed = Some(error),
+            }
+        }
+        if let Some(error) = failed {
+            return Err(error);
+        }
+    }
+}
+
+async fn store_current(
+    store: &Store,
+    license: License,
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    let (transaction, license) = store.hold(license).await?;
+    let (license, _) = with_amendments(&transaction, license, now).await?;
+    licenses::save(&transaction, &license).await?;
+    Ok(transaction.commit().await?)
+}

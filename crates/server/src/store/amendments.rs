@@ -1,0 +1,133 @@
+//! `amendments`: what each license consists of. Rows are only added, never changed.
+
+use chrono::NaiveDateTime;
+use license_core::amendment::Amendment;
+use license_service::database::ExpectedTable;
+use sea_orm::entity::prelude::*;
+use sea_orm::{ActiveValue, ConnectionTrait, EntityTrait, QueryOrder as _, QuerySelect as _};
+use serde::{Deserialize, Serialize};
+
+use super::StoreError;
+
+/// A row as the database library sees it.
+#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[sea_orm(table_name = "amendments")]
+pub struct Model {
+    #[sea_orm(primary_key)]
+    id: i64,
+    license_id: String,
+    number: i32,
+    author: String,
+    reason: Option<String>,
+    order_reference: Option<String>,
+    recorded_at: NaiveDateTime,
+    effective_at: NaiveDateTime,
+    undoes: Option<i32>,
+    changes: Json,
+}
+
+/// There are no relations.
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}
+
+/// What this program needs of the table.
+pub(super) fn expected() -> ExpectedTable {
+    ExpectedTable::of::<Entity>(&[&[Column::LicenseId, Column::Number]])
+}
+
+/// A position in the list of a license's amendments, which begins with the newest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct AmendmentsCursor {
+    /// Those with lower numbers follow.
+    pub below: u32,
+}
+
+/// Adds an amendment to a license, which must be locked.
+///
+/// # Errors
+/// If the database returns an error.
+pub async fn insert(
+    db: &impl ConnectionTrait,
+    license_id: &str,
+    amendment: &Amendment,
+) -> Result<(), StoreError> {
+    let number = |number: u32| i32::try_from(number).unwrap_or(i32::MAX);
+    let changes = serde_json::to_value(&amendment.changes);
+    let row = ActiveModel {
+        id: ActiveValue::NotSet,
+        license_id: ActiveValue::Set(license_id.to_owned()),
+        number: ActiveValue::Set(number(amendment.number)),
+        author: ActiveValue::Set(amendment.author.clone()),
+        reason: ActiveValue::Set(amendment.reason.clone()),
+        order_reference: ActiveValue::Set(amendment.order.clone()),
+        recorded_at: ActiveValue::Set(amendment.recorded_at.naive_utc()),
+        effective_at: ActiveValue::Set(amendment.effective_at.naive_utc()),
+        undoes: ActiveValue::Set(amendment.undoes.map(number)),
+        changes: ActiveValue::Set(changes.map_err(|error| DbErr::Json(error.to_string()))?),
+    };
+    Entity::insert(row).exec_without_returning(db).await?;
+    Ok(())
+}
+
+/// All amendments of a license, in the order of their numbers. There is at least one.
+///
+/// # Errors
+/// If the database returns an error, a row cannot be read, or there is none.
+pub async fn of_license(
+    db: &impl ConnectionTrait,
+    license_id: &str,
+) -> Result<Vec<Amendment>, StoreError> {
+    let found = Entity::find()
+        .filter(Column::LicenseId.eq(license_id))
+        .order_by_asc(Column::Number);
+    let rows = found.all(db).await?;
+    if rows.is_empty() {
+        return Err(StoreError::NoAmendments(license_id.to_owned()));
+    }
+    rows.into_iter().map(Amendment::try_from).collect()
+}
+
+/// A page of the amendments of a license, newest first.
+///
+/// # Errors
+/// If the database returns an error, or a row cannot be read.
+pub async fn newest(
+    db: &impl ConnectionTrait,
+    license_id: &str,
+    after: Option<&AmendmentsCursor>,
+    most: u64,
+) -> Result<Vec<Amendment>, StoreError> {
+    let mut found = Entity::find().filter(Column::LicenseId.eq(license_id));
+    if let Some(cursor) = after {
+        found = found.filter(Column::Number.lt(i64::from(cursor.below)));
+    }
+    let found = found.order_by_desc(Column::Number).limit(most);
+    let rows = found.all(db).await?;
+    rows.into_iter().map(Amendment::try_from).collect()
+}
+
+impl TryFrom<Model> for Amendment {
+    type Error = StoreError;
+
+    fn try_from(row: Model) -> Result<Self, StoreError> {
+        let number = |number: i32| u32::try_from(number).unwrap_or_default();
+        let changes = row.changes.to_string();
+        let changes = serde_json::from_value(row.changes).map_err(|_| StoreError::Value {
+            column: "amendments.changes",
+            value: changes,
+        });
+        Ok(Self {
+            number: number(row.number),
+            author: row.author,
+            reason: row.reason,
+            order: row.order_reference,
+            recorded_at: row.recorded_at.and_utc(),
+            effective_at: row.effective_at.and_utc(),
+            undoes: row.undoes.map(number),
+            changes: changes?,
+        })
+    }
+}

@@ -1,0 +1,189 @@
+//! A license's row holds what its amendments add up to, so that it can be listed and searched.
+
+use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
+use license_core::amendment::{
+    Amendment, Change, Contents, PlanVersion, Terms, coming, contents, holds_until,
+};
+use license_core::entitlement::{Entitlement, Grant, Granted, Period, Quantity};
+use license_core::feature::FeatureKey;
+use license_core::usage::Resource;
+
+use super::License;
+
+/// No limit, in the columns.
+const UNLIMITED: i64 = -1;
+
+impl License {
+    /// The amendment with which this license is issued.
+    #[must_use]
+    pub fn issued(&self, author: String) -> Amendment {
+        let at = self.created_at.trunc_subsecs(0);
+        let terms = Terms {
+            seats: self.seats,
+            moves: self.moves,
+            moves_period_days: self.moves_period_days,
+            ..Terms::default()
+        };
+        let plan = PlanVersion {
+            name: self.tier.clone(),
+            version: 1,
+        };
+        let mut changes = vec![Change::Terms(terms)];
+        changes.extend(self.plain_entitlements().into_iter().map(Change::Grant));
+        changes.push(Change::Customer(self.customer.clone()));
+        changes.push(Change::Plan(plan));
+        changes.push(Change::Expiry(self.expires_at));
+        Amendment {
+            number: 1,
+            author,
+            reason: None,
+            order: None,
+            recorded_at: at,
+            effective_at: at,
+            undoes: None,
+            changes,
+        }
+    }
+
+    /// The entitlements in the columns.
+    fn plain_entitlements(&self) -> Vec<Entitlement> {
+        let features = self.features.iter();
+        let features = features.filter_map(|key| FeatureKey::parse(key).ok());
+        let counts = [
+            (Resource::Cameras, self.max_cameras),
+            (Resource::Users, self.max_users),
+            (Resource::StorageGb, self.max_storage_gb),
+        ];
+        let counts = counts.into_iter().filter_map(|(resource, limit)| {
+            let key = FeatureKey::parse(resource.as_str()).ok()?;
+            let quantity = u64::try_from(limit).map_or(Quantity::Unlimited, Quantity::Of);
+            Some(Entitlement::count(key, quantity))
+        });
+        features.map(Entitlement::feature).chain(counts).collect()
+    }
+
+    /// The same license with what is in force at `now` of its amendments, which are all of them,
+    /// in the order of their numbers.
+    #[must_use]
+    pub fn amended(self, amendments: &[Amendment], now: DateTime<Utc>) -> Self {
+        let Some(newest) = amendments.last() else {
+            return self;
+        };
+        let at = judged_at(amendments, now);
+        let Contents {
+            plan,
+            customer,
+            expires_at,
+            terms,
+            ..
+        } = contents(amendments, at);
+        let sold = contents(amendments, at).sold();
+        let features = sold.features().map(FeatureKey::as_str);
+        let mut features: Vec<String> = features
+            .filter(|key| sold.feature(key, at) == Grant::InForce)
+            .map(str::to_owned)
+            .collect();
+        in_order_of_grants(&mut features, amendments);
+        let last = holds_until(amendments, at);
+        Self {
+            tier: plan.as_ref().map_or_else(String::new, |it| it.name.clone()),
+            plan: plan.map_or_else(String::new, |it| it.to_string()),
+            customer,
+            features,
+            max_cameras: limit(&sold, Resource::Cameras, at),
+            max_users: limit(&sold, Resource::Users, at),
+            max_storage_gb: limit(&sold, Resource::StorageGb, at),
+            seats: terms.seats,
+            moves: terms.moves,
+            moves_period_days: terms.moves_period_days,
+            expires_at,
+            amendment: newest.number,
+            is_plain: is_plain(amendments, at),
+            changes_at: last.and_then(following),
+            ..self
+        }
+    }
+
+    /// The last instant at which it stays what it is; `None` if nothing else is scheduled.
+    #[must_use]
+    pub fn holds_until(&self) -> Option<DateTime<Utc>> {
+        self.changes_at?
+            .checked_sub_signed(TimeDelta::microseconds(1))
+    }
+
+    /// What its documents list as granted from `now` on: with the amendments if it is not plain.
+    #[must_use]
+    pub fn entitlements(&self, amendments: &[Amendment], now: DateTime<Utc>) -> Vec<Entitlement> {
+        match self.is_plain {
+            true => self.plain_entitlements(),
+            false => listed(amendments, judged_at(amendments, now)),
+        }
+    }
+}
+
+/// The first instant in microseconds, as databases store them, after another one.
+fn following(last: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    let next = last.checked_add_signed(TimeDelta::microseconds(1))?;
+    Some(next.trunc_subsecs(6))
+}
+
+/// The instant at which a license is judged: a clock that went back does not take back what was
+/// recorded before.
+#[must_use]
+pub fn judged_at(amendments: &[Amendment], now: DateTime<Utc>) -> DateTime<Utc> {
+    let recorded = amendments.iter().map(|it| it.recorded_at);
+    recorded.fold(now, DateTime::max)
+}
+
+/// What is granted from `at` on, without bounds that say nothing: starts that have passed, and ends
+/// that are the license's own.
+fn listed(amendments: &[Amendment], at: DateTime<Utc>) -> Vec<Entitlement> {
+    let end = contents(amendments, at).expires_at;
+    let coming = coming(amendments, at).into_iter();
+    let listed = coming.map(|granted| {
+        let Period { from, until } = granted.period;
+        Entitlement {
+            period: Period {
+                from: from.filter(|from| at < *from),
+                until: until.filter(|until| Some(*until) != end),
+            },
+            ..granted
+        }
+    });
+    listed.collect()
+}
+
+/// Whether the columns say all that is granted, now and later.
+fn is_plain(amendments: &[Amendment], at: DateTime<Utc>) -> bool {
+    let is_later = |it: &Amendment| at < it.effective_at;
+    let has_column = |key: &FeatureKey| {
+        let mut all = Resource::ALL.into_iter();
+        all.any(|resource| resource.as_str() == key.as_str())
+    };
+    let is_plain = |it: &Entitlement| {
+        it.period == Period::ALWAYS && (it.quantity.is_none() || has_column(&it.key))
+    };
+    !amendments.iter().any(is_later) && listed(amendments, at).iter().all(is_plain)
+}
+
+fn limit(sold: &Granted, resource: Resource, at: DateTime<Utc>) -> i64 {
+    match sold.count(resource.as_str(), at) {
+        None => 0,
+        Some(Quantity::Unlimited) => UNLIMITED,
+        Some(Quantity::Of(number)) => i64::try_from(number).unwrap_or(i64::MAX),
+    }
+}
+
+/// Sorts features as they were first granted.
+fn in_order_of_grants(features: &mut [String], amendments: &[Amendment]) {
+    let changes = amendments.iter().flat_map(|it| &it.changes);
+    let granted = changes.filter_map(|change| match change {
+        Change::Grant(entitlement) => Some(entitlement.key.as_str()),
+        _ => None,
+    });
+    let mut places = std::collections::HashMap::new();
+    for (place, key) in granted.enumerate() {
+        places.entry(key).or_insert(place);
+    }
+    features.sort_by_key(|key| places.get(key.as_str()).copied());
+}

@@ -1,0 +1,119 @@
+//! Licenses from before there were amendments consist of their first one.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use license_core::amendment::{Amendment, contents};
+use license_server::store::licenses::{self, License, MAX_LISTED, Search};
+use license_server::store::page::PageStart;
+use license_server::store::{Migrator, Store, amendments};
+use license_service::clock::{Clock as _, SystemClock};
+use sea_orm::{ConnectionTrait as _, DatabaseConnection, DbBackend};
+use sea_orm_migration::MigratorTrait as _;
+
+use super::connect;
+use crate::database::{Engine, TestDatabase, on_both_engines};
+
+on_both_engines! {
+    every_license_consists_of_its_first_amendment;
+}
+
+/// Licenses in a default run; `MIGRATED_LICENSES` changes it.
+const MIGRATED_LICENSES: usize = 2_500;
+/// Maximum time that a migration may take.
+const MIGRATION_TIMEOUT: Duration = Duration::from_secs(60);
+
+#[expect(clippy::disallowed_methods, reason = "a test has no config.rs")]
+fn migrated_licenses() -> usize {
+    let number = std::env::var("MIGRATED_LICENSES").ok();
+    number.map_or(MIGRATED_LICENSES, |number| number.parse().unwrap())
+}
+
+/// Adds licenses of many kinds in one statement.
+async fn add_licenses(connection: &DatabaseConnection, count: usize) {
+    let (numbers, json, timestamp) = match connection.get_database_backend() {
+        DbBackend::Postgres => (
+            format!("generate_series(1, {count}) AS n(i)"),
+            "::json",
+            "::timestamp",
+        ),
+        _ => (
+            format!(
+                "(WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n \
+                 WHERE i < {count}) SELECT i FROM n) AS n"
+            ),
+            "",
+            "",
+        ),
+    };
+    let insert = format!(
+        "INSERT INTO licenses (id, license_key, customer, customer_folded, tier, features, \
+         max_cameras, max_users, max_storage_gb, seats, moves, moves_period_days, status, \
+         expires_at, created_at, updated_at) \
+         SELECT 'id-' || i, 'key-' || i, 'Söhne \"' || i || '\"', 'x', 'professional', \
+         (CASE i % 3 WHEN 0 THEN '[]' WHEN 1 THEN '[\"z.last\", \"module.map_view\"]' \
+         ELSE '[\"module.map_view\"]' END){json}, i % 5 - 1, i % 7 - 1, \
+         CAST(i AS BIGINT) * 1000000000000, i % 9 + 1, i % 4, i % 365 + 1, 'active', \
+         (CASE i % 2 WHEN 0 THEN '2030-12-31 23:59:59.25' END){timestamp}, \
+         '2026-11-24 12:00:00.75', '2026-11-24 12:00:00.75' FROM {numbers}"
+    );
+    connection.execute_unprepared(&insert).await.unwrap();
+}
+
+async fn every_license_consists_of_its_first_amendment(engine: Engine) {
+    let database = TestDatabase::new(engine).await;
+    let connection = connect(&database).await;
+    Migrator::up(&connection, Some(14)).await.unwrap();
+    let count = migrated_licenses();
+    add_licenses(&connection, count).await;
+    connection.close().await.unwrap();
+
+    let begun = SystemClock.running();
+    let store = Store::open(&database.url.parse().unwrap()).await.unwrap();
+    let took = SystemClock.running() - begun;
+    println!("{count} licenses: {took:?}");
+    assert!(took < MIGRATION_TIMEOUT, "{took:?}");
+    let (db, all) = (store.reader(), Search::default());
+    let found = licenses::list(db, &all, &PageStart::default(), MAX_LISTED).await;
+    let found = found.unwrap();
+    assert!(found.len() == count || found.len() == 10_000);
+    for license in found {
+        check(
+            &license,
+            &amendments::of_license(db, &license.id).await.unwrap(),
+        );
+    }
+    store.close().await;
+    database.drop_database().await;
+}
+
+fn check(license: &License, amendments: &[Amendment]) {
+    let at: DateTime<Utc> = "2026-11-24T12:00:00Z".parse().unwrap();
+    let [first] = amendments else {
+        panic!("{amendments:?}");
+    };
+    assert_eq!((first.number, &*first.author), (1, "migration"));
+    assert_eq!((first.recorded_at, first.effective_at), (at, at));
+    assert_eq!((&*license.plan, license.amendment), ("professional@1", 1));
+    // Rebuilt from nothing but the amendment, it is the same.
+    let blank = License {
+        customer: String::new(),
+        tier: String::new(),
+        plan: String::new(),
+        features: Vec::new(),
+        max_cameras: 7,
+        max_users: 7,
+        max_storage_gb: 7,
+        seats: 0,
+        moves: 7,
+        moves_period_days: 0,
+        expires_at: None,
+        is_plain: false,
+        ..license.clone()
+    };
+    assert_eq!(blank.amended(amendments, license.created_at), *license);
+    // And a license that is issued now begins with the same changes.
+    let issued = license.issued("migration".to_owned());
+    let of = |amendment: &Amendment| contents(std::slice::from_ref(amendment), at);
+    assert_eq!(of(&issued), of(first));
+}
