@@ -6,6 +6,7 @@ use axum::extract::{FromRequest, FromRequestParts, Query, Request};
 use axum::http::request::Parts;
 use bytes::Buf as _;
 use chrono::{DateTime, Utc};
+use license_core::entitlement::Quantity;
 use license_core::unambiguous_json;
 use license_core::whole_number::whole_number;
 use serde::de::{DeserializeOwned, Error as _};
@@ -16,7 +17,7 @@ use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
 use crate::http::error::ApiError;
-use crate::licensing::issue::end_of;
+use crate::licensing::issue::{end_of, start_of};
 
 /// A JSON body.
 pub(super) struct Body<T>(pub(super) T);
@@ -157,12 +158,52 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
 
 /// Parses an optional instant, or a day, which means its end.
 pub(super) fn until<'de, D: Deserializer<'de>>(from: D) -> Result<Option<DateTime<Utc>>, D::Error> {
+    instant(from, end_of)
+}
+
+/// Parses an optional instant, or a day, which means its beginning.
+pub(super) fn since<'de, D: Deserializer<'de>>(from: D) -> Result<Option<DateTime<Utc>>, D::Error> {
+    instant(from, start_of)
+}
+
+/// A member of a body whose absence means something else than `null`.
+type Stated<T> = Option<Option<T>>;
+
+/// As [`until`]; `Some` if it is there.
+pub(super) fn stated_until<'de, D: Deserializer<'de>>(
+    from: D,
+) -> Result<Stated<DateTime<Utc>>, D::Error> {
+    until(from).map(Some)
+}
+
+/// As [`since`]; `Some` if it is there.
+pub(super) fn stated_since<'de, D: Deserializer<'de>>(
+    from: D,
+) -> Result<Stated<DateTime<Utc>>, D::Error> {
+    since(from).map(Some)
+}
+
+fn instant<'de, D: Deserializer<'de>>(
+    from: D,
+    parse: fn(&str) -> Option<DateTime<Utc>>,
+) -> Result<Option<DateTime<Utc>>, D::Error> {
     let Some(text) = Option::<String>::deserialize(from)? else {
         return Ok(None);
     };
-    end_of(&text).map(Some).ok_or_else(|| {
+    parse(&text).map(Some).ok_or_else(|| {
         let expected = "expected 2030-12-31 or 2030-12-31T12:00:00Z";
         D::Error::custom(format!("invalid time '{text}': {expected}"))
+    })
+}
+
+/// Parses an optional quantity.
+pub(super) fn quantity<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Quantity>, D::Error> {
+    let Some(value) = Option::<Value>::deserialize(from)? else {
+        return Ok(None);
+    };
+    Quantity::of_json(&value).map(Some).ok_or_else(|| {
+        let expected = "expected 0 or more, or \"unlimited\"";
+        D::Error::custom(format!("invalid quantity {value}: {expected}"))
     })
 }
 
@@ -194,6 +235,16 @@ pub(super) fn expiry_schema() -> OneOfBuilder {
         .item(ObjectBuilder::new().schema_type(Type::Null))
         .description(Some(
             "An instant, or a day, which means the end of that day in UTC; `null` means never",
+        ))
+}
+
+/// The schema of a start in a body.
+pub(super) fn start_schema() -> OneOfBuilder {
+    until_schema()
+        .item(ObjectBuilder::new().schema_type(Type::Null))
+        .description(Some(
+            "An instant, or a day, which means the beginning of that day in UTC; `null` means no \
+             bound",
         ))
 }
 

@@ -9,6 +9,7 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_license-server");
 
 mod access;
 mod administration;
+mod amendments;
 #[path = "../../../client/tests/api/both_loopbacks.rs"]
 mod both_loopbacks;
 mod busy_database;

@@ -123,7 +123,7 @@ async fn the_openapi_document_describes_every_call() {
     let administration = paths.keys().filter(|path| is_administration(path)).count();
     assert_eq!(
         (administration, paths.len()),
-        (19, 25),
+        (20, 26),
         "{:?}",
         paths.keys()
     );
@@ -178,6 +178,7 @@ async fn a_body_may_be_missing_where_the_document_says_so() {
     }
     let expected = [
         ("/api/admin/keys/rotate", 200),
+        ("/api/admin/licenses/{license}/amendments", 400),
         ("/api/admin/licenses/{license}/revoke", 200),
         ("/api/admin/licenses/{license}/suspend", 409),
     ];

@@ -5,6 +5,7 @@
     reason = "written by the macro that describes parameters"
 )]
 
+mod amendments;
 mod audit;
 mod fleet;
 mod keys;
@@ -27,6 +28,7 @@ pub(super) fn routes() -> OpenApiRouter<HttpState> {
         .routes(routes!(licenses::show))
         .routes(routes!(seats::list))
         .routes(routes!(usage::list))
+        .routes(routes!(amendments::list, amendments::amend))
         .routes(routes!(licenses::renew))
         .routes(routes!(licenses::suspend))
         .routes(routes!(licenses::reinstate))
