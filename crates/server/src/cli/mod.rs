@@ -1,6 +1,8 @@
 //! The command line. Commands work directly on the database, even while the service
 //! is running.
 
+mod additions;
+mod amend;
 mod audit;
 mod clock;
 mod health;
@@ -109,6 +111,22 @@ enum Command {
         license-server renew FXSGHT-ABCD-EFGH-JKMN-PQRS --never")]
     Renew(licenses::Renew),
 
+    /// Change a sold license: entitlements, terms, customer, start and end
+    #[command(after_help = "Examples:\n  \
+        license-server amend FXSGHT-ABCD-EFGH-JKMN-PQRS --add cameras=32 --from 2027-05-01 --preview\n  \
+        license-server amend FXSGHT-ABCD-EFGH-JKMN-PQRS --add module.analytics_advanced \
+        --from 2027-05-01 --until 2027-07-29 --order 4711 --reason 'Analytics for the fair'\n  \
+        license-server amend FXSGHT-ABCD-EFGH-JKMN-PQRS --end module.map_view --effective 2027-06-01\n  \
+        license-server amend FXSGHT-ABCD-EFGH-JKMN-PQRS --undo 3\n\n\
+        Days are in UTC: a start is the beginning of its day, an end is the end of its day.")]
+    Amend(Box<amend::Amend>),
+
+    /// List the amendments of a license, oldest first
+    #[command(after_help = "Examples:\n  \
+        license-server amendments FXSGHT-ABCD-EFGH-JKMN-PQRS\n  \
+        license-server amendments FXSGHT-ABCD-EFGH-JKMN-PQRS --json")]
+    Amendments(amend::Amendments),
+
     /// Reinstate a suspended license
     #[command(after_help = "Example:\n  license-server reinstate FXSGHT-ABCD-EFGH-JKMN-PQRS")]
     Reinstate {
@@ -215,6 +233,8 @@ async fn dispatch(cli: Cli) -> anyhow::Result<()> {
             licenses::set(&storage, &key, Status::Suspended, message, json, now).await
         }
         Command::Renew(command) => licenses::renew(&storage, command, json, now).await,
+        Command::Amend(command) => amend::run(&storage, *command, json, now).await,
+        Command::Amendments(command) => amend::list(&storage, command, json).await,
         Command::Reinstate { key } => {
             let key = license_key(key)?;
             licenses::set(&storage, &key, Status::Active, None, json, now).await

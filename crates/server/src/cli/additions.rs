@@ -1,0 +1,118 @@
+//! The arguments for what an amendment adds: `--add`, with the `--from` and `--until` after it.
+
+use chrono::{DateTime, Utc};
+use clap::error::ErrorKind;
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, Error, FromArgMatches};
+use license_core::entitlement::{Period, Quantity};
+
+use crate::licensing::amend::Addition;
+use crate::licensing::issue::{end_of, start_of};
+
+/// What to grant in addition.
+#[derive(Debug)]
+pub(super) struct Additions(pub(super) Vec<Addition>);
+
+impl Args for Additions {
+    fn augment_args(command: Command) -> Command {
+        let argument = |name: &'static str, value: &'static str, help: &'static str| {
+            Arg::new(name)
+                .long(name)
+                .value_name(value)
+                .action(ArgAction::Append)
+                .help(help)
+        };
+        let add = argument(
+            "add",
+            "KEY[=N]",
+            "Feature to add, or what is counted with its number or 'unlimited'; can be repeated",
+        );
+        let from = argument(
+            "from",
+            "DATE",
+            "First day, or exact start, of the --add before it (UTC)",
+        );
+        let until = argument(
+            "until",
+            "DATE",
+            "Last day, or exact end, of the --add before it (UTC)",
+        );
+        command
+            .arg(add.value_parser(addition))
+            .arg(from.value_parser(start))
+            .arg(until.value_parser(end))
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for Additions {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, Error> {
+        let mut additions: Vec<(usize, Addition)> = values(matches, "add");
+        for (name, is_start) in [("from", true), ("until", false)] {
+            for (index, at) in values::<DateTime<Utc>>(matches, name) {
+                let earlier = additions.iter_mut().rev().find(|(add, _)| *add < index);
+                let Some((_, addition)) = earlier else {
+                    let why = format!("--{name} must follow the --add that it is about\n");
+                    return Err(Error::raw(ErrorKind::MissingRequiredArgument, why));
+                };
+                let bound = match is_start {
+                    true => &mut addition.period.from,
+                    false => &mut addition.period.until,
+                };
+                if bound.replace(at).is_some() {
+                    let why = format!("--{name} is given twice for one --add\n");
+                    return Err(Error::raw(ErrorKind::ArgumentConflict, why));
+                }
+            }
+        }
+        let additions = additions.into_iter().map(|(_, addition)| addition);
+        Ok(Self(additions.collect()))
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+/// The values of an argument with their places on the command line.
+fn values<T: Clone + Send + Sync + 'static>(matches: &ArgMatches, name: &str) -> Vec<(usize, T)> {
+    let places = matches.indices_of(name).into_iter().flatten();
+    let values = matches.get_many::<T>(name).into_iter().flatten();
+    places.zip(values.cloned()).collect()
+}
+
+/// `module.map_view`, `cameras=32` or `cameras=unlimited`.
+fn addition(text: &str) -> Result<Addition, String> {
+    let (key, quantity) = match text.split_once('=') {
+        None => (text, None),
+        Some((key, "unlimited")) => (key, Some(Quantity::Unlimited)),
+        Some((key, number)) => {
+            let number = number.parse().map_err(|_| {
+                format!("invalid number '{number}'; expected 0 or more, or 'unlimited'")
+            })?;
+            (key, Some(Quantity::Of(number)))
+        }
+    };
+    Ok(Addition {
+        key: key.to_owned(),
+        quantity,
+        period: Period::ALWAYS,
+    })
+}
+
+/// A start, or a day, which means its beginning.
+pub(super) fn start(text: &str) -> Result<DateTime<Utc>, String> {
+    start_of(text).ok_or_else(expected)
+}
+
+/// An end, or a day, which means its end.
+pub(super) fn end(text: &str) -> Result<DateTime<Utc>, String> {
+    end_of(text).ok_or_else(expected)
+}
+
+fn expected() -> String {
+    "expected a date such as 2030-12-31 or 2030-12-31T12:00:00Z".to_owned()
+}

@@ -1,0 +1,263 @@
+//! `license-server amend` and `license-server amendments`
+
+use std::str::FromStr;
+
+use chrono::{DateTime, Utc};
+use clap::Args;
+use license_console::escaped::{self, escaped};
+use license_core::amendment::{Effect, Value};
+use license_core::entitlement::Quantity;
+use license_service::secret_argument::SecretArgument;
+use license_service::stdout::note_change;
+
+use crate::cli::additions::{self, Additions};
+use crate::cli::{cli_change, license_key, table};
+use crate::config::Storage;
+use crate::licensing::amend::{Affected, AmendRequest, Amended, ShownAmended, amend, preview};
+use crate::licensing::amendment_words::words;
+use crate::licensing::look_up::look_up;
+use crate::open::open_store;
+use crate::store::amendments::of_license;
+
+#[derive(Debug, Args)]
+pub(super) struct Amend {
+    /// License key, in any spelling; - reads it from standard input
+    key: SecretArgument,
+
+    #[command(flatten)]
+    additions: Additions,
+
+    /// Feature, or what is counted, to end; can be repeated
+    #[arg(long, value_name = "KEY")]
+    end: Vec<String>,
+
+    /// Number of an amendment to undo
+    #[arg(long, value_name = "N")]
+    undo: Option<u32>,
+
+    /// First day, or exact start, of the license (UTC), or 'none'
+    #[arg(long, value_name = "DATE")]
+    starts: Option<Start>,
+
+    /// Last day, or exact end, of the license (UTC), or 'never'
+    #[arg(long, value_name = "DATE")]
+    expires: Option<End>,
+
+    /// Customer
+    #[arg(long, value_name = "NAME")]
+    customer: Option<String>,
+
+    /// Maximum number of machines at the same time
+    #[arg(long, value_name = "N")]
+    seats: Option<u32>,
+
+    /// How many times per period a seat can move to another machine before the old
+    /// machine's lease has ended
+    #[arg(long, value_name = "N")]
+    moves: Option<u32>,
+
+    /// Length of that period in days
+    #[arg(long, value_name = "DAYS")]
+    moves_period_days: Option<u32>,
+
+    /// Why
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+
+    /// Reference of the order
+    #[arg(long, value_name = "TEXT")]
+    order: Option<String>,
+
+    /// Day, or exact time, from which the amendment applies (UTC); default is immediately
+    #[arg(long, value_name = "DATE", value_parser = additions::start)]
+    effective: Option<DateTime<Utc>>,
+
+    /// Number of the newest amendment that you know; later ones of others are an error
+    #[arg(long, value_name = "N")]
+    after: Option<u32>,
+
+    /// Only show what would change
+    #[arg(long)]
+    preview: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Amendments {
+    /// License key, in any spelling; - reads it from standard input
+    key: SecretArgument,
+}
+
+/// The start of a license, or none.
+#[derive(Clone, Copy, Debug)]
+struct Start(Option<DateTime<Utc>>);
+
+/// The end of a license, or never.
+#[derive(Clone, Copy, Debug)]
+struct End(Option<DateTime<Utc>>);
+
+impl FromStr for Start {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "none" => Ok(Self(None)),
+            text => additions::start(text).map(|at| Self(Some(at))),
+        }
+    }
+}
+
+impl FromStr for End {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "never" => Ok(Self(None)),
+            text => additions::end(text).map(|at| Self(Some(at))),
+        }
+    }
+}
+
+pub(super) async fn run(
+    storage: &Storage,
+    command: Amend,
+    json: bool,
+    now: DateTime<Utc>,
+) -> anyhow::Result<()> {
+    let request = AmendRequest {
+        after: command.after,
+        reason: command.reason,
+        order: command.order,
+        effective_at: command.effective,
+        undoes: command.undo,
+        end: command.end,
+        add: command.additions.0,
+        starts_at: command.starts.map(|start| start.0),
+        expires_at: command.expires.map(|end| end.0),
+        customer: command.customer,
+        seats: command.seats,
+        moves: command.moves,
+        moves_period_days: command.moves_period_days,
+    };
+    let key = license_key(command.key)?;
+    let store = open_store(storage).await?;
+    let change = cli_change(now);
+    let amended = match command.preview {
+        true => preview(&store, &key, &request, &change).await?,
+        false => {
+            let amended = amend(&store, &key, &request, &change).await?;
+            note_change("the license was amended; see 'license-server amendments'");
+            amended
+        }
+    };
+    store.close().await;
+    if json {
+        let shown = ShownAmended::of(amended, !command.preview, now);
+        println!("{}", escaped::json(&shown)?);
+    } else {
+        print(&amended, command.preview);
+    }
+    Ok(())
+}
+
+/// Prints an amendment, what it changes, and where.
+fn print(amended: &Amended, is_preview: bool) {
+    let number = amended.amendment.number;
+    let key = &amended.license.license_key;
+    match is_preview {
+        true => println!("Preview: nothing was changed. It would be amendment {number} of {key}:"),
+        false => println!("Amendment {number} of {key}:"),
+    }
+    for statement in words(&amended.amendment) {
+        println!("  {}", escaped(&statement));
+    }
+    for effect in &amended.effects {
+        println!("\nFrom {}", time(effect.at));
+        print_effect(effect);
+    }
+    println!();
+    if amended.installations.is_empty() {
+        println!("No machine has a seat of this license.");
+        return;
+    }
+    let rows: Vec<_> = amended.installations.iter().map(installation).collect();
+    table::print(
+        ["INSTALLATION", "MACHINE", "LEARNS OF IT BY", "OVER"],
+        &rows,
+    );
+}
+
+fn print_effect(effect: &Effect) {
+    let value = |value: Value| match value {
+        Value::Feature(true) => "on".to_owned(),
+        Value::Feature(false) => "off".to_owned(),
+        Value::Count(Quantity::Unlimited) => "unlimited".to_owned(),
+        Value::Count(Quantity::Of(number)) => number.to_string(),
+    };
+    for change in &effect.changes {
+        let (before, after) = (value(change.before), value(change.after));
+        let key = escaped(change.key.as_str());
+        match before == after {
+            true => println!("  {key}: {after}, as without the amendment"),
+            false => println!("  {key}: {after} instead of {before}"),
+        }
+    }
+}
+
+fn installation(affected: &Affected) -> [String; 4] {
+    let over = affected.over.iter().map(|over| {
+        let (used, granted) = (over.used, over.granted);
+        let more = used.saturating_sub(granted);
+        let key = over.resource.as_str();
+        format!(
+            "{key} {used} of {granted} ({more} over) from {}",
+            time(over.at)
+        )
+    });
+    [
+        affected.seat.installation_name.clone(),
+        affected.seat.hardware_id.clone(),
+        table::time(affected.learns_by, "unknown"),
+        over.collect::<Vec<_>>().join(", "),
+    ]
+}
+
+fn time(at: DateTime<Utc>) -> String {
+    at.format("%Y-%m-%d %H:%M:%S UTC").to_string()
+}
+
+pub(super) async fn list(storage: &Storage, command: Amendments, json: bool) -> anyhow::Result<()> {
+    let key = license_key(command.key)?;
+    let store = open_store(storage).await?;
+    let license = look_up(&store, &key).await?;
+    let amendments = of_license(store.reader(), &license.id).await?;
+    store.close().await;
+    if json {
+        println!("{}", escaped::json(&amendments)?);
+        return Ok(());
+    }
+    let rows: Vec<_> = amendments
+        .into_iter()
+        .map(|amendment| {
+            [
+                amendment.number.to_string(),
+                table::time(Some(amendment.recorded_at), ""),
+                table::time(Some(amendment.effective_at), ""),
+                amendment.author.clone(),
+                amendment.order.clone().unwrap_or_default(),
+                amendment.reason.clone().unwrap_or_default(),
+                words(&amendment).join(", "),
+            ]
+        })
+        .collect();
+    let head = [
+        "NUMBER",
+        "RECORDED",
+        "EFFECTIVE",
+        "AUTHOR",
+        "ORDER",
+        "REASON",
+        "CHANGES",
+    ];
+    table::print(head, &rows);
+    Ok(())
+}
