@@ -1,0 +1,133 @@
+//! A license that the vendor's staff amend, at the site that uses it.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use license_core::offline::OfflineRequest;
+use license_server::audit::Actor;
+use license_server::licensing::catalogue::Tier;
+use license_server::licensing::issue::IssueRequest;
+use license_server::licensing::offline::{read, sign};
+use license_service::clock::Clock as _;
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+
+use crate::database::{Engine, on_both_engines};
+use crate::harness::Site;
+use crate::vendor::{ADMIN_TOKEN, Vendor};
+
+const ANALYTICS: &str = "module.analytics_advanced";
+
+on_both_engines! {
+    an_amendment_is_at_the_site_on_the_right_second_without_a_new_key;
+    a_site_without_internet_gets_an_amendment_with_its_next_file;
+}
+
+/// A site with the license of a customer who calls later.
+async fn site(engine: Engine, vendor: &Vendor) -> (Site, String) {
+    let keys = vendor.trusted_keys();
+    let flags = ["--license-trusted-keys", keys.as_str()];
+    let site = Site::start(engine, &vendor.url, &flags).await;
+    let key = vendor.issue(IssueRequest::of(Tier::Standard)).await;
+    (site, key)
+}
+
+/// What the vendor's staff amend by their API.
+async fn amend(vendor: &Vendor, site: &Site, key: &str, body: Value) -> Value {
+    let url = format!("{}/admin/licenses/{key}/amendments", vendor.url);
+    let request = site.http.post(url).bearer_auth(ADMIN_TOKEN).json(&body);
+    let answer = request.send().await.unwrap();
+    assert_eq!(answer.status(), StatusCode::CREATED);
+    answer.json().await.unwrap()
+}
+
+/// "32 more cameras from the 25th, and analytics on the 25th and 26th."
+fn call() -> Value {
+    json!({
+        "add": [
+            {"key": "cameras", "quantity": 32, "from": "2026-11-25"},
+            {"key": ANALYTICS, "from": "2026-11-25", "until": "2026-11-26"},
+        ],
+        "customer": "Harbour Ltd", "order": "4711", "reason": "The fair",
+    })
+}
+
+/// How many cameras the site may have, and why analytics is on or off.
+async fn in_force(site: &Site) -> (Value, String) {
+    let body = json!({ "resource": "cameras" });
+    let (_, cameras) = site.post("/api/license/limits/check", Some(body)).await;
+    let body = json!({ "featureKey": ANALYTICS });
+    let (_, answer) = site.post("/api/license/feature/check", Some(body)).await;
+    let reason = answer["reason"].as_str().unwrap().to_owned();
+    (cameras["limit"].clone(), reason)
+}
+
+fn expected(cameras: u64, reason: &str) -> (Value, String) {
+    (cameras.into(), reason.to_owned())
+}
+
+/// The seconds around which the amendment of [`call`] changes something.
+async fn follow(site: &Site) {
+    let second = TimeDelta::seconds(1);
+    let start: DateTime<Utc> = "2026-11-25T00:00:00Z".parse().unwrap();
+    let end = start + TimeDelta::days(2) - second;
+    for (at, expected) in [
+        (start - second, expected(16, "starts_later")),
+        (start, expected(48, "licensed")),
+        (end, expected(48, "licensed")),
+        (end + second, expected(48, "ended")),
+    ] {
+        site.advance(at - site.now());
+        assert_eq!(in_force(site).await, expected, "{at}");
+        assert!(site.is_available("module.map_view").await);
+        assert!(site.is_available("module.live_view").await);
+    }
+}
+
+async fn an_amendment_is_at_the_site_on_the_right_second_without_a_new_key(engine: Engine) {
+    let mut vendor = Vendor::start().await;
+    let (site, key) = site(engine, &vendor).await;
+    assert_eq!(site.activate(&key).await.0, StatusCode::OK);
+    assert_eq!(in_force(&site).await, expected(16, "not_in_license"));
+
+    let made = amend(&vendor, &site, &key, call()).await;
+    assert_eq!(made["installations"].as_array().unwrap().len(), 1);
+    assert_eq!(in_force(&site).await, expected(16, "not_in_license"));
+    assert_eq!(site.validate().await["valid"], true);
+    assert_eq!(site.status().await["licenseKey"], key.as_str());
+    // From here on the site has no contact.
+    vendor.go_away().await;
+    follow(&site).await;
+
+    vendor.advance(site.now() - vendor.clock.now());
+    vendor.come_back().await;
+    assert_eq!(site.validate().await["valid"], true);
+    assert_eq!(in_force(&site).await, expected(48, "ended"));
+    amend(&vendor, &site, &key, json!({"undoes": 2})).await;
+    assert_eq!(site.validate().await["valid"], true);
+    assert_eq!(in_force(&site).await, expected(16, "not_in_license"));
+    site.end().await;
+}
+
+async fn a_site_without_internet_gets_an_amendment_with_its_next_file(engine: Engine) {
+    let vendor = Vendor::start().await;
+    let (site, key) = site(engine, &vendor).await;
+    amend(&vendor, &site, &key, call()).await;
+    let body = json!({"purpose": "activate", "licenseKey": key});
+    let (_, answer) = site.post("/api/license/offline/request", Some(body)).await;
+    let request = answer["file"].as_str().unwrap();
+    assert!(OfflineRequest::from_file(request).unwrap().entitlements);
+    let days = TimeDelta::days(90);
+    let signing = sign(
+        &vendor.app,
+        read(request).unwrap(),
+        days,
+        Actor::CommandLine,
+    );
+    let body = json!({"file": signing.await.unwrap().file});
+    let (status, answer) = site.post("/api/license/offline/import", Some(body)).await;
+    assert_eq!(status, StatusCode::OK, "{answer}");
+    follow(&site).await;
+    // The whole lease: the site needs no other file to stop in time.
+    site.advance(TimeDelta::days(80));
+    assert_eq!(site.standing().await, "active");
+    site.end().await;
+}
