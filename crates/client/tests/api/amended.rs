@@ -64,15 +64,16 @@ fn expected(cameras: u64, reason: &str) -> (Value, String) {
     (cameras.into(), reason.to_owned())
 }
 
-/// The seconds around which the amendment of [`call`] changes something.
-async fn follow(site: &Site) {
+/// The seconds around which the amendment of [`call`] changes something. `on` is why analytics is
+/// on.
+async fn follow(site: &Site, on: &str) {
     let second = TimeDelta::seconds(1);
     let start: DateTime<Utc> = "2026-11-25T00:00:00Z".parse().unwrap();
     let end = start + TimeDelta::days(2) - second;
     for (at, expected) in [
         (start - second, expected(16, "starts_later")),
-        (start, expected(48, "licensed")),
-        (end, expected(48, "licensed")),
+        (start, expected(48, on)),
+        (end, expected(48, on)),
         (end + second, expected(48, "ended")),
     ] {
         site.advance(at - site.now());
@@ -95,7 +96,7 @@ async fn an_amendment_is_at_the_site_on_the_right_second_without_a_new_key(engin
     assert_eq!(site.status().await["licenseKey"], key.as_str());
     // From here on the site has no contact.
     vendor.go_away().await;
-    follow(&site).await;
+    follow(&site, "grace_period").await;
 
     vendor.advance(site.now() - vendor.clock.now());
     vendor.come_back().await;
@@ -125,7 +126,7 @@ async fn a_site_without_internet_gets_an_amendment_with_its_next_file(engine: En
     let body = json!({"file": signing.await.unwrap().file});
     let (status, answer) = site.post("/api/license/offline/import", Some(body)).await;
     assert_eq!(status, StatusCode::OK, "{answer}");
-    follow(&site).await;
+    follow(&site, "licensed").await;
     // The whole lease: the site needs no other file to stop in time.
     site.advance(TimeDelta::days(80));
     assert_eq!(site.standing().await, "active");

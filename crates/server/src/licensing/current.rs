@@ -9,7 +9,7 @@ use crate::store::licenses::{self, License};
 use crate::store::{Store, StoreError, amendments};
 
 /// Licenses that are read together.
-const AT_A_TIME: u64 = 100;
+const AT_A_TIME: usize = 100;
 
 /// A license as it is at `now`.
 ///
@@ -67,10 +67,8 @@ pub(super) async fn with_amendments(
 pub async fn catch_up(store: &Store, now: DateTime<Utc>) -> Result<usize, StoreError> {
     let mut count = 0;
     loop {
-        let outdated = licenses::outdated(store.reader(), now, AT_A_TIME).await?;
-        if outdated.is_empty() {
-            return Ok(count);
-        }
+        let outdated = licenses::outdated(store.reader(), now, AT_A_TIME as u64).await?;
+        let is_last = outdated.len() < AT_A_TIME;
         let mut failed = None;
         for license in outdated {
             match store_current(store, license, now).await {
@@ -78,8 +76,10 @@ pub async fn catch_up(store: &Store, now: DateTime<Utc>) -> Result<usize, StoreE
                 Err(error) => failed = Some(error),
             }
         }
-        if let Some(error) = failed {
-            return Err(error);
+        match failed {
+            Some(error) => return Err(error),
+            None if is_last => return Ok(count),
+            None => {}
         }
     }
 }

@@ -27,6 +27,7 @@ on_both_engines! {
     the_second_of_two_at_once_is_shown_what_changed;
     an_amendment_without_its_audit_entry_is_not_made;
     what_takes_effect_later_is_shown_and_found_from_then_on;
+    a_license_that_ends_before_its_entitlements_is_brought_up_to_date;
     a_clock_that_went_back_takes_nothing_back;
     the_list_of_amendments_has_pages;
 }
@@ -364,6 +365,25 @@ async fn what_takes_effect_later_is_shown_and_found_from_then_on(engine: Engine)
     assert_eq!(catch_up(&vendor.app.store, now).await.unwrap(), 0);
     assert_eq!(found().await, 1);
     assert_eq!(license(&vendor, &key).await.changes_at, None);
+    vendor.end().await;
+}
+
+async fn a_license_that_ends_before_its_entitlements_is_brought_up_to_date(engine: Engine) {
+    let vendor = Vendor::start(engine).await;
+    let key = vendor.issue(IssueRequest::of(Tier::Standard)).await;
+    let until = "2026-12-10";
+    let body = json!({"expiresAt": "2026-12-01", "add": [{"key": ANALYTICS, "until": until}]});
+    amended(&vendor, &key, body).await;
+    vendor.clock.advance(TimeDelta::days(9));
+    // Nothing is listed any more, but something is still to change.
+    amended(&vendor, &key, json!({"seats": 2})).await;
+    assert!(license(&vendor, &key).await.changes_at.is_some());
+    vendor.clock.advance(TimeDelta::days(9));
+    let now = vendor.clock.now();
+    assert_eq!(catch_up(&vendor.app.store, now).await.unwrap(), 1);
+    assert_eq!(catch_up(&vendor.app.store, now).await.unwrap(), 0);
+    let ended = license(&vendor, &key).await;
+    assert_eq!((ended.changes_at, ended.features.len()), (None, 1));
     vendor.end().await;
 }
 

@@ -70,14 +70,15 @@ impl License {
             return self;
         };
         let at = judged_at(amendments, now);
+        let contents = contents(amendments, at);
+        let sold = contents.sold();
         let Contents {
             plan,
             customer,
             expires_at,
             terms,
             ..
-        } = contents(amendments, at);
-        let sold = contents(amendments, at).sold();
+        } = contents;
         let features = sold.features().map(FeatureKey::as_str);
         let mut features: Vec<String> = features
             .filter(|key| sold.feature(key, at) == Grant::InForce)
@@ -98,7 +99,7 @@ impl License {
             moves_period_days: terms.moves_period_days,
             expires_at,
             amendment: newest.number,
-            is_plain: is_plain(amendments, at),
+            is_plain: last.is_none() && is_plain(amendments, at),
             changes_at: last.and_then(following),
             ..self
         }
@@ -153,17 +154,15 @@ fn listed(amendments: &[Amendment], at: DateTime<Utc>) -> Vec<Entitlement> {
     listed.collect()
 }
 
-/// Whether the columns say all that is granted, now and later.
+/// Whether the columns say all that is granted, if nothing changes on its own.
 fn is_plain(amendments: &[Amendment], at: DateTime<Utc>) -> bool {
-    let is_later = |it: &Amendment| at < it.effective_at;
     let has_column = |key: &FeatureKey| {
         let mut all = Resource::ALL.into_iter();
         all.any(|resource| resource.as_str() == key.as_str())
     };
-    let is_plain = |it: &Entitlement| {
-        it.period == Period::ALWAYS && (it.quantity.is_none() || has_column(&it.key))
-    };
-    !amendments.iter().any(is_later) && listed(amendments, at).iter().all(is_plain)
+    listed(amendments, at)
+        .iter()
+        .all(|it| it.period == Period::ALWAYS && (it.quantity.is_none() || has_column(&it.key)))
 }
 
 fn limit(sold: &Granted, resource: Resource, at: DateTime<Utc>) -> i64 {
