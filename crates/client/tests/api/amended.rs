@@ -101,7 +101,7 @@ async fn an_amendment_is_at_the_site_on_the_right_second_without_a_new_key(engin
     vendor.advance(site.now() - vendor.clock.now());
     vendor.come_back().await;
     assert_eq!(site.validate().await["valid"], true);
-    assert_eq!(in_force(&site).await, expected(48, "ended"));
+    assert_eq!(in_force(&site).await, expected(48, "not_in_license"));
     amend(&vendor, &site, &key, json!({"undoes": 2})).await;
     assert_eq!(site.validate().await["valid"], true);
     assert_eq!(in_force(&site).await, expected(16, "not_in_license"));
