@@ -10,6 +10,7 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi, openapi};
 
 use crate::http::licenses::MAX_TEXT_CHARS;
+use crate::licensing::amend::{MAX_ORDER_CHARS, MAX_REASON_CHARS};
 use crate::licensing::catalogue::UNLIMITED;
 use crate::licensing::issue::{MAX_CUSTOMER_CHARS, MAX_SEATS};
 use crate::licensing::key_changes::{DEFAULT_OVERLAP_DAYS, MAX_OVERLAP_DAYS};
@@ -135,6 +136,16 @@ fn bounds() -> Value {
             "maxStorageGb": limit,
             "with/items": {"minLength": 1, "maxLength": FeatureKey::MAX_CHARS},
         },
+        "AmendBody": {
+            "reason": {"maxLength": MAX_REASON_CHARS},
+            "order": {"maxLength": MAX_ORDER_CHARS},
+            "customer": {"maxLength": MAX_CUSTOMER_CHARS},
+            "seats": {"minimum": 1, "maximum": MAX_SEATS},
+            "moves": {"minimum": 0, "maximum": MAX_MOVES},
+            "movesPeriodDays": {"minimum": 1, "maximum": MAX_MOVES_PERIOD_DAYS},
+            "end/items": {"minLength": 1, "maxLength": FeatureKey::MAX_CHARS},
+        },
+        "Addition": {"key": {"minLength": 1, "maxLength": FeatureKey::MAX_CHARS}},
         "StatusMessage": {"message": {"maxLength": MAX_MESSAGE_CHARS}},
         "RotateBody": {
             "overlapDays": {
