@@ -184,6 +184,17 @@ impl Entitlement {
         Value::Object(members.collect::<Map<String, Value>>())
     }
 
+    /// None of what an entry counts that cannot be read, if it names that; `None` for a feature.
+    #[must_use]
+    pub(crate) fn none_of(value: &Value) -> Option<Self> {
+        let entry = value.as_object()?;
+        let is_count = entry.get("quantity").is_some_and(|it| !it.is_null());
+        let key = entry.get("key").and_then(Value::as_str);
+        let key = key.and_then(|key| FeatureKey::parse(key).ok());
+        key.filter(|_| is_count)
+            .map(|key| Self::count(key, Quantity::Of(0)))
+    }
+
     /// From the JSON of a license. Null is the same as absent.
     ///
     /// # Errors

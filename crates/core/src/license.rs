@@ -188,17 +188,29 @@ impl License {
     #[must_use]
     pub fn granted(&self) -> Granted {
         match self.entitlements() {
-            Some(entries) => Granted::of(entries.filter_map(Result::ok).take(MAX_FEATURES)),
+            Some(entries) => {
+                let entries = entries.map(|(entry, read)| {
+                    // A count that cannot be read is no reason to have no limit.
+                    read.ok().or_else(|| Entitlement::none_of(entry))
+                });
+                Granted::of(entries.take(MAX_FEATURES).flatten())
+            }
             None => self.features().keys.into(),
         }
     }
 
-    /// The entries of `entitlements`; `None` if there is no such list.
+    /// The entries of `entitlements`, and how each is read; `None` if there is no such list.
     fn entitlements(
         &self,
-    ) -> Option<impl Iterator<Item = Result<Entitlement, SkippedEntitlement>>> {
+    ) -> Option<impl Iterator<Item = (&Value, Result<Entitlement, SkippedEntitlement>)>> {
         let entries = self.data.get("entitlements")?.as_array()?;
-        Some(entries.iter().map(Entitlement::of_json))
+        Some(entries.iter().enumerate().map(|(place, entry)| {
+            let read = match place < MAX_FEATURES {
+                true => Entitlement::of_json(entry),
+                false => Err(SkippedEntitlement::TooMany),
+            };
+            (entry, read)
+        }))
     }
 
     fn text(&self, field: &str) -> Option<&str> {
@@ -227,7 +239,7 @@ impl License {
         let entitlements = self.data.get("entitlements");
         let mut entries = self.entitlements().into_iter().flatten();
         if entitlements.is_some_and(|it| !it.is_null() && !it.is_array())
-            || entries.any(|entry| entry.is_err())
+            || entries.any(|(_, read)| read.is_err())
         {
             fields.push("entitlements");
         }

@@ -119,8 +119,9 @@ pub async fn examine(
         findings.push(finding);
     };
     if let (Examiner::Command, Err(others_choice)) = (examiner, settings.require_chosen()) {
-        let advice = "nothing else was checked: to check what is there would be to use it";
+        let advice = "only the port was checked besides: to check what is there would be to use it";
         add(Finding::error("files", others_choice.to_string(), advice));
+        add(port::check(settings).await);
         return findings;
     }
     add(disk::check(&settings.state_dir));

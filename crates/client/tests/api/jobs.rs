@@ -10,7 +10,7 @@ use axum::http::Request;
 use chrono::TimeDelta;
 use license_client::app::App;
 use license_client::http::access::Access;
-use license_client::http::{HttpState, router};
+use license_client::http::{HttpState, documented_routes, router};
 use license_service::clock::ManualClock;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
@@ -44,7 +44,7 @@ async fn a_job_that_fails_is_shown_counted_and_restarted() {
     let shutdown = CancellationToken::new();
     let state = HttpState::new(app.clone(), Arc::new(access), settings, shutdown.clone());
     let jobs = state.jobs.clone();
-    let router = router(state, Router::new());
+    let router = router(state, documented_routes(Router::new()));
 
     license_client::jobs::start(&app, &jobs);
     let (status, text) = get(&router, "/readyz").await;

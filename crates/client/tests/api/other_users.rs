@@ -308,7 +308,7 @@ fn the_service_uses_no_directory_that_another_user_may_have_prepared() {
             let output = run(&shared, &["doctor", "--port", "1"], &[]);
             let said = String::from_utf8(output.stdout).unwrap();
             assert!(said.contains("STATE_DIR: '"), "{said}");
-            assert!(said.contains("nothing else was checked"), "{said}");
+            assert!(said.contains("only the port was checked"), "{said}");
             assert_eq!(std::fs::read(&linked).unwrap(), b"");
         }
     }

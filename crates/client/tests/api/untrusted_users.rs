@@ -84,7 +84,7 @@ fn a_setting_that_would_open_something_is_not_accepted_empty() {
     for (variable, advice) in [
         ("TRUSTED_NETWORKS", "write 'none'"),
         ("LICENSE_TRUSTED_KEYS", "name the file"),
-        ("GATE_ROUTES", "name the file"),
+        ("GATE_ROUTES", "specify the routes file"),
     ] {
         for blank in ["", " ", "\r", "\u{feff}", "\"\"", "''\r"] {
             refused(variable, blank, advice);

@@ -1,8 +1,10 @@
 //! Whether an amendment may be added to a license.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Datelike as _, Timelike as _, Utc};
 
-use super::{Amendment, Change, contents};
+use super::{Amendment, Change, Origin, contents};
 use crate::license_state::Decided;
 use crate::seat::{MAX_MOVES, MAX_MOVES_PERIOD_DAYS};
 
@@ -118,17 +120,27 @@ pub fn check(
     check_undo(amendments, next)?;
     next.changes.iter().try_for_each(check_change)?;
     check_ends(amendments, next)?;
+    check_results(amendments, next)
+}
+
+/// Checks what the license consists of from the amendment on, also after amendments that are
+/// recorded already and take effect later.
+fn check_results(amendments: &[Amendment], next: &Amendment) -> Result<(), AmendmentError> {
     let all: Vec<Amendment> = amendments.iter().chain([next]).cloned().collect();
-    let after = contents(&all, next.effective_at);
-    if let (Some(from), Some(until)) = (after.starts_at, after.expires_at)
-        && until < from
-    {
-        return Err(AmendmentError::EndBeforeStart { from, until });
-    }
-    match after.granted.len() > MAX_ENTITLEMENTS {
-        true => Err(AmendmentError::TooManyEntitlements),
-        false => Ok(()),
-    }
+    let instants = all.iter().map(|it| it.effective_at);
+    let instants: BTreeSet<_> = instants.filter(|at| next.effective_at <= *at).collect();
+    instants.into_iter().try_for_each(|at| {
+        let after = contents(&all, at);
+        if let (Some(from), Some(until)) = (after.starts_at, after.expires_at)
+            && until < from
+        {
+            return Err(AmendmentError::EndBeforeStart { from, until });
+        }
+        match after.granted.len() > MAX_ENTITLEMENTS {
+            true => Err(AmendmentError::TooManyEntitlements),
+            false => Ok(()),
+        }
+    })
 }
 
 fn check_undo(amendments: &[Amendment], next: &Amendment) -> Result<(), AmendmentError> {
@@ -185,17 +197,27 @@ fn check_change(change: &Change) -> Result<(), AmendmentError> {
     }
 }
 
-/// What is ended must be granted at that instant.
+/// What is ended must be granted at that instant, after the changes before it.
 fn check_ends(amendments: &[Amendment], next: &Amendment) -> Result<(), AmendmentError> {
-    let before = contents(amendments, next.effective_at);
-    let missing = next.changes.iter().find_map(|change| match change {
-        Change::End { key } => {
-            let is_granted = before.granted.values().any(|it| it.key == *key);
-            (!is_granted).then(|| key.as_str().to_owned())
+    let only_undoes = Amendment {
+        changes: Vec::new(),
+        ..next.clone()
+    };
+    let before: Vec<Amendment> = amendments.iter().cloned().chain([only_undoes]).collect();
+    let mut contents = contents(&before, next.effective_at);
+    for (place, change) in next.changes.iter().enumerate() {
+        if let Change::End { key } = change
+            && !contents.granted.values().any(|it| it.key == *key)
+        {
+            return Err(AmendmentError::NotGranted(key.as_str().to_owned()));
         }
-        _ => None,
-    });
-    missing.map_or(Ok(()), |key| Err(AmendmentError::NotGranted(key)))
+        let origin = Origin {
+            amendment: next.number,
+            change: place,
+        };
+        contents.apply(origin, change);
+    }
+    Ok(())
 }
 
 fn time(at: DateTime<Utc>) -> Result<(), AmendmentError> {

@@ -306,6 +306,41 @@ fn undoing_nothing() -> Amendment {
 }
 
 #[test]
+fn an_amendment_is_checked_with_those_that_take_effect_later() {
+    let many = |from: u64| (from..from + 600).map(cameras).collect();
+    let amendments = [issued(), amendment(2, 50, many(0))];
+    let earlier = amendment(3, 20, many(600));
+    let refused = check(&amendments, &earlier, Decided::Valid);
+    assert_eq!(refused, Err(AmendmentError::TooManyEntitlements));
+    let amendments = [
+        issued(),
+        amendment(2, 50, vec![Change::Expiry(Some(at(60)))]),
+    ];
+    let start = amendment(3, 20, vec![Change::Start(Some(at(70)))]);
+    let refused = check(&amendments, &start, Decided::Valid);
+    let (from, until) = (at(70), at(60));
+    assert_eq!(refused, Err(AmendmentError::EndBeforeStart { from, until }));
+}
+
+#[test]
+fn what_is_ended_is_looked_for_after_the_changes_before() {
+    let end = || Change::End { key: key(CAMERAS) };
+    let amendments = [issued(), amendment(2, 1, vec![end()])];
+    let again = amendment(3, 2, vec![end()]);
+    let missing = Err(AmendmentError::NotGranted(CAMERAS.to_owned()));
+    assert_eq!(check(&amendments, &again, Decided::Valid), missing);
+    let undo_and_end = Amendment {
+        changes: vec![end()],
+        ..undoing(3, 2, 2)
+    };
+    check(&amendments, &undo_and_end, Decided::Valid).unwrap();
+    let grant_and_end = amendment(3, 2, vec![cameras(1), end()]);
+    check(&amendments, &grant_and_end, Decided::Valid).unwrap();
+    let twice = amendment(3, 2, vec![cameras(1), end(), end()]);
+    assert_eq!(check(&amendments, &twice, Decided::Valid), missing);
+}
+
+#[test]
 fn an_amendment_is_undone_at_most_one_time_and_an_undo_can_be_undone() {
     let mut amendments = vec![
         issued(),

@@ -7,6 +7,7 @@ use license_core::entitlement::{
     Entitlement, Grant, Granted, Period, Quantity, SkippedEntitlement,
 };
 use license_core::feature::FeatureKey;
+use license_core::license::License;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -102,6 +103,33 @@ fn an_entry_that_cannot_be_read_grants_nothing() {
     let unlimited = json!({"key": "a", "quantity": "unlimited"});
     let unlimited = read(&unlimited).unwrap();
     assert_eq!(unlimited, Entitlement::count(key("a"), Quantity::Unlimited));
+}
+
+#[test]
+fn a_count_that_cannot_be_read_is_no_reason_to_have_no_limit() {
+    let license = json!({
+        "maxCameras": 64, "maxUsers": 20,
+        "entitlements": [
+            {"key": CAMERAS, "quantity": "64"},
+            {"key": "doors", "quantity": 4, "until": "soon"},
+            {"key": "doors", "quantity": 2},
+            {"key": "module.map_view", "until": "soon"},
+        ],
+    });
+    let license = License::new(license.as_object().unwrap().clone());
+    assert_eq!(license.unreadable(), ["entitlements"]);
+    let granted = license.granted();
+    assert_eq!(granted.count(CAMERAS, at(0)), Some(Quantity::Of(0)));
+    assert_eq!(granted.count("doors", at(0)), Some(Quantity::Of(2)));
+    assert_eq!(granted.count("users", at(0)), None);
+    assert_eq!(granted.feature("module.map_view", at(0)), Grant::Never);
+    let many: Vec<Value> = (0..10_001)
+        .map(|number| json!({"key": format!("f{number}")}))
+        .collect();
+    let license = json!({ "entitlements": many });
+    let license = License::new(license.as_object().unwrap().clone());
+    assert_eq!(license.granted().features().count(), 10_000);
+    assert_eq!(license.unreadable(), ["entitlements"]);
 }
 
 fn period() -> impl Strategy<Value = Period> {
