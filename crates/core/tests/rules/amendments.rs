@@ -1,5 +1,7 @@
 //! What a license is after its amendments.
 
+mod properties;
+
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -10,7 +12,6 @@ use license_core::amendment::{
 use license_core::entitlement::{Entitlement, Grant, Granted, Period, Quantity};
 use license_core::feature::FeatureKey;
 use license_core::license_state::Decided;
-use proptest::prelude::*;
 
 use crate::signer::at;
 
@@ -354,107 +355,5 @@ fn an_amendment_is_undone_at_most_one_time_and_an_undo_can_be_undone() {
     for (hours, expected) in [(0, 64), (1, 72), (2, 64), (3, 72)] {
         let (_, counts) = granted(&amendments, at(0), at(hours));
         assert_eq!(counts[CAMERAS], Quantity::Of(expected), "{hours}");
-    }
-}
-
-fn change() -> impl Strategy<Value = Change> {
-    let name = || prop_oneof![Just("a"), Just("b"), Just("c")];
-    let bound = || proptest::option::of(0_i64..60);
-    prop_oneof![
-        (name(), bound(), bound()).prop_filter_map("no period", |(name, from, until)| {
-            let is_period = from.zip(until).is_none_or(|(from, until)| from <= until);
-            is_period.then(|| feature(name, from, until))
-        }),
-        (name(), 0_u64..100).prop_map(|(name, quantity)| {
-            let key = key(&format!("n_{name}"));
-            Change::Grant(Entitlement::count(key, Quantity::Of(quantity)))
-        }),
-        name().prop_map(|name| Change::End { key: key(name) }),
-        name().prop_map(|name| Change::End {
-            key: key(&format!("n_{name}"))
-        }),
-        bound().prop_map(|hours| Change::Expiry(hours.map(at))),
-        (1_u32..9).prop_map(|seats| Change::Terms(terms(seats))),
-    ]
-}
-
-/// Amendments with later and later numbers, and undoing ones among them.
-fn history() -> impl Strategy<Value = Vec<Amendment>> {
-    let one = (
-        0_i64..60,
-        proptest::collection::vec(change(), 1..4),
-        any::<u32>(),
-        0_u8..4,
-    );
-    proptest::collection::vec(one, 0..8).prop_map(|list| {
-        let mut amendments = vec![issued()];
-        for (number, (hours, changes, which, kind)) in (2_u32..).zip(list) {
-            amendments.push(match kind {
-                0 if number > 2 => undoing(number, hours, 2 + which % (number - 2)),
-                _ => amendment(number, hours, changes),
-            });
-        }
-        amendments
-    })
-}
-
-proptest! {
-    #[test]
-    fn the_order_in_which_amendments_are_read_does_not_matter(
-        history in history(), shuffled in Just(()).prop_perturb(|(), mut random| random.random::<u64>()),
-        hours in 0_i64..70,
-    ) {
-        let mut other = history.clone();
-        let middle = usize::try_from(shuffled % other.len() as u64).unwrap();
-        other.rotate_left(middle);
-        other.reverse();
-        prop_assert_eq!(contents(&history, at(hours)), contents(&other, at(hours)));
-        prop_assert_eq!(coming(&history, at(hours)), coming(&other, at(hours)));
-    }
-
-    #[test]
-    fn an_undo_restores_exactly(history in history(), change in change(), hours in 0_i64..70) {
-        let number = u32::try_from(history.len()).unwrap() + 1;
-        let mut longer = history.clone();
-        longer.push(amendment(number, 5, vec![change]));
-        longer.push(undoing(number + 1, 5, number));
-        prop_assert_eq!(contents(&history, at(hours)), contents(&longer, at(hours)));
-        prop_assert_eq!(
-            granted(&history, at(hours), at(hours)), granted(&longer, at(hours), at(hours))
-        );
-    }
-
-    #[test]
-    fn a_lease_carries_what_the_license_will_be(
-        history in history(), signed in 0_i64..60, later in 0_i64..60,
-    ) {
-        let then = at(signed + later);
-        prop_assert_eq!(granted(&history, at(signed), then), granted(&history, then, then));
-    }
-
-    #[test]
-    fn a_history_is_stored_and_read(history in history()) {
-        let stored = serde_json::to_string(&history).unwrap();
-        prop_assert_eq!(serde_json::from_str::<Vec<Amendment>>(&stored).unwrap(), history);
-    }
-
-    #[test]
-    fn never_more_than_the_sum_of_what_was_granted(history in history(), hours in 0_i64..70) {
-        let (features, counts) = granted(&history, at(hours), at(hours));
-        let changes = history.iter().flat_map(|it| &it.changes);
-        let grants: Vec<&Entitlement> = changes
-            .filter_map(|change| match change {
-                Change::Grant(entitlement) => Some(entitlement),
-                _ => None,
-            })
-            .collect();
-        for feature in features {
-            prop_assert!(grants.iter().any(|it| it.key.as_str() == feature));
-        }
-        for (key, count) in counts {
-            let of_key = grants.iter().filter(|it| it.key.as_str() == key);
-            let all = of_key.filter_map(|it| it.quantity).fold(Quantity::Of(0), Quantity::plus);
-            prop_assert!(count <= all);
-        }
     }
 }
