@@ -141,7 +141,8 @@ fn the_effects_of_an_amendment_are_known_before_it_is_made() {
         (at(30), CAMERAS.to_owned(), count(72), count(104)),
     ];
     assert_eq!(told(&amendments, 0), expected);
-    assert_eq!(holds_until(&amendments, at(10)), Some(at(20)));
+    let last = at(20) + second - TimeDelta::nanoseconds(1);
+    assert_eq!(holds_until(&amendments, at(10)), Some(last));
     assert_eq!(holds_until(&amendments, at(30)), None);
     // Undone, it has no effect any more.
     amendments.push(undoing(4, 15, 3));

@@ -82,7 +82,9 @@ proptest! {
                 }
                 Event::Sign(_) | Event::SignAndKeep(_) | Event::Import(_) => {}
                 Event::Backup => backup = Some((site.clone(), requests)),
-                // Each happens one time; the two together are for a person to tell.
+                // Each happens one time, and not while lost answers still count: two together are for a
+                // person to tell.
+                Event::Restore | Event::Forget if seat.trail.behind > 0 => {}
                 Event::Restore if !may_forget && accidents == 0 => {
                     if let Some((before, first)) = backup.take() {
                         (site, accidents) = (before, 1);
