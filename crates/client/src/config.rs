@@ -407,12 +407,9 @@ impl Settings {
             ("LICENSE_CA_FILE", &self.license_ca_file),
             ("GATE_ROUTES", &self.gate_routes),
         ];
-        let named = files
-            .iter()
-            .filter_map(|(setting, file)| Some((*setting, file.as_ref()?)));
-        named
-            .into_iter()
-            .try_for_each(|(setting, file)| require_chosen(setting, file))
+        let named = files.into_iter();
+        let mut named = named.filter_map(|(setting, file)| Some((setting, file.as_ref()?)));
+        named.try_for_each(|(setting, file)| require_chosen(setting, file))
     }
 
     /// The database to use.

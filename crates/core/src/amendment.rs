@@ -122,22 +122,6 @@ impl Contents {
         }
     }
 
-    /// What is granted within the license's start and end.
-    pub fn entitlements(&self) -> impl Iterator<Item = Entitlement> {
-        let license = Period {
-            from: self.starts_at,
-            until: self.expires_at,
-        };
-        self.granted.values().filter_map(move |granted| {
-            Some(Entitlement {
-                period: granted.period.and(&license)?,
-                ..granted.clone()
-            })
-        })
-    }
-}
-
-impl Contents {
     /// What is granted from the license's start on. The end of the license is left out: it ends the
     /// license, whose entitlements stay what they are.
     #[must_use]

@@ -11,6 +11,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::document::VerifiedLicense;
+use crate::entitlement::next_instant;
 use crate::evidence::Evidence;
 use crate::feature::{CORE_FEATURES, FeatureKey};
 use crate::gate::{Decision, Entitlements, Reason, decide};
@@ -380,9 +381,4 @@ fn changed(
     }
     previous.clone_from(&limits);
     Some(limits)
-}
-
-/// The first instant after an inclusive bound.
-fn next_instant(end: DateTime<Utc>) -> Option<DateTime<Utc>> {
-    end.checked_add_signed(TimeDelta::nanoseconds(1))
 }

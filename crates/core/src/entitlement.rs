@@ -325,17 +325,17 @@ impl Granted {
     pub fn feature_ends(&self, key: &str, at: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let periods = self.features.get(key)?.iter();
         let mut periods: Vec<_> = periods
-            .filter(|it| it.until.is_none_or(|until| at <= until))
+            .filter(|it| it.last().is_none_or(|last| at <= last))
             .collect();
         periods.sort_by_key(|it| it.from);
-        let mut end = None;
+        let (mut end, mut reached) = (None, Some(at));
         // A period that begins before the end of another one, or right after it, continues it.
         for period in periods {
-            let reached = end.map_or(Some(at), next_instant);
             if period.from > reached {
                 break;
             }
             end = end.max(Some(period.until?));
+            reached = reached.max(period.last().and_then(next_instant));
         }
         end
     }
@@ -375,7 +375,7 @@ impl Granted {
 }
 
 /// The first instant after an inclusive bound.
-fn next_instant(end: DateTime<Utc>) -> Option<DateTime<Utc>> {
+pub(crate) fn next_instant(end: DateTime<Utc>) -> Option<DateTime<Utc>> {
     end.checked_add_signed(TimeDelta::nanoseconds(1))
 }
 

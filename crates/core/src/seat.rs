@@ -14,6 +14,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 pub const DEFAULT_MOVES: u32 = 3;
 /// Default length of the period, in days.
 pub const DEFAULT_MOVES_PERIOD_DAYS: u32 = 365;
+/// Maximum number of seats of a license.
+pub const MAX_SEATS: u32 = 1_000_000;
 /// Maximum number of moves in a period.
 pub const MAX_MOVES: u32 = 1000;
 /// Maximum length of the period, in days.

@@ -3,6 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::document::DenialReason;
+use crate::entitlement::next_instant;
 use crate::evidence::Evidence;
 use crate::license::Expiry;
 
@@ -135,7 +136,6 @@ pub fn holds_until(
     bounds.sort_unstable();
     let current = standing(evidence, now, policy);
     bounds.into_iter().find(|bound| {
-        let after = bound.checked_add_signed(TimeDelta::nanoseconds(1));
-        after.is_some_and(|after| standing(evidence, after, policy) != current)
+        next_instant(*bound).is_some_and(|after| standing(evidence, after, policy) != current)
     })
 }

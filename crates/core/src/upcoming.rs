@@ -4,7 +4,7 @@ use std::fmt;
 
 use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
 
-use crate::entitlement::Quantity;
+use crate::entitlement::{Quantity, next_instant};
 use crate::feature::FeatureKey;
 use crate::gate::Entitlements;
 use crate::license::{Expiry, License};
@@ -147,7 +147,7 @@ pub fn upcoming(
         let from = entitlements.count(key.as_str(), now)?;
         let (last, to) = entitlements.next_count(key.as_str(), now)?;
         let at = match from < to {
-            true => last.checked_add_signed(TimeDelta::nanoseconds(1))?,
+            true => next_instant(last)?,
             false => last.trunc_subsecs(0),
         };
         let key = key.clone();

@@ -74,18 +74,23 @@ fn authorities(settings: &Settings) -> Option<Finding> {
         return None;
     }
     let system = SystemAuthorities::read();
-    let of_system = match system.untrusting() {
+    let untrusting = system.untrusting();
+    if let (None, Some(none)) = (&settings.license_ca_file, &untrusting)
+        && none.is_certain
+    {
+        return Some(Finding::error(WHAT, &none.what, none.advice));
+    }
+    // A site may trust exactly these on purpose.
+    let of_system = match untrusting {
         None => format!("{} of this system", system.count()),
         Some(found) => found.what,
     };
-    Some(match (&settings.license_ca_file, system.untrusting()) {
-        (Some(file), _) => {
+    Some(match &settings.license_ca_file {
+        Some(file) => {
             let file = presentable_path(file);
             Finding::ok(WHAT, format!("the certificates in '{file}'; {of_system}"))
         }
-        (None, Some(found)) if found.is_certain => Finding::error(WHAT, found.what, found.advice),
-        // A site may trust exactly these on purpose.
-        (None, _) => Finding::ok(WHAT, of_system),
+        None => Finding::ok(WHAT, of_system),
     })
 }
 

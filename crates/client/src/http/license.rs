@@ -13,7 +13,6 @@ use license_core::lapse_words;
 use license_core::lease::Lease;
 use license_core::license::License;
 use license_core::license_key::{MAX_KEY_CHARS, normalize};
-use license_core::limits::limits;
 use license_core::standing::Standing;
 use license_core::time_guard::MAX_UNREPORTED_LAG;
 use license_service::unattended::finish_even_if_disconnected;
@@ -196,11 +195,13 @@ pub(super) fn status_json(app: &App, caller: Caller) -> Bytes {
     let snapshot = app.snapshot();
     let mut status = status_of(&snapshot, now);
     status.next_validation = next_validation;
-    let snapshot = app.snapshot();
     let usage = app.meter.usage(now);
     let over_limit = snapshot.over_limit(&usage, now).into_iter();
     status.over_limit = over_limit.map(str::to_owned).collect();
     let entitled = app.entitled.at(&snapshot, now);
+    status
+        .limits
+        .clone_from(&entitled.announced.announcement.limits);
     let upcoming = entitled.upcoming().iter().take(MAX_UPCOMING);
     status.upcoming = upcoming.map(|it| UpcomingChange::of(it, now)).collect();
     if let Some(comparison) = app.knowledge.comparison() {
@@ -259,7 +260,7 @@ fn status_of(snapshot: &Snapshot, now: DateTime<Utc>) -> LicenseStatusResponse {
             .map(str::to_owned),
         max_cameras: license.and_then(License::max_cameras),
         max_users: license.and_then(License::max_users),
-        limits: limits(snapshot.license(), snapshot.entitlements(), now),
+        limits: BTreeMap::new(),
         over_limit: Vec::new(),
         upcoming: Vec::new(),
         unreadable_fields: snapshot.unreadable_fields().to_vec(),

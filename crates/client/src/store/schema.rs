@@ -11,9 +11,9 @@ use sea_orm::sea_query::{
 };
 use sea_orm::{ConnectionTrait as _, DbErr};
 
-/// Creates the missing tables with their indexes, in one transaction: nobody sees some of them, or a
-/// table without its unique index. Existing tables are not changed, so a database user without
-/// permission to create tables is sufficient.
+/// Creates the missing tables with their indexes, in one transaction: no other process sees only
+/// some of them, or a table without its unique index. Existing tables are not changed, so a
+/// database user without permission to create tables is sufficient.
 pub(super) async fn create_missing_tables(db: &Database) -> Result<(), DbErr> {
     let mut missing = missing_tables(db).await?;
     while !missing.is_empty() {

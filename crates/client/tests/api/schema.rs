@@ -88,7 +88,7 @@ async fn on_sqlite_there_are_four_tables_and_no_more() {
     site.end().await;
 }
 
-/// A slow disk: nobody asks for a table before it is created, and nobody says that one is gone.
+/// On a slow disk, no table is read before it is created, and none is reported as gone.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tables_that_take_long_to_create_are_no_outage() {
     let database = TestDatabase::new(Engine::Postgres).await;

@@ -48,9 +48,6 @@ impl std::fmt::Display for PlanVersion {
     }
 }
 
-/// Maximum number of seats of a license.
-pub const MAX_SEATS: u32 = 1_000_000;
-
 /// The terms of a license. `None` is the server's own default.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

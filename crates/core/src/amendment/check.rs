@@ -6,7 +6,7 @@ use chrono::{DateTime, Datelike as _, Timelike as _, Utc};
 
 use super::{Amendment, Change, Origin, contents};
 use crate::license_state::Decided;
-use crate::seat::{MAX_MOVES, MAX_MOVES_PERIOD_DAYS};
+use crate::seat::{MAX_MOVES, MAX_MOVES_PERIOD_DAYS, MAX_SEATS};
 
 /// Maximum number of amendments of a license.
 pub const MAX_AMENDMENTS: u32 = 10_000;
@@ -174,7 +174,7 @@ fn check_change(change: &Change) -> Result<(), AmendmentError> {
         Change::Terms(terms) => {
             let days = u32::try_from(i32::MAX).unwrap_or_default();
             [
-                ("seats", Some(terms.seats), 1, super::change::MAX_SEATS),
+                ("seats", Some(terms.seats), 1, MAX_SEATS),
                 ("moves", Some(terms.moves), 0, MAX_MOVES),
                 (
                     "movesPeriodDays",

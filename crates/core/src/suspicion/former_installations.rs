@@ -62,11 +62,15 @@ impl Trail {
         if !before.is_forgetful(newest_seq, report) {
             return false;
         }
-        self.former_installations = before.with(FormerInstallation {
-            fingerprint: FORGETFUL.to_owned(),
-            replaced_at: report.at,
-            issued: before.issued,
-        });
+        let former = before.former_installations.clone();
+        self.former_installations = with(
+            former,
+            FormerInstallation {
+                fingerprint: FORGETFUL.to_owned(),
+                replaced_at: report.at,
+                issued: before.issued,
+            },
+        );
         self.changes_too_often(report)
     }
 
@@ -104,19 +108,9 @@ impl Trail {
         };
         // An installation whose call was denied has not taken over. Repeated calls while the
         // license is suspended are one change.
-        let mut before = self.clone();
-        before
-            .former_installations
-            .pop_if(|newest| newest.fingerprint == replaced.fingerprint);
-        before.with(replaced)
-    }
-
-    fn with(&self, former_installation: FormerInstallation) -> Vec<FormerInstallation> {
         let mut former = self.former_installations.clone();
-        former.push(former_installation);
-        let forgotten = former.len().saturating_sub(MAX_FORMER_INSTALLATIONS);
-        former.drain(..forgotten);
-        former
+        former.pop_if(|newest| newest.fingerprint == replaced.fingerprint);
+        with(former, replaced)
     }
 
     /// Whether the installation has changed too often within the window.
@@ -126,4 +120,15 @@ impl Trail {
         let changes = self.former_installations.iter().filter(is_recent).count();
         changes > MAX_INSTALLATION_CHANGES
     }
+}
+
+/// The list with one more; the oldest are forgotten.
+fn with(
+    mut former: Vec<FormerInstallation>,
+    newest: FormerInstallation,
+) -> Vec<FormerInstallation> {
+    former.push(newest);
+    let forgotten = former.len().saturating_sub(MAX_FORMER_INSTALLATIONS);
+    former.drain(..forgotten);
+    former
 }

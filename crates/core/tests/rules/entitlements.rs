@@ -295,4 +295,8 @@ fn an_end_includes_its_whole_second() {
     let granted = Granted::of([period(1, at(2) - second), period(2, at(3))]);
     let between = at(2) - nanosecond;
     assert_eq!(granted.feature("a", between), Grant::InForce);
+    // It ends with the period that continues it, also as seen in the last second of the first.
+    for now in [at(1), between] {
+        assert_eq!(granted.feature_ends("a", now), Some(at(3)));
+    }
 }

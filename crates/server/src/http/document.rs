@@ -3,7 +3,7 @@
 
 use license_core::feature::FeatureKey;
 use license_core::seat::{
-    DEFAULT_MOVES, DEFAULT_MOVES_PERIOD_DAYS, MAX_MOVES, MAX_MOVES_PERIOD_DAYS,
+    DEFAULT_MOVES, DEFAULT_MOVES_PERIOD_DAYS, MAX_MOVES, MAX_MOVES_PERIOD_DAYS, MAX_SEATS,
 };
 use serde_json::{Map, Value, json};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
@@ -12,7 +12,7 @@ use utoipa::{Modify, OpenApi, openapi};
 use crate::http::licenses::MAX_TEXT_CHARS;
 use crate::licensing::amend::{MAX_ORDER_CHARS, MAX_REASON_CHARS};
 use crate::licensing::catalogue::UNLIMITED;
-use crate::licensing::issue::{MAX_CUSTOMER_CHARS, MAX_SEATS};
+use crate::licensing::issue::MAX_CUSTOMER_CHARS;
 use crate::licensing::key_changes::{DEFAULT_OVERLAP_DAYS, MAX_OVERLAP_DAYS};
 use crate::licensing::status::MAX_MESSAGE_CHARS;
 

@@ -1,10 +1,10 @@
 //! Issue a license.
 
 use chrono::{DateTime, Datelike as _, NaiveDate, NaiveTime, SubsecRound as _, Timelike as _, Utc};
-use license_core::feature::{FeatureKey, FeatureKeyError, LICENSED_FEATURES, is_core};
+use license_core::feature::{FeatureKey, FeatureKeyError, is_core, is_sold};
 use license_core::license_key::{LicenseKey, LicenseKeyError, mask};
 use license_core::seat::{
-    DEFAULT_MOVES, DEFAULT_MOVES_PERIOD_DAYS, MAX_MOVES, MAX_MOVES_PERIOD_DAYS,
+    DEFAULT_MOVES, DEFAULT_MOVES_PERIOD_DAYS, MAX_MOVES, MAX_MOVES_PERIOD_DAYS, MAX_SEATS,
 };
 use license_service::database::repeated;
 use serde_json::json;
@@ -16,8 +16,6 @@ use crate::licensing::document_size::{TooLong, check_size};
 use crate::store::licenses::{self, License, Status};
 use crate::store::{Store, StoreError, amendments};
 
-/// Maximum number of seats of a license.
-pub const MAX_SEATS: u32 = 1_000_000;
 /// Maximum length of a customer's name, in characters: the width of its column.
 pub const MAX_CUSTOMER_CHARS: usize = 255;
 
@@ -318,8 +316,7 @@ fn features(tier: &[&str], with: &[String], without: &[String]) -> Result<Vec<St
 #[must_use]
 pub fn unknown_features(license: &License) -> Vec<&str> {
     let keys = license.features.iter().map(String::as_str);
-    keys.filter(|key| !is_core(key) && !LICENSED_FEATURES.contains(key))
-        .collect()
+    keys.filter(|key| !is_core(key) && !is_sold(key)).collect()
 }
 
 /// More bytes than a key needs, because some are skipped.

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use license_core::amendment::{self, Amendment, Contents, contents};
 use license_core::entitlement::{Entitlement, Period, Quantity};
-use license_core::feature::{FeatureKey, LICENSED_FEATURES, is_core};
+use license_core::feature::{FeatureKey, is_core, is_sold};
 use license_core::usage::Resource;
 
 use super::AmendError;
@@ -176,10 +176,10 @@ impl Addition {
 
 /// Whether something is counted rather than a feature; `None` if that is not known yet.
 fn is_counted(key: &str, before: &Contents) -> Option<bool> {
-    if Resource::ALL.iter().any(|it| it.as_str() == key) {
+    if Resource::of(key).is_some() {
         return Some(true);
     }
-    if is_core(key) || LICENSED_FEATURES.contains(&key) {
+    if is_core(key) || is_sold(key) {
         return Some(false);
     }
     let mut granted = before.granted.values();

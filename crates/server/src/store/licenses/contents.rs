@@ -156,10 +156,7 @@ fn listed(amendments: &[Amendment], at: DateTime<Utc>) -> Vec<Entitlement> {
 
 /// Whether the columns say all that is granted, if nothing changes on its own.
 fn is_plain(amendments: &[Amendment], at: DateTime<Utc>) -> bool {
-    let has_column = |key: &FeatureKey| {
-        let mut all = Resource::ALL.into_iter();
-        all.any(|resource| resource.as_str() == key.as_str())
-    };
+    let has_column = |key: &FeatureKey| Resource::of(key.as_str()).is_some();
     listed(amendments, at)
         .iter()
         .all(|it| it.period == Period::ALWAYS && (it.quantity.is_none() || has_column(&it.key)))
