@@ -19,6 +19,10 @@
 //! A peer of a trusted network replaces any other peer. If there is none, rules 3 and 4 hold among
 //! the trusted networks, and after them the longest-idle peer of any trusted network makes room.
 //!
+//! A connection that makes room ends within a second, and begins no other request; until then it does
+//! not occupy a place. There are maxima for such connections, of which a share is for newcomers of
+//! trusted networks, so that nobody can keep a gateway out by making others leave.
+//!
 //! Behind an address of a trusted network, or of this machine, there are many callers: such an
 //! address outside the trusted networks has no maximum, and by rule 4 a delayed request makes room
 //! like an idle connection: the one that has waited for its peer the longest is closed. So one of
@@ -34,7 +38,11 @@ use crate::fair_share::{CensusByTrust, Networks, PEER_LEVELS, of_peer};
 
 /// Maximum number of connections that have been told to close and are not closed yet; they do not
 /// occupy a place.
-pub(crate) const MAX_LEAVING: usize = 256;
+const MAX_LEAVING: usize = 256;
+/// So many of them make room only for peers of trusted networks.
+const RESERVED_LEAVING: usize = 128;
+/// Maximum number of them of one address that has many connections of its own.
+const MAX_LEAVING_OF_ADDRESS: usize = 32;
 
 /// Used instead of an instant: a request is in flight, and the service is processing it.
 const BUSY: u64 = u64::MAX;
@@ -79,6 +87,8 @@ struct Book {
     /// The connections that remain, and those of them outside the trusted networks.
     staying: usize,
     others: usize,
+    /// The connections that have been told to close.
+    leaving: usize,
     /// Their number by network, outside the trusted networks and in them.
     census: CensusByTrust<PEER_LEVELS>,
 }
@@ -166,8 +176,10 @@ impl Admission {
         } else {
             return Ok(());
         };
-        let leaves = leaves.filter(|_| !book.free.is_empty());
-        book.dismiss(leaves.ok_or(refusal)?);
+        let reserved = if is_trusted { 0 } else { RESERVED_LEAVING };
+        let may_leave = book.leaving < MAX_LEAVING - reserved
+            && (!is_at_maximum || book.leaving_of(peer) < MAX_LEAVING_OF_ADDRESS);
+        book.dismiss(leaves.filter(|_| may_leave).ok_or(refusal)?);
         Ok(())
     }
 
@@ -265,6 +277,7 @@ impl Book {
         };
         held.is_leaving = true;
         held.activity.dismiss();
+        self.leaving += 1;
         let (address, is_trusted) = (held.address, held.is_trusted);
         self.subtract(address, is_trusted);
     }
@@ -272,10 +285,23 @@ impl Book {
     fn remove(&mut self, index: usize) {
         if let Some(held) = self.places[index].take() {
             self.free.push(index);
-            if !held.is_leaving {
-                self.subtract(held.address, held.is_trusted);
+            match held.is_leaving {
+                true => self.leaving -= 1,
+                false => self.subtract(held.address, held.is_trusted),
             }
         }
+    }
+
+    /// How many connections of the network that counts as the address of `peer` have been told to
+    /// close.
+    fn leaving_of(&self, peer: IpAddr) -> usize {
+        let [.., address] = of_peer(peer);
+        let leaving = self.places.iter().flatten().filter(|it| it.is_leaving);
+        let is_same = |held: &&Held| {
+            let [.., of_held] = of_peer(held.address);
+            !held.is_trusted && of_held == address
+        };
+        leaving.filter(is_same).count()
     }
 
     fn subtract(&mut self, address: IpAddr, is_trusted: bool) {

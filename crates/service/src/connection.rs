@@ -35,6 +35,10 @@ use self::socket::Socket;
 use crate::admission::Place;
 use crate::clock;
 
+/// How long a connection that makes room for another one may take to end: to finish a response, or
+/// for the peer to acknowledge the end.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// Maximum number of headers of a request. The HTTP library's default is 100.
 pub(crate) const MAX_HEADERS: usize = 256;
 
@@ -46,6 +50,8 @@ pub(crate) struct Timeouts {
     pub(crate) head: Duration,
     /// Timeout for the next request.
     pub(crate) idle: Duration,
+    /// How long the buffers are kept for the next request.
+    pub(crate) buffers: Duration,
     /// The time within which a peer must read `min_write_bytes` or everything there is.
     pub(crate) write: Duration,
     pub(crate) min_write_bytes: u64,
@@ -77,9 +83,33 @@ enum Phase {
     Writing,
 }
 
+/// A connection being served. Between two requests that are not close to each other, and before the
+/// first one, it has no buffers.
+enum Http {
+    /// The library reads and writes.
+    Serving(http1::Connection<TokioIo<Socket>, Requests>),
+    /// Nothing has arrived since it had buffers.
+    Resting(Socket, Requests),
+    /// It has ended.
+    Ended,
+}
+
+impl Http {
+    fn take(&mut self) -> Option<(Socket, Bytes, Requests)> {
+        match std::mem::replace(self, Self::Ended) {
+            Self::Serving(http) => {
+                let parts = http.into_parts();
+                Some((parts.io.into_inner(), parts.read_buf, parts.service))
+            }
+            Self::Resting(socket, requests) => Some((socket, Bytes::new(), requests)),
+            Self::Ended => None,
+        }
+    }
+}
+
 /// A connection being served.
 pub(crate) struct Connection {
-    http: Option<http1::Connection<TokioIo<Socket>, Requests>>,
+    http: Http,
     builder: http1::Builder,
     activity: Arc<Activity>,
     place: Place,
@@ -94,9 +124,9 @@ pub(crate) struct Connection {
     received: u64,
     /// Bytes sent when the wait for the peer to read began.
     sent: u64,
-    /// Whether hyper's buffers have been released since the last request.
-    buffers_released: bool,
     is_closing: bool,
+    /// When it has to have ended, if it makes room for another one.
+    leaves_by: Option<Instant>,
     timer: Pin<Box<Sleep>>,
 }
 
@@ -132,7 +162,7 @@ impl Connection {
         let now = clock::ticks();
         let timer = Box::pin(tokio::time::sleep_until(now + timeouts.head));
         Self {
-            http: Some(builder.serve_connection(TokioIo::new(socket), requests)),
+            http: Http::Resting(socket, requests),
             builder,
             activity,
             place,
@@ -145,8 +175,8 @@ impl Connection {
             answers: 0,
             received: 0,
             sent: 0,
-            buffers_released: false,
             is_closing: false,
+            leaves_by: None,
             timer,
         }
     }
@@ -160,7 +190,6 @@ impl Connection {
         let was_at = self.received;
         if is_next {
             self.received = received;
-            self.buffers_released = false;
         }
         let phase = if self.activity.is_write_blocked.load(Ordering::Relaxed) {
             Phase::Writing
@@ -194,46 +223,55 @@ impl Connection {
         }
     }
 
-    /// Releases hyper's buffers between two requests. Returns true if the
-    /// connection is inside a request: part of the next request was in the
-    /// buffers, or part of the last request's body has not been read. In that case
-    /// hyper keeps its state: a new one would parse the body as a request.
-    fn rest(&mut self) -> bool {
-        if self.activity.has_unread_body() {
-            return true;
+    /// Releases the buffers between two requests, unless part of the next request is in them, or
+    /// part of the last request's body has not been read: a new state would parse that body as a
+    /// request.
+    fn rest(&mut self) {
+        if self.is_closing || self.activity.has_unread_body() {
+            return;
         }
-        self.buffers_released = true;
-        if self.is_closing {
-            return false;
-        }
-        let Some(http) = self.http.take() else {
-            return false;
+        let Some((mut socket, read, requests)) = self.http.take() else {
+            return;
         };
-        let parts = http.into_parts();
-        let mut socket = parts.io.into_inner();
         // A copy, because the bytes are part of a large buffer.
-        socket.unread = Bytes::copy_from_slice(&[&parts.read_buf[..], &socket.unread].concat());
-        let is_partial = !socket.unread.is_empty();
-        if is_partial {
-            self.received = self.received.saturating_sub(socket.unread.len() as u64);
-            self.phase = Phase::Head;
-        }
+        socket.unread = Bytes::copy_from_slice(&[&read[..], &socket.unread].concat());
+        self.http = match socket.unread.len() {
+            0 => Http::Resting(socket, requests),
+            partial => {
+                self.received = self.received.saturating_sub(partial as u64);
+                self.phase = Phase::Head;
+                self.serving(socket, requests)
+            }
+        };
+    }
+
+    fn serving(&self, socket: Socket, requests: Requests) -> Http {
         let io = TokioIo::new(socket);
-        self.http = Some(self.builder.serve_connection(io, parts.service));
-        is_partial
+        let mut http = self.builder.serve_connection(io, requests);
+        if self.is_closing {
+            Pin::new(&mut http).graceful_shutdown();
+        }
+        Http::Serving(http)
+    }
+
+    /// Whether there are buffers to release, and nothing speaks against it.
+    fn may_rest(&self) -> bool {
+        matches!(self.http, Http::Serving(_)) && !self.activity.has_unread_body()
     }
 
     /// When to check again if nothing happens; `None` if there is no deadline.
     fn deadline(&self) -> Option<Instant> {
         let bound = match self.phase {
-            Phase::Body | Phase::Answering => return None,
+            Phase::Body | Phase::Answering => return self.leaves_by,
             Phase::Head => self.timeouts.head,
             Phase::Waiting if self.requests == 0 => self.timeouts.head,
-            Phase::Waiting if !self.buffers_released => self.timeouts.head.min(self.timeouts.idle),
+            Phase::Waiting if self.may_rest() => self.timeouts.buffers,
+            Phase::Waiting if self.activity.has_unread_body() => self.timeouts.head,
             Phase::Waiting => self.timeouts.idle,
             Phase::Writing => self.timeouts.write,
         };
-        Some(self.since + bound)
+        let deadline = self.since + bound;
+        Some(deadline.min(self.leaves_by.unwrap_or(deadline)))
     }
 
     /// Handles a passed deadline; returns whether the connection ends.
@@ -241,9 +279,10 @@ impl Connection {
         match self.phase {
             Phase::Body | Phase::Answering => false,
             Phase::Head => true,
-            Phase::Waiting if self.requests == 0 => true,
-            // A part of a request that has waited for this long is a slow head.
-            Phase::Waiting if !self.buffers_released => self.rest(),
+            Phase::Waiting if self.requests > 0 && self.may_rest() => {
+                self.rest();
+                false
+            }
             Phase::Waiting => true,
             Phase::Writing => {
                 let sent = self.activity.sent.load(Ordering::Relaxed);
@@ -261,8 +300,7 @@ impl Connection {
 
     /// Ends a connection whose peer does not read, including the data in system buffers.
     fn reset(&mut self) {
-        if let Some(http) = self.http.take() {
-            let socket = http.into_parts().io.into_inner();
+        if let Some((socket, ..)) = self.http.take() {
             if let Err(error) = socket.stream.get_ref().set_zero_linger() {
                 tracing::debug!(%error, "a connection was closed instead of reset");
             }
@@ -273,22 +311,30 @@ impl Connection {
     /// peer can still read why if the stream is closed with `lingering_close.rs`.
     pub(crate) async fn run(mut self) -> (End, Option<TcpStream>) {
         let end = (&mut self).await;
-        let Self { http, activity, .. } = self;
-        let is_cut = activity.is_body_cut.load(Ordering::Relaxed);
-        let http = http.filter(|_| is_cut);
-        let stream = http.map(|http| http.into_parts().io.into_inner().stream.into_inner());
-        (end, stream)
+        let is_cut = self.activity.is_body_cut.load(Ordering::Relaxed);
+        let cut = is_cut.then(|| self.http.take()).flatten();
+        (end, cut.map(|(socket, ..)| socket.stream.into_inner()))
     }
 
     fn poll_http(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(http) = &mut self.http else {
-            return Poll::Ready(());
-        };
-        let ended = ready!(Pin::new(http).poll(cx));
-        if let Err(error) = ended {
-            tracing::debug!(%error, "a connection ended");
+        loop {
+            match &mut self.http {
+                Http::Serving(http) => {
+                    if let Err(error) = ready!(Pin::new(http).poll(cx)) {
+                        tracing::debug!(%error, "a connection ended");
+                    }
+                    return Poll::Ready(());
+                }
+                Http::Resting(socket, _) => {
+                    // The library notices an end or an error.
+                    let _ = ready!(socket.stream.get_ref().poll_read_ready(cx));
+                    if let Some((socket, _, requests)) = self.http.take() {
+                        self.http = self.serving(socket, requests);
+                    }
+                }
+                Http::Ended => return Poll::Ready(()),
+            }
         }
-        Poll::Ready(())
     }
 }
 
@@ -309,12 +355,14 @@ impl Future for Connection {
             if order == END {
                 return Poll::Ready(End::Closed);
             }
-            if order != 0
-                && !this.is_closing
-                && let Some(http) = &mut this.http
-            {
+            if order != 0 && !this.is_closing {
                 this.is_closing = true;
-                Pin::new(http).graceful_shutdown();
+                if let Http::Serving(http) = &mut this.http {
+                    Pin::new(http).graceful_shutdown();
+                }
+            }
+            if order == DISMISS && this.leaves_by.is_none() {
+                this.leaves_by = Some(clock::ticks() + LEAVE_TIMEOUT);
             }
             if this.poll_http(cx).is_ready() {
                 let has_no_memory = this.activity.has_no_memory.load(Ordering::Relaxed);
@@ -329,7 +377,7 @@ impl Future for Connection {
             if looked_for.swap(false, Ordering::Relaxed) {
                 continue;
             }
-            let was_rested = this.buffers_released;
+            let was_resting = matches!(this.http, Http::Resting(..));
             this.observe();
             if this.is_closing
                 && (this.phase == Phase::Waiting || this.phase == Phase::Head && order >= DISMISS)
@@ -340,7 +388,7 @@ impl Future for Connection {
                 this.reset();
                 return Poll::Ready(End::Closed);
             }
-            if this.buffers_released && !was_rested {
+            if matches!(this.http, Http::Resting(..)) && !was_resting {
                 continue;
             }
             let Some(deadline) = this.deadline() else {
@@ -352,6 +400,9 @@ impl Future for Connection {
                 this.timer.as_mut().reset(deadline);
             }
             ready!(this.timer.as_mut().poll(cx));
+            if this.leaves_by.is_some_and(|end| end <= clock::ticks()) {
+                return Poll::Ready(End::Closed);
+            }
             if this.timer.deadline() >= deadline && this.has_stalled() {
                 return Poll::Ready(End::TimedOut);
             }

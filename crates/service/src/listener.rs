@@ -41,6 +41,9 @@ const MAX_REFUSED: usize = 64;
 /// for its own data, `socket(7)`). Without this limit, a peer that sends requests and does not read
 /// can occupy several MiB.
 const SOCKET_BUFFER_BYTES: usize = 64 * 1024;
+/// How long a connection keeps its buffers after a response: one that is in use needs them again
+/// sooner.
+const KEEP_BUFFERS: Duration = Duration::from_secs(1);
 /// Delay after the system had no connection to give.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -143,6 +146,9 @@ impl Server {
             timeouts: Arc::new(Timeouts {
                 head: limits.head_timeout,
                 idle: limits.idle_timeout,
+                buffers: KEEP_BUFFERS
+                    .min(limits.head_timeout)
+                    .min(limits.idle_timeout),
                 write: limits.write_timeout,
                 min_write_bytes: limits.min_write_bytes,
             }),

@@ -293,11 +293,39 @@ fn users_of_an_untrusted_machine_share_by_fairness_without_a_maximum() {
 
 #[test]
 fn connections_that_do_not_leave_are_bounded() {
-    let mut scene = Scene::new(1, 0, 10_000);
-    let admitted = (0..2 * MAX_LEAVING)
-        .take_while(|_| scene.waiting("192.0.2.1", false, 1).is_ok())
-        .count();
-    assert_eq!(admitted, 1 + MAX_LEAVING);
+    let waiting = |scene: &mut Scene, peer: &str, is_trusted| {
+        let all = 0..2 * MAX_LEAVING;
+        all.take_while(|_| scene.waiting(peer, is_trusted, 1).is_ok())
+            .count()
+    };
+    // One address beyond its own maximum.
+    let mut scene = Scene::new(10_000, 0, 2);
+    let admitted = waiting(&mut scene, "192.0.2.1", false);
+    assert_eq!(admitted, 2 + MAX_LEAVING_OF_ADDRESS);
+    assert_eq!(waiting(&mut scene, "::ffff:192.0.2.1", false), 0);
+    scene.waiting("192.0.2.2", false, 1).unwrap();
+    // Any of them, where there are not enough for all.
+    let mut scene = Scene::new(2, 1, 10_000);
+    let admitted = waiting(&mut scene, "192.0.2.1", false);
+    assert_eq!(admitted, 1 + MAX_LEAVING - RESERVED_LEAVING);
+    let admitted = waiting(&mut scene, "127.0.0.1", true);
+    assert_eq!(admitted, 1 + RESERVED_LEAVING);
+}
+
+#[test]
+fn connections_that_do_not_leave_keep_no_gateway_out() {
+    let mut scene = Scene::new(600, 4, 2);
+    let peers = (0..250_u8).flat_map(|n| [n; 40]);
+    for n in peers {
+        let _ = scene.waiting(&format!("192.0.2.{n}"), false, 1);
+    }
+    for _ in 0..100 {
+        scene.waiting("127.0.0.1", true, 1).unwrap();
+    }
+    assert_eq!(
+        scene.admission.book().leaving,
+        MAX_LEAVING - RESERVED_LEAVING
+    );
 }
 
 /// What happens: an arrival, a change of what a connection waits for, an end.
@@ -423,6 +451,6 @@ proptest! {
         }
         drop(open);
         let book = admission.book();
-        prop_assert_eq!((book.staying, book.others), (0, 0));
+        prop_assert_eq!((book.staying, book.others, book.leaving), (0, 0, 0));
     }
 }

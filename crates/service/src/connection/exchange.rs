@@ -65,7 +65,7 @@ impl hyper::service::Service<Request<Incoming>> for Requests {
             is_read,
             activity: self.activity.clone(),
         };
-        let state = match self.answers.direct.by_head(&head, self.peer) {
+        let state = match self.by_head(&head) {
             ByHead::Response(response) => State::Direct {
                 response: Some(response),
             },
@@ -83,6 +83,16 @@ impl hyper::service::Service<Request<Incoming>> for Requests {
             state,
             activity: self.activity.clone(),
         }
+    }
+}
+
+impl Requests {
+    fn by_head(&self, head: &Parts) -> ByHead {
+        // It has arrived after the connection was told to make room.
+        if self.activity.order.load(Ordering::Acquire) >= DISMISS {
+            return ByHead::Response(unavailable().map(|()| Bytes::new()));
+        }
+        self.answers.direct.by_head(head, self.peer)
     }
 }
 

@@ -14,7 +14,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use axum::Router;
 use hyper::server::conn::http2;
@@ -26,7 +25,7 @@ use self::answers::Requests;
 use self::socket::Socket;
 use self::streams::Streams;
 use super::activity::{Activity, DISMISS, END};
-use super::{End, Timeouts, millis_between};
+use super::{End, LEAVE_TIMEOUT, Timeouts, millis_between};
 use crate::admission::Place;
 use crate::clock;
 
@@ -40,8 +39,6 @@ pub(crate) const MAX_HEADER_LIST_BYTES: u32 = 8 * 1024;
 const WINDOW_BYTES: u32 = 64 * 1024;
 /// Maximum number of bytes of one response that wait for the connection.
 const MAX_SEND_BUFFER_BYTES: usize = 16 * 1024;
-/// Timeout for a peer to acknowledge that its connection closes.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What a connection is waiting for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -163,7 +160,7 @@ impl Http2Connection {
         let deadline = deadline.min(self.oldest_ends().unwrap_or(deadline));
         match self.closing_since {
             Some(since) if self.phase == Phase::Waiting || order == DISMISS => {
-                deadline.min(since + CLOSE_TIMEOUT)
+                deadline.min(since + LEAVE_TIMEOUT)
             }
             _ => deadline,
         }
@@ -179,7 +176,7 @@ impl Http2Connection {
         let now = clock::ticks();
         if self
             .closing_since
-            .is_some_and(|it| now >= it + CLOSE_TIMEOUT)
+            .is_some_and(|it| now >= it + LEAVE_TIMEOUT)
         {
             return Some(End::Closed);
         }

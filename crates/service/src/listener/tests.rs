@@ -21,6 +21,11 @@ fn parts() -> impl Stream<Item = Result<Bytes, std::convert::Infallible>> {
     futures_util::stream::iter((0..4).map(|_| Ok(Bytes::from("x".repeat(LONG_BYTES)))))
 }
 
+/// An event stream without events.
+fn endless() -> impl Stream<Item = Result<Bytes, std::convert::Infallible>> {
+    futures_util::stream::pending()
+}
+
 struct Scene {
     server: Server,
     answers: Arc<Answers>,
@@ -42,6 +47,7 @@ impl Scene {
             .route("/long", get(|| std::future::ready("x".repeat(LONG_BYTES))))
             .route("/shared", get(async move || shared.clone()))
             .route("/parts", get(async || Body::from_stream(parts())))
+            .route("/endless", get(async || Body::from_stream(endless())))
             .route("/small", get(|| std::future::ready("small")))
             .route("/body", post(|_: Bytes| std::future::ready("read")));
         Self {
@@ -66,15 +72,24 @@ impl Scene {
         peer: &str,
         bytes: &[u8],
     ) -> (TcpStream, Result<(), Refusal>) {
+        let (client, stream) = self.dial(bytes).await;
+        (client, self.start(protocol, peer, stream))
+    }
+
+    /// Both ends of a connection over which a client has sent `bytes`.
+    async fn dial(&self, bytes: &[u8]) -> (TcpStream, TcpStream) {
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_recv_buffer_size(16 * 1024).unwrap();
         let address = self.listener.local_addr().unwrap();
         let mut client = socket.connect(address).await.unwrap();
         client.write_all(bytes).await.unwrap();
         let (stream, _) = self.listener.accept().await.unwrap();
+        (client, stream)
+    }
+
+    fn start(&self, protocol: Protocol, peer: &str, stream: TcpStream) -> Result<(), Refusal> {
         let peer = SocketAddr::new(peer.parse().unwrap(), 1);
-        let started = self.server.start(stream, peer, protocol, &self.answers);
-        (client, started)
+        self.server.start(stream, peer, protocol, &self.answers)
     }
 
     /// A connection whose request body has not arrived.
@@ -96,12 +111,22 @@ impl Scene {
 const HEAD: &str =
     "POST /body HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 4\r\n\r\n";
 
+const ENDLESS: &[u8] = b"GET /endless HTTP/1.1\r\nhost: a\r\n\r\n";
+
 async fn read_to_end(client: &mut TcpStream) -> String {
     let mut answer = String::new();
     let reading = client.read_to_string(&mut answer);
     let read = tokio::time::timeout(Duration::from_secs(20), reading).await;
     read.expect("it ends").expect("it is not reset");
     answer
+}
+
+/// The status of a response, whose beginning is read.
+async fn read_status(client: &mut TcpStream) -> String {
+    let mut line = [0; 12];
+    let read = tokio::time::timeout(Duration::from_secs(20), client.read_exact(&mut line)).await;
+    read.expect("it is answered").expect("it is not closed");
+    String::from_utf8_lossy(&line[9..]).into_owned()
 }
 
 #[tokio::test]

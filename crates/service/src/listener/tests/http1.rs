@@ -225,3 +225,41 @@ async fn answers_that_are_not_read_hold_bounded_memory() {
     scene.server.connections.wait().await;
     assert_eq!(scene.server.large_answers.used(), 0);
 }
+
+/// A runtime with one thread: the service reads nothing until the test waits.
+#[tokio::test]
+async fn a_connection_that_makes_room_begins_no_request() {
+    let scene = Scene::new(Limits {
+        max_connections: 32,
+        ..Limits::default()
+    })
+    .await;
+    let (mut stream, started) = scene.send("192.0.2.1", ENDLESS).await;
+    started.unwrap();
+    assert_eq!(read_status(&mut stream).await, "200");
+    // An address may have two connections.
+    let (mut first, of_first) = scene.dial(ENDLESS).await;
+    let (mut second, of_second) = scene.dial(ENDLESS).await;
+    for accepted in [of_first, of_second] {
+        let started = scene.start(Protocol::Http1, "192.0.2.1", accepted);
+        assert_eq!(started, Ok(()));
+    }
+    let answer = read_to_end(&mut first).await;
+    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+    assert!(answer.contains("retry-after: 1\r\n"), "{answer}");
+    assert_eq!(read_status(&mut second).await, "200");
+    assert_eq!(scene.server.counts.open(), 2);
+}
+
+/// It may have begun a response, or continue one, in the moment in which it is chosen.
+#[tokio::test]
+async fn a_connection_that_makes_room_ends_in_bounded_time() {
+    let scene = Scene::new(Limits::default()).await;
+    let (mut stream, started) = scene.send("192.0.2.1", ENDLESS).await;
+    started.unwrap();
+    assert_eq!(read_status(&mut stream).await, "200");
+    scene.server.admission.for_each(Activity::dismiss);
+    scene.server.connections.close();
+    let ended = tokio::time::timeout(Duration::from_secs(20), scene.server.connections.wait());
+    ended.await.expect("it ends");
+}
