@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, ensure};
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, HeaderValue, header};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use clap::Args;
@@ -13,6 +13,7 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use secrecy::{ExposeSecret as _, SecretString};
 use sha2::{Digest as _, Sha256};
 
+use crate::direct::text_of;
 use crate::ownership::require_chosen;
 use crate::presentable_url::presentable_path;
 use crate::trimmed::unquoted;
@@ -118,8 +119,12 @@ impl AdminToken {
     #[must_use]
     pub fn shown_in(&self, headers: &HeaderMap) -> ShownToken {
         let value = headers.get(header::AUTHORIZATION);
-        let shown = value
-            .and_then(|value| value.to_str().ok())
+        self.shown_as(value.map(HeaderValue::as_bytes))
+    }
+
+    fn shown_as(&self, authorization: Option<&[u8]>) -> ShownToken {
+        let shown = authorization
+            .and_then(text_of)
             .and_then(|value| value.trim_start().split_once(' '))
             .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
             .map(|(_, token)| token.trim())
@@ -131,10 +136,10 @@ impl AdminToken {
         }
     }
 
-    /// Whether a request carries this token.
+    /// Whether a request with this header `Authorization` carries this token.
     #[must_use]
-    pub fn is_shown_in(&self, headers: &HeaderMap) -> bool {
-        self.shown_in(headers) == ShownToken::Right
+    pub fn is_shown_as(&self, authorization: Option<&[u8]>) -> bool {
+        self.shown_as(authorization) == ShownToken::Right
     }
 }
 
@@ -192,7 +197,8 @@ mod tests {
         let token = AdminToken::new(&"0123456789abcdef".into());
         let with = |value: &'static str| {
             let value = value.parse().unwrap();
-            token.is_shown_in(&HeaderMap::from_iter([(header::AUTHORIZATION, value)]))
+            token.shown_in(&HeaderMap::from_iter([(header::AUTHORIZATION, value)]))
+                == ShownToken::Right
         };
         assert!(with("Bearer 0123456789abcdef"));
         assert!(with("bearer  0123456789abcdef"));
@@ -201,7 +207,7 @@ mod tests {
         assert!(!with("Bearer 0123456789abcdeF"));
         assert!(!with("Basic 0123456789abcdef"));
         assert!(!with("Bearer "));
-        assert!(!token.is_shown_in(&HeaderMap::new()));
+        assert_eq!(token.shown_in(&HeaderMap::new()), ShownToken::None);
         let shown = |value: &'static str| {
             let value = value.parse().unwrap();
             token.shown_in(&HeaderMap::from_iter([(header::AUTHORIZATION, value)]))

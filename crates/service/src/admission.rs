@@ -32,17 +32,25 @@ use std::cmp::Reverse;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
 
 use crate::connection::activity::Activity;
 use crate::fair_share::{CensusByTrust, Networks, PEER_LEVELS, of_peer};
 
 /// Maximum number of connections that have been told to close and are not closed yet; they do not
 /// occupy a place.
-const MAX_LEAVING: usize = 256;
+pub(crate) const MAX_LEAVING: usize = 256;
 /// So many of them make room only for peers of trusted networks.
 const RESERVED_LEAVING: usize = 128;
 /// Maximum number of them of one address that has many connections of its own.
 const MAX_LEAVING_OF_ADDRESS: usize = 32;
+
+/// If more of them have not ended, new connections wait for one to end …
+const MANY_LEAVING: usize = 32;
+/// … for this long.
+const LEAVING_WAIT: Duration = Duration::from_millis(20);
 
 /// Used instead of an instant: a request is in flight, and the service is processing it.
 const BUSY: u64 = u64::MAX;
@@ -75,6 +83,8 @@ pub(crate) enum Refusal {
 pub(crate) struct Admission {
     maxima: Maxima,
     book: Mutex<Book>,
+    /// A connection that was told to close has ended.
+    left: Notify,
     /// By place: the instant since which the connection has been waiting for its peer, in
     /// milliseconds.
     waiting_since: Box<[AtomicU64]>,
@@ -131,6 +141,7 @@ impl Admission {
         Self {
             maxima,
             book: Mutex::new(book),
+            left: Notify::new(),
             waiting_since: (0..places).map(|_| AtomicU64::new(BUSY)).collect(),
         }
     }
@@ -244,6 +255,15 @@ impl Admission {
         ranked.max().map(|(_, Reverse(index))| index)
     }
 
+    /// Lets connections end that have been told to close, before new ones make others close.
+    pub(crate) async fn let_leave(&self) {
+        let left = self.left.notified();
+        if self.book().leaving > MANY_LEAVING {
+            // Those that take longer keep nobody out.
+            let _ = tokio::time::timeout(LEAVING_WAIT, left).await;
+        }
+    }
+
     /// Calls `what` for every open connection.
     pub(crate) fn for_each(&self, what: impl Fn(&Activity)) {
         for held in self.book().places.iter().flatten() {
@@ -346,6 +366,7 @@ impl Drop for Place {
     fn drop(&mut self) {
         self.is_busy();
         self.admission.book().remove(self.index);
+        self.admission.left.notify_waiters();
     }
 }
 

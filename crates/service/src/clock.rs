@@ -69,6 +69,12 @@ pub(crate) fn ticks() -> tokio::time::Instant {
     tokio::time::Instant::now()
 }
 
+/// The wall clock in whole seconds since 1970, for the `Date` of responses.
+#[expect(clippy::disallowed_methods, reason = "this is where time comes in")]
+pub(crate) fn unix_seconds() -> u64 {
+    Utc::now().timestamp().try_into().unwrap_or_default()
+}
+
 /// The processor time that this thread has used (`CLOCK_THREAD_CPUTIME_ID`).
 pub(crate) fn thread_time() -> Duration {
     clock_gettime(ClockId::ThreadCPUTime)

@@ -12,8 +12,11 @@ pub(crate) mod activity;
 pub(crate) mod exchange;
 pub(crate) mod http2;
 mod opening;
+mod response_bytes;
 mod socket;
+mod whole_request;
 
+use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -22,16 +25,17 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::body::Bytes;
+use axum::http::{HeaderValue, header};
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncRead as _, AsyncReadExt as _, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
-use self::activity::{Activity, COUNTED_FROM_BYTES, DISMISS, END};
-use self::exchange::{Answers, Requests};
+use self::activity::{Activity, COUNTED_FROM_BYTES, DISMISS, END, UNCOUNTED_ANSWER_BYTES};
+use self::exchange::{Answers, Requests, unavailable};
 use self::opening::Opening;
-use self::socket::Socket;
+use self::socket::{MAX_READ_BYTES, Socket};
 use crate::admission::Place;
 use crate::clock;
 
@@ -50,8 +54,6 @@ pub(crate) struct Timeouts {
     pub(crate) head: Duration,
     /// Timeout for the next request.
     pub(crate) idle: Duration,
-    /// How long the buffers are kept for the next request.
-    pub(crate) buffers: Duration,
     /// The time within which a peer must read `min_write_bytes` or everything there is.
     pub(crate) write: Duration,
     pub(crate) min_write_bytes: u64,
@@ -83,25 +85,45 @@ enum Phase {
     Writing,
 }
 
-/// A connection being served. Between two requests that are not close to each other, and before the
-/// first one, it has no buffers.
+/// Who reads the requests of a connection.
 enum Http {
-    /// The library reads and writes.
+    /// Nobody has to remember anything between two requests. The response to the last one may not
+    /// be sent yet.
+    Resting {
+        socket: Socket,
+        requests: Requests,
+        unsent: Vec<u8>,
+    },
+    /// The library does.
     Serving(http1::Connection<TokioIo<Socket>, Requests>),
-    /// Nothing has arrived since it had buffers.
-    Resting(Socket, Requests),
     /// It has ended.
     Ended,
 }
 
 impl Http {
-    fn take(&mut self) -> Option<(Socket, Bytes, Requests)> {
+    fn resting(socket: Socket, requests: Requests) -> Self {
+        let unsent = Vec::new();
+        Self::Resting {
+            socket,
+            requests,
+            unsent,
+        }
+    }
+
+    fn is_resting(&self) -> bool {
+        matches!(self, Self::Resting { .. })
+    }
+
+    /// The parts of the connection, which has ended then, and the bytes that the library has read.
+    fn take(&mut self) -> Option<(Socket, Requests, Bytes)> {
         match std::mem::replace(self, Self::Ended) {
+            Self::Resting {
+                socket, requests, ..
+            } => Some((socket, requests, Bytes::new())),
             Self::Serving(http) => {
                 let parts = http.into_parts();
-                Some((parts.io.into_inner(), parts.read_buf, parts.service))
+                Some((parts.io.into_inner(), parts.service, parts.read_buf))
             }
-            Self::Resting(socket, requests) => Some((socket, Bytes::new(), requests)),
             Self::Ended => None,
         }
     }
@@ -162,7 +184,7 @@ impl Connection {
         let now = clock::ticks();
         let timer = Box::pin(tokio::time::sleep_until(now + timeouts.head));
         Self {
-            http: Http::Resting(socket, requests),
+            http: Http::resting(socket, requests),
             builder,
             activity,
             place,
@@ -187,7 +209,6 @@ impl Connection {
         let answers = self.activity.answers.load(Ordering::Relaxed);
         let received = self.activity.received.load(Ordering::Relaxed);
         let is_next = requests == answers && answers != self.answers;
-        let was_at = self.received;
         if is_next {
             self.received = received;
         }
@@ -216,47 +237,41 @@ impl Connection {
             Phase::Body | Phase::Writing => self.place.is_held_up_since(millis),
             Phase::Answering => self.place.is_busy(),
         }
-        // A long request leaves large buffers behind.
-        let is_large = received - was_at > COUNTED_FROM_BYTES as u64;
-        if phase == Phase::Waiting && is_next && is_large {
+        if phase == Phase::Waiting && requests > 0 {
             self.rest();
         }
     }
 
-    /// Releases the buffers between two requests, unless part of the next request is in them, or
-    /// part of the last request's body has not been read: a new state would parse that body as a
-    /// request.
+    /// Releases the library's buffers between two requests, unless part of the last request's body
+    /// has not been read: a new state would parse that body as a request.
     fn rest(&mut self) {
-        if self.is_closing || self.activity.has_unread_body() {
+        let is_serving = matches!(self.http, Http::Serving(_));
+        if !is_serving || self.is_closing || self.activity.has_unread_body() {
             return;
         }
-        let Some((mut socket, read, requests)) = self.http.take() else {
+        let Some((mut socket, requests, read)) = self.http.take() else {
             return;
         };
         // A copy, because the bytes are part of a large buffer.
         socket.unread = Bytes::copy_from_slice(&[&read[..], &socket.unread].concat());
-        self.http = match socket.unread.len() {
-            0 => Http::Resting(socket, requests),
+        match socket.unread.len() {
+            0 => self.http = Http::resting(socket, requests),
             partial => {
                 self.received = self.received.saturating_sub(partial as u64);
                 self.phase = Phase::Head;
-                self.serving(socket, requests)
+                self.serve(socket, requests);
             }
-        };
-    }
-
-    fn serving(&self, socket: Socket, requests: Requests) -> Http {
-        let io = TokioIo::new(socket);
-        let mut http = self.builder.serve_connection(io, requests);
-        if self.is_closing {
-            Pin::new(&mut http).graceful_shutdown();
         }
-        Http::Serving(http)
     }
 
-    /// Whether there are buffers to release, and nothing speaks against it.
-    fn may_rest(&self) -> bool {
-        matches!(self.http, Http::Serving(_)) && !self.activity.has_unread_body()
+    /// Leaves the requests to the library.
+    fn serve(&mut self, socket: Socket, requests: Requests) {
+        if self.is_closing {
+            self.builder.keep_alive(false);
+        }
+        let io = TokioIo::new(socket);
+        let http = self.builder.serve_connection(io, requests);
+        self.http = Http::Serving(http);
     }
 
     /// When to check again if nothing happens; `None` if there is no deadline.
@@ -264,9 +279,9 @@ impl Connection {
         let bound = match self.phase {
             Phase::Body | Phase::Answering => return self.leaves_by,
             Phase::Head => self.timeouts.head,
-            Phase::Waiting if self.requests == 0 => self.timeouts.head,
-            Phase::Waiting if self.may_rest() => self.timeouts.buffers,
-            Phase::Waiting if self.activity.has_unread_body() => self.timeouts.head,
+            Phase::Waiting if self.requests == 0 || self.activity.has_unread_body() => {
+                self.timeouts.head.min(self.timeouts.idle)
+            }
             Phase::Waiting => self.timeouts.idle,
             Phase::Writing => self.timeouts.write,
         };
@@ -278,12 +293,7 @@ impl Connection {
     fn has_stalled(&mut self) -> bool {
         match self.phase {
             Phase::Body | Phase::Answering => false,
-            Phase::Head => true,
-            Phase::Waiting if self.requests > 0 && self.may_rest() => {
-                self.rest();
-                false
-            }
-            Phase::Waiting => true,
+            Phase::Head | Phase::Waiting => true,
             Phase::Writing => {
                 let sent = self.activity.sent.load(Ordering::Relaxed);
                 let is_slow = sent - self.sent < self.timeouts.min_write_bytes;
@@ -307,34 +317,101 @@ impl Connection {
         }
     }
 
-    /// Serves the connection until its end, and releases its place. If a request was abandoned, the
-    /// peer can still read why if the stream is closed with `lingering_close.rs`.
+    /// Serves the connection until its end, and releases its place. If a request was abandoned, or
+    /// not looked at, the peer can still read why if the stream is closed with `lingering_close.rs`.
     pub(crate) async fn run(mut self) -> (End, Option<TcpStream>) {
         let end = (&mut self).await;
         let is_cut = self.activity.is_body_cut.load(Ordering::Relaxed);
-        let cut = is_cut.then(|| self.http.take()).flatten();
-        (end, cut.map(|(socket, ..)| socket.stream.into_inner()))
+        let is_new = self.leaves_by.is_some() && self.requests == 0 && self.http.is_resting();
+        let stream = (is_cut || is_new).then(|| self.http.take()).flatten();
+        let stream = stream.map(|(socket, ..)| socket.stream.into_inner());
+        if let Some(stream) = &stream
+            && is_new
+        {
+            refuse(stream);
+        }
+        (end, stream)
     }
 
     fn poll_http(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        loop {
-            match &mut self.http {
-                Http::Serving(http) => {
-                    if let Err(error) = ready!(Pin::new(http).poll(cx)) {
-                        tracing::debug!(%error, "a connection ended");
-                    }
-                    return Poll::Ready(());
-                }
-                Http::Resting(socket, _) => {
-                    // The library notices an end or an error.
-                    let _ = ready!(socket.stream.get_ref().poll_read_ready(cx));
-                    if let Some((socket, _, requests)) = self.http.take() {
-                        self.http = self.serving(socket, requests);
+        if self.http.is_resting() {
+            match ready!(self.poll_resting(cx)) {
+                Rested::Ended => self.http = Http::Ended,
+                Rested::Received(bytes) => {
+                    if let Some((mut socket, requests, _)) = self.http.take() {
+                        socket.unread = bytes;
+                        self.serve(socket, requests);
                     }
                 }
-                Http::Ended => return Poll::Ready(()),
             }
         }
+        if let Http::Serving(http) = &mut self.http
+            && let Err(error) = ready!(Pin::new(http).poll(cx))
+        {
+            tracing::debug!(%error, "a connection ended");
+        }
+        Poll::Ready(())
+    }
+
+    /// Responds to requests that arrive in one piece and need no router.
+    fn poll_resting(&mut self, cx: &mut Context<'_>) -> Poll<Rested> {
+        let Http::Resting {
+            socket,
+            requests,
+            unsent,
+        } = &mut self.http
+        else {
+            return Poll::Ready(Rested::Ended);
+        };
+        loop {
+            while !unsent.is_empty() {
+                match ready!(socket.poll_send(cx, unsent)) {
+                    Ok(0) | Err(_) => return Poll::Ready(Rested::Ended),
+                    Ok(sent) if sent < unsent.len() => drop(unsent.drain(..sent)),
+                    Ok(_) => {
+                        *unsent = Vec::new();
+                        self.activity.finish_request();
+                    }
+                }
+            }
+            let mut buffer = [const { MaybeUninit::uninit() }; MAX_READ_BYTES];
+            let mut buffer = ReadBuf::uninit(&mut buffer);
+            let read = ready!(Pin::new(&mut *socket).poll_read(cx, &mut buffer));
+            let received = buffer.filled();
+            if read.is_err() || received.is_empty() {
+                return Poll::Ready(Rested::Ended);
+            }
+            let respond =
+                || whole_request::read(received, |head, body| requests.direct(head, body));
+            let response = (!self.is_closing).then(respond).flatten();
+            // The bytes of a longer one are counted.
+            match response.filter(|it| it.body.len() <= UNCOUNTED_ANSWER_BYTES) {
+                Some(response) => {
+                    self.activity.begin_request(false);
+                    *unsent = response_bytes::bytes_of(&response);
+                }
+                None => return Poll::Ready(Rested::Received(Bytes::copy_from_slice(received))),
+            }
+        }
+    }
+}
+
+/// Why a connection does not rest any longer.
+enum Rested {
+    /// The peer has closed it, or it has failed.
+    Ended,
+    /// These bytes are for the library.
+    Received(Bytes),
+}
+
+/// Responds that there are too many connections. Nothing waits for the write: an empty buffer takes
+/// it, or it is lost.
+pub(crate) fn refuse(stream: &TcpStream) {
+    let mut response = unavailable();
+    let close = HeaderValue::from_static("close");
+    response.headers.push((header::CONNECTION, close));
+    if let Err(error) = stream.try_write(&response_bytes::bytes_of(&response)) {
+        tracing::debug!(%error, "failed to send 503 on a refused connection");
     }
 }
 
@@ -371,13 +448,7 @@ impl Future for Connection {
                     false => End::Closed,
                 });
             }
-            // It has not arrived with the head: the second poll passes the request to the router,
-            // which limits the wait.
-            let looked_for = &this.activity.is_body_looked_for;
-            if looked_for.swap(false, Ordering::Relaxed) {
-                continue;
-            }
-            let was_resting = matches!(this.http, Http::Resting(..));
+            let was_resting = this.http.is_resting();
             this.observe();
             if this.is_closing
                 && (this.phase == Phase::Waiting || this.phase == Phase::Head && order >= DISMISS)
@@ -388,7 +459,7 @@ impl Future for Connection {
                 this.reset();
                 return Poll::Ready(End::Closed);
             }
-            if matches!(this.http, Http::Resting(..)) && !was_resting {
+            if this.http.is_resting() != was_resting {
                 continue;
             }
             let Some(deadline) = this.deadline() else {

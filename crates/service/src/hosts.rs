@@ -4,9 +4,11 @@ use std::net::IpAddr;
 use std::str::FromStr;
 
 use axum::extract::Request;
+use axum::http::header;
 use axum::http::uri::Authority;
-use axum::http::{HeaderValue, header};
 use url::Host;
+
+use crate::direct::text_of;
 
 /// Maximum length of a name, in characters (RFC 1035, section 2.3.4).
 const MAX_HOST_CHARS: usize = 253;
@@ -119,8 +121,8 @@ impl Hosts {
 
     /// Whether the value of a `Host` header is accepted.
     #[must_use]
-    pub fn accepts_header(&self, host: &HeaderValue) -> bool {
-        host.to_str().is_ok_and(|host| self.accepts(&name_of(host)))
+    pub fn accepts_header(&self, host: &[u8]) -> bool {
+        text_of(host).is_some_and(|host| self.accepts(&name_of(host)))
     }
 
     fn accepts(&self, name: &str) -> bool {

@@ -26,9 +26,9 @@ use crate::byte_shares::ByteShares;
 use crate::connection::activity::Activity;
 use crate::connection::exchange::Answers;
 use crate::connection::http2::Http2Connection;
-use crate::connection::{Connection, Timeouts};
+use crate::connection::{self, Connection, Timeouts};
 use crate::direct::{Direct, NoDirect};
-use crate::{clock, jobs, lingering_close, response_headers, supervisor};
+use crate::{clock, jobs, lingering_close, supervisor};
 
 pub use bind::{bind, bind_port_of, why_not};
 pub use counts::ConnectionCounts;
@@ -41,9 +41,6 @@ const MAX_REFUSED: usize = 64;
 /// for its own data, `socket(7)`). Without this limit, a peer that sends requests and does not read
 /// can occupy several MiB.
 const SOCKET_BUFFER_BYTES: usize = 64 * 1024;
-/// How long a connection keeps its buffers after a response: one that is in use needs them again
-/// sooner.
-const KEEP_BUFFERS: Duration = Duration::from_secs(1);
 /// Delay after the system had no connection to give.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -131,7 +128,6 @@ struct Server {
     counts: Arc<ConnectionCounts>,
     connections: TaskTracker,
     started: Instant,
-    refusal: String,
     refused: Arc<Semaphore>,
 }
 
@@ -146,9 +142,6 @@ impl Server {
             timeouts: Arc::new(Timeouts {
                 head: limits.head_timeout,
                 idle: limits.idle_timeout,
-                buffers: KEEP_BUFFERS
-                    .min(limits.head_timeout)
-                    .min(limits.idle_timeout),
                 write: limits.write_timeout,
                 min_write_bytes: limits.min_write_bytes,
             }),
@@ -160,11 +153,6 @@ impl Server {
             counts,
             connections: TaskTracker::new(),
             started: clock::ticks(),
-            refusal: format!(
-                "HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconnection: close\r\n\
-                 content-length: 0\r\n{}\r\n",
-                response_headers::lines()
-            ),
             refused: Arc::new(Semaphore::new(MAX_REFUSED)),
         }
     }
@@ -174,6 +162,7 @@ impl Server {
             // The requests on the accepted connections are read first: a new connection may close
             // one of them.
             tokio::task::yield_now().await;
+            self.admission.let_leave().await;
             match listener.accept().await {
                 Ok((stream, peer)) => {
                     if let Err(refusal) = self.start(stream, peer, protocol, answers) {
@@ -255,10 +244,8 @@ impl Server {
     }
 
     fn refuse(&self, stream: TcpStream) {
-        // Nothing waits for the write: an empty buffer takes it, or it is lost.
-        if let Err(error) = stream.try_write(self.refusal.as_bytes()) {
-            tracing::debug!(%error, "failed to send 503 on a refused connection");
-        } else if let Ok(permit) = self.refused.clone().try_acquire_owned() {
+        connection::refuse(&stream);
+        if let Ok(permit) = self.refused.clone().try_acquire_owned() {
             self.connections.spawn(async move {
                 lingering_close::close(stream).await;
                 drop(permit);

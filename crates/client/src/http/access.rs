@@ -14,6 +14,7 @@ use license_core::license_key;
 use license_service::admin_token::AdminToken;
 use license_service::client_address::TrustedProxies;
 use license_service::clock::Clock;
+use license_service::direct::Head;
 use license_service::hosts::{AllowedHost, Hosts};
 use license_service::loopback;
 use license_service::presentable_url::presentable_value;
@@ -174,25 +175,33 @@ impl Access {
 
     /// Who calls, if the request is in no session.
     #[must_use]
-    pub fn caller_without_session(&self, peer: SocketAddr, headers: &HeaderMap) -> Caller {
+    pub fn caller_without_session(&self, peer: SocketAddr, head: &Head<'_>) -> Caller {
+        let is_passed_on = PASSED_ON.iter().any(|name| head.value(name).is_some());
+        let shown = head.value(header::AUTHORIZATION.as_str());
         Caller {
-            trusted: self.trusts(peer.ip(), headers),
+            trusted: self.trusts_one(peer.ip(), is_passed_on, shown),
             signed_in: false,
         }
     }
 
     /// Whether the service answers under this `Host`.
     #[must_use]
-    pub fn accepts_host(&self, host: &HeaderValue) -> bool {
+    pub fn accepts_host(&self, host: &[u8]) -> bool {
         self.hosts.accepts_header(host)
     }
 
     fn trusts(&self, peer: IpAddr, headers: &HeaderMap) -> bool {
+        let is_passed_on = PASSED_ON.iter().any(|name| headers.contains_key(*name));
+        let shown = headers.get(header::AUTHORIZATION);
+        self.trusts_one(peer, is_passed_on, shown.map(HeaderValue::as_bytes))
+    }
+
+    /// `shown` is the value of the header `Authorization`.
+    fn trusts_one(&self, peer: IpAddr, is_passed_on: bool, shown: Option<&[u8]>) -> bool {
         let peer = peer.to_canonical();
         // Behind a proxy the peer is the proxy, not the caller.
-        let is_passed_on = PASSED_ON.iter().any(|name| headers.contains_key(*name));
-        let is_near = self.networks.iter().any(|network| network.contains(&peer));
-        is_near && !is_passed_on || self.token.is_some_and(|token| token.is_shown_in(headers))
+        let is_near = !is_passed_on && self.networks.iter().any(|it| it.contains(&peer));
+        is_near || self.token.is_some_and(|token| token.is_shown_as(shown))
     }
 }
 
@@ -223,7 +232,10 @@ pub(super) async fn note_caller(
     mut request: Request,
     next: Next,
 ) -> Response {
-    let caller = access.caller_without_session(peer, request.headers());
+    let caller = Caller {
+        trusted: access.trusts(peer.ip(), request.headers()),
+        signed_in: false,
+    };
     request.extensions_mut().insert(caller);
     next.run(request).await
 }

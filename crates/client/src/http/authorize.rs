@@ -4,10 +4,9 @@
 //! on. An allowing response has no body, because nginx opens a new connection after every response
 //! of a gate that has a body.
 
-use axum::body::Bytes;
-use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use axum::http::{HeaderName, StatusCode};
 use license_core::route::path_of_url;
+use license_service::direct::{DirectResponse, Head, text_of};
 
 use crate::app::App;
 use crate::http::gate_question::{AskedPath, Question, Verdict, judge, method_of};
@@ -44,7 +43,7 @@ pub(super) fn is_asked_at(path: &str) -> bool {
 
 /// Every source that names a requirement must allow the request, so a header that a visitor has
 /// added can only close the gate.
-pub(super) fn respond(app: &App, request: &Parts) -> Response<Bytes> {
+pub(super) fn respond(app: &App, request: &Head<'_>) -> DirectResponse {
     let verdict = judge(app, &question(request));
     answer(app, &verdict, refusal_status(request, &verdict))
 }
@@ -88,8 +87,8 @@ pub(super) fn authorize_feature() {}
 
 /// An invalid request is refused regardless of the license: with 400 if the gateway passes that
 /// on.
-fn refusal_status(request: &Parts, verdict: &Verdict) -> StatusCode {
-    let query = request.uri.query().unwrap_or_default();
+fn refusal_status(request: &Head<'_>, verdict: &Verdict) -> StatusCode {
+    let query = request.query.unwrap_or_default();
     let (name, value) = SHOWS_400;
     let asks_for_400 = || pairs(query, name).any(|pair| pair.strip_prefix(name) == Some(value));
     let shows_400 = appended(request).is_some() || asks_for_400();
@@ -99,10 +98,10 @@ fn refusal_status(request: &Parts, verdict: &Verdict) -> StatusCode {
     }
 }
 
-fn question(request: &Parts) -> Question<'_> {
+fn question<'a>(request: &Head<'a>) -> Question<'a> {
     let paths = paths(request).ok();
     let is_named_by_gateway =
-        request.headers.contains_key(FEATURE) || feature_in_path(request).is_some();
+        request.value(FEATURE).is_some() || feature_in_path(request).is_some();
     let asked = paths.as_deref().unwrap_or_default();
     Question {
         features: features(request),
@@ -113,10 +112,10 @@ fn question(request: &Parts) -> Question<'_> {
 }
 
 /// The features that the gateway names; `None` if one cannot be read.
-fn features(request: &Parts) -> Option<Vec<String>> {
+fn features(request: &Head<'_>) -> Option<Vec<String>> {
     let mut features = Vec::new();
     // After an appended path the query is the visitor's, who must not choose a feature.
-    let query = request.uri.query().filter(|_| appended(request).is_none());
+    let query = request.query.filter(|_| appended(request).is_none());
     for pair in pairs(query.unwrap_or_default(), "feature") {
         if features.len() == MAX_FEATURES {
             return None;
@@ -124,8 +123,8 @@ fn features(request: &Parts) -> Option<Vec<String>> {
         let values = url::form_urlencoded::parse(pair.as_bytes());
         features.extend(values.map(|(_, value)| value.into_owned()));
     }
-    if let Some(value) = only(&request.headers, FEATURE).ok()? {
-        features.push(value.to_str().ok()?.trim().to_owned());
+    if let Some(value) = only(request, FEATURE).ok()? {
+        features.push(text_of(value)?.trim().to_owned());
     }
     if let Some(key) = feature_in_path(request) {
         let is_odd = matches!(key, "" | "." | "..") || key.contains(['%', '\\', ';']);
@@ -149,7 +148,7 @@ fn pairs<'a>(query: &'a str, name: &'a str) -> impl Iterator<Item = &'a str> {
 
 /// The feature in the path of the question. The part after it, following a slash, is the path of
 /// the request, which gateways append. It is chosen by the visitor, and is never a feature.
-fn feature_in_path(request: &Parts) -> Option<&str> {
+fn feature_in_path<'a>(request: &Head<'a>) -> Option<&'a str> {
     let rest = appended(request)?.strip_prefix(FEATURE_PATH)?;
     match rest.strip_prefix('/') {
         Some(rest) => rest.split('/').next(),
@@ -159,8 +158,7 @@ fn feature_in_path(request: &Parts) -> Option<&str> {
 
 /// Methods and paths of the request, as sent by gateways: at most four, one for
 /// each header that names a path, and the appended one.
-fn paths(request: &Parts) -> Result<Vec<AskedPath<'_>>, SentTwice> {
-    let headers = &request.headers;
+fn paths<'a>(request: &Head<'a>) -> Result<Vec<AskedPath<'a>>, SentTwice> {
     let mut paths = Vec::new();
     for (path, method) in [
         (FORWARDED_URI, FORWARDED_METHOD),
@@ -169,9 +167,9 @@ fn paths(request: &Parts) -> Result<Vec<AskedPath<'_>>, SentTwice> {
     ] {
         // If there are two, one may come from the visitor, and it is not known which one the
         // gateway means.
-        let value = only(headers, path)?.map(HeaderValue::as_bytes);
+        let value = only(request, path)?;
         paths.extend(value.map(|value| AskedPath {
-            method: method_in(headers, method),
+            method: method_in(request, method),
             path: match path {
                 ORIGINAL_URL => path_of_url(value).into(),
                 _ => value.into(),
@@ -179,7 +177,7 @@ fn paths(request: &Parts) -> Result<Vec<AskedPath<'_>>, SentTwice> {
         }));
     }
     paths.extend(appended(request).map(|path| AskedPath {
-        method: Some(request.method.as_str()),
+        method: Some(request.method),
         path: path.as_bytes().into(),
     }));
     Ok(paths)
@@ -187,16 +185,16 @@ fn paths(request: &Parts) -> Result<Vec<AskedPath<'_>>, SentTwice> {
 
 /// The method in a header. A repeated header, or one that is not a method (RFC 9110, section 9.1),
 /// has no effect.
-fn method_in<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    method_of(only(headers, name).ok()??.to_str().ok()?)
+fn method_in<'a>(request: &Head<'a>, name: &str) -> Option<&'a str> {
+    method_of(text_of(only(request, name).ok()??)?)
 }
 
 /// A header appears more than once.
 struct SentTwice;
 
 /// The value of a header that counts only if it appears exactly once.
-fn only<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a HeaderValue>, SentTwice> {
-    let mut values = headers.get_all(name).iter();
+fn only<'a>(request: &Head<'a>, name: &str) -> Result<Option<&'a [u8]>, SentTwice> {
+    let mut values = request.values(name);
     match (values.next(), values.next()) {
         (value, None) => Ok(value),
         _ => Err(SentTwice),
@@ -204,15 +202,15 @@ fn only<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a HeaderValue
 }
 
 /// The path of the request, as sent by Envoy.
-fn appended(request: &Parts) -> Option<&str> {
-    let rest = request.uri.path().strip_prefix(PATH)?;
+fn appended<'a>(request: &Head<'a>) -> Option<&'a str> {
+    let rest = request.path.strip_prefix(PATH)?;
     Some(rest).filter(|rest| !rest.is_empty())
 }
 
 /// Caddy passes on the visitor's query by default: then the query can close the gate but not open
 /// it. It may arrive here truncated, because HTTP libraries cut it off at `#`.
-fn query_may_be_the_visitors(request: &Parts, paths: &[AskedPath<'_>]) -> bool {
-    request.uri.query().is_some_and(|query| {
+fn query_may_be_the_visitors(request: &Head<'_>, paths: &[AskedPath<'_>]) -> bool {
+    request.query.is_some_and(|query| {
         paths.iter().any(|asked| {
             let mut parts = asked.path.splitn(2, |byte| *byte == b'?');
             let sent = parts.nth(1).unwrap_or_default();
@@ -221,17 +219,14 @@ fn query_may_be_the_visitors(request: &Parts, paths: &[AskedPath<'_>]) -> bool {
     })
 }
 
-fn answer(app: &App, verdict: &Verdict, refusal: StatusCode) -> Response<Bytes> {
-    let mut response = Response::default();
-    if !verdict.allowed {
-        *response.status_mut() = refusal;
-        *response.body_mut() = verdict.body().into();
-        let json = HeaderValue::from_static("application/json");
-        response.headers_mut().insert(header::CONTENT_TYPE, json);
-    }
-    let headers = response.headers_mut();
+fn answer(app: &App, verdict: &Verdict, refusal: StatusCode) -> DirectResponse {
+    let mut response = match verdict.allowed {
+        true => DirectResponse::empty(StatusCode::OK),
+        false => DirectResponse::json(refusal, verdict.body().into()),
+    };
     for (name, value) in verdict.headers(app) {
-        headers.extend(value.map(|value| (HeaderName::from_static(name), value)));
+        let header = value.map(|value| (HeaderName::from_static(name), value));
+        response.headers.extend(header);
     }
     response
 }

@@ -5,9 +5,10 @@ pub(super) mod field;
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
-use axum::http::{Extensions, HeaderMap, header};
+use axum::http::{Extensions, HeaderMap, HeaderValue, header};
 use axum::response::IntoResponse as _;
 use http_body_util::BodyExt as _;
+use license_service::direct::text_of;
 use license_service::request_body::{BodyLimits, BoundBodies, MAX_LONG_BODY_BYTES, allow_bytes};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -117,7 +118,7 @@ impl<S: Send + Sync> FromRequest<S> for FeatureKeys {
 
     async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
         allow_bytes(request.extensions(), MAX_LONG_BODY_BYTES);
-        let is_json = is_json(request.headers());
+        let is_json = is_json(content_type(request.headers()));
         let bytes = collect(request).await?;
         if bytes.len() <= BodyLimits::default().max_bytes {
             let value = parse(&bytes, is_json)?;
@@ -189,7 +190,7 @@ pub(super) fn too_long(field: &'static str, text: String, most: usize) -> ApiErr
 /// A body that is not declared as JSON is a string, which is then rejected because it is not an
 /// object.
 async fn read(request: Request) -> Result<Option<Value>, ApiError> {
-    let is_json = is_json(request.headers());
+    let is_json = is_json(content_type(request.headers()));
     parse(&collect(request).await?, is_json)
 }
 
@@ -213,13 +214,17 @@ fn parse(bytes: &[u8], is_json: bool) -> Result<Option<Value>, ApiError> {
         .map_err(|error| not_json(text, &error))
 }
 
+fn content_type(headers: &HeaderMap) -> Option<&[u8]> {
+    headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes)
+}
+
 /// Like FastAPI: `application/json` and `application/*+json`; and, like its older releases, a body
 /// without a content type.
-pub(super) fn is_json(headers: &HeaderMap) -> bool {
-    let Some(content_type) = headers.get(header::CONTENT_TYPE) else {
+pub(super) fn is_json(content_type: Option<&[u8]>) -> bool {
+    let Some(content_type) = content_type else {
         return true;
     };
-    let essence = content_type.to_str().unwrap_or_default();
+    let essence = text_of(content_type).unwrap_or_default();
     let essence = essence.split(';').next().unwrap_or_default().trim();
     let essence = essence.to_ascii_lowercase();
     essence

@@ -12,11 +12,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use axum::body::Bytes;
-use axum::http::request::Parts;
-use axum::http::{HeaderName, HeaderValue, Method, Response, header};
-use license_service::direct::{ByHead, Direct};
+use axum::http::{StatusCode, header};
+use license_service::direct::{ByHead, Direct, DirectResponse, Head};
 use license_service::listener::log_panic;
-use license_service::request_span::REQUEST_ID;
 use serde_json::json;
 
 use crate::app::App;
@@ -25,8 +23,15 @@ use crate::http::body::is_json;
 use crate::http::error::ApiError;
 use crate::http::{authorize, features, license, ofrep};
 
-/// Sent by browsers alone (fetch.spec.whatwg.org).
-const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+/// Headers that layers read: from a browser, in a session, with a wait for 100 (Continue), or with
+/// an id for the log.
+const LAYERS: [&str; 5] = [
+    "origin",
+    "cookie",
+    "expect",
+    "sec-fetch-site",
+    "x-request-id",
+];
 
 /// Answers the questions of gateways and applications.
 pub struct Questions {
@@ -48,96 +53,106 @@ impl Questions {
     }
 
     /// Whether every layer would let the request pass unchanged.
-    fn passes_layers(&self, head: &Parts) -> bool {
+    fn passes_layers(&self, head: &Head<'_>) -> bool {
         let mut hosts = 0;
         // Responses name the allowed origins.
         !self.access.has_origins()
-            && head.uri.authority().is_none()
-            && head.headers.iter().all(|(name, value)| match *name {
-                header::HOST => {
+            && !head.names_host
+            && head.headers.iter().all(|it| {
+                if it.name.eq_ignore_ascii_case("host") {
                     hosts += 1;
-                    hosts == 1 && self.access.accepts_host(value)
+                    return hosts == 1 && self.access.accepts_host(it.value);
                 }
-                // From a browser, in a session, or with a wait for 100 (Continue).
-                header::ORIGIN | header::COOKIE | header::EXPECT => false,
-                _ => *name != SEC_FETCH_SITE && *name != REQUEST_ID,
+                !names(&LAYERS, it.name)
             })
+    }
+
+    fn question(&self, head: &Head<'_>, body: &str) -> Option<DirectResponse> {
+        match head.path {
+            features::CHECK => features::check_text(&self.app, body).map(json),
+            features::CHECK_MANY => features::check_many_text(&self.app, body).map(json),
+            ofrep::ALL_FLAGS => ofrep::evaluate_all_text(&self.app, head, body),
+            path => ofrep::evaluate_text(&self.app, path, body).map(json),
+        }
     }
 }
 
 impl Direct for Questions {
-    fn by_head(&self, head: &Parts, peer: SocketAddr) -> ByHead {
-        let path = head.uri.path();
+    fn by_head(&self, head: &Head<'_>, peer: SocketAddr) -> ByHead {
         // Gateways pass on headers of visitors, and the answer changes nothing: hosts and origins
         // do not matter.
-        if authorize::is_asked_at(path) {
+        if authorize::is_asked_at(head.path) {
             return ByHead::Response(caught(|| authorize::respond(&self.app, head)));
         }
-        if head.method == Method::POST {
-            let may_be_answered = matches!(path, features::CHECK | features::CHECK_MANY)
-                || path.starts_with(ofrep::ALL_FLAGS);
-            return match may_be_answered && is_json(&head.headers) && self.passes_layers(head) {
+        if head.method == "POST" {
+            let may_be_answered = matches!(head.path, features::CHECK | features::CHECK_MANY)
+                || head.path.starts_with(ofrep::ALL_FLAGS);
+            let is_question = may_be_answered
+                && is_json(head.value(header::CONTENT_TYPE.as_str()))
+                && self.passes_layers(head);
+            return match is_question {
                 true => ByHead::Body,
                 false => ByHead::Router,
             };
         }
-        if head.method == Method::GET && path == license::STATUS && self.passes_layers(head) {
-            let caller = self.access.caller_without_session(peer, &head.headers);
+        if head.method == "GET" && head.path == license::STATUS && self.passes_layers(head) {
+            let caller = self.access.caller_without_session(peer, head);
             let status = || json(license::status_json(&self.app, caller));
             return ByHead::Response(caught(status));
         }
         ByHead::Router
     }
 
-    fn by_body(&self, head: &Parts, body: &[u8]) -> Option<Response<Bytes>> {
+    fn by_body(&self, head: &Head<'_>, body: &[u8]) -> Option<DirectResponse> {
         let body = std::str::from_utf8(body).ok()?;
         // Lists are read as objects, too.
         if !body.trim_ascii_start().starts_with('{') {
             return None;
         }
-        let answer = || match head.uri.path() {
-            features::CHECK => features::check_text(&self.app, body).map(json),
-            features::CHECK_MANY => features::check_many_text(&self.app, body).map(json),
-            ofrep::ALL_FLAGS => ofrep::evaluate_all_text(&self.app, &head.headers, body),
-            path => ofrep::evaluate_text(&self.app, path, body).map(json),
-        };
-        let answered = catch_unwind(AssertUnwindSafe(answer));
+        let answered = catch_unwind(AssertUnwindSafe(|| self.question(head, body)));
         answered.unwrap_or_else(|panic| Some(failed(&*panic)))
     }
 }
 
+fn names(known: &[&str], name: &str) -> bool {
+    known.iter().any(|it| it.eq_ignore_ascii_case(name))
+}
+
 /// The response, or 500 if the code panics.
-fn caught(answer: impl FnOnce() -> Response<Bytes>) -> Response<Bytes> {
+fn caught(answer: impl FnOnce() -> DirectResponse) -> DirectResponse {
     let answered = catch_unwind(AssertUnwindSafe(answer));
     answered.unwrap_or_else(|panic| failed(&*panic))
 }
 
 /// The response after a panic: as with the layer for panics.
-fn failed(panic: &(dyn Any + Send)) -> Response<Bytes> {
+fn failed(panic: &(dyn Any + Send)) -> DirectResponse {
     log_panic(panic);
     let error = ApiError::Internal;
-    let mut response = json(features::json_bytes(&json!({"detail": error.detail()})));
-    *response.status_mut() = error.status();
-    response
+    let detail = features::json_bytes(&json!({"detail": error.detail()}));
+    DirectResponse::json(error.status(), detail)
 }
 
 /// A response with this JSON.
-pub(super) fn json(body: Bytes) -> Response<Bytes> {
-    let mut response = Response::new(body);
-    let json = HeaderValue::from_static("application/json");
-    response.headers_mut().insert(header::CONTENT_TYPE, json);
-    response
+pub(super) fn json(body: Bytes) -> DirectResponse {
+    DirectResponse::json(StatusCode::OK, body)
 }
 
 #[cfg(test)]
 mod tests {
+    use license_service::request_span::REQUEST_ID;
+
     use super::*;
+
+    #[test]
+    fn the_id_of_a_request_is_for_the_router() {
+        assert!(names(&LAYERS, REQUEST_ID.as_str()));
+    }
 
     #[test]
     fn after_a_panic_the_response_is_that_of_the_layer_for_panics() {
         let response = caught(|| panic!("on purpose"));
-        assert_eq!(response.status(), 500);
-        assert_eq!(response.headers()["content-type"], "application/json");
-        assert_eq!(response.body(), "{\"detail\":\"Internal Server Error\"}");
+        assert_eq!(response.status, 500);
+        assert_eq!(response.headers[0].1, "application/json");
+        assert_eq!(response.body, "{\"detail\":\"Internal Server Error\"}");
     }
 }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::body::{Body, Bytes};
+use axum::body::Bytes;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::header;
@@ -74,7 +74,7 @@ pub(super) async fn check(
     mut body: JsonObject,
 ) -> Result<Response, ApiError> {
     let key = body.read(&FEATURE_KEY)?;
-    Ok(json(decided(&app, &key)).map(Body::from))
+    Ok(json(decided(&app, &key)).into_response())
 }
 
 /// A body with nothing but the field, whose text has no NUL character.
@@ -128,7 +128,7 @@ pub(super) async fn check_many(
     FeatureKeys(keys): FeatureKeys,
 ) -> Response {
     let keys = keys.iter().map(String::as_str);
-    json(all_decided(&app, keys)).map(Body::from)
+    json(all_decided(&app, keys)).into_response()
 }
 
 /// A body with nothing but the list of keys.

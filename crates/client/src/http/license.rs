@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::body::{Body, Bytes};
+use axum::body::Bytes;
 use axum::extract::State;
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use chrono::{DateTime, Utc};
 use license_core::hardware::{Component, Verdict};
 use license_core::lapse_words;
@@ -182,7 +182,7 @@ pub(super) struct LastFailure {
     responses((status = 200, description = "The status", body = LicenseStatusResponse))
 )]
 pub(super) async fn status(State(app): State<Arc<App>>, caller: Caller) -> Response {
-    json(status_json(&app, caller)).map(Body::from)
+    json(status_json(&app, caller)).into_response()
 }
 
 /// The path of [`status`].

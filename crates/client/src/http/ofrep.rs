@@ -15,6 +15,7 @@ use license_core::announcement::{Announcement, Told};
 use license_core::feature::FeatureKey;
 use license_core::gate::Reason;
 use license_core::unambiguous_json::Unambiguous;
+use license_service::direct::{DirectResponse, Head, text_of};
 use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -88,7 +89,7 @@ pub(super) async fn evaluate(
         return (StatusCode::BAD_REQUEST, Json(error)).into_response();
     }
     if let Some(flag) = evaluated(&app, &key) {
-        return direct::json(flag).map(Body::from);
+        return direct::json(flag).into_response();
     }
     note_unknown(&app, &key, app.clock.now());
     not_found(&key)
@@ -139,41 +140,37 @@ pub(super) async fn evaluate_all(
         let error = json!({"errorCode": code, "errorDetails": why});
         return (StatusCode::BAD_REQUEST, Json(error)).into_response();
     }
-    all_evaluated(&app, &headers).map(Body::from)
+    let known = headers.get_all(header::IF_NONE_MATCH).iter();
+    all_evaluated(&app, known.map(HeaderValue::as_bytes)).into_response()
 }
 
 /// The same as [`evaluate_all`]; `None` if the body is not an [`Evaluation`].
-pub(super) fn evaluate_all_text(
-    app: &App,
-    headers: &HeaderMap,
-    body: &str,
-) -> Option<Response<Bytes>> {
-    has_context(body).then(|| all_evaluated(app, headers))
+pub(super) fn evaluate_all_text(app: &App, head: &Head<'_>, body: &str) -> Option<DirectResponse> {
+    has_context(body).then(|| all_evaluated(app, head.values(header::IF_NONE_MATCH.as_str())))
 }
 
 /// All flags, or 304 if the caller has them.
-fn all_evaluated(app: &App, headers: &HeaderMap) -> Response<Bytes> {
+fn all_evaluated<'a>(app: &App, known: impl Iterator<Item = &'a [u8]>) -> DirectResponse {
     let entitled = app.entitled.at(&app.snapshot(), app.clock.now());
     let state = &entitled.announced;
     let etag = format!("\"{}\"", state.id);
-    let known = headers.get_all(header::IF_NONE_MATCH).iter();
-    let known = known.filter_map(|value| value.to_str().ok());
     let is_known = known
+        .filter_map(text_of)
         .flat_map(|value| value.split(','))
         .take(MAX_ETAGS)
         .map(|tag| tag.trim().trim_start_matches("W/"))
         .any(|tag| tag == etag || tag == state.id || tag == "*");
-    let mut response = if is_known {
-        let mut response = Response::default();
-        *response.status_mut() = StatusCode::NOT_MODIFIED;
-        response
-    } else {
-        let flags = entitled.flags.get_or_init(|| all(&state.announcement));
-        direct::json(flags.clone())
+    let mut response = match is_known {
+        true => DirectResponse::empty(StatusCode::NOT_MODIFIED),
+        false => {
+            let flags = entitled.flags.get_or_init(|| all(&state.announcement));
+            DirectResponse::json(StatusCode::OK, flags.clone())
+        }
     };
-    if let Ok(etag) = HeaderValue::from_str(&etag) {
-        response.headers_mut().insert(header::ETAG, etag);
-    }
+    let etag = HeaderValue::from_str(&etag).ok();
+    response
+        .headers
+        .extend(etag.map(|etag| (header::ETAG, etag)));
     response
 }
 

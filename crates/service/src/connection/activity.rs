@@ -29,8 +29,6 @@ pub(crate) struct Activity {
     pub(super) has_unread_body: AtomicBool,
     /// Whether a handler waits for the latest request's body.
     pub(super) is_body_awaited: AtomicBool,
-    /// Whether a direct response waits for a body that may have arrived with its head.
-    pub(super) is_body_looked_for: AtomicBool,
     /// Whether a body was abandoned because the connection was told to close.
     pub(super) is_body_cut: AtomicBool,
     /// The number of responses that have been written completely.
@@ -75,7 +73,6 @@ impl Activity {
             answers: AtomicU64::new(0),
             has_unread_body: AtomicBool::new(false),
             is_body_awaited: AtomicBool::new(false),
-            is_body_looked_for: AtomicBool::new(false),
             is_body_cut: AtomicBool::new(false),
             flushed: AtomicU64::new(0),
             received: AtomicU64::new(0),
@@ -137,6 +134,12 @@ impl Activity {
         self.has_unread_body.store(has_body, Ordering::Relaxed);
         self.is_body_awaited.store(false, Ordering::Relaxed);
         self.head_bytes.store(0, Ordering::Relaxed);
+    }
+
+    /// The latest request has been answered, and the response is sent.
+    pub(super) fn finish_request(&self) {
+        let answers = self.answers.fetch_add(1, Ordering::Relaxed) + 1;
+        self.flushed.store(answers, Ordering::Relaxed);
     }
 
     pub(super) fn has_unread_body(&self) -> bool {

@@ -18,7 +18,7 @@ use pin_project_lite::pin_project;
 use tower_service::Service as _;
 
 use super::activity::{Activity, DISMISS, UNCOUNTED_ANSWER_BYTES};
-use crate::direct::{ByHead, Direct, MAX_BODY_BYTES};
+use crate::direct::{ByHead, Direct, DirectResponse, Head};
 use crate::response_headers;
 
 /// What answers the requests of a port.
@@ -60,20 +60,13 @@ impl hyper::service::Service<Request<Incoming>> for Requests {
         let is_read = incoming.is_end_stream();
         self.activity.begin_request(!is_read);
         let body = RequestBody {
-            first: None,
             incoming,
             is_read,
             activity: self.activity.clone(),
         };
-        let state = match self.by_head(&head) {
+        let state = match Head::of(&head, |head| self.by_head(head)) {
             ByHead::Response(response) => State::Direct {
-                response: Some(response),
-            },
-            ByHead::Body if body.is_short() => State::Body {
-                request: Some((head, body)),
-                was_polled: false,
-                answers: self.answers.clone(),
-                peer: self.peer,
+                response: Some(response.into()),
             },
             ByHead::Body | ByHead::Router => State::Routed {
                 response: self.answers.route(self.peer, head, body),
@@ -87,31 +80,30 @@ impl hyper::service::Service<Request<Incoming>> for Requests {
 }
 
 impl Requests {
-    fn by_head(&self, head: &Parts) -> ByHead {
+    fn by_head(&self, head: &Head<'_>) -> ByHead {
         // It has arrived after the connection was told to make room.
         if self.activity.order.load(Ordering::Acquire) >= DISMISS {
-            return ByHead::Response(unavailable().map(|()| Bytes::new()));
+            return ByHead::Response(unavailable());
         }
         self.answers.direct.by_head(head, self.peer)
+    }
+
+    /// The response to a request whose body has arrived with its head, if the router is not needed.
+    pub(super) fn direct(&self, head: &Head<'_>, body: &[u8]) -> Option<DirectResponse> {
+        match self.by_head(head) {
+            ByHead::Response(response) => Some(response),
+            ByHead::Body => self.answers.direct.by_body(head, body),
+            ByHead::Router => None,
+        }
     }
 }
 
 /// The body of a request. It records when hyper has read all of it, and ends with an error if the
 /// connection is needed for another peer.
 struct RequestBody {
-    /// What was read before the router was asked.
-    first: Option<Result<Frame<Bytes>, BoxError>>,
     incoming: Incoming,
     is_read: bool,
     activity: Arc<Activity>,
-}
-
-impl RequestBody {
-    /// Whether a direct response may wait for it.
-    fn is_short(&self) -> bool {
-        let bytes = self.size_hint().exact();
-        bytes.is_some_and(|bytes| bytes <= MAX_BODY_BYTES)
-    }
 }
 
 impl HttpBody for RequestBody {
@@ -122,9 +114,6 @@ impl HttpBody for RequestBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        if let Some(first) = self.first.take() {
-            return Poll::Ready(Some(first));
-        }
         let polled = Pin::new(&mut self.incoming).poll_frame(cx);
         let activity = &self.activity;
         activity
@@ -153,13 +142,11 @@ impl HttpBody for RequestBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.first.is_none() && self.incoming.is_end_stream()
+        self.incoming.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        let first = self.first.as_ref().and_then(|first| first.as_ref().ok());
-        let first = first.and_then(Frame::data_ref).map_or(0, Bytes::len);
-        longer(self.incoming.size_hint(), first)
+        self.incoming.size_hint()
     }
 }
 
@@ -177,13 +164,6 @@ pin_project! {
     enum State {
         /// The response exists.
         Direct { response: Option<Response<Bytes>> },
-        /// The body decides whether there is a direct response.
-        Body {
-            request: Option<(Parts, RequestBody)>,
-            was_polled: bool,
-            answers: Arc<Answers>,
-            peer: SocketAddr,
-        },
         /// The router answers.
         Routed { #[pin] response: RouteFuture<Infallible> },
     }
@@ -192,61 +172,22 @@ pin_project! {
 impl State {
     /// A response, and what it has as a body.
     fn poll_response(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<(response::Parts, ResponseBody)> {
-        loop {
-            let routed = match self.as_mut().project() {
-                StateProjection::Direct { response } => {
-                    let (head, body) = response.take().unwrap_or_default().into_parts();
-                    return Poll::Ready((head, ResponseBody::Whole(body)));
+        Poll::Ready(match self.project() {
+            StateProjection::Direct { response } => {
+                let (head, body) = response.take().unwrap_or_default().into_parts();
+                (head, ResponseBody::Whole(body))
+            }
+            StateProjection::Routed { response } => match ready!(response.poll(cx)) {
+                Ok(response) => {
+                    let (head, body) = response.into_parts();
+                    (head, ResponseBody::Streamed(body))
                 }
-                StateProjection::Routed { response } => {
-                    let (head, body) = match ready!(response.poll(cx)) {
-                        Ok(response) => response.into_parts(),
-                        Err(never) => match never {},
-                    };
-                    return Poll::Ready((head, ResponseBody::Streamed(body)));
-                }
-                StateProjection::Body {
-                    request,
-                    was_polled,
-                    answers,
-                    peer,
-                } => {
-                    let Some((head, body)) = request else {
-                        return Poll::Pending;
-                    };
-                    let polled = Pin::new(&mut *body).poll_frame(cx);
-                    // The library reads what has arrived with the head when it is asked.
-                    let is_looked_for = polled.is_pending() && !*was_polled;
-                    *was_polled = true;
-                    body.activity
-                        .is_body_looked_for
-                        .store(is_looked_for, Ordering::Relaxed);
-                    match polled {
-                        Poll::Pending if is_looked_for => return Poll::Pending,
-                        Poll::Pending => {}
-                        Poll::Ready(first) => {
-                            if body.incoming.is_end_stream()
-                                && let Some(Ok(frame)) = &first
-                                && let Some(bytes) = frame.data_ref()
-                                && let Some(response) = answers.direct.by_body(head, bytes)
-                            {
-                                let (head, body) = response.into_parts();
-                                return Poll::Ready((head, ResponseBody::Whole(body)));
-                            }
-                            body.first = first;
-                        }
-                    }
-                    let Some((head, body)) = request.take() else {
-                        return Poll::Pending;
-                    };
-                    answers.route(*peer, head, body)
-                }
-            };
-            self.set(Self::Routed { response: routed });
-        }
+                Err(never) => match never {},
+            },
+        })
     }
 }
 
@@ -277,7 +218,7 @@ impl Future for Answering {
         let is_body_cut = activity.is_body_cut.load(Ordering::Relaxed);
         let begun = (!is_body_cut).then(|| Answer::begin(body, activity, cx));
         let answer = begun.flatten().unwrap_or_else(|| {
-            (head, ()) = unavailable().into_parts();
+            (head, _) = Response::from(unavailable()).into_parts();
             Answer::empty(activity.clone())
         });
         response_headers::complete(&mut head.headers);
@@ -289,13 +230,13 @@ impl Future for Answering {
     }
 }
 
-/// The response if the service has no memory left for a request or its response.
-pub(super) fn unavailable() -> Response<()> {
-    let mut response = Response::new(());
-    *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+/// The response if the service has no memory left for a request or its response, or no connection.
+pub(super) fn unavailable() -> DirectResponse {
     let seconds = HeaderValue::from_static("1");
-    response.headers_mut().insert(header::RETRY_AFTER, seconds);
-    response
+    DirectResponse {
+        headers: vec![(header::RETRY_AFTER, seconds)],
+        ..DirectResponse::empty(StatusCode::SERVICE_UNAVAILABLE)
+    }
 }
 
 /// The body of a response; the request is answered when it is dropped.

@@ -17,7 +17,7 @@ use crate::response_headers;
 
 /// Maximum number of bytes read at a time. hyper enlarges its buffer after a read of 8 KiB, and
 /// keeps it for as long as the connection is open.
-const MAX_READ_BYTES: u64 = 4 * 1024;
+pub(super) const MAX_READ_BYTES: usize = 4 * 1024;
 
 /// A TCP stream that counts bytes.
 pub(super) struct Socket {
@@ -29,6 +29,17 @@ pub(super) struct Socket {
 }
 
 impl Socket {
+    /// Sends part of a response.
+    pub(super) fn poll_send(
+        &mut self,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(self.stream.get_mut()).poll_write(cx, bytes);
+        self.activity.note_write(&written);
+        written
+    }
+
     /// hyper itself answers a malformed request, without the headers that every response has, and
     /// without a reason. If `head` is such a response, returns it with the headers and a reason.
     fn refusal(&self, head: &[u8]) -> Option<Vec<u8>> {
@@ -75,7 +86,7 @@ impl AsyncRead for Socket {
         }
         let before = buf.filled().len();
         let this = &mut *self;
-        this.stream.set_limit(MAX_READ_BYTES);
+        this.stream.set_limit(MAX_READ_BYTES as u64);
         ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
         let received = &buf.filled()[before..];
         this.opening.receive(received, this.activity.peer);
@@ -97,9 +108,7 @@ impl AsyncWrite for Socket {
             let written = ready!(Pin::new(self.stream.get_mut()).poll_write(cx, &refusal))?;
             return Poll::Ready(Ok(written.min(buf.len())));
         }
-        let written = Pin::new(self.stream.get_mut()).poll_write(cx, buf);
-        self.activity.note_write(&written);
-        written
+        self.poll_send(cx, buf)
     }
 
     fn poll_write_vectored(

@@ -1,3 +1,4 @@
+mod direct;
 mod http1;
 mod http2;
 

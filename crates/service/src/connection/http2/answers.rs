@@ -62,10 +62,10 @@ impl Future for StreamAnswering {
         let response = match this.answering.as_mut().as_pin_mut() {
             Some(answering) => ready!(answering.poll(cx))?,
             None => {
-                let mut response = unavailable();
+                let mut response = Response::from(unavailable());
                 response_headers::complete(response.headers_mut());
                 let activity = this.in_flight.streams.activity().clone();
-                response.map(|()| Answer::empty(activity))
+                response.map(|_| Answer::empty(activity))
             }
         };
         this.answering.set(None);
