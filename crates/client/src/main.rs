@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::CommandFactory as _;
 use license_client::cli::{self, Cli};
+use license_service::error_text::with_causes;
 use license_service::stdout::{end_quietly_when_it_is_closed, say_error};
 use license_service::variables;
 
@@ -14,14 +15,14 @@ fn main() -> ExitCode {
     let from_file = match variables::load(&Cli::command()) {
         Ok(variables) => variables,
         Err(error) => {
-            say_error(format_args!("{error:#}"));
+            say_error(with_causes(&*error));
             return ExitCode::FAILURE;
         }
     };
     match cli::run(Cli::parse_or_exit(), &from_file) {
         Ok(code) => code,
         Err(error) => {
-            say_error(format_args!("{error:#}"));
+            say_error(with_causes(&*error));
             ExitCode::FAILURE
         }
     }

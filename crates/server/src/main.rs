@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::CommandFactory as _;
 use license_server::cli::{self, Cli};
+use license_service::error_text::with_causes;
 use license_service::stdout::{end_quietly_when_it_is_closed, say_error};
 use license_service::variables;
 
@@ -16,7 +17,7 @@ fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            say_error(format_args!("{error:#}"));
+            say_error(with_causes(&*error));
             ExitCode::FAILURE
         }
     }

@@ -139,11 +139,15 @@ fn look_at_arguments(
         if url.is_some_and(SecretUrl::may_contain_secret)
             || database.is_some_and(DatabaseUrl::may_contain_secret)
         {
-            warnings.push(format!(
+            let warning = format!(
                 "warning: every user of this machine can see the password in --{flag}; \
                  set the environment variable {} instead",
                 variable(argument)
-            ));
+            );
+            // Flags of all subcommands belong to the program as well.
+            if !warnings.contains(&warning) {
+                warnings.push(warning);
+            }
         }
     }
     match matches.subcommand() {

@@ -18,6 +18,7 @@ pub mod database;
 pub mod database_url;
 pub mod direct;
 pub mod dot_env;
+pub mod error_text;
 pub mod exchange;
 pub mod exposition;
 pub mod fair_share;

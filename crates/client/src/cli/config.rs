@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use anyhow::ensure;
 use clap::{ArgMatches, Args};
 use license_console::escaped;
+use license_service::error_text::with_causes;
 use license_service::stderr::say;
 use serde_json::{Map, Value, json};
 
@@ -46,7 +47,8 @@ pub(super) async fn run(
         }
         Err(error) => {
             say(format_args!(
-                "Settings of this command, not of a running service: {error:#}."
+                "Settings of this command, not of a running service: {}.",
+                with_causes(&*error)
             ));
             (own, command.settings.database().to_string(), None)
         }

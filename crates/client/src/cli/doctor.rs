@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use clap::{ArgMatches, Args};
 use license_console::escaped::{self, escaped};
 use license_service::clock::SystemClock;
+use license_service::error_text::with_causes;
 use license_service::output_file::{self, Readers};
 use serde_json::Value;
 
@@ -149,7 +150,8 @@ fn compared(place: &str, differing: &[Difference]) -> Finding {
 
 /// No service ran the checks.
 fn alone(error: &anyhow::Error) -> Finding {
-    let found = format!("this command ran these checks with its own settings: {error:#}");
+    let error = with_causes(&**error);
+    let found = format!("this command ran these checks with its own settings: {error}");
     Finding::warning(
         SETTINGS,
         found,

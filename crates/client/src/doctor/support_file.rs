@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use license_core::license_key;
 use license_service::clock::Clock;
+use license_service::error_text::with_causes;
 use serde_json::{Map, Value, json};
 
 use super::Finding;
@@ -50,12 +51,12 @@ async fn answers(service: &ServiceArgs) -> Value {
     ] {
         let answer = match service.get(path).await {
             Ok(answer) => answer.body,
-            Err(error) => json!({"error": format!("{error:#}")}),
+            Err(error) => json!({"error": with_causes(&*error)}),
         };
         answers.insert(path.to_owned(), answer);
     }
     let metrics = service.get_text("/metrics").await;
-    let metrics = metrics.unwrap_or_else(|error| format!("{error:#}"));
+    let metrics = metrics.unwrap_or_else(|error| with_causes(&*error));
     answers.insert("/metrics".to_owned(), metrics.into());
     Value::Object(answers)
 }
