@@ -1,7 +1,7 @@
 //! `amendments`: what each license consists of. Rows are only added, never changed.
 
 use chrono::NaiveDateTime;
-use license_core::amendment::Amendment;
+use license_core::amendment::{Amendment, MAX_AMENDMENTS};
 use license_service::database::ExpectedTable;
 use sea_orm::entity::prelude::*;
 use sea_orm::{ActiveValue, ConnectionTrait, EntityTrait, QueryOrder as _, QuerySelect as _};
@@ -72,7 +72,8 @@ pub async fn insert(
     Ok(())
 }
 
-/// All amendments of a license, in the order of their numbers. There is at least one.
+/// All amendments of a license, in the order of their numbers: at least one, and at most
+/// [`MAX_AMENDMENTS`].
 ///
 /// # Errors
 /// If the database returns an error, a row cannot be read, or there is none.
@@ -82,7 +83,8 @@ pub async fn of_license(
 ) -> Result<Vec<Amendment>, StoreError> {
     let found = Entity::find()
         .filter(Column::LicenseId.eq(license_id))
-        .order_by_asc(Column::Number);
+        .order_by_asc(Column::Number)
+        .limit(u64::from(MAX_AMENDMENTS));
     let rows = found.all(db).await?;
     if rows.is_empty() {
         return Err(StoreError::NoAmendments(license_id.to_owned()));

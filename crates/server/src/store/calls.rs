@@ -4,7 +4,7 @@ use chrono::{DateTime, NaiveDateTime, Utc};
 use license_service::database::ExpectedTable;
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{Expr, ExprTrait as _, OnConflict};
-use sea_orm::{ActiveValue, ConnectionTrait, EntityTrait, QueryOrder as _};
+use sea_orm::{ActiveValue, ConnectionTrait, EntityTrait, QueryOrder as _, QuerySelect as _};
 
 use super::StoreError;
 
@@ -69,7 +69,10 @@ pub async fn add(db: &impl ConnectionTrait, calls: &Calls) -> Result<(), StoreEr
     Ok(())
 }
 
-/// Calls since an instant, the oldest first.
+/// Maximum number of rows that are read: more than the calls of the period for which they are kept.
+const MAX_ROWS: u64 = 500_000;
+
+/// Calls since an instant, the oldest first, at most 500,000 rows.
 ///
 /// # Errors
 /// If the database returns an error.
@@ -80,6 +83,7 @@ pub async fn since(
     let rows = Entity::find()
         .filter(Column::Hour.gte(from.naive_utc()))
         .order_by_asc(Column::Hour)
+        .limit(MAX_ROWS)
         .all(db)
         .await?;
     Ok(rows.into_iter().map(Calls::from).collect())

@@ -3,7 +3,9 @@
 use license_service::database::ExpectedTable;
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::OnConflict;
-use sea_orm::{ActiveValue, Condition, ConnectionTrait, EntityTrait};
+use sea_orm::{
+    ActiveValue, Condition, ConnectionTrait, EntityTrait, Order, QueryOrder as _, QuerySelect as _,
+};
 
 use super::StoreError;
 
@@ -87,7 +89,11 @@ pub async fn find(db: &impl ConnectionTrait, rows: &[i64]) -> Result<Vec<Model>,
     Ok(found.all(db).await?)
 }
 
-/// Those of these rows that exist, and all rows that were written since this number.
+/// Maximum number of rows of other processes that are read.
+const MAX_OTHERS: u64 = 100_000;
+
+/// Those of these rows that exist, and the rows that were written since this number, at most
+/// 100,000 of them.
 ///
 /// # Errors
 /// If the database returns an error.
@@ -100,7 +106,13 @@ pub async fn find_since(
     let found = Condition::any()
         .add(Column::Id.is_in(rows.iter().copied()))
         .add(Column::Number.gte(since));
-    Ok(Entity::find().filter(found).all(db).await?)
+    let are_first = Column::Id.is_in(rows.iter().copied());
+    Ok(Entity::find()
+        .filter(found)
+        .order_by(are_first, Order::Desc)
+        .limit(MAX_OTHERS + rows.len() as u64)
+        .all(db)
+        .await?)
 }
 
 /// Removes rows that were written before this number.

@@ -41,9 +41,17 @@ pub async fn add(db: &impl ConnectionTrait, lost: LostNumbers) -> Result<(), Sto
     let overlap = Condition::all()
         .add(Column::UntilNumber.gte(after))
         .add(Column::AfterNumber.lte(until));
-    for row in Entity::find().filter(overlap.clone()).all(db).await? {
-        after = after.min(row.after_number);
-        until = until.max(row.until_number);
+    let joined: Option<(Option<i64>, Option<i64>)> = Entity::find()
+        .select_only()
+        .column_as(Column::AfterNumber.min(), "first")
+        .column_as(Column::UntilNumber.max(), "last")
+        .filter(overlap.clone())
+        .into_tuple()
+        .one(db)
+        .await?;
+    if let Some((Some(first), Some(last))) = joined {
+        after = after.min(first);
+        until = until.max(last);
     }
     Entity::delete_many().filter(overlap).exec(db).await?;
     let row = ActiveModel {

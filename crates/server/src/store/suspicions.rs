@@ -130,7 +130,11 @@ pub async fn note(
     Ok(known.is_none_or(|it| it.last_seen_at.date() != now.date_naive()))
 }
 
-/// The machines that were suspected since an instant: hardware ids by license id.
+/// Maximum number of suspicions that are read to find the machines.
+const MAX_SUSPECTED: u64 = 1_000_000;
+
+/// The machines that were suspected since an instant: hardware ids by license id. If there are more
+/// than 1,000,000 suspicions, the newest count.
 ///
 /// # Errors
 /// If the database returns an error.
@@ -143,6 +147,8 @@ pub async fn suspected_since(
         .columns([Column::LicenseId, Column::HardwareId])
         .filter(Column::LastSeenAt.gte(from.naive_utc()))
         .filter(Column::HardwareId.ne(""))
+        .order_by_desc(Column::LastSeenAt)
+        .limit(MAX_SUSPECTED)
         .into_tuple()
         .all(db)
         .await?;

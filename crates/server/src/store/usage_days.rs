@@ -184,6 +184,7 @@ pub async fn greatest_since(
         .filter(Column::Day.gte(day))
         .group_by(Column::Day)
         .order_by_asc(Column::Day)
+        .limit(MAX_LISTED)
         .into_tuple()
         .all(db)
         .await?;
