@@ -12,6 +12,7 @@ mod failure;
 mod file_identity;
 mod listener;
 mod migration;
+mod open_schemas;
 mod outage;
 mod pool;
 mod rows;
@@ -19,6 +20,7 @@ mod schema;
 mod sequences;
 mod sign_in_budget;
 mod statements;
+mod table_names;
 mod timeouts;
 mod transaction;
 mod work;
@@ -41,13 +43,15 @@ pub use connect::{ConnectError, make_file};
 use damage::Damage;
 pub use failure::{ConnectionLimit, Failure, Trouble, words};
 pub use listener::Listener;
-pub use migration::{MIGRATION_TIMEOUT, Migration};
+pub use migration::{MIGRATION_TIMEOUT, MigratedRows, Migration};
+pub use open_schemas::OpenSchema;
 use outage::Outage;
 use pool::Pool;
 pub use schema::ExpectedTable;
 use schema::Schema;
 use sequences::Sequences;
 use sign_in_budget::SignInBudget;
+use table_names::TableNames;
 pub use timeouts::Timeouts;
 pub use transaction::Transaction;
 use work::uninterrupted;
@@ -72,6 +76,7 @@ struct Inner {
     writing: Outage,
     damage: Damage,
     schema: Schema,
+    tables: TableNames,
     /// Why the SQLite file could not be created.
     not_made: StdMutex<Option<String>>,
     last_check: Arc<Mutex<Option<Check>>>,
@@ -93,9 +98,17 @@ struct Inner {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Purpose {
     Read,
+    /// To read tables of others, which are found with the search path of the site.
+    ReadOthers,
     Change,
     /// To check whether changes can be stored.
     Check,
+}
+
+impl Purpose {
+    fn is_read(self) -> bool {
+        matches!(self, Self::Read | Self::ReadOthers)
+    }
 }
 
 impl fmt::Debug for Database {
@@ -135,6 +148,7 @@ impl Database {
             writing: Outage::new("write"),
             damage: Damage::default(),
             schema: Schema::default(),
+            tables: TableNames::default(),
             not_made: StdMutex::default(),
             last_check: Arc::default(),
             sequences: Sequences::default(),
@@ -204,7 +218,7 @@ impl Database {
         .await
     }
 
-    /// Starts a read-only transaction, for queries of others.
+    /// Starts a read-only transaction.
     ///
     /// # Errors
     /// If the database returns an error.
@@ -213,16 +227,30 @@ impl Database {
         self.begin_for(Purpose::Read, vec![turn]).await
     }
 
+    /// Starts a read-only transaction for tables of others. On PostgreSQL the search path of the
+    /// site applies, so users who may create objects in one of its schemas can define operators
+    /// that its statements call.
+    ///
+    /// # Errors
+    /// If the database returns an error.
+    pub async fn begin_reading_others(&self) -> Result<Transaction, DbErr> {
+        let turn = self.turn().await?;
+        self.begin_for(Purpose::ReadOthers, vec![turn]).await
+    }
+
     async fn try_begin(&self, purpose: Purpose) -> Result<Transaction, DbErr> {
         let timeouts = &self.0.timeouts;
         let deadline = ticks() + timeouts.transaction;
         let pool = self.pool().await?;
-        let beginning = transaction::begin(&pool, &self.0.sequences, purpose, timeouts);
+        let Inner {
+            tables, sequences, ..
+        } = &*self.0;
+        let beginning = transaction::begin(&pool, tables, sequences, purpose, timeouts);
         let limit = match purpose {
             // No caller waits longer than this, and the check continues after the caller has
             // disconnected.
             Purpose::Check => timeouts.check.min(timeouts.statement),
-            Purpose::Read | Purpose::Change => timeouts.statement,
+            Purpose::Read | Purpose::ReadOthers | Purpose::Change => timeouts.statement,
         };
         let begun = self.connecting(limit, beginning).await;
         let begun = match begun {
@@ -230,6 +258,9 @@ impl Database {
             Ok(begun) => begun,
             failed => self.judge(&pool, self.outage(purpose), failed)?,
         };
+        if let Some(started) = begun.server_started() {
+            self.0.damage.note_server(started);
+        }
         Ok(Transaction::new(
             self.clone(),
             pool,
@@ -279,6 +310,7 @@ impl Database {
             // If closed first, SQLite writes the rest of the log to its file.
             self.abandon(&pool).await?;
             self.replace(&pool)?;
+            self.0.damage.forget();
         }
         Ok(self.0.pool.load_full())
     }
@@ -331,6 +363,8 @@ impl Database {
                 let error = failure::library_error(&error);
                 error.inspect(|error| self.0.sequences.note(error));
             }
+            // A table may be in another schema now.
+            Failure::NoTable => self.0.tables.forget(),
             failure if failure.is_of_connection() => pool.health().renew(),
             _ => {}
         }
@@ -373,7 +407,7 @@ impl Database {
     /// A read-only transaction is for queries of others, which may be wrong.
     fn outage(&self, purpose: Purpose) -> Option<&Outage> {
         match purpose {
-            Purpose::Read => None,
+            Purpose::Read | Purpose::ReadOthers => None,
             Purpose::Change | Purpose::Check => Some(&self.0.writing),
         }
     }

@@ -65,6 +65,7 @@ pub(super) async fn check(
                 Finding::ok(WHAT, format!("{url} answers")),
                 rights(store, clock, missing).await,
             ];
+            findings.extend(open_schemas(store).await);
             findings.extend(usage_queries::check(settings, &store.db()).await);
             findings
         }
@@ -77,6 +78,22 @@ pub(super) async fn check(
 
 fn is_of_rights(failure: Failure) -> bool {
     matches!(failure, Failure::Rights | Failure::RowPolicy)
+}
+
+/// Which schemas other users of the database can create objects in.
+async fn open_schemas(store: &Store) -> Vec<Finding> {
+    const WHAT: &str = "database schemas";
+    match store.within(store.open_schemas()).await {
+        Ok(open) => {
+            let open = open.iter();
+            open.map(|open| Finding::warning(WHAT, open.found(), open.advice()))
+                .collect()
+        }
+        Err(error) => {
+            let found = format!("cannot be checked: {}", error.trouble().what);
+            vec![Finding::warning(WHAT, found, "see the service log")]
+        }
+    }
 }
 
 async fn rights(

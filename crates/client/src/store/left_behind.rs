@@ -22,9 +22,11 @@ pub async fn licenses(url: &str) -> Option<i64> {
     let url: DatabaseUrl = url.parse().ok()?;
     let looking = async {
         let db = Database::connect(&url, Timeouts::default()).await.ok()?;
-        let sql = "SELECT count(*) FROM local_license_cache";
+        let sql = "SELECT pg_catalog.count(*) FROM local_license_cache";
         let count = Statement::from_string(DatabaseBackend::Postgres, sql);
-        let row = db.query_one_raw(count).await.ok().flatten();
+        let reading = db.begin_reading_others().await.ok()?;
+        let row = reading.query_one_raw(count).await.ok().flatten();
+        drop(reading);
         db.close().await;
         row?.try_get_by_index(0).ok()
     };

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use license_service::database::{
-    self, ConnectError, Database, Failure, Listener, Timeouts, Transaction, Trouble,
+    self, ConnectError, Database, Failure, Listener, OpenSchema, Timeouts, Transaction, Trouble,
 };
 use license_service::database_url::DatabaseUrl;
 use sea_orm::sea_query::{CaseStatement, Expr, ExprTrait as _, Func};
@@ -174,12 +174,13 @@ impl Store {
     pub fn new(url: &DatabaseUrl, timeouts: Timeouts) -> Result<Self, StoreError> {
         let timeout = timeouts.statement;
         let db = Database::new(url, timeouts)?;
-        db.expect(vec![
+        let tables = vec![
             local_license_cache::expected(),
             local_license_validation_attempts::expected(),
             local_feature_flags::expected(),
             system_config::expected(),
-        ]);
+        ];
+        db.expect(tables, &[]);
         Ok(Self {
             timeout,
             db,
@@ -218,6 +219,14 @@ impl Store {
     /// If they do not, with what is missing, or if they cannot be read.
     pub async fn check_schema(&self) -> Result<(), StoreError> {
         Ok(self.db.check_schema().await?)
+    }
+
+    /// The schemas in which other database users may create objects.
+    ///
+    /// # Errors
+    /// If they cannot be read.
+    pub async fn open_schemas(&self) -> Result<Vec<OpenSchema>, StoreError> {
+        Ok(self.db.open_schemas().await?)
     }
 
     /// Waits for `work` on the database, with a timeout.

@@ -26,7 +26,7 @@ pub async fn number(db: &Database, query: &str) -> Result<Option<u64>, StoreErro
     // It may end with a comment, which ends with its line.
     let sql = format!("SELECT CAST(({query}\n) AS {number})");
     let asking = async {
-        let transaction = db.begin_reading().await?;
+        let transaction = db.begin_reading_others().await?;
         let row = transaction
             .query_one_raw(Statement::from_string(backend, sql))
             .await?;
@@ -80,12 +80,19 @@ pub async fn has_table(db: &Database, table: &'static str) -> Result<bool, Store
     let backend = db.get_database_backend();
     let sql = match backend {
         DatabaseBackend::Postgres => {
-            format!("SELECT 1 WHERE to_regclass('{table}') IS NOT NULL")
+            format!("SELECT 1 WHERE pg_catalog.to_regclass('{table}') IS NOT NULL")
         }
         _ => format!("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = '{table}'"),
     };
-    let row = db.query_one_raw(Statement::from_string(backend, sql));
-    let row = within::<_, StoreError>(QUERY_TIMEOUT, async { Ok(row.await?) }).await;
+    let asking = async {
+        let reading = db.begin_reading_others().await?;
+        let row = reading
+            .query_one_raw(Statement::from_string(backend, sql))
+            .await?;
+        reading.rollback().await?;
+        Ok(row)
+    };
+    let row: Result<_, StoreError> = within(QUERY_TIMEOUT, asking).await;
     Ok(row?.is_some())
 }
 

@@ -17,7 +17,7 @@ mod m0013_folded_names;
 mod m0014_commit_proofs;
 mod m0015_amendments;
 
-use license_service::database::MIGRATION_TIMEOUT;
+use license_service::database::{Database, MIGRATION_TIMEOUT, MigratedRows};
 use sea_orm::{ConnectionTrait, DbBackend, Statement};
 use sea_orm_migration::prelude::*;
 
@@ -27,6 +27,8 @@ use super::{Store, StoreError};
 pub(super) const TABLE: &str = "license_server_migrations";
 /// Its name in databases created before it was renamed.
 const FORMER_TABLE: &str = "seaql_migrations";
+/// The tables that record migrations.
+pub(super) const TABLES: [&str; 2] = [TABLE, FORMER_TABLE];
 
 /// Writes the current value back to a row that every database of this program has.
 pub(super) const UNCHANGED: &str = "UPDATE license_server_migrations SET applied_at = applied_at \
@@ -69,9 +71,7 @@ impl MigratorTrait for Migrator {
 pub(super) async fn bring_up_to_date(store: &Store) -> Result<(), StoreError> {
     // Commands open the database while the service is running: if nothing is missing, they take no
     // lock, and need no privilege to create tables.
-    let db = &store.db;
-    refuse_newer(db).await?;
-    if table_exists(db, TABLE).await? && Migrator::get_pending_migrations(db).await?.is_empty() {
+    if is_up_to_date(&store.db).await? {
         return Ok(());
     }
     let migrating = tokio::time::timeout(MIGRATION_TIMEOUT, migrate(store));
@@ -88,7 +88,7 @@ async fn migrate(store: &Store) -> Result<(), StoreError> {
     if transaction.get_database_backend() == DbBackend::Postgres {
         // Any number that no other program uses on this database.
         transaction
-            .execute_unprepared("SELECT pg_advisory_xact_lock(4000731401)")
+            .execute_unprepared("SELECT pg_catalog.pg_advisory_xact_lock(4000731401)")
             .await?;
     }
     if !table_exists(transaction, TABLE).await? && is_former_table_ours(transaction).await? {
@@ -99,26 +99,34 @@ async fn migrate(store: &Store) -> Result<(), StoreError> {
     Ok(migration.commit().await?)
 }
 
-/// Checks that the database was not migrated by a newer release, whose tables this one does not
-/// know.
-async fn refuse_newer(db: &impl ConnectionTrait) -> Result<(), DbErr> {
-    if !table_exists(db, TABLE).await? {
-        return Ok(());
+/// Whether all migrations were applied.
+///
+/// # Errors
+/// If the database was migrated by a newer release, whose tables this one does not know.
+async fn is_up_to_date(db: &Database) -> Result<bool, DbErr> {
+    let reading = db.begin_reading_others().await?;
+    if !table_exists(&reading, TABLE).await? {
+        return Ok(false);
     }
-    let applied = versions(db, TABLE).await?;
+    let applied = versions(&reading, TABLE).await?;
+    reading.rollback().await?;
     let ours = Migrator::migrations();
     let is_ours = |version: &String| ours.iter().any(|it| it.name() == version);
-    let unknown = applied.into_iter().find(|version| !is_ours(version));
-    unknown.map_or(Ok(()), |version| {
-        Err(DbErr::Custom(format!(
+    if let Some(version) = applied.iter().find(|version| !is_ours(version)) {
+        return Err(DbErr::Custom(format!(
             "the database was created or migrated by a newer License Server ({version}): run that \
              version, or restore the backup from before the upgrade"
-        )))
-    })
+        )));
+    }
+    Ok(ours
+        .iter()
+        .all(|it| applied.iter().any(|version| version == it.name())))
 }
 
+/// Versions in a table of migrations: all of them, or more than this program has.
 async fn versions(db: &impl ConnectionTrait, table: &str) -> Result<Vec<String>, DbErr> {
-    let select = format!("SELECT version FROM {table}");
+    let most = Migrator::migrations().len() + 1;
+    let select = format!("SELECT version FROM {table} LIMIT {most}");
     let statement = Statement::from_string(db.get_database_backend(), select);
     let rows = db.query_all_raw(statement).await?;
     rows.iter().map(|row| row.try_get("", "version")).collect()
@@ -137,7 +145,9 @@ async fn is_former_table_ours(db: &impl ConnectionTrait) -> Result<bool, DbErr> 
 
 async fn table_exists(db: &impl ConnectionTrait, table: &str) -> Result<bool, DbErr> {
     let sql = match db.get_database_backend() {
-        DbBackend::Postgres => format!("SELECT 1 WHERE to_regclass('{table}') IS NOT NULL"),
+        DbBackend::Postgres => {
+            format!("SELECT 1 WHERE pg_catalog.to_regclass('{table}') IS NOT NULL")
+        }
         _ => format!("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = '{table}'"),
     };
     let statement = Statement::from_string(db.get_database_backend(), sql);
@@ -146,8 +156,16 @@ async fn table_exists(db: &impl ConnectionTrait, table: &str) -> Result<bool, Db
 
 /// Whether the database has the tables of any version.
 pub(super) async fn are_there_any(store: &Store) -> Result<bool, StoreError> {
-    let db = &store.db;
-    Ok(table_exists(db, TABLE).await? || is_former_table_ours(db).await?)
+    let db = store.db.begin_reading_others().await?;
+    Ok(table_exists(&db, TABLE).await? || is_former_table_ours(&db).await?)
+}
+
+/// Reads and changes rows of these tables.
+async fn rows_of<'a>(
+    manager: &'a SchemaManager<'_>,
+    tables: &[&'static str],
+) -> Result<MigratedRows<'a, SchemaManagerConnection<'a>>, DbErr> {
+    MigratedRows::of(manager.get_connection(), tables).await
 }
 
 /// Adds a column to a table. SQLite adds one at a time.

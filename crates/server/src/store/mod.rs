@@ -178,7 +178,7 @@ fn expected_tables() -> Vec<ExpectedTable> {
 
 impl Store {
     fn of(db: Database) -> Self {
-        db.expect(expected_tables());
+        db.expect(expected_tables(), &migrations::TABLES);
         let holding = Turns::new(HOLD_BOUNDS);
         Self { db, holding }
     }
@@ -200,7 +200,23 @@ impl Store {
         let store = Self::of(db);
         migrations::bring_up_to_date(&store).await?;
         store.db.note_schema().await?;
+        store.warn_of_open_schemas().await;
         Ok(store)
+    }
+
+    /// Logs in which schemas other database users may create objects.
+    async fn warn_of_open_schemas(&self) {
+        match self.db.open_schemas().await {
+            Ok(open) => {
+                for open in open {
+                    tracing::warn!(advice = open.advice(), "{}", open.found());
+                }
+            }
+            Err(error) => {
+                let error = database::words(&error);
+                tracing::debug!(error, "cannot check the permissions of the schemas");
+            }
+        }
     }
 
     /// The same for an existing database: creates neither the file nor tables.

@@ -401,7 +401,7 @@ async fn a_single_statement_that_is_outdated_is_prepared_again() {
     let door = Database::connect(&url, Timeouts::default()).await.unwrap();
     let ask = || {
         let backend = sea_orm::DbBackend::Postgres;
-        sea_orm::Statement::from_sql_and_values(backend, "SELECT * FROM notes", [])
+        sea_orm::Statement::from_sql_and_values(backend, "SELECT * FROM public.notes", [])
     };
     for column in ["TYPE text", "TYPE varchar(20)", "TYPE varchar(30)"] {
         door.query_all_raw(ask()).await.unwrap();

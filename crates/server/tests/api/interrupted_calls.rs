@@ -79,7 +79,7 @@ async fn assert_clean(direct: &TestDatabase, database: &Database) {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let before = number_of(direct, "noted").await;
-    let note = || database.execute_unprepared("INSERT INTO noted VALUES ('single')");
+    let note = || database.execute_unprepared("INSERT INTO public.noted VALUES ('single')");
     for noted in join_all((0..20).map(|_| note())).await {
         noted.unwrap();
     }
@@ -120,7 +120,7 @@ async fn a_caller_who_is_gone_while_a_transaction_begins_leaves_none_open() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_transaction_that_has_lost_a_part_stores_nothing() {
     let (direct, database) = near_and_far().await;
-    let note = "INSERT INTO noted VALUES ('lost')";
+    let note = "INSERT INTO public.noted VALUES ('lost')";
     for milliseconds in [0, 1, 3] {
         let transaction = database.begin().await.unwrap();
         transaction.execute_unprepared(note).await.unwrap();

@@ -15,6 +15,7 @@ mod both_loopbacks;
 mod busy_database;
 #[path = "../../../client/tests/api/chromium.rs"]
 mod chromium;
+mod command_errors;
 mod command_line;
 mod commands;
 mod console;
@@ -64,8 +65,11 @@ mod raw_http;
 mod read_settings;
 #[path = "../../../client/tests/api/refused_calls.rs"]
 mod refused_calls;
+#[path = "../../../client/tests/api/repetition.rs"]
+mod repetition;
 mod requests;
 mod restored;
+mod search_path;
 mod seats;
 mod secrets;
 mod sign_in;
@@ -78,6 +82,8 @@ mod supervised;
 #[path = "../../../client/tests/api/thread_limit.rs"]
 mod thread_limit;
 mod told;
+#[path = "../../../client/tests/api/traps.rs"]
+mod traps;
 mod unfit_tables;
 #[path = "../../../client/tests/api/unread_log.rs"]
 mod unread_log;

@@ -20,7 +20,7 @@ use crate::state_dir::{NotWritable, check_writable, give_to_owner};
 /// Delay between two attempts to open an SQLite file that another process has locked.
 const RETRY_INTERVAL: Duration = Duration::from_millis(20);
 /// PostgreSQL-compatible databases may not know the setting.
-const ASK_ENCODING: &str = "SELECT current_setting('server_encoding', true)";
+const ASK_ENCODING: &str = "SELECT pg_catalog.current_setting('server_encoding', true)";
 
 /// Why a database cannot be used.
 #[derive(Debug, thiserror::Error)]

@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sea_orm::{
-    DatabaseTransaction, DbErr, IsolationLevel, SqliteTransactionMode, TransactionOptions,
-    TransactionTrait as _,
+    ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, ExecResult, IsolationLevel,
+    QueryResult, SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait as _,
 };
 
 use super::Database;
 use super::pool::Pool;
+use super::table_names::{EMPTY_PATH, Schemas};
 use super::work::uninterrupted;
 
 /// Timeout of a change to the tables.
@@ -36,6 +37,97 @@ impl Migration {
         self.pool.check_file()?;
         self.transaction.commit().await?;
         self.pool.check_file()
+    }
+}
+
+/// Reads and changes the rows of tables in a migration. Migrations create tables where the search
+/// path of the site says; for each of these statements it is empty, as it is for all others of
+/// this program. Within a `Migration`, all statements that compare or compute values go through
+/// this.
+pub struct MigratedRows<'a, C> {
+    db: &'a C,
+    names: Schemas,
+    path: String,
+}
+
+impl<'a, C: ConnectionTrait> MigratedRows<'a, C> {
+    /// For statements that use these tables.
+    ///
+    /// # Errors
+    /// If the database returns an error.
+    pub async fn of(db: &'a C, tables: &[&'static str]) -> Result<Self, DbErr> {
+        let (mut names, mut path) = (Schemas::default(), String::new());
+        if db.get_database_backend() == DbBackend::Postgres {
+            names = Schemas::find(db, tables).await?;
+            let ask = "SELECT pg_catalog.current_setting('search_path')";
+            let row = db.query_one_raw(Statement::from_string(DbBackend::Postgres, ask));
+            if let Some(row) = row.await? {
+                path = row.try_get_by_index(0)?;
+            }
+        }
+        Ok(Self { db, names, path })
+    }
+
+    async fn run<T, F>(&self, sql: &str, run: impl FnOnce(String) -> F) -> Result<T, DbErr>
+    where
+        F: Future<Output = Result<T, DbErr>>,
+    {
+        if self.db.get_database_backend() != DbBackend::Postgres {
+            return run(sql.to_owned()).await;
+        }
+        let set = Statement::from_string(DbBackend::Postgres, format!("SELECT {EMPTY_PATH}"));
+        self.db.query_one_raw(set).await?;
+        let result = run(self.names.qualified(sql).into_owned()).await?;
+        let back = "SELECT pg_catalog.set_config('search_path', $1, true)";
+        let back =
+            Statement::from_sql_and_values(DbBackend::Postgres, back, [self.path.clone().into()]);
+        self.db.query_one_raw(back).await?;
+        Ok(result)
+    }
+}
+
+#[async_trait::async_trait]
+impl<C: ConnectionTrait> ConnectionTrait for MigratedRows<'_, C> {
+    fn get_database_backend(&self) -> DbBackend {
+        self.db.get_database_backend()
+    }
+
+    async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
+        let Statement { sql, .. } = &statement;
+        let run = |sql| {
+            self.db.execute_raw(Statement {
+                sql,
+                ..statement.clone()
+            })
+        };
+        self.run(sql, run).await
+    }
+
+    async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
+        let run = async |sql: String| self.db.execute_unprepared(&sql).await;
+        self.run(sql, run).await
+    }
+
+    async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
+        let Statement { sql, .. } = &statement;
+        let run = |sql| {
+            self.db.query_one_raw(Statement {
+                sql,
+                ..statement.clone()
+            })
+        };
+        self.run(sql, run).await
+    }
+
+    async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
+        let Statement { sql, .. } = &statement;
+        let run = |sql| {
+            self.db.query_all_raw(Statement {
+                sql,
+                ..statement.clone()
+            })
+        };
+        self.run(sql, run).await
     }
 }
 

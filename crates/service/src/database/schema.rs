@@ -132,8 +132,13 @@ impl Schema {
 }
 
 impl Database {
-    /// Sets what [`Self::check_schema`] expects.
-    pub fn expect(&self, tables: Vec<ExpectedTable>) {
+    /// Sets what [`Self::check_schema`] expects, and the names of all tables that statements use.
+    /// Others are only found in [`Self::begin_reading_others`].
+    pub fn expect(&self, tables: Vec<ExpectedTable>, more: &[&'static str]) {
+        let names = tables.iter().map(|table| table.name);
+        self.0
+            .tables
+            .expect(names.chain(more.iter().copied()).collect());
         // Only the first call counts.
         let _ = self.0.schema.expected.set(tables);
     }
@@ -186,9 +191,13 @@ impl Database {
 
     async fn catalog(&self, expected: &[ExpectedTable]) -> Result<Catalog, DbErr> {
         // Like the check for changes, it does not wait for a turn.
+        self.0.tables.forget();
         let reading = self.begin_for(Purpose::Read, Vec::new()).await?;
-        let names = expected.iter().map(|table| table.name);
-        let catalog = catalog::read(&reading, names).await?;
+        let tables = expected.iter().map(|table| {
+            let name = reading.names().as_ref().map(|names| names.name(table.name));
+            (table.name, name.unwrap_or_default())
+        });
+        let catalog = catalog::read(&reading, tables).await?;
         reading.rollback().await?;
         Ok(catalog)
     }

@@ -7,6 +7,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
 use sqlx::postgres::PgDatabaseError;
 
+use super::table_names::quoted;
+
 /// Maximum number of tables that are remembered until the next change.
 const MAX_TABLES: usize = 32;
 
@@ -90,8 +92,4 @@ async fn advance(db: &impl ConnectionTrait, schema: &str, table: &str) -> Result
          restored, and has been advanced"
     );
     Ok(())
-}
-
-fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
 }

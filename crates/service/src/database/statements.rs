@@ -1,25 +1,32 @@
-//! Single statements, outside of a transaction.
+//! Single statements. On PostgreSQL each one is a transaction, in which the search path is empty:
+//! a setting of the session would reach other programs through a pooler.
 
 use std::pin::Pin;
 use std::sync::Arc;
 
 use futures_util::{Stream, StreamExt as _, stream};
 use sea_orm::{
-    ConnectionTrait, DatabaseConnection, DbBackend, DbErr, ExecResult, QueryResult, QueryStream,
-    Statement, StreamTrait,
+    ConnectionTrait, DatabaseExecutor, DatabaseTransaction, DbBackend, DbErr, ExecResult,
+    QueryResult, Statement, StreamTrait, TransactionTrait as _,
 };
+use tokio::sync::mpsc;
 
 use super::failure::{self, Failure};
 use super::pool::Pool;
-use super::work::{uninterrupted, within};
+use super::table_names::EMPTY_PATH;
+use super::transaction::{Names, qualified};
+use super::work::{note_committing, uninterrupted, within};
 use super::{Database, rows};
 use crate::clock::ticks;
 
 /// Runs a statement on a connection.
 type Run<T> = for<'a> fn(
-    &'a DatabaseConnection,
+    &'a DatabaseExecutor<'a>,
     Statement,
 ) -> Pin<Box<dyn Future<Output = Result<T, DbErr>> + Send + 'a>>;
+
+/// Rows of a query that are read in a separate task.
+type Rows = mpsc::Receiver<Result<QueryResult, DbErr>>;
 
 impl Database {
     /// Runs one statement outside of a transaction. It is retried if nothing was done and another
@@ -42,18 +49,11 @@ impl Database {
 
     async fn run<T>(&self, statement: Statement, run: Run<T>) -> Result<T, DbErr> {
         let pool = self.pool().await?;
-        let first = run(pool.connection(), statement.clone());
-        match self.try_single(&pool, first).await {
+        match self.try_single(&pool, statement.clone(), run).await {
             Err(error) if failure::may_be_repeated(&error) => {}
             done => return done,
         }
-        if ConnectionTrait::get_database_backend(self) == DbBackend::Postgres {
-            let advancing = self.0.sequences.advance(pool.connection());
-            self.connecting(self.0.timeouts.statement, advancing)
-                .await?;
-        }
-        let again = run(pool.connection(), statement);
-        let again = self.try_single(&pool, again).await;
+        let again = self.try_single(&pool, statement, run).await;
         again.map_err(|error| self.not_helped(error))
     }
 
@@ -70,11 +70,16 @@ impl Database {
     async fn try_single<T>(
         &self,
         pool: &Arc<Pool>,
-        run: impl Future<Output = Result<T, DbErr>>,
+        statement: Statement,
+        run: Run<T>,
     ) -> Result<T, DbErr> {
         let running = async {
             pool.choose_address().await?;
-            let answer = run.await?;
+            if self.0.url.sqlite_file().is_none() {
+                return self.run_alone(pool, statement, run).await;
+            }
+            let connection = DatabaseExecutor::Connection(pool.connection());
+            let answer = run(&connection, statement).await?;
             // The statement may have been a change.
             pool.check_file()?;
             Ok(answer)
@@ -83,21 +88,87 @@ impl Database {
         self.judge(pool, Some(&self.0.reading), answer)
     }
 
+    /// Runs one statement in a transaction on PostgreSQL.
+    async fn run_alone<T>(
+        &self,
+        pool: &Pool,
+        statement: Statement,
+        run: Run<T>,
+    ) -> Result<T, DbErr> {
+        let (transaction, names) = self.begin_alone(pool).await?;
+        self.0.sequences.advance(&transaction).await?;
+        let statement = qualified(statement, &names);
+        let only_reads = statement.sql.trim_start().starts_with("SELECT");
+        let answer = {
+            let transaction = DatabaseExecutor::Transaction(&transaction);
+            run(&transaction, statement).await?
+        };
+        note_committing(!only_reads);
+        let committed = transaction.commit().await;
+        note_committing(false);
+        match only_reads {
+            true => committed?,
+            false => committed.map_err(failure::of_commit)?,
+        }
+        Ok(answer)
+    }
+
+    /// Starts the transaction of one statement on PostgreSQL, which ends it if this process is
+    /// frozen.
+    async fn begin_alone(&self, pool: &Pool) -> Result<(DatabaseTransaction, Names), DbErr> {
+        let transaction = pool.connection().begin().await?;
+        let names = self.0.tables.find(&transaction).await?;
+        let idle = self.0.timeouts.idle_transaction.as_millis();
+        let settings = format!(
+            "SELECT {EMPTY_PATH}, \
+             pg_catalog.set_config('idle_in_transaction_session_timeout', '{idle}', true)"
+        );
+        let settings = Statement::from_string(DbBackend::Postgres, settings);
+        transaction.query_one_raw(settings).await?;
+        Ok((transaction, Some(names)))
+    }
+
     /// Starts a query, and reads its first row: an outdated statement is rejected only there.
     async fn start_stream(
         &self,
         pool: &Arc<Pool>,
         statement: Statement,
-    ) -> Result<(Option<QueryResult>, QueryStream), DbErr> {
+    ) -> Result<(Option<QueryResult>, Rows), DbErr> {
         let starting = async {
             pool.choose_address().await?;
-            let mut rows = pool.connection().stream_raw(statement).await?;
-            let first = rows.next().await.transpose()?;
+            let (sender, mut rows) = mpsc::channel(1);
+            if self.0.url.sqlite_file().is_none() {
+                let (transaction, names) = self.begin_alone(pool).await?;
+                let statement = qualified(statement, &names);
+                tokio::spawn(async move {
+                    match transaction.stream_raw(statement).await {
+                        Ok(rows) => pass_on(rows, sender).await,
+                        // The query has ended if no one waits for it.
+                        Err(error) => drop(sender.send(Err(error)).await),
+                    }
+                });
+            } else {
+                let read = pool.connection().stream_raw(statement).await?;
+                tokio::spawn(pass_on(read, sender));
+            }
+            let first = rows.recv().await.transpose()?;
             first.iter().try_for_each(rows::check)?;
             Ok((first, rows))
         };
         let started = self.connecting(self.0.timeouts.statement, starting).await;
         self.judge(pool, Some(&self.0.reading), started)
+    }
+}
+
+/// Sends the rows of a query until no one waits for them.
+async fn pass_on(
+    mut rows: impl Stream<Item = Result<QueryResult, DbErr>> + Unpin,
+    sender: mpsc::Sender<Result<QueryResult, DbErr>>,
+) {
+    while let Some(row) = rows.next().await {
+        if sender.send(row).await.is_err() {
+            return;
+        }
     }
 }
 
@@ -170,7 +241,7 @@ impl StreamTrait for Database {
                 async move {
                     let (mut rows, turn) = rest?;
                     let next = async {
-                        let row = rows.next().await.transpose()?;
+                        let row = rows.recv().await.transpose()?;
                         row.iter().try_for_each(rows::check)?;
                         Ok(row)
                     };

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::pool::Pool;
 use super::sequences::Sequences;
+use super::table_names::{EMPTY_PATH, Schemas, TableNames};
 use super::work::{note_committing, uninterrupted, within};
 use super::{Database, Purpose, Timeouts, failure, rows};
 use crate::clock::ticks;
@@ -23,6 +24,7 @@ pub struct Transaction {
     pool: Arc<Pool>,
     transaction: Arc<DatabaseTransaction>,
     purpose: Purpose,
+    names: Names,
     deadline: Instant,
     /// It is a part of another transaction, with which it is stored.
     is_part: bool,
@@ -33,54 +35,87 @@ pub struct Transaction {
     turns: Arc<Vec<Turn>>,
 }
 
+/// How the statements of a transaction name their tables: with the schemas that were found;
+/// `None` if they are found with the search path of the site, and on SQLite.
+pub(super) type Names = Option<Arc<Schemas>>;
+
+/// A transaction that has started.
+pub(super) struct Begun {
+    transaction: DatabaseTransaction,
+    names: Names,
+    /// When the PostgreSQL server was started.
+    server_started: Option<String>,
+}
+
+impl Begun {
+    /// When the PostgreSQL server was started, in its own words.
+    pub(super) fn server_started(&self) -> Option<&str> {
+        self.server_started.as_deref()
+    }
+}
+
 /// Starts a transaction on a connection that is suitable for its purpose.
 pub(super) async fn begin(
     pool: &Pool,
+    tables: &TableNames,
     sequences: &Sequences,
     purpose: Purpose,
     timeouts: &Timeouts,
-) -> Result<DatabaseTransaction, DbErr> {
+) -> Result<Begun, DbErr> {
     let is_postgres = pool.connection().get_database_backend() == DbBackend::Postgres;
     let options = TransactionOptions {
         // Reads see a consistent snapshot; SQLite offers nothing else. Changes lock the rows that
         // they change. The default of a database or a user may be an isolation level at which
         // concurrent changes abort them.
         isolation_level: is_postgres.then_some(match purpose {
-            Purpose::Read => IsolationLevel::RepeatableRead,
+            Purpose::Read | Purpose::ReadOthers => IsolationLevel::RepeatableRead,
             Purpose::Check | Purpose::Change => IsolationLevel::ReadCommitted,
         }),
         // SQLite has no read-only mode, and needs none.
-        access_mode: (is_postgres && purpose == Purpose::Read).then_some(AccessMode::ReadOnly),
-        sqlite_transaction_mode: (purpose != Purpose::Read)
-            .then_some(SqliteTransactionMode::Immediate),
+        access_mode: (is_postgres && purpose.is_read()).then_some(AccessMode::ReadOnly),
+        sqlite_transaction_mode: (!purpose.is_read()).then_some(SqliteTransactionMode::Immediate),
     };
     pool.choose_address().await?;
     let transaction = pool.connection().begin_with_options(options).await?;
-    if is_postgres {
-        set_up(pool, &transaction, purpose, timeouts).await?;
-        if purpose == Purpose::Change {
-            sequences.advance(&transaction).await?;
-        }
+    if !is_postgres {
+        return Ok(Begun {
+            transaction,
+            names: None,
+            server_started: None,
+        });
     }
-    Ok(transaction)
+    let names = match purpose {
+        Purpose::ReadOthers => None,
+        Purpose::Read | Purpose::Change | Purpose::Check => Some(tables.find(&transaction).await?),
+    };
+    let server_started = set_up(pool, &transaction, purpose, timeouts).await?;
+    if purpose == Purpose::Change {
+        sequences.advance(&transaction).await?;
+    }
+    Ok(Begun {
+        transaction,
+        names,
+        server_started,
+    })
 }
 
 /// Lets PostgreSQL end a transaction that this process can no longer end, and asks whether it
 /// accepts changes. The settings apply only to this transaction, as with SET LOCAL: poolers reject
-/// them at the start of a connection, and would pass on those of others.
+/// them at the start of a connection, and would pass on those of others. Returns when the server
+/// was started.
 async fn set_up(
     pool: &Pool,
     transaction: &DatabaseTransaction,
     purpose: Purpose,
     timeouts: &Timeouts,
-) -> Result<(), DbErr> {
+) -> Result<Option<String>, DbErr> {
     let quoted = |timeout: Duration| format!("'{}'", timeout.as_millis());
     let idle = quoted(timeouts.idle_transaction);
-    let user_timeout = format!("set_config('tcp_user_timeout', {idle}, true)");
+    let user_timeout = format!("pg_catalog.set_config('tcp_user_timeout', {idle}, true)");
     // A check that is delayed by others has to end in time to report that.
     let wait = match purpose {
         Purpose::Check => timeouts.wait.min(timeouts.check / 2),
-        Purpose::Read | Purpose::Change => timeouts.wait,
+        Purpose::Read | Purpose::ReadOthers | Purpose::Change => timeouts.wait,
     };
     let ask = |sql: String| Statement::from_string(DbBackend::Postgres, sql);
     let allows_user_timeout = match pool.allows_user_timeout().get() {
@@ -99,40 +134,50 @@ async fn set_up(
         }
     };
     let mut settings = format!(
-        "SELECT current_setting('transaction_read_only'), \
-         set_config('idle_in_transaction_session_timeout', {idle}, true), \
-         set_config('lock_timeout', {}, true), set_config('statement_timeout', {}, true)",
+        "SELECT pg_catalog.current_setting('transaction_read_only'), \
+         pg_catalog.pg_postmaster_start_time()::pg_catalog.text, \
+         pg_catalog.set_config('idle_in_transaction_session_timeout', {idle}, true), \
+         pg_catalog.set_config('lock_timeout', {}, true), \
+         pg_catalog.set_config('statement_timeout', {}, true)",
         quoted(wait),
         quoted(timeouts.statement),
     );
+    if purpose != Purpose::ReadOthers {
+        settings = format!("{settings}, {EMPTY_PATH}");
+    }
     if allows_user_timeout {
         // Data sent to a host that has vanished is given up after the same time.
         settings = format!("{settings}, {user_timeout}");
     }
-    let row = transaction.query_one_raw(ask(settings)).await?;
-    let is_read_only = match row {
-        Some(row) => row.try_get_by_index::<String>(0)? == "on",
-        None => false,
+    let Some(row) = transaction.query_one_raw(ask(settings)).await? else {
+        return Ok(None);
     };
-    if is_read_only && purpose != Purpose::Read {
+    let is_read_only = row.try_get_by_index::<String>(0)? == "on";
+    if is_read_only && !purpose.is_read() {
         return Err(failure::read_only());
     }
-    Ok(())
+    row.try_get_by_index(1)
 }
 
 impl Transaction {
+    /// The schemas of the tables; `None` with SQLite.
+    pub(super) fn names(&self) -> &Names {
+        &self.names
+    }
+
     pub(super) fn new(
         database: Database,
         pool: Arc<Pool>,
-        transaction: DatabaseTransaction,
+        begun: Begun,
         purpose: Purpose,
         deadline: Instant,
     ) -> Self {
         Self {
             database,
             pool,
-            transaction: Arc::new(transaction),
+            transaction: Arc::new(begun.transaction),
             purpose,
+            names: begun.names,
             deadline,
             is_part: false,
             is_incomplete: Arc::default(),
@@ -175,6 +220,11 @@ impl Transaction {
         let begun = self.judged(beginning.await)?;
         self.is_incomplete.store(false, Ordering::Relaxed);
         let (database, pool) = (self.database.clone(), self.pool.clone());
+        let begun = Begun {
+            transaction: begun,
+            names: self.names.clone(),
+            server_started: None,
+        };
         let part = Self::new(database, pool, begun, self.purpose, self.deadline);
         Ok(Self {
             is_part: true,
@@ -277,6 +327,14 @@ impl Transaction {
     }
 }
 
+/// The statement with the schemas of its tables.
+pub(super) fn qualified(mut statement: Statement, names: &Names) -> Statement {
+    if let Some(names) = names {
+        statement.sql = names.qualified(&statement.sql).into_owned();
+    }
+    statement
+}
+
 /// The timeout of the next statement.
 fn left(database: &Database, deadline: Instant) -> Duration {
     let left = deadline.saturating_duration_since(ticks());
@@ -290,19 +348,26 @@ impl ConnectionTrait for Transaction {
     }
 
     async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
+        let statement = qualified(statement, &self.names);
         self.run(self.transaction.execute_raw(statement)).await
     }
 
     async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
-        self.run(self.transaction.execute_unprepared(sql)).await
+        let sql = match &self.names {
+            Some(names) => names.qualified(sql),
+            None => sql.into(),
+        };
+        self.run(self.transaction.execute_unprepared(&sql)).await
     }
 
     async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
+        let statement = qualified(statement, &self.names);
         self.run(rows::checked_one(&*self.transaction, statement))
             .await
     }
 
     async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
+        let statement = qualified(statement, &self.names);
         self.run(rows::checked_all(&*self.transaction, statement))
             .await
     }

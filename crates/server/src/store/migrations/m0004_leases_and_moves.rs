@@ -4,7 +4,7 @@ use license_core::seat::{DEFAULT_MOVES, DEFAULT_MOVES_PERIOD_DAYS};
 use sea_orm::{ConnectionTrait as _, DbBackend};
 use sea_orm_migration::prelude::*;
 
-use super::{add_column, create_index};
+use super::{add_column, create_index, rows_of};
 
 #[derive(DeriveMigrationName)]
 pub(super) struct Migration;
@@ -100,7 +100,8 @@ async fn bound_leases(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
     };
     let update =
         format!("UPDATE seats SET signed_until = {greatest}(COALESCE(exp, {bound}), {bound})");
-    manager.get_connection().execute_unprepared(&update).await?;
+    let rows = rows_of(manager, &["seats"]).await?;
+    rows.execute_unprepared(&update).await?;
     Ok(())
 }
 

@@ -3,6 +3,8 @@
 use sea_orm::ConnectionTrait as _;
 use sea_orm_migration::prelude::*;
 
+use super::rows_of;
+
 #[derive(DeriveMigrationName)]
 pub(super) struct Migration;
 
@@ -21,7 +23,7 @@ impl MigrationTrait for Migration {
         let newest = "INSERT INTO signing_clock (id, recorded_at) SELECT 1, newest FROM \
                       (SELECT MAX(last_seen_at) AS newest FROM seats) AS seen \
                       WHERE newest IS NOT NULL";
-        let db = manager.get_connection();
+        let db = rows_of(manager, &["seats", "signing_clock"]).await?;
         db.execute_unprepared(newest).await?;
         Ok(())
     }

@@ -5,7 +5,7 @@ use license_core::suspicion::{FormerInstallation, installation_fingerprint};
 use sea_orm::{ConnectionTrait as _, DbBackend, Statement};
 use sea_orm_migration::prelude::*;
 
-use super::add_column;
+use super::{add_column, rows_of};
 
 #[derive(DeriveMigrationName)]
 pub(super) struct Migration;
@@ -17,7 +17,7 @@ impl MigrationTrait for Migration {
         add_column(manager, "seats", former).await?;
         // One former installation was stored, but not when it was replaced: no earlier than the
         // seat was taken.
-        let db = manager.get_connection();
+        let db = rows_of(manager, &["seats"]).await?;
         let backend = manager.get_database_backend();
         let known = "SELECT id, former_installation_id, activated_at FROM seats \
                      WHERE former_installation_id IS NOT NULL";

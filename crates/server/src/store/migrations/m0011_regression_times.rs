@@ -3,7 +3,7 @@
 use sea_orm::{ConnectionTrait as _, DbBackend};
 use sea_orm_migration::prelude::*;
 
-use super::add_column;
+use super::{add_column, rows_of};
 
 #[derive(DeriveMigrationName)]
 pub(super) struct Migration;
@@ -24,7 +24,7 @@ impl MigrationTrait for Migration {
             "UPDATE seats SET regressed_at = {times} \
              WHERE regressions > 0 AND regressed_since IS NOT NULL"
         );
-        let db = manager.get_connection();
+        let db = rows_of(manager, &["seats"]).await?;
         db.execute_unprepared(&keep).await?;
         for column in ["regressions", "regressed_since"] {
             let mut table = Table::alter();

@@ -3,6 +3,8 @@
 use sea_orm::ConnectionTrait as _;
 use sea_orm_migration::prelude::*;
 
+use super::rows_of;
+
 #[derive(DeriveMigrationName)]
 pub(super) struct Migration;
 
@@ -21,7 +23,7 @@ impl MigrationTrait for Migration {
         // Until then, a server has been running.
         let recorded = "INSERT INTO coverage (id, version, covered_until, is_closed) \
                         SELECT 1, 1, recorded_at, FALSE FROM signing_clock";
-        let db = manager.get_connection();
+        let db = rows_of(manager, &["coverage", "signing_clock"]).await?;
         db.execute_unprepared(recorded).await?;
         Ok(())
     }

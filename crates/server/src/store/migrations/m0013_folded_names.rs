@@ -4,7 +4,7 @@ use license_core::folded_text::folded;
 use sea_orm::{ConnectionTrait, DbBackend, Statement};
 use sea_orm_migration::prelude::*;
 
-use super::add_column;
+use super::{add_column, rows_of};
 
 #[derive(DeriveMigrationName)]
 pub(super) struct Migration;
@@ -18,7 +18,8 @@ impl MigrationTrait for Migration {
         ] {
             let column = ColumnDef::new(added).text().not_null().default("").take();
             add_column(manager, table, column).await?;
-            fold_names(manager.get_connection(), table, name, added).await?;
+            let rows = rows_of(manager, &[table]).await?;
+            fold_names(&rows, table, name, added).await?;
         }
         Ok(())
     }

@@ -5,7 +5,7 @@ use sea_orm::{ConnectionTrait, DbBackend, QueryResult, Statement};
 use sea_orm_migration::prelude::*;
 use serde_json::json;
 
-use super::add_column;
+use super::{add_column, rows_of};
 
 #[derive(DeriveMigrationName)]
 pub(super) struct Migration;
@@ -24,12 +24,13 @@ impl MigrationTrait for Migration {
             add_column(manager, "licenses", column).await?;
         }
         let db = manager.get_connection();
-        db.execute_unprepared("UPDATE licenses SET plan = tier || '@1'")
+        let rows = rows_of(manager, &["amendments", "licenses"]).await?;
+        rows.execute_unprepared("UPDATE licenses SET plan = tier || '@1'")
             .await?;
         let due = "CREATE INDEX licenses_changes_at ON licenses (changes_at) \
                    WHERE changes_at IS NOT NULL";
         db.execute_unprepared(due).await?;
-        add_first_amendments(db).await
+        add_first_amendments(&rows).await
     }
 }
 

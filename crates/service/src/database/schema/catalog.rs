@@ -26,8 +26,8 @@ const POSTGRES_COLUMNS: &str = "
             AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_trigger g
                 WHERE g.tgrelid = c.oid AND NOT g.tgisinternal AND g.tgtype & 7 = 7)
         THEN 1 ELSE 0 END::bigint
-    FROM (VALUES TABLES) AS e (name)
-    JOIN pg_catalog.pg_class c ON c.oid = pg_catalog.to_regclass(e.name)
+    FROM (VALUES TABLES) AS e (name, qualified)
+    JOIN pg_catalog.pg_class c ON c.oid = pg_catalog.to_regclass(e.qualified)
     JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid
     JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
     WHERE a.attnum > 0 AND NOT a.attisdropped";
@@ -38,8 +38,8 @@ const POSTGRES_UNIQUE: &str = "
     SELECT e.name, (SELECT pg_catalog.string_agg(a.attname::text, ',')
         FROM pg_catalog.pg_attribute a WHERE a.attrelid = i.indrelid
         AND a.attnum = ANY ((i.indkey::int2[])[0:i.indnkeyatts - 1]))
-    FROM (VALUES TABLES) AS e (name)
-    JOIN pg_catalog.pg_index i ON i.indrelid = pg_catalog.to_regclass(e.name)
+    FROM (VALUES TABLES) AS e (name, qualified)
+    JOIN pg_catalog.pg_index i ON i.indrelid = pg_catalog.to_regclass(e.qualified)
     WHERE i.indisunique AND i.indisvalid AND i.indimmediate
         AND i.indpred IS NULL AND i.indexprs IS NULL";
 
@@ -63,13 +63,13 @@ const SQLITE_UNIQUE: &str = "
         (SELECT group_concat(lower(name)) FROM pragma_table_info(m.name) WHERE pk > 0)
     FROM sqlite_master m WHERE m.type = 'table' AND lower(m.name) IN (TABLES)";
 
-/// Reads what there is of these tables.
+/// Reads what there is of these tables. Each has its name on PostgreSQL with it, with its schema.
 ///
 /// # Errors
 /// If the database returns an error.
 pub(super) async fn read(
     db: &impl ConnectionTrait,
-    names: impl Iterator<Item = &'static str>,
+    tables: impl Iterator<Item = (&'static str, String)>,
 ) -> Result<Catalog, DbErr> {
     let backend = db.get_database_backend();
     let is_postgres = backend == DbBackend::Postgres;
@@ -77,9 +77,9 @@ pub(super) async fn read(
         true => (POSTGRES_COLUMNS, POSTGRES_UNIQUE),
         false => (SQLITE_COLUMNS, SQLITE_UNIQUE),
     };
-    // The names are this program's own.
-    let names = names.map(|name| match is_postgres {
-        true => format!("('{name}')"),
+    // The names are this program's own, except for the schemas.
+    let names = tables.map(|(name, qualified)| match is_postgres {
+        true => format!("('{name}', '{}')", qualified.replace('\'', "''")),
         false => format!("'{name}'"),
     });
     let names = names.collect::<Vec<_>>().join(", ");

@@ -34,10 +34,10 @@ async fn open(create: &str) -> (tempfile::TempDir, Database) {
     let url = DatabaseUrl::of_file(&file);
     let database = Database::new(&url, Timeouts::default()).unwrap();
     use things::{Column, Entity};
-    database.expect(vec![ExpectedTable::of::<Entity>(&[&[
-        Column::Name,
-        Column::Day,
-    ]])]);
+    database.expect(
+        vec![ExpectedTable::of::<Entity>(&[&[Column::Name, Column::Day]])],
+        &[],
+    );
     let create = format!("{create}; CREATE TABLE marks (mark); INSERT INTO marks VALUES (1)");
     for statement in create.split(';') {
         database.execute_unprepared(statement).await.unwrap();
