@@ -262,8 +262,7 @@ async fn a_change_through_another_process_is_announced_within_two_seconds() {
     let two = Site::start_on(shared, &cloud.url, &[]).await;
     let mut subscriber = Subscriber::to(&two, EVENTS, None).await;
     subscriber.soon().await;
-    // The other process listens from soon after its start on.
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    one.until_listening(2).await;
     let start = Instant::now();
     one.activate(KEY).await;
     assert_eq!(subscriber.soon().await.data["standing"], "active");

@@ -148,6 +148,7 @@ pub fn library() -> String {
     found.display().to_string()
 }
 
+/// The program reads its clocks once a second, in real time, which is what these tests are about.
 async fn pause(seconds: f64) {
     tokio::time::sleep(Duration::from_secs_f64(seconds)).await;
 }

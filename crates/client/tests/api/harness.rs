@@ -247,6 +247,14 @@ impl Site {
         body
     }
 
+    /// The value of a metric without labels; `None` if it is absent.
+    pub async fn metric(&self, name: &str) -> Option<f64> {
+        let (_, metrics) = self.get("/metrics").await;
+        let mut lines = metrics.as_str().unwrap().lines();
+        let value = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value.map(|value| value.parse().unwrap())
+    }
+
     pub async fn standing(&self) -> String {
         self.status().await["standing"].as_str().unwrap().to_owned()
     }
@@ -268,6 +276,16 @@ impl Site {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         panic!("never came about: {what}");
+    }
+
+    /// Waits until this many processes receive the notifications of the site's PostgreSQL database.
+    pub async fn until_listening(&self, processes: usize) {
+        let listening = "SELECT pid::text FROM pg_stat_activity WHERE state = 'idle' \
+                         AND datname = current_database() AND query LIKE 'LISTEN %'";
+        self.until("all processes listen", async || {
+            self.database.texts(listening).await.len() == processes
+        })
+        .await;
     }
 }
 

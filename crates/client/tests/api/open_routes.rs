@@ -69,7 +69,7 @@ impl Counter {
         (counter, through)
     }
 
-    /// Waits until what follows an activation has been sent.
+    /// Waits until nothing has been sent for a while.
     async fn until_quiet(&self) {
         const QUIET: Duration = Duration::from_millis(1500);
         let begun = Instant::now();
@@ -240,7 +240,7 @@ async fn no_number_of_open_requests_makes_the_database_or_the_license_server_wor
         }
     }
     // What was begun for those who hung up ends, too.
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    counter.until_quiet().await;
 
     let elapsed = begun.elapsed().as_secs_f64();
     let (connections_now, statements_now) = counter.read();

@@ -14,10 +14,12 @@ use crate::program::Program;
 use crate::scripted_cloud::ScriptedCloud;
 use crate::vendor::Vendor;
 
+/// Two sites on one database, each of which receives the other's notifications.
 async fn two_sites(cloud_url: &str, flags: &[&str]) -> (Site, Site) {
     let first = Site::start(Engine::Postgres, cloud_url, flags).await;
     let same = TestDatabase::same_as(&first.database);
     let second = Site::start_on(same, cloud_url, flags).await;
+    first.until_listening(2).await;
     (first, second)
 }
 
@@ -43,8 +45,6 @@ async fn until<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> 
 async fn every_replica_shows_a_change_within_two_seconds() {
     let cloud = ScriptedCloud::start().await;
     let (first, second) = two_sites(&cloud.url, &[]).await;
-    // The second one has to be listening.
-    tokio::time::sleep(Duration::from_millis(500)).await;
     let mut longest = Duration::ZERO;
     for number in 0..10 {
         let key = format!("key-{number}");
@@ -172,13 +172,15 @@ async fn one_process_calls_home_and_another_takes_over_within_twenty_seconds_of_
     let mut second = Program::start(&flags).await;
 
     let before = heartbeats(&cloud);
-    let start = Instant::now();
-    tokio::time::sleep(Duration::from_secs(6)).await;
+    let took = until("five more heartbeats", async || {
+        heartbeats(&cloud) >= before + 5
+    })
+    .await;
     let calls = heartbeats(&cloud) - before;
-    let most = (start.elapsed().as_secs_f64() / 0.9).ceil() as usize + 1;
+    let most = (took.as_secs_f64() / 0.9).ceil() as usize + 1;
     assert!(
-        (3..=most).contains(&calls),
-        "{calls} heartbeats in 6 s by two processes"
+        calls <= most,
+        "{calls} heartbeats in {took:?} by two processes"
     );
     assert!(schedules(&first).await && !schedules(&second).await);
 
@@ -187,7 +189,7 @@ async fn one_process_calls_home_and_another_takes_over_within_twenty_seconds_of_
         schedules(&second).await
     })
     .await;
-    println!("taken over {took:?} after the kill; {calls} heartbeats in 6 s before");
+    println!("taken over {took:?} after the kill");
     assert!(took < Duration::from_secs(20), "{took:?}");
     let before = heartbeats(&cloud);
     until("a heartbeat", async || heartbeats(&cloud) > before).await;

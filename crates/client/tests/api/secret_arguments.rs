@@ -96,6 +96,23 @@ async fn a_token_as_an_argument_is_refused_by_every_command() {
     }
 }
 
+/// Waits until the terminal that `script` has opened for its child no longer shows what is typed.
+fn until_silent(script: u32) {
+    let children = std::fs::read_to_string(format!("/proc/{script}/task/{script}/children"));
+    let children = children.unwrap();
+    let child = children.split_whitespace().next().unwrap();
+    let terminal = std::fs::read_link(format!("/proc/{child}/fd/0")).unwrap();
+    for _ in 0..1000 {
+        let mut stty = Command::new("stty");
+        let modes = stty.arg("-a").arg("-F").arg(&terminal).output().unwrap();
+        if String::from_utf8(modes.stdout).unwrap().contains(" -echo ") {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    panic!("the terminal shows what is typed");
+}
+
 /// What a terminal shows while a key is typed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_terminal_asks_for_the_key_and_does_not_show_it() {
@@ -123,7 +140,7 @@ async fn a_terminal_asks_for_the_key_and_does_not_show_it() {
             shown.push(byte[0]);
         }
         // The prompt comes before the terminal stops echoing; people type later.
-        std::thread::sleep(Duration::from_secs(1));
+        until_silent(terminal.id());
         let mut input = terminal.stdin.take().unwrap();
         input.write_all(format!("{KEY}\n").as_bytes()).unwrap();
         output.read_to_end(&mut shown).unwrap();

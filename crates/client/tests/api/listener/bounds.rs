@@ -285,6 +285,7 @@ async fn four_hundred_callers_that_send_half_cost_little_memory() {
     for bytes in [&import[..], &body, head.as_bytes()] {
         held.extend(join_all((0..400).map(|_| hold(bytes))).await);
     }
+    // Nothing shows when the program has read what was sent: this is time to read it.
     sleep(Duration::from_millis(200)).await;
     let grown = resident(program.pid()).saturating_sub(before);
     assert!(grown < 120 * 1024, "{grown} KiB more, from {before} KiB");
