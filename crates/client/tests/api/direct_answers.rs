@@ -1,5 +1,5 @@
 //! Questions that are answered before the router get the same answers as those that the router
-//! answers, whatever they look like.
+//! answers, in any form.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -57,7 +57,7 @@ async fn same_on_both_ways(
         "{method} {path} {headers:?} {}",
         String::from_utf8_lossy(body)
     );
-    // An id of its own sends a request to the router.
+    // A request with an id goes to the router.
     let (routed, is_routed) = answer(ask().header(BY_ROUTER, "an-id-as-long-16")).await;
     assert!(is_routed, "{question}");
     let (mut asked, is_routed) = answer(ask()).await;
@@ -115,10 +115,18 @@ fn bodies() -> Vec<(Vec<u8>, bool)> {
     bodies
 }
 
+const JSON: [(&str, &str); 1] = [("content-type", "application/json")];
+
 async fn all_questions(site: &Site) {
-    let json = [("content-type", "application/json")];
+    questions_about_features(site).await;
+    headers_of_questions(site).await;
+    questions_of_openfeature(site).await;
+    questions_about_the_status(site).await;
+}
+
+async fn questions_about_features(site: &Site) {
     for (body, is_direct) in bodies() {
-        same_on_both_ways(site, (Method::POST, CHECK), (&json, &body), is_direct).await;
+        same_on_both_ways(site, (Method::POST, CHECK), (&JSON, &body), is_direct).await;
         // A list with the same text, and with another one.
         let Ok(text) = String::from_utf8(body) else {
             continue;
@@ -128,9 +136,13 @@ async fn all_questions(site: &Site) {
             .replace("\"featureKey\" : ", "\"featureKeys\":[")
             .replacen("\"}", "\",\"module.live_view\"]}", 1)
             .replacen("\" }", "\"]}", 1);
-        let list = (&json[..], list.as_bytes());
+        let list = (&JSON[..], list.as_bytes());
         same_on_both_ways(site, (Method::POST, CHECK_MANY), list, is_direct).await;
     }
+    same_on_both_ways(site, (Method::GET, CHECK), (&[], b""), false).await;
+}
+
+async fn headers_of_questions(site: &Site) {
     let check = br#"{"featureKey":"module.map_view"}"#;
     for (headers, is_direct) in [
         (&[][..], true),
@@ -156,6 +168,9 @@ async fn all_questions(site: &Site) {
         let question = (Method::POST, CHECK);
         same_on_both_ways(site, question, (headers, check), is_direct).await;
     }
+}
+
+async fn questions_of_openfeature(site: &Site) {
     let contexts: [(&[u8], bool); 8] = [
         (br#"{"context":{}}"#, true),
         (
@@ -182,7 +197,7 @@ async fn all_questions(site: &Site) {
         ] {
             let path = format!("{FLAGS}{flag}");
             let question = (Method::POST, &*path);
-            same_on_both_ways(site, question, (&json, body), is_direct && is_known).await;
+            same_on_both_ways(site, question, (&JSON, body), is_direct && is_known).await;
         }
     }
     let (_, flags) = site
@@ -190,10 +205,13 @@ async fn all_questions(site: &Site) {
         .await;
     assert!(!flags["flags"].as_array().unwrap().is_empty());
     for tag in ["*", "\"other\"", "W/\"x\", *"] {
-        let headers = [json[0], ("if-none-match", tag)];
+        let headers = [JSON[0], ("if-none-match", tag)];
         let question = (Method::POST, FLAGS);
         same_on_both_ways(site, question, (&headers, br#"{"context":{}}"#), true).await;
     }
+}
+
+async fn questions_about_the_status(site: &Site) {
     for (headers, is_direct) in [
         (&[][..], true),
         (&[("x-forwarded-for", "192.0.2.1")], true),
@@ -204,7 +222,6 @@ async fn all_questions(site: &Site) {
         same_on_both_ways(site, (Method::GET, STATUS), (headers, b""), is_direct).await;
     }
     same_on_both_ways(site, (Method::HEAD, STATUS), (&[], b""), false).await;
-    same_on_both_ways(site, (Method::GET, CHECK), (&[], b""), false).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -256,7 +273,7 @@ async fn questions_in_any_pieces_are_answered_once_and_in_order() {
             body.len()
         )
     };
-    // All at once.
+    // All in one write.
     let mut stream = connect(&site.url).await;
     let keys = ["one", "two", "three", "four"];
     let all: String = keys.map(question).concat();
@@ -270,6 +287,7 @@ async fn questions_in_any_pieces_are_answered_once_and_in_order() {
         let (first, rest) = whole.split_at(cut);
         stream.write_all(first.as_bytes()).await.unwrap();
         stream.flush().await.unwrap();
+        // The pieces arrive one after the other.
         tokio::time::sleep(Duration::from_millis(1)).await;
         stream.write_all(rest.as_bytes()).await.unwrap();
         let answer = read_answers(&mut stream, 1).await;

@@ -5,7 +5,7 @@ use std::fs::Permissions;
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
 use std::os::unix::process::CommandExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 
 /// A user that exists on no machine.
@@ -126,19 +126,26 @@ fn listener_of(user: u32) -> (Child, BufReader<ChildStdout>, String) {
     (listener, heard, port.trim().to_owned())
 }
 
-#[test]
-fn a_directory_that_another_user_made_makes_nobody_trusted() {
-    if !is_root() {
-        return;
-    }
-    let (mut listener, heard, port) = listener_of(ATTACKER);
-    let directory = tempfile::tempdir().unwrap();
-    let place = directory.path().join("place");
+/// A working directory of root, with a state directory that the attacker owns.
+fn state_of_attacker(directory: &Path) -> (PathBuf, PathBuf) {
+    let place = directory.join("place");
     let state = place.join("license-client-data");
     let inner = state.join("inner");
     std::fs::create_dir_all(&inner).unwrap();
     chown(&state, Some(ATTACKER), Some(ATTACKER)).unwrap();
     chown(&inner, Some(ATTACKER), Some(ATTACKER)).unwrap();
+    (place, state)
+}
+
+#[test]
+fn a_directory_that_another_user_made_makes_no_user_trusted() {
+    if !is_root() {
+        return;
+    }
+    let (mut listener, heard, port) = listener_of(ATTACKER);
+    let directory = tempfile::tempdir().unwrap();
+    let (place, state) = state_of_attacker(directory.path());
+    let inner = state.join("inner");
     let commands: [&[&str]; 5] = [
         &["config"],
         &["doctor"],
@@ -160,7 +167,7 @@ fn a_directory_that_another_user_made_makes_nobody_trusted() {
         }
     };
     let set = |mode| std::fs::set_permissions(&place, Permissions::from_mode(mode)).unwrap();
-    // The default is no setting, whoever may write to the working directory.
+    // The default does not count as a setting, even if others can write to the working directory.
     for (mode, owner) in [(0o755, 0), (0o777, 0), (0o1777, 0), (0o755, ATTACKER)] {
         set(mode);
         chown(&place, Some(owner), None).unwrap();
@@ -185,8 +192,6 @@ fn a_directory_that_another_user_made_makes_nobody_trusted() {
         set(mode);
         refused(Some("to-home"), &commands[..3]);
     }
-    chown(&place, Some(0), Some(0)).unwrap();
-    set(0o755);
     listener.kill().unwrap();
     listener.wait().unwrap();
     // `doctor` asks every program on the port what it is.
@@ -194,8 +199,15 @@ fn a_directory_that_another_user_made_makes_nobody_trusted() {
     assert!(!got.is_empty());
     let has_secret = |line: &String| line.contains("hunter2") || line.contains("authorization");
     assert!(!got.iter().any(has_secret), "{got:?}");
+}
 
-    // Nobody else can have made these.
+#[test]
+fn the_owner_of_a_directory_that_no_other_user_can_have_made_is_trusted() {
+    if !is_root() {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let (place, state) = state_of_attacker(directory.path());
     for state_dir in ["license-client-data", state.to_str().unwrap()] {
         let (mut listener, mut heard, port) = listener_of(ATTACKER);
         let environment = [

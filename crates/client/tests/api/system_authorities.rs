@@ -1,5 +1,6 @@
 //! Machines whose certificate authorities are missing, or are not those of the system.
 
+use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
@@ -41,12 +42,24 @@ fn text(findings: &[Value], what: &str) -> Option<String> {
     ))
 }
 
+/// Makes a certificate for localhost, `leaf.pem`, of the authority `certificate.pem`.
+fn issue_leaf(at: &Path) {
+    self_signed(at, "-newkey ed25519 -subj /CN=Root");
+    std::fs::write(at.join("san"), "subjectAltName=DNS:localhost\n").unwrap();
+    for arguments in [
+        "req -newkey ed25519 -nodes -keyout leaf.key -out leaf.csr -subj /CN=x",
+        "x509 -req -in leaf.csr -days 9 -CA certificate.pem -CAkey key.pem -CAcreateserial -extfile san -out leaf.pem",
+    ] {
+        openssl(at, arguments);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_machine_without_authorities_is_told_to_get_some() {
     let cloud = ScriptedCloud::start().await;
     let directory = tempfile::tempdir().unwrap();
     let at = directory.path();
-    self_signed(at, "-newkey ed25519 -subj /CN=Root");
+    issue_leaf(at);
     let kept = tempfile::tempdir().unwrap();
     let file = |name: &str| kept.path().join(name).display().to_string();
     let (root, empty) = (file("root.pem"), file("empty"));
@@ -55,13 +68,6 @@ async fn a_machine_without_authorities_is_told_to_get_some() {
     let other = tempfile::tempdir().unwrap();
     self_signed(other.path(), "-newkey ed25519 -subj /CN=Other");
     let other = other.path().join("certificate.pem").display().to_string();
-    std::fs::write(at.join("san"), "subjectAltName=DNS:localhost\n").unwrap();
-    for arguments in [
-        "req -newkey ed25519 -nodes -keyout leaf.key -out leaf.csr -subj /CN=x",
-        "x509 -req -in leaf.csr -days 9 -CA certificate.pem -CAkey key.pem -CAcreateserial -extfile san -out leaf.pem",
-    ] {
-        openssl(at, arguments);
-    }
     let leaf = std::fs::read_to_string(at.join("leaf.pem")).unwrap();
     let chain = leaf.clone() + &std::fs::read_to_string(&root).unwrap();
     for certificates in [leaf, chain] {

@@ -97,6 +97,24 @@ async fn a_license_is_issued_watched_suspended_renewed_freed_and_revoked() {
     let server = Program::start().await;
     let browser = Chromium::start().await;
     let url = server.process.url.clone();
+    sign_in_when_asked(&browser, &url).await;
+    let key = issue_after_a_mistake(&browser).await;
+    use_and_watch(&server, &browser, &key).await;
+    suspend_and_reinstate(&server, &browser, &key).await;
+    change_the_end_date(&browser).await;
+    free_and_release_the_seat(&server, &browser, &key).await;
+    revoke_in_another_tab(&browser).await;
+    read_the_audit_log(&browser, &url).await;
+
+    browser.click("header button").await;
+    browser.shows("Sign in").await;
+    notice(&browser, "You are signed out.").await;
+    browser.open(&format!("{url}/console/audit")).await;
+    browser.shows("Sign in").await;
+    browser.end().await;
+}
+
+async fn sign_in_when_asked(browser: &Chromium, url: &str) {
     // An anonymous user is asked to sign in, and then gets the requested page.
     browser
         .open(&format!("{url}/console/licenses?sort=customer"))
@@ -111,7 +129,10 @@ async fn a_license_is_issued_watched_suspended_renewed_freed_and_revoked() {
     let address = browser.page.current_url().await.unwrap();
     assert!(address.as_str().contains("sort=customer"), "{address}");
     assert_eq!(browser.run("return document.cookie").await, json!(""));
+}
 
+/// Returns the key of the license.
+async fn issue_after_a_mistake(browser: &Chromium) -> String {
     // What cannot be issued says why, and what was typed is still there.
     browser.press("Issue a license").await;
     browser.shows("Issue a license").await;
@@ -137,14 +158,16 @@ async fn a_license_is_issued_watched_suspended_renewed_freed_and_revoked() {
     browser.click("#yes").await;
     browser.shows("Harbour Ltd").await;
     let key = "return document.getElementById('key').textContent";
-    let key = browser.run(key).await.as_str().unwrap().to_owned();
+    browser.run(key).await.as_str().unwrap().to_owned()
+}
 
+async fn use_and_watch(server: &Program, browser: &Chromium, key: &str) {
     let activated = server
-        .site_asks("activate", activation(&key, "Harbour, gate 4"))
+        .site_asks("activate", activation(key, "Harbour, gate 4"))
         .await;
     assert_eq!(activated["success"], true, "{activated}");
     server
-        .site_asks("heartbeat", heartbeat(&key, "Harbour, gate 4", 11))
+        .site_asks("heartbeat", heartbeat(key, "Harbour, gate 4", 11))
         .await;
     browser.page.refresh().await.unwrap();
     browser.shows("Harbour Ltd").await;
@@ -153,8 +176,10 @@ async fn a_license_is_issued_watched_suspended_renewed_freed_and_revoked() {
         text.contains("Seats: 1 of 1 in use") && text.contains("Cameras: 11 of 16"),
         "{text}"
     );
+}
 
-    // A change is asked about, and a no changes nothing.
+async fn suspend_and_reinstate(server: &Program, browser: &Chromium, key: &str) {
+    // A change asks for confirmation; going back changes nothing.
     browser.press("Suspend").await;
     browser.shows("Suspend this license?").await;
     browser.press("Go back").await;
@@ -167,7 +192,7 @@ async fn a_license_is_issued_watched_suspended_renewed_freed_and_revoked() {
         .await;
     browser.click("#yes").await;
     notice(
-        &browser,
+        browser,
         "License suspended. The change reaches sites at their next validation.",
     )
     .await;
@@ -178,15 +203,15 @@ async fn a_license_is_issued_watched_suspended_renewed_freed_and_revoked() {
     browser.shows("Reinstate this license?").await;
     browser.click("#yes").await;
     notice(
-        &browser,
+        browser,
         "License reinstated. The change reaches sites at their next validation.",
     )
     .await;
-    assert_eq!(
-        server.site_asks("validate", body.clone()).await["data"]["isValid"],
-        true
-    );
+    let told = server.site_asks("validate", body).await;
+    assert_eq!(told["data"]["isValid"], true);
+}
 
+async fn change_the_end_date(browser: &Chromium) {
     browser.press("Renew").await;
     browser.shows("Change the end date?").await;
     // A date field takes what its language writes; the value is what counts.
@@ -201,15 +226,18 @@ async fn a_license_is_issued_watched_suspended_renewed_freed_and_revoked() {
     browser.click("#yes").await;
     browser.shows("Harbour Ltd").await;
     assert!(browser.text().await.contains("31 December 2030"));
+}
 
+async fn free_and_release_the_seat(server: &Program, browser: &Chromium, key: &str) {
     browser.press("Free").await;
     browser.shows("Free this machine's seat?").await;
     browser.click("#yes").await;
     notice(
-        &browser,
+        browser,
         "Seat freed. Licensed features on that machine are switched off at its next validation.",
     )
     .await;
+    let body = json!({"licenseKey": key, "hardwareId": "machine"});
     let told = server.site_asks("validate", body).await;
     assert_eq!(told["data"]["reason"], "hardware_mismatch");
     let text = browser.text().await;
@@ -219,9 +247,11 @@ async fn a_license_is_issued_watched_suspended_renewed_freed_and_revoked() {
     browser.shows("Release this machine's seat?").await;
     assert!(browser.text().await.contains("May run until"));
     browser.click("#yes").await;
-    notice(&browser, "Seat released. Another machine can take it now.").await;
+    notice(browser, "Seat released. Another machine can take it now.").await;
+}
 
-    // In another tab it was revoked meanwhile.
+/// A license that was revoked in another tab is not suspended.
+async fn revoke_in_another_tab(browser: &Chromium) {
     let first = browser.page.window().await.unwrap();
     let license = browser.page.current_url().await.unwrap();
     browser.press("Suspend").await;
@@ -233,14 +263,16 @@ async fn a_license_is_issued_watched_suspended_renewed_freed_and_revoked() {
     browser.shows("Revoke this license permanently?").await;
     browser.click("#yes").await;
     notice(
-        &browser,
+        browser,
         "License revoked. The change reaches sites at their next validation.",
     )
     .await;
     browser.page.switch_to_window(first).await.unwrap();
     browser.click("#yes").await;
     assert!(browser.trouble().await.contains("cannot be undone"));
+}
 
+async fn read_the_audit_log(browser: &Chromium, url: &str) {
     browser.open(&format!("{url}/console/audit")).await;
     let rows = "return [...document.querySelectorAll('tbody th')].map((it) => it.textContent)";
     let expected = [
@@ -261,17 +293,10 @@ async fn a_license_is_issued_watched_suspended_renewed_freed_and_revoked() {
         (&export[0], export.as_array().unwrap().len()),
         (&json!("key_made"), 9)
     );
-
-    browser.click("header button").await;
-    browser.shows("Sign in").await;
-    notice(&browser, "You are signed out.").await;
-    browser.open(&format!("{url}/console/audit")).await;
-    browser.shows("Sign in").await;
-    browser.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_site_without_internet_is_answered_by_file_and_keys_take_turns() {
+async fn a_site_without_internet_is_answered_by_file() {
     let server = Program::start().await;
     let browser = Chromium::start().await;
     let url = server.process.url.clone();
@@ -348,7 +373,15 @@ async fn a_site_without_internet_is_answered_by_file_and_keys_take_turns() {
     browser.until(notice_bad, &json!(true)).await;
     let text = browser.text().await;
     assert!(text.contains("has no seat"), "{text}");
+    browser.end().await;
+}
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn signing_keys_take_turns_and_are_revoked() {
+    let server = Program::start().await;
+    let browser = Chromium::start().await;
+    let url = server.process.url.clone();
+    sign_in(&browser, &url).await;
     // An address that is made of a key id leads to no other change.
     let led_astray = "%2e%2e%2flicenses%2fx%2freinstate%3f";
     browser

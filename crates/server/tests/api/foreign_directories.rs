@@ -29,6 +29,15 @@ fn make(path: &Path, mode: u32, user: u32) {
     chown(path, Some(user), Some(user)).unwrap();
 }
 
+/// A command of root does not start, because of this setting.
+fn is_refused(directory: &Path, arguments: &[&str], setting: &str) {
+    let (code, errors) = run(directory, arguments);
+    assert_eq!(code, Some(1), "{arguments:?}: {errors}");
+    let said = format!("error: {setting}: '");
+    assert!(errors.starts_with(&said), "{arguments:?}: {errors}");
+    assert!(errors.contains("to an absolute path"), "{errors}");
+}
+
 #[test]
 fn no_command_uses_what_another_user_has_prepared() {
     if !is_root() {
@@ -37,13 +46,6 @@ fn no_command_uses_what_another_user_has_prepared() {
     let root = tempfile::tempdir().unwrap();
     let shared = root.path().join("shared");
     make(&shared, 0o1777, 0);
-    let is_refused = |directory: &Path, arguments: &[&str], setting: &str| {
-        let (code, errors) = run(directory, arguments);
-        assert_eq!(code, Some(1), "{arguments:?}: {errors}");
-        let said = format!("error: {setting}: '");
-        assert!(errors.starts_with(&said), "{arguments:?}: {errors}");
-        assert!(errors.contains("to an absolute path"), "{errors}");
-    };
     // Nothing is there yet, and anyone may create it first.
     is_refused(&shared, &["init"], "STATE_DIR");
     make(&shared.join("license-server-data"), 0o755, ATTACKER);
@@ -81,6 +83,26 @@ fn no_command_uses_what_another_user_has_prepared() {
     assert_eq!(run(&own, &["list"]).0, Some(0));
     assert_eq!(run(&shared, &["init", "--state-dir", state]).0, Some(0));
     assert_eq!(run(&shared, &["health", "--port", "1"]).0, Some(1));
+    // What root has given to the user of the service is root's choice.
+    make(&own.join("given"), 0o755, ATTACKER);
+    symlink("given", own.join("link")).unwrap();
+    for chosen in ["given", "link"] {
+        assert_eq!(run(&own, &["init", "--state-dir", chosen]).0, Some(0));
+    }
+}
+
+#[test]
+fn no_command_uses_a_directory_that_another_user_can_replace() {
+    if !is_root() {
+        return;
+    }
+    let root = tempfile::tempdir().unwrap();
+    let own = root.path().join("own");
+    make(&own, 0o755, 0);
+    assert_eq!(run(&own, &["init"]).0, Some(0));
+    let state = root.path().join("state");
+    let state = state.to_str().unwrap();
+    assert_eq!(run(&own, &["init", "--state-dir", state]).0, Some(0));
     // Another user can replace what is in the directory, with a link to a closed one.
     let open = root.path().join("open");
     make(&open, 0o755, ATTACKER);
@@ -122,10 +144,4 @@ fn no_command_uses_what_another_user_has_prepared() {
     chown(&group, None, Some(ATTACKER)).unwrap();
     std::fs::set_permissions(&group, Permissions::from_mode(0o775)).unwrap();
     is_refused(&group, &["init"], "STATE_DIR");
-    // What root has given to the user of the service is root's choice.
-    make(&own.join("given"), 0o755, ATTACKER);
-    symlink("given", own.join("link")).unwrap();
-    for chosen in ["given", "link"] {
-        assert_eq!(run(&own, &["init", "--state-dir", chosen]).0, Some(0));
-    }
 }

@@ -151,83 +151,39 @@ async fn what_was_lost_with_the_database_is_not_denied_and_staff_are_alerted(eng
     vendor.clock.advance(TimeDelta::hours(1));
     let vendor = vendor.restored(copy).await;
     let restored = number_at(vendor.clock.now());
+    let validated = async |key: &str, number| word(&vendor, "validate", key, "m", number).await;
     for call in CALLS {
         assert_eq!(word(&vendor, call, &lost, "m", Some(of_lost)).await, OLDER);
     }
     let (status, answer, wait) = ask(&vendor, "validate", &lost, "m", Some(of_lost)).await;
-    assert_eq!(
-        (status, wait),
-        (StatusCode::SERVICE_UNAVAILABLE, Some("60".into()))
-    );
-    assert!(
-        answer["error"]["message"]
-            .as_str()
-            .unwrap()
-            .contains("older")
-    );
-    assert_eq!(
-        word(&vendor, "validate", &renewed, "m", Some(of_renewed)).await,
-        OLDER
-    );
+    assert_eq!((status.as_u16(), wait.as_deref()), (503, Some("60")));
+    let message = answer["error"]["message"].as_str().unwrap();
+    assert!(message.contains("older"), "{message}");
+    assert_eq!(validated(&renewed, Some(of_renewed)).await, OLDER);
     assert_eq!((alerts(&vendor).await, suspected(&vendor).await), (1, 0));
 
     // A site that the backup knows is confirmed, with a number that it does not take for
     // a replay, and is not accused; what is newer than the backup stays unknown after it.
-    assert_eq!(
-        word(&vendor, "validate", &known, "m", Some(of_known)).await,
-        "yes"
-    );
+    assert_eq!(validated(&known, Some(of_known)).await, "yes");
     assert!(seq(&vendor, &known, "m").await > of_known);
     assert_eq!(suspected(&vendor).await, 0);
-    assert_eq!(
-        word(&vendor, "heartbeat", &lost, "m", Some(of_lost)).await,
-        OLDER
-    );
+    let heartbeat = word(&vendor, "heartbeat", &lost, "m", Some(of_lost)).await;
+    assert_eq!(heartbeat, OLDER);
     vendor.clock.advance(TimeDelta::minutes(1));
-    assert_eq!(word(&vendor, "validate", &known, "m", None).await, "yes");
-    assert_eq!(
-        word(&vendor, "validate", &lost, "m", Some(of_lost)).await,
-        OLDER
-    );
+    assert_eq!(validated(&known, None).await, "yes");
+    assert_eq!(validated(&lost, Some(of_lost)).await, OLDER);
 
-    // Decisions in the database are signed regardless of the number; so are all answers to sites
-    // that report no number, an old one, or an impossible one.
-    let lead = u64::try_from(MAX_LEAD.num_milliseconds()).unwrap();
-    let beyond = restored + lead;
-    let malformed = "FXSGHT-AAAA-BBBB-CCCC-DDDD".to_owned();
-    for (key, number, expected) in [
-        (&suspended, Some(of_lost), "suspended"),
-        (&freed, Some(of_lost), "hardware_mismatch"),
-        (&malformed, Some(of_lost), "unknown_license"),
-        (&lost, None, "unknown_license"),
-        (&lost, Some(newest_before), "unknown_license"),
-        (&lost, Some(0), "unknown_license"),
-        (&lost, Some(beyond), "unknown_license"),
-        (&renewed, None, "expired"),
+    // Decisions in the database are signed regardless of the number.
+    for (key, expected) in [
+        (&*suspended, "suspended"),
+        (&freed, "hardware_mismatch"),
+        ("FXSGHT-AAAA-BBBB-CCCC-DDDD", "unknown_license"),
     ] {
-        let answered = word(&vendor, "validate", key, "m", number).await;
-        assert_eq!(answered, expected, "{key} {number:?}");
+        assert_eq!(validated(key, Some(of_lost)).await, expected, "{key}");
     }
-    let ahead = Some(beyond - 1);
-    assert_eq!(word(&vendor, "validate", &lost, "m", ahead).await, OLDER);
-
-    // Staff see it: once an hour, and counted.
-    assert_eq!(alerts(&vendor).await, 1);
-    vendor.clock.advance(TimeDelta::hours(1));
-    assert_eq!(
-        word(&vendor, "validate", &lost, "m", Some(of_lost)).await,
-        OLDER
-    );
-    assert_eq!(
-        word(&vendor, "validate", &lost, "m", Some(of_lost)).await,
-        OLDER
-    );
-    assert_eq!(alerts(&vendor).await, 2);
-    let scraped = vendor.http.get(format!("{}/metrics", vendor.url));
-    let scraped = scraped.send().await.unwrap().text().await.unwrap();
-    let counted = "foxsight_license_server_answers_withheld_total 11\n";
-    assert!(scraped.contains(counted), "{scraped}");
-    assert_eq!(vendor.look("/fleet").await["withheld"], 11);
+    assert_eq!(validated(&renewed, None).await, "expired");
+    only_lost_numbers_are_withheld(&vendor, &lost, newest_before, restored).await;
+    staff_are_alerted_again_after_an_hour(&vendor, &lost, of_lost).await;
 
     // Issued again with the same key, the site is confirmed without changes.
     let again = IssueRequest {
@@ -235,12 +191,41 @@ async fn what_was_lost_with_the_database_is_not_denied_and_staff_are_alerted(eng
         ..IssueRequest::of(Tier::Standard)
     };
     vendor.issue(again).await;
-    assert_eq!(
-        word(&vendor, "validate", &lost, "m", Some(of_lost)).await,
-        "yes"
-    );
+    assert_eq!(validated(&lost, Some(of_lost)).await, "yes");
     assert!(vendor.seat(&lost, "m").await.unwrap().is_held());
     vendor.end().await;
+}
+
+/// Sites that report no number, an old one, or an impossible one get the database's answer.
+async fn only_lost_numbers_are_withheld(vendor: &Vendor, lost: &str, before: u64, restored: u64) {
+    let lead = u64::try_from(MAX_LEAD.num_milliseconds()).unwrap();
+    let beyond = restored + lead;
+    for (number, expected) in [
+        (None, "unknown_license"),
+        (Some(before), "unknown_license"),
+        (Some(0), "unknown_license"),
+        (Some(beyond), "unknown_license"),
+        (Some(beyond - 1), OLDER),
+    ] {
+        let answered = word(vendor, "validate", lost, "m", number).await;
+        assert_eq!(answered, expected, "{number:?}");
+    }
+}
+
+/// After nine answers that were withheld.
+async fn staff_are_alerted_again_after_an_hour(vendor: &Vendor, lost: &str, number: u64) {
+    assert_eq!(alerts(vendor).await, 1);
+    vendor.clock.advance(TimeDelta::hours(1));
+    for _ in 0..2 {
+        let answered = word(vendor, "validate", lost, "m", Some(number)).await;
+        assert_eq!(answered, OLDER);
+    }
+    assert_eq!(alerts(vendor).await, 2);
+    let scraped = vendor.http.get(format!("{}/metrics", vendor.url));
+    let scraped = scraped.send().await.unwrap().text().await.unwrap();
+    let counted = "foxsight_license_server_answers_withheld_total 11\n";
+    assert!(scraped.contains(counted), "{scraped}");
+    assert_eq!(vendor.look("/fleet").await["withheld"], 11);
 }
 
 pub async fn ranges(vendor: &Vendor) -> usize {

@@ -176,28 +176,31 @@ async fn a_seat_moves_within_the_budget_and_no_more(engine: Engine) {
     vendor.end().await;
 }
 
+/// Whether a request file of this machine is granted.
+async fn is_granted(vendor: &Vendor, key: &str, purpose: Purpose, machine: &str) -> bool {
+    let request = OfflineRequest {
+        purpose,
+        license_key: key.to_owned(),
+        hardware_id: machine.to_owned(),
+        installation_id: machine.to_owned(),
+        installation_name: String::new(),
+        installation_version: String::new(),
+        nonce: NONCE.to_owned(),
+        created_at: vendor.clock.now(),
+        key_set: 1,
+        newest_seq: None,
+        entitlements: false,
+    };
+    let body = json!({"request": request.to_file()});
+    let (status, answer) = vendor.post("offline", body).await;
+    assert_eq!(status, StatusCode::OK, "{answer}");
+    answer["data"]["granted"] == true
+}
+
 async fn a_lease_by_file_counts_until_it_ends_or_is_released(engine: Engine) {
     let vendor = Vendor::start(engine).await;
     let key = vendor.issue(IssueRequest::of(Tier::Standard)).await;
-    let by_file = async |purpose, machine: &str| {
-        let request = OfflineRequest {
-            purpose,
-            license_key: key.clone(),
-            hardware_id: machine.to_owned(),
-            installation_id: machine.to_owned(),
-            installation_name: String::new(),
-            installation_version: String::new(),
-            nonce: NONCE.to_owned(),
-            created_at: vendor.clock.now(),
-            key_set: 1,
-            newest_seq: None,
-            entitlements: false,
-        };
-        let body = json!({"request": request.to_file()});
-        let (status, answer) = vendor.post("offline", body).await;
-        assert_eq!(status, StatusCode::OK, "{answer}");
-        answer["data"]["granted"] == true
-    };
+    let by_file = async |purpose, machine: &str| is_granted(&vendor, &key, purpose, machine).await;
     assert!(by_file(Purpose::Activate, "a").await);
     let until = vendor.seat(&key, "a").await.unwrap().signed_until.unwrap();
     assert_eq!(until.to_rfc3339(), "2027-02-25T12:00:00+00:00");

@@ -1,5 +1,7 @@
 //! Any history of honest sites, and any lies in requests.
 
+use std::ops::Range;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use license_core::open_leases::MAX_OPEN_LEASES;
 use license_core::restored::number_at;
@@ -16,92 +18,13 @@ proptest! {
         events in prop::collection::vec((event(), 0_i64..60 * 24 * 20), 0..80),
         may_forget in any::<bool>(),
     ) {
-        let (mut seat, mut site) = (Seat::new(), Machine::default());
-        let (mut ahead, mut accidents) = (TimeDelta::zero(), 0);
-        // Requests, and the answers to them, as they wait for somebody to carry them.
-        let (mut written, mut signed) = (Vec::<(usize, Request)>::new(), Vec::new());
-        // The nonces that the site remembers no more, by the order of its requests.
-        let (mut requests, mut forgotten) = (0, 0..0);
-        let mut backup = None;
-        let mut heard_at = seat.at;
-        let mut blind = 0;
+        let mut history = History::new(may_forget);
         for (event, minutes) in &events {
-            seat.pass(TimeDelta::minutes(*minutes));
-            // Nobody carries a request for a month.
-            let in_time = |at: DateTime<Utc>| seat.at - at < TimeDelta::days(29);
-            written.retain(|(_, request)| in_time(request.written_at));
-            match *event {
-                Event::Call { is_lost } => {
-                    let answer = seat.call(&site);
-                    // Answers are not lost for longer than a lease is good, and a site that
-                    // has forgotten everything asks again until it hears.
-                    let may_be_lost = site.known.is_some()
-                        && seat.at - heard_at < TimeDelta::days(2);
-                    if !(is_lost && may_be_lost) {
-                        site.takes(answer);
-                        heard_at = seat.at;
-                    }
-                }
-                Event::Heartbeat => {
-                    // A site that has forgotten its license sends none.
-                    if site.is_active {
-                        seat.heartbeat(&site);
-                    }
-                    // A site that is not switched off validates daily.
-                    if seat.at - heard_at >= TimeDelta::days(2) {
-                        let answer = seat.call(&site);
-                        site.takes(answer);
-                        heard_at = seat.at;
-                    }
-                }
-                Event::Write => {
-                    let mut request = seat.write(&site);
-                    request.written_at += ahead;
-                    written.push((requests, request));
-                    requests += 1;
-                }
-                // What became of more files than these, the site has not said, and it has lost its
-                // number more than twice in a year: that is for a person to tell.
-                Event::Sign(_) | Event::SignAndKeep(_)
-                    if seat.trail.files.open.count(seat.at) >= MAX_OPEN_LEASES || blind >= 2 => {}
-                Event::Sign(which) if !written.is_empty() => {
-                    blind += u32::from(written[which % written.len()].1.newest_seq.is_none());
-                    let (nonce, request) = written.remove(which % written.len());
-                    signed.push((nonce, seat.sign(&request)));
-                }
-                Event::Import(which) if !signed.is_empty() => {
-                    let (nonce, answer) = signed.remove(which % signed.len());
-                    if Some(answer) > site.known && !forgotten.contains(&nonce) {
-                        site.takes(answer);
-                    }
-                }
-                Event::SignAndKeep(which) if !written.is_empty() => {
-                    let (nonce, request) = &written[which % written.len()];
-                    blind += u32::from(request.newest_seq.is_none());
-                    signed.push((*nonce, seat.sign(request)));
-                }
-                Event::Sign(_) | Event::SignAndKeep(_) | Event::Import(_) => {}
-                Event::Backup => backup = Some((site.clone(), requests)),
-                // Each happens one time, and not while lost answers still count: two together are for a
-                // person to tell.
-                Event::Restore | Event::Forget if seat.trail.behind > 0 => {}
-                Event::Restore if !may_forget && accidents == 0 => {
-                    if let Some((before, first)) = backup.take() {
-                        (site, accidents) = (before, 1);
-                        forgotten = first..requests;
-                    }
-                }
-                Event::Forget if may_forget && accidents == 0 => {
-                    (site, accidents) = (Machine::default(), 1);
-                    forgotten = 0..requests;
-                }
-                Event::Restore | Event::Forget => {}
-                Event::Clock(seconds) => ahead = TimeDelta::seconds(seconds),
-            }
-            prop_assert_eq!(seat.shared, 0, "{:?}", event);
+            history.pass(TimeDelta::minutes(*minutes));
+            history.happens(*event);
+            prop_assert_eq!(history.seat.shared, 0, "{:?}", event);
         }
     }
-
 }
 
 proptest! {
@@ -155,6 +78,147 @@ proptest! {
             let running = copies.iter().filter(|(_, end)| *end > seat.at).count();
             prop_assert!(seat.shared > 0 || running <= MAX_OPEN_LEASES, "{running}");
         }
+    }
+}
+
+/// What has happened to an honest site.
+struct History {
+    seat: Seat,
+    site: Machine,
+    /// Whether its accident is to forget everything, instead of being restored.
+    may_forget: bool,
+    has_had_accident: bool,
+    heard_at: DateTime<Utc>,
+    /// How far its clock is ahead.
+    ahead: TimeDelta,
+    /// The number of requests written.
+    requests: usize,
+    /// Requests that wait to be carried, with their number …
+    written: Vec<(usize, Request)>,
+    /// … and answers to them.
+    signed: Vec<(usize, u64)>,
+    /// Requests that the site no longer remembers.
+    forgotten: Range<usize>,
+    /// The site, and the number of its next request.
+    backup: Option<(Machine, usize)>,
+    /// The number of signed requests without a sequence number.
+    blind: u32,
+}
+
+impl History {
+    fn new(may_forget: bool) -> Self {
+        let seat = Seat::new();
+        Self {
+            heard_at: seat.at,
+            seat,
+            site: Machine::default(),
+            may_forget,
+            has_had_accident: false,
+            ahead: TimeDelta::zero(),
+            requests: 0,
+            written: Vec::new(),
+            signed: Vec::new(),
+            forgotten: 0..0,
+            backup: None,
+            blind: 0,
+        }
+    }
+
+    fn pass(&mut self, span: TimeDelta) {
+        self.seat.pass(span);
+        // No request is carried for a month.
+        let now = self.seat.at;
+        self.written
+            .retain(|(_, request)| now - request.written_at < TimeDelta::days(29));
+    }
+
+    fn happens(&mut self, event: Event) {
+        match event {
+            Event::Call { is_lost } => {
+                // Answers are not lost for longer than a lease is valid, and a site that has
+                // forgotten everything asks again until it gets one.
+                let may_be_lost = self.site.known.is_some() && !self.is_overdue();
+                if is_lost && may_be_lost {
+                    self.seat.call(&self.site);
+                } else {
+                    self.validate();
+                }
+            }
+            Event::Heartbeat => {
+                // A site that has forgotten its license sends none.
+                if self.site.is_active {
+                    self.seat.heartbeat(&self.site);
+                }
+                // A site that is not switched off validates daily.
+                if self.is_overdue() {
+                    self.validate();
+                }
+            }
+            Event::Write => {
+                let mut request = self.seat.write(&self.site);
+                request.written_at += self.ahead;
+                self.written.push((self.requests, request));
+                self.requests += 1;
+            }
+            Event::Sign(which) => self.sign(which, false),
+            Event::SignAndKeep(which) => self.sign(which, true),
+            Event::Import(which) if !self.signed.is_empty() => {
+                let (number, answer) = self.signed.remove(which % self.signed.len());
+                if Some(answer) > self.site.known && !self.forgotten.contains(&number) {
+                    self.site.takes(answer);
+                }
+            }
+            Event::Import(_) => {}
+            Event::Backup => self.backup = Some((self.site.clone(), self.requests)),
+            Event::Restore if self.may_have_accident() && !self.may_forget => {
+                if let Some((before, first)) = self.backup.take() {
+                    self.has_accident(before, first);
+                }
+            }
+            Event::Forget if self.may_have_accident() && self.may_forget => {
+                self.has_accident(Machine::default(), 0);
+            }
+            Event::Restore | Event::Forget => {}
+            Event::Clock(seconds) => self.ahead = TimeDelta::seconds(seconds),
+        }
+    }
+
+    fn is_overdue(&self) -> bool {
+        self.seat.at - self.heard_at >= TimeDelta::days(2)
+    }
+
+    fn validate(&mut self) {
+        self.site.takes(self.seat.call(&self.site));
+        self.heard_at = self.seat.at;
+    }
+
+    fn sign(&mut self, which: usize, is_kept: bool) {
+        // If there are more files than these whose fate the site has not reported, or it has lost
+        // its number more than twice in a year, a person must decide.
+        let open = self.seat.trail.files.open.count(self.seat.at);
+        if open >= MAX_OPEN_LEASES || self.blind >= 2 || self.written.is_empty() {
+            return;
+        }
+        let index = which % self.written.len();
+        let (number, request) = match is_kept {
+            true => self.written[index],
+            false => self.written.remove(index),
+        };
+        self.blind += u32::from(request.newest_seq.is_none());
+        self.signed.push((number, self.seat.sign(&request)));
+    }
+
+    /// One accident, and not while lost answers still count: two together are for a person to
+    /// decide.
+    fn may_have_accident(&self) -> bool {
+        self.seat.trail.behind == 0 && !self.has_had_accident
+    }
+
+    /// The site is as it was before its request `first`.
+    fn has_accident(&mut self, before: Machine, first: usize) {
+        self.site = before;
+        self.has_had_accident = true;
+        self.forgotten = first..self.requests;
     }
 }
 
