@@ -24,7 +24,7 @@ use license_service::client_address::TrustedProxies;
 use license_service::database::Timeouts;
 use license_service::database_url::DatabaseUrl;
 use license_service::hosts::AllowedHost;
-use license_service::listener::Limits;
+use license_service::listener::{Limits, max_connections};
 use license_service::log_filter::LogFilter;
 use license_service::ownership::{OthersChoice, require_chosen};
 use license_service::presentable_url::{SecretUrl, SecretUrlError};
@@ -149,7 +149,7 @@ pub struct Settings {
 
     /// Maximum number of open connections on both ports together; a quarter is reserved for
     /// TRUSTED_NETWORKS, and any other address may use a sixteenth
-    #[arg(long, env, default_value = "8192", value_parser = connections, value_name = "NUMBER")]
+    #[arg(long, env, default_value = "8192", value_parser = max_connections, value_name = "NUMBER")]
     pub max_connections: usize,
 
     /// Networks that may make changes without a token: `loopback`,
@@ -292,13 +292,6 @@ fn port(text: &str) -> Result<u16, String> {
     text.trim()
         .parse()
         .map_err(|_| "expected a number from 0 to 65535".to_owned())
-}
-
-fn connections(text: &str) -> Result<usize, String> {
-    let number = text.trim().parse().ok();
-    number
-        .filter(|number| (16..=1_000_000).contains(number))
-        .ok_or_else(|| "expected a number from 16 to 1000000".to_owned())
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

@@ -97,7 +97,7 @@ impl Limit {
         number.map_or(Self::Unlimited, Self::AtMost)
     }
 
-    /// The number; `None` if there is none.
+    /// The number; `None` if there is no limit.
     #[must_use]
     pub fn number(self) -> Option<u64> {
         match self {
@@ -135,6 +135,16 @@ fn listed_limit(license: &License, resource: Resource) -> Option<u64> {
         Resource::StorageGb => license.max_storage_gb(),
     };
     limit.and_then(|limit| u64::try_from(limit).ok())
+}
+
+/// How much of a limit is in use, for people: "73 of 64 cameras are in use (9 over)".
+#[must_use]
+pub fn usage_words(key: &str, in_use: u64, limit: u64) -> String {
+    let over = match in_use.saturating_sub(limit) {
+        0 => String::new(),
+        over => format!(" ({over} over)"),
+    };
+    format!("{in_use} of {limit} {key} are in use{over}")
 }
 
 /// Decides whether `requested` more may be added to the current usage. Limits also apply

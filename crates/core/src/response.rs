@@ -139,6 +139,9 @@ pub enum Denial {
     Unsigned(Refusal),
 }
 
+/// The message of a denial for which the License Server gives none.
+pub const DENIED_MESSAGE: &str = "The License Server denied the license";
+
 /// A denial in the License Server's wording.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
@@ -241,8 +244,6 @@ impl Refusal {
     /// A message for people.
     #[must_use]
     pub fn message(&self) -> &str {
-        self.message
-            .as_deref()
-            .unwrap_or("The License Server denied the license")
+        self.message.as_deref().unwrap_or(DENIED_MESSAGE)
     }
 }

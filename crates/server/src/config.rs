@@ -17,6 +17,7 @@ use license_service::client_address::TrustedProxies;
 use license_service::database::Timeouts;
 use license_service::database_url::DatabaseUrl;
 use license_service::hosts::AllowedHost;
+use license_service::listener::max_connections;
 use license_service::log_filter::LogFilter;
 use license_service::ownership::{OthersChoice, require_chosen};
 use license_service::telemetry::LogFormat;
@@ -109,7 +110,7 @@ pub struct Serve {
 
     /// Maximum number of open connections; a quarter is reserved for private networks, where the
     /// vendor's proxies are, and any other address may use a sixteenth
-    #[arg(long, env, default_value = "8192", value_parser = connections, value_name = "NUMBER")]
+    #[arg(long, env, default_value = "8192", value_parser = max_connections, value_name = "NUMBER")]
     pub max_connections: usize,
 
     /// Token for administration over HTTP and with a browser; without it, administration is off
@@ -157,13 +158,6 @@ impl Storage {
             .clone()
             .unwrap_or_else(|| self.state_dir.join("keys"))
     }
-}
-
-fn connections(text: &str) -> Result<usize, String> {
-    let number = text.trim().parse().ok();
-    number
-        .filter(|number| (16..=1_000_000).contains(number))
-        .ok_or_else(|| "expected a number from 16 to 1000000".to_owned())
 }
 
 /// Hours, with fractions, from one second to ten years: the times in a

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use axum::http::StatusCode;
+use license_service::jobs::Jobs;
+use license_service::telemetry;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::{encode_eof, encode_registry};
 use prometheus_client::metrics::counter::Counter;
@@ -119,13 +121,12 @@ impl Metrics {
         let mut process = Registry::default();
         process.register(
             "foxsight_license_server_job_failures",
-            "Background job failures, each followed by a restart",
+            Jobs::FAILURES_HELP,
             failures,
         );
         process.register(
             "foxsight_license_server_log_lines_dropped",
-            "Log lines that could not be written because standard error was closed, full or not \
-             being read",
+            telemetry::DROPPED_LINES_HELP,
             dropped,
         );
         if let Some(fleet) = fleet {

@@ -50,6 +50,12 @@ pub enum AllowedHostError {
     NotAName,
 }
 
+/// A request names a host that is not accepted: the name in the form of `ALLOWED_HOSTS`, without a
+/// port, and truncated to the maximum length of a name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("Unknown host name '{0}'. Add the name to ALLOWED_HOSTS.")]
+pub struct UnknownHost(String);
+
 impl FromStr for AllowedHost {
     type Err = AllowedHostError;
 
@@ -105,10 +111,9 @@ impl Hosts {
         }
     }
 
-    /// The host name in a request, if it is not accepted: in the form of `ALLOWED_HOSTS`, without a
-    /// port, and truncated to the maximum length of a name.
+    /// The host name in a request, if it is not accepted.
     #[must_use]
-    pub fn unknown_host(&self, request: &Request) -> Option<String> {
+    pub fn unknown_host(&self, request: &Request) -> Option<UnknownHost> {
         // HTTP/1.0 probes send no Host, and a browser always does. HTTP/2 and
         // requests through a proxy name it in the address.
         let named = request.headers().get_all(header::HOST).iter();
@@ -116,7 +121,7 @@ impl Hosts {
         let address = request.uri().authority().map(Authority::as_str);
         let mut names = named.chain(address).map(name_of);
         let unknown = names.find(|name| !self.accepts(name))?;
-        Some(unknown.chars().take(MAX_HOST_CHARS).collect())
+        Some(UnknownHost(unknown.chars().take(MAX_HOST_CHARS).collect()))
     }
 
     /// Whether the value of a `Host` header is accepted.
@@ -185,7 +190,8 @@ mod tests {
 
     fn unknown_host(hosts: &Hosts, host: &str) -> Option<String> {
         let request = Request::builder().header(header::HOST, host);
-        hosts.unknown_host(&request.body(axum::body::Body::empty()).unwrap())
+        let unknown = hosts.unknown_host(&request.body(axum::body::Body::empty()).unwrap());
+        unknown.map(|UnknownHost(name)| name)
     }
 
     #[test]

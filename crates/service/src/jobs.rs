@@ -105,6 +105,9 @@ impl Jobs {
         self.tracker.len() >= self.lock().len()
     }
 
+    /// The help text of the metric that counts [`Self::failures`].
+    pub const FAILURES_HELP: &str = "Background job failures, each followed by a restart";
+
     /// How often each job has failed since the start.
     #[must_use]
     pub fn failures(&self) -> Vec<(&'static str, u64)> {

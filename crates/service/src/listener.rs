@@ -32,7 +32,7 @@ use crate::{clock, jobs, lingering_close, supervisor};
 
 pub use bind::{bind, bind_port_of, why_not};
 pub use counts::ConnectionCounts;
-pub use limits::{DEFAULT_MAX_CONNECTIONS, Limits};
+pub use limits::{DEFAULT_MAX_CONNECTIONS, Limits, max_connections};
 
 /// Connections that are refused, or closed for others, and get an answer without a reset; more of
 /// them at the same time may be reset.

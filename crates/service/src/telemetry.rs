@@ -113,6 +113,10 @@ pub fn log_panics() {
     }));
 }
 
+/// The help text of the metric that counts [`dropped_lines`].
+pub const DROPPED_LINES_HELP: &str =
+    "Log lines that could not be written because standard error was closed, full or not being read";
+
 /// The number of log lines that could not be written since the start.
 #[must_use]
 pub fn dropped_lines() -> u64 {

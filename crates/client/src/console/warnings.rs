@@ -3,6 +3,7 @@
 
 use chrono::{DateTime, Utc};
 use license_console::moment::Moment;
+use license_core::limits::usage_words;
 use license_core::upcoming::Upcoming;
 use license_core::usage::Usage;
 
@@ -21,8 +22,7 @@ pub(super) fn warnings(
     let over = snapshot.over_limit(usage, now).into_iter();
     let over = over.filter_map(|key| {
         let (used, limit) = (usage.of(key)?, snapshot.limit(key, now).number()?);
-        let over = used.saturating_sub(limit);
-        Some(format!("{used} of {limit} {key} are in use ({over} over)"))
+        Some(usage_words(key, used, limit))
     });
     let ends = upcoming.iter().filter(|it| it.urgency(now).is_some());
     over.chain(ends.map(dated))

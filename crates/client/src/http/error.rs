@@ -7,6 +7,7 @@ use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use license_console::refusal::Refusal;
+use license_service::hosts::UnknownHost;
 use license_service::request_body::BodyRefusal;
 use license_service::request_span::RequestId;
 use license_service::sessions::SignInError;
@@ -51,7 +52,7 @@ pub enum ApiError {
     /// A page on another site sent the request.
     CrossSite,
     /// The host name is not accepted.
-    UnknownHost(String),
+    UnknownHost(UnknownHost),
     /// There are too many subscribers to events.
     TooManySubscribers,
     /// Not found.
@@ -180,9 +181,7 @@ impl ApiError {
                 in front of the service must pass on the Host header with its port; if other \
                 sites may call the service, list their origins in CORS_ALLOWED_ORIGINS."
                 .to_owned(),
-            Self::UnknownHost(host) => {
-                format!("Unknown host name '{host}'. Add the name to ALLOWED_HOSTS.")
-            }
+            Self::UnknownHost(unknown) => unknown.to_string(),
             Self::TooManySubscribers => "Too many subscribers; try again later".to_owned(),
             Self::NotFound => "Not Found".to_owned(),
             Self::MethodNotAllowed => "Method Not Allowed".to_owned(),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use license_core::response::Contact;
+use license_core::response::{Contact, DENIED_MESSAGE};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -38,8 +38,7 @@ pub(super) async fn heartbeat(State(app): State<Arc<App>>) -> Json<HeartbeatResp
         // Version 1.0.0 returns the same when there is nothing to send.
         None | Some(Contact::Confirmed(_)) => (true, "Heartbeat sent".to_owned()),
         Some(Contact::Denied(denial)) => {
-            let message = denial.message();
-            let message = message.unwrap_or("The License Server denied the license");
+            let message = denial.message().unwrap_or(DENIED_MESSAGE);
             (false, message.to_owned())
         }
         Some(Contact::None(why)) => (false, why.to_string()),

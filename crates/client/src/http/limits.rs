@@ -141,11 +141,7 @@ fn message(resource: &str, decision: &LimitDecision) -> String {
         }
         (LimitReason::NotInLicense, ..) => format!("The license does not include {resource}"),
         (_, None, _) => format!("No limit applies to {resource}"),
-        (_, Some(limit), Some(in_use)) if in_use > limit => {
-            let over = in_use - limit;
-            format!("{in_use} of {limit} {resource} are in use ({over} over)")
-        }
-        (_, Some(limit), Some(in_use)) => format!("{in_use} of {limit} {resource} are in use"),
+        (_, Some(limit), Some(in_use)) => limits::usage_words(resource, in_use, limit),
         (_, Some(limit), None) => {
             format!("The limit is {limit} {resource}; the number in use is unknown")
         }

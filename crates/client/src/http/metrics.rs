@@ -8,6 +8,7 @@ use license_core::hardware::{Component, Verdict};
 use license_core::lease::Lease;
 use license_core::license::{Expiry, License};
 use license_service::exposition;
+use license_service::jobs::Jobs;
 use license_service::telemetry;
 
 use crate::app::App;
@@ -69,14 +70,13 @@ fn read_connections(state: &HttpState, readings: &mut Readings) {
 fn read_process(state: &HttpState, readings: &mut Readings) {
     readings.counted(
         "foxsight_license_job_failures",
-        "Background job failures, each followed by a restart",
+        Jobs::FAILURES_HELP,
         "task",
         state.jobs.failures(),
     );
     readings.count(
         "foxsight_license_log_lines_dropped",
-        "Log lines that could not be written because standard error was closed, full or not being \
-         read",
+        telemetry::DROPPED_LINES_HELP,
         telemetry::dropped_lines(),
     );
 }

@@ -11,6 +11,7 @@ use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use license_console::refusal::Refusal;
+use license_service::hosts::UnknownHost;
 use license_service::request_body::BodyRefusal;
 use license_service::request_span::RequestId;
 use license_service::sessions::{FAILURE_WINDOW, SignInError};
@@ -59,7 +60,7 @@ pub enum ApiError {
     /// A page on another site sent the request.
     CrossSite,
     /// The service is called by an unknown host name.
-    UnknownHost(String),
+    UnknownHost(UnknownHost),
     /// The caller has exceeded its rate limit; contains the time until the next allowed call.
     TooManyCalls(Duration),
     /// Nothing is signed now: the clock may be wrong, or no key may sign.
@@ -151,9 +152,7 @@ impl ApiError {
             Self::CrossSite => "The request seems to come from a page on another site. A proxy \
                 in front of the License Server must pass on the Host header with its port."
                 .to_owned(),
-            Self::UnknownHost(host) => {
-                format!("Unknown host name '{host}'. Add the name to ALLOWED_HOSTS.")
-            }
+            Self::UnknownHost(unknown) => unknown.to_string(),
             Self::TooManyCalls(wait) => {
                 format!("Too many calls; wait {} s, then try again", seconds(*wait))
             }

@@ -50,6 +50,17 @@ pub struct Limits {
 /// Default maximum number of connections.
 pub const DEFAULT_MAX_CONNECTIONS: usize = 8192;
 
+/// Parses `MAX_CONNECTIONS`.
+///
+/// # Errors
+/// If the text is not a number from 16 to 1,000,000.
+pub fn max_connections(text: &str) -> Result<usize, String> {
+    let number = text.trim().parse().ok();
+    number
+        .filter(|number| (16..=1_000_000).contains(number))
+        .ok_or_else(|| "expected a number from 16 to 1000000".to_owned())
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {

@@ -15,6 +15,8 @@ pub(in crate::http) use self::choice::Choice;
 use super::{JsonObject, invalid, too_long, unacceptable};
 use crate::http::error::ApiError;
 
+/// The message for any value other than a JSON object, as in version 1.0.0.
+const NOT_A_DICTIONARY: &str = "Input should be a valid dictionary";
 /// A text without NUL, as a pattern (ECMA-262).
 const NO_NUL: &str = r"^[^\u0000]*$";
 /// The same, and not only white space.
@@ -366,8 +368,8 @@ impl Field for AnyObject {
         match body.remove(self.name)? {
             Value::Object(object) => Ok(object),
             other => {
-                let why = "Input should be a valid dictionary";
-                Err(invalid("dict_type", &["body", self.name], why, other))
+                let field = &["body", self.name];
+                Err(invalid("dict_type", field, NOT_A_DICTIONARY, other))
             }
         }
     }

@@ -6,7 +6,9 @@ use license_core::whole_number::whole_number;
 use serde_json::{Value, json};
 use utoipa::openapi::schema::{ObjectBuilder, Schema, SchemaType, Type};
 
-use super::{Described, Field, JsonObject, NO_NUL, Present, invalid, unacceptable};
+use super::{
+    Described, Field, JsonObject, NO_NUL, NOT_A_DICTIONARY, Present, invalid, unacceptable,
+};
 use crate::http::error::ApiError;
 
 /// Amounts by key, which may be missing or null. An unknown amount is left out.
@@ -72,13 +74,7 @@ impl Field for Amounts {
         let amounts = match body.0.swap_remove(self.name) {
             None | Some(Value::Null) => return Ok(Counts::default()),
             Some(Value::Object(amounts)) => amounts,
-            Some(other) => {
-                return Err(refused(
-                    "dict_type",
-                    "Input should be a valid dictionary",
-                    other,
-                ));
-            }
+            Some(other) => return Err(refused("dict_type", NOT_A_DICTIONARY, other)),
         };
         if amounts.len() > MAX_REPORT_KEYS {
             let why = format!("Dictionary should have at most {MAX_REPORT_KEYS} items");
