@@ -27,7 +27,7 @@ pub async fn is_available(client: &Client, feature: &str) -> Result<bool, Evalua
     client.get_bool_value(feature, None, None).await
 }
 
-/// A limit; -1 is none.
+/// A limit; -1 means unlimited.
 pub async fn limit(client: &Client, limit: &str) -> Result<i64, EvaluationError> {
     client.get_int_value(limit, None, None).await
 }

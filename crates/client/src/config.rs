@@ -69,7 +69,8 @@ pub struct Settings {
     #[arg(long, env, value_name = "FILE")]
     pub license_trusted_keys: Option<PathBuf>,
 
-    /// Certificate authorities to trust in addition to the system's, as PEM
+    /// File with certificates to trust in addition to the system's certificate authorities: those of
+    /// other authorities, or the License Server's own; PEM or DER
     #[arg(long, env, value_name = "FILE")]
     pub license_ca_file: Option<PathBuf>,
 

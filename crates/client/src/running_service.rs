@@ -25,7 +25,7 @@ use url::Url;
 use crate::config::{Settings, http_url};
 use crate::upstream::http_client;
 
-/// Timeout of a request that the service answers by itself.
+/// Timeout of a request that the service answers without calling the License Server.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
 /// Timeout of a request for which the service may call the License Server first.
 const CALL_TIMEOUT: Duration = Duration::from_secs(90);

@@ -64,7 +64,7 @@ impl SystemAuthorities {
         self.count
     }
 
-    /// Why they may not be the usual ones; `None` if nothing is unusual.
+    /// Why they may differ from the system's defaults; `None` if nothing suggests it.
     #[must_use]
     pub fn untrusting(&self) -> Option<Untrusting> {
         let is_certain = self.count == 0;

@@ -18,7 +18,7 @@ pub struct Gauge {
 }
 
 impl Gauge {
-    /// `in_use` is `None` if unknown, `limit` if there is none.
+    /// `in_use` is `None` if unknown, `limit` is `None` if unlimited.
     #[must_use]
     pub fn of(resource: &str, in_use: Option<u64>, limit: Option<u64>) -> Self {
         let used = in_use.unwrap_or_default().saturating_mul(100);

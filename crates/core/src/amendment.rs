@@ -140,7 +140,7 @@ impl Contents {
 }
 
 /// The last instant from `at` on at which the license consists of, and has in force, what it does
-/// at `at`; `None` if that never changes. The end of the license itself is no such change.
+/// at `at`; `None` if that never changes. The end of the license itself does not count.
 #[must_use]
 pub fn holds_until(amendments: &[Amendment], at: DateTime<Utc>) -> Option<DateTime<Utc>> {
     let later = amendments.iter().map(|it| it.effective_at);

@@ -101,7 +101,7 @@ pub enum Otherwise {
 }
 
 impl Otherwise {
-    /// The value as it is written in a table: `allow` or `deny`.
+    /// The value as written in a table: `allow` or `deny`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

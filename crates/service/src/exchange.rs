@@ -22,7 +22,7 @@ pub async fn within<T: Send + 'static>(
     let run = move || {
         let runtime = Builder::new_current_thread().enable_all().build();
         let result = runtime.map_err(anyhow::Error::from);
-        // Nobody waits for it after the limit.
+        // After the limit, its result is not awaited.
         let _ = done.send(result.and_then(|runtime| runtime.block_on(exchange)));
     };
     thread::Builder::new()

@@ -109,7 +109,7 @@ pub fn is_chosen_by(user: u32, path: &Path) -> bool {
             _ => {}
         }
     }
-    // `.` and `..` lead to a directory that nobody has looked up by its name.
+    // `.` and `..` lead to a directory that was not looked up by its name.
     is_last_named || is_closed_to_others(user, &at)
 }
 

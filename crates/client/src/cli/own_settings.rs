@@ -55,8 +55,8 @@ pub(super) fn settings(matches: &ArgMatches, from_file: &[String]) -> Value {
         .collect()
 }
 
-/// `STATE_DIR`, unless it is the default: whoever made a directory of that name in the working
-/// directory need not be the user of the service.
+/// `STATE_DIR`, unless it is the default: any user may have created a directory of that name in the
+/// working directory.
 pub(super) fn state_dir_if_set(matches: &ArgMatches) -> Option<PathBuf> {
     let (_, matches) = matches.subcommand()?;
     let is_set = matches.value_source("state_dir")? != ValueSource::DefaultValue;

@@ -119,7 +119,8 @@ pub async fn examine(
         findings.push(finding);
     };
     if let (Examiner::Command, Err(others_choice)) = (examiner, settings.require_chosen()) {
-        let advice = "only the port was checked besides: to check what is there would be to use it";
+        let advice =
+            "only the port was checked, because checking these files would mean using them";
         add(Finding::error("files", others_choice.to_string(), advice));
         add(port::check(settings).await);
         return findings;

@@ -34,7 +34,7 @@ impl Nginx {
     }
 
     /// The VMS's gateway with all our rules, of an operator whose http block caches every response,
-    /// whatever the response says about it.
+    /// regardless of what the response says about it.
     pub async fn caching(license_client: &str, locations: &str) -> Self {
         let server =
             format!("include {SHIPPED}/gate.conf; include {SHIPPED}/api.conf; {locations}");

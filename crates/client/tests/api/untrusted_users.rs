@@ -77,7 +77,7 @@ async fn the_advised_settings_keep_local_users_from_changes() {
     assert!(found.starts_with("TRUSTED_NETWORKS is none"), "{found}");
 }
 
-/// An empty value must not mean the default, which permits more than any value that somebody may
+/// An empty value must not mean the default, which permits more than any value that an operator may
 /// have meant.
 #[test]
 fn a_setting_that_would_open_something_is_not_accepted_empty() {

@@ -7,10 +7,10 @@ the middleware, and of routers.
   `authRequestHeaders` lists, and X-Forwarded-Method, -Proto, -Host, -Uri and -For, which
   replace the visitor's own unless `trustForwardHeader` is true.
 - 2xx: the headers in `authResponseHeaders` are removed from the request, then copied from
-  the answer; the request goes on.
+  the answer; the request is passed on.
 - Anything else: status, headers and body of the answer are the visitor's answer.
 - No answer: 500, and no body.
-- What goes on to a service has the visitor's Host (`passHostHeader` is true by default)
+- A request that is passed on to a service has the visitor's Host (`passHostHeader` is true by default)
   and X-Forwarded headers of Traefik's own.
 - Of the routers that match, the one with the greatest `priority` is taken, and the one
   with the longest rule where none is given.

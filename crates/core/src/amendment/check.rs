@@ -18,7 +18,7 @@ pub const MAX_ENTITLEMENTS: usize = 1_000;
 /// Why an amendment cannot be added.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AmendmentError {
-    /// It does not follow the newest amendment: somebody else has amended the license.
+    /// It does not follow the newest amendment: the license was amended in the meantime.
     #[error("the license has {newest} amendments; this one was made for {expected}")]
     NotNext {
         /// The number of the newest amendment.

@@ -214,7 +214,7 @@ fn what_amendments_will_change_is_carried_before() {
     let map_view = map_view
         .iter()
         .filter(|it| it.key.as_str() == "module.map_view");
-    // Changes of others do not cut what goes on.
+    // Changes of other entitlements do not split what continues.
     assert_eq!(
         map_view.map(|it| it.period).collect::<Vec<_>>(),
         [Period::ALWAYS]

@@ -191,7 +191,7 @@ fn a_deactivated_license_comes_back_with_a_newer_document_only() {
         let taken = take_over(&nothing, newer.clone(), &past, at(1));
         assert_eq!((taken.evidence, taken.error), (newer, None));
     }
-    // Others are not affected, and a process that has it goes on.
+    // Others are not affected, and a process that has it continues.
     let past = remembered(&[&signed(OTHER, 3), &signed(KEY, SEQ)]).without(KEY);
     let taken = take_over(&nothing, signed(OTHER, 3), &past, at(1));
     assert_eq!(taken.error, None);

@@ -27,7 +27,7 @@ pub(super) struct Amend {
     #[command(flatten)]
     additions: Additions,
 
-    /// Feature, or what is counted, to end; can be repeated
+    /// Feature or counted item to end; can be repeated
     #[arg(long, value_name = "KEY")]
     end: Vec<String>,
 
@@ -60,7 +60,7 @@ pub(super) struct Amend {
     #[arg(long, value_name = "DAYS")]
     moves_period_days: Option<u32>,
 
-    /// Why
+    /// Reason for the amendment
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
 
@@ -72,7 +72,7 @@ pub(super) struct Amend {
     #[arg(long, value_name = "DATE", value_parser = additions::start)]
     effective: Option<DateTime<Utc>>,
 
-    /// Number of the newest amendment that you know; later ones of others are an error
+    /// Number of the newest amendment that you know; the command fails if there is a later one
     #[arg(long, value_name = "N")]
     after: Option<u32>,
 
@@ -180,10 +180,7 @@ fn print(amended: &Amended, is_preview: bool) {
         return;
     }
     let rows: Vec<_> = amended.installations.iter().map(installation).collect();
-    table::print(
-        ["INSTALLATION", "MACHINE", "LEARNS OF IT BY", "OVER"],
-        &rows,
-    );
+    table::print(["INSTALLATION", "MACHINE", "RECEIVES IT BY", "OVER"], &rows);
 }
 
 fn print_effect(effect: &Effect) {

@@ -11,7 +11,7 @@ use crate::store::{Store, StoreError, amendments};
 /// Licenses that are read together.
 const AT_A_TIME: usize = 100;
 
-/// A license as it is at `now`.
+/// A license, brought up to date at `now`.
 ///
 /// # Errors
 /// If the database returns an error.
@@ -27,7 +27,7 @@ pub async fn current(
     Ok(license)
 }
 
-/// Licenses as they are at `now`.
+/// Licenses, brought up to date at `now`.
 ///
 /// # Errors
 /// If the database returns an error.
@@ -43,7 +43,7 @@ pub async fn all_current(
     Ok(all)
 }
 
-/// A license as it is at `now` with the amendments, which a plain license does not need.
+/// A license, brought up to date at `now`, and its amendments.
 ///
 /// # Errors
 /// If the database returns an error.

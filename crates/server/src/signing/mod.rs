@@ -363,7 +363,7 @@ impl SigningKeys {
         keys: impl Iterator<Item = &'a Key>,
         now: DateTime<Utc>,
     ) -> Option<&'a Key> {
-        // A revoked key is not published any more, unless the set with the revocation is lost.
+        // A revoked key is no longer published, unless the set with the revocation is lost.
         let keys = keys.filter(|key| !self.is_revoked(&key.kid));
         let turn = |key: &'a Key| {
             let mut published = self.set.keys.iter();

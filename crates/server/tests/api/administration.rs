@@ -379,8 +379,8 @@ async fn keys_that_cannot_be_written_are_not_changed_and_the_log_says_so() {
     db.execute_unprepared("ALTER TABLE gone RENAME TO audit_log")
         .await
         .unwrap();
-    // Two at once often want the same version, and one of them has it. Sometimes one is done before
-    // the other begins, and both succeed.
+    // Two at the same time often need the same version, and one of them gets it. Sometimes one is
+    // done before the other begins, and both succeed.
     let (store, keys) = (&vendor.app.store, vendor.keys_dir());
     let at = vendor
         .app

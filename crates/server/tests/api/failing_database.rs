@@ -208,7 +208,7 @@ async fn the_database_ends_a_transaction_whose_process_is_frozen() {
     database.drop_database().await;
 }
 
-/// The license is there, whatever became of the answer.
+/// The license is stored, whether or not the answer arrived.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_commit_whose_answer_is_lost_may_have_stored_the_license() {
     let direct = TestDatabase::new(Engine::Postgres).await;
@@ -238,7 +238,7 @@ async fn a_commit_whose_answer_is_lost_may_have_stored_the_license() {
         let message = answer["error"]["message"].as_str().unwrap();
         assert!(message.contains("may have been stored"), "{message}");
         assert!(message.contains("before you repeat it"), "{message}");
-        // A program that repeats by itself would issue a second one.
+        // A program that repeats the call automatically would issue a second one.
         assert!(!has_wait);
         gate.set(Way::Open);
         until_ready(&vendor, Duration::from_secs(8)).await;
@@ -267,7 +267,7 @@ async fn a_commit_whose_answer_is_lost_may_have_stored_the_license() {
     direct.drop_database().await;
 }
 
-/// Somebody has dropped the database of a running server, and made it again.
+/// The database of a running server was dropped, and created again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn missing_tables_say_what_to_do() {
     let vendor = Vendor::start(Engine::Postgres).await;

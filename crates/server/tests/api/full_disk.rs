@@ -90,7 +90,7 @@ async fn what_is_acknowledged_after_a_full_disk_is_there() {
     assert_eq!(readiness["database"], "does not accept changes");
     let_grow(&server, "unlimited");
     for number in 80..110 {
-        assert_eq!(issue(number).await, StatusCode::CREATED, "it goes on");
+        assert_eq!(issue(number).await, StatusCode::CREATED, "it works again");
         acknowledged += 1;
     }
     assert_eq!(licenses_in(&file).await, acknowledged);

@@ -110,7 +110,7 @@ async fn a_caller_who_is_gone_while_a_transaction_begins_leaves_none_open() {
             timeout(limit, async { database.begin_reading().await.map(drop) }),
             timeout(limit, async { database.begin_migration().await.map(drop) }),
         );
-        // At once: the next transaction on the connection would end the one that is open.
+        // Immediately: the next transaction on the connection would end the one that is open.
         assert_clean(&direct, &database).await;
     }
     database.close().await;

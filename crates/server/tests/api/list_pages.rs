@@ -1,4 +1,4 @@
-//! Pages of lists contain each row once, whatever is added between two pages.
+//! Pages of lists contain each row one time, even if rows are added between two pages.
 
 use std::collections::BTreeSet;
 

@@ -28,7 +28,7 @@ on_both_engines! {
     the_audit_log_says_who_signed_which_request_file;
 }
 
-/// The machine's seat, as it is stored.
+/// The machine's seat, as stored.
 async fn seat(vendor: &Vendor, key: &str) -> Seat {
     vendor.seat(key, "machine").await.unwrap()
 }
@@ -185,7 +185,7 @@ async fn a_site_that_does_not_say_its_installation_is_the_one_that_took_the_seat
     let log = vendor.audit(&format!("?license={key}")).await;
     assert_eq!(actions(&log), ["seat_taken", "issued"]);
 
-    // Another one that says so takes the machine over, which is recorded.
+    // Another one that claims to be the machine takes it over, which is recorded.
     let other = json!({
         "licenseKey": key, "hardwareId": "machine", "installationId": "other",
         "installationName": "Test", "installationVersion": "1.0.0",

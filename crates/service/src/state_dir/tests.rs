@@ -94,7 +94,7 @@ fn what_the_owner_puts_in_place_of_a_new_directory_is_not_given_away() {
             fs::create_dir(&new).unwrap();
             fs::write(new.join("file"), "").unwrap();
         }),
-        ("a directory of somebody else's", &|| {
+        ("a directory of another user", &|| {
             fs::create_dir(&new).unwrap();
             chown(&new, Some(SERVICE + 1), None).unwrap();
         }),
@@ -167,7 +167,7 @@ fn only_a_new_file_in_the_directory_is_given_to_its_owner() {
     let file = File::create(secrets.join("new")).unwrap();
     assert!(give_to_owner(&file, &new).is_err());
     assert_eq!(file.metadata().unwrap().uid(), 0);
-    // A directory, and a file of somebody else's.
+    // A directory and a file of another user.
     fs::create_dir(&new).unwrap();
     assert!(give_to_owner(&File::open(&new).unwrap(), &new).is_err());
     assert_eq!(fs::metadata(&new).unwrap().uid(), 0);

@@ -3,14 +3,14 @@
 /// A request and its maximum cost.
 pub(super) struct Case {
     pub(super) name: String,
-    /// For a usual size, in µs.
+    /// For a normal size, in µs.
     pub(super) max_us: f64,
     pub(super) request: Vec<u8>,
 }
 
 /// Size of a request head in bytes: the maximum of both services.
 pub(super) const SIZE: usize = 64 * 1024;
-/// A request up to this size is a usual one, in bytes …
+/// A request up to this size is a normal one, in bytes …
 pub(super) const SMALL: usize = 4 * 1024;
 /// … and this is the maximum CPU time of a gateway check or a probe with it, in µs.
 pub(super) const MAX_GATE_US: f64 = 200.0;

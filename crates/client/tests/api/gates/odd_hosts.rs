@@ -77,7 +77,7 @@ pub(super) async fn are_refused_over_http_2(name: &str, gateway: &str) {
     }
 }
 
-/// The status and the body of the answer; `None` if there is none. HTTP libraries would refuse the
+/// The status and the body of the answer; `None` without one. HTTP libraries would refuse the
 /// host.
 async fn answer_over_http_2(gateway: &str, host: &str) -> Option<(u16, String)> {
     let address = gateway.strip_prefix("http://").unwrap();

@@ -1,4 +1,4 @@
-//! Answers that are no contact, whatever keys are trusted.
+//! Answers that count as no contact, with and without trusted keys.
 
 use std::time::Duration;
 

@@ -13,7 +13,7 @@ fn copies_that_activate_by_file_are_noticed_with_the_next_call_of_the_site() {
         let mut copy = Machine::default();
         seat.renew(&mut copy);
     }
-    assert_eq!(seat.shared, 0, "it may be the site itself, set up anew");
+    assert_eq!(seat.shared, 0, "it may be the site itself, installed again");
     seat.heartbeat(&site);
     assert_eq!(seat.shared, 1);
     site.takes(seat.call(&site));

@@ -85,7 +85,7 @@ impl Seat {
         seq
     }
 
-    /// By file, at once.
+    /// By file, immediately.
     pub(super) fn renew(&mut self, machine: &mut Machine) {
         let request = self.write(machine);
         machine.takes(self.sign(&request));

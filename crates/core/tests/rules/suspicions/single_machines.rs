@@ -1,4 +1,4 @@
-//! One machine, whatever happens to it.
+//! One machine, in every situation.
 
 use chrono::TimeDelta;
 use license_core::suspicion::{CALLS_BEHIND, Report};

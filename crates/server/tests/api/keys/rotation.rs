@@ -1,4 +1,4 @@
-//! Whatever is rotated, revoked or interrupted, some key signs.
+//! Some key signs, regardless of what is rotated, revoked or interrupted.
 
 use std::path::Path;
 use std::process::{Command, Stdio};

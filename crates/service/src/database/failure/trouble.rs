@@ -114,9 +114,7 @@ impl Failure {
                  default_transaction_read_only"
             }
             Self::Uncertain => "check whether it was stored before you repeat it",
-            Self::Panicked => {
-                "the log line of the panic says where it happened; report it to the vendor"
-            }
+            Self::Panicked => "see the log for where it happened, and report it to the vendor",
             Self::Threads => RAISE_THREADS,
             Self::File => {
                 "restore it; to use another file, stop the service and remove the old file's -wal \
