@@ -4,6 +4,8 @@
 //! on. An allowing response has no body, because nginx opens a new connection after every response
 //! of a gate that has a body.
 
+use std::borrow::Cow;
+
 use axum::http::{HeaderName, StatusCode};
 use license_core::route::path_of_url;
 use license_service::direct::{DirectResponse, Head, text_of};
@@ -44,7 +46,8 @@ pub(super) fn is_asked_at(path: &str) -> bool {
 /// Every source that names a requirement must allow the request, so a header that a visitor has
 /// added can only close the gate.
 pub(super) fn respond(app: &App, request: &Head<'_>) -> DirectResponse {
-    let verdict = judge(app, &question(request));
+    let question = question(request);
+    let verdict = judge(app, &question);
     answer(app, &verdict, refusal_status(request, &verdict))
 }
 
@@ -87,7 +90,7 @@ pub(super) fn authorize_feature() {}
 
 /// An invalid request is refused regardless of the license: with 400 if the gateway passes that
 /// on.
-fn refusal_status(request: &Head<'_>, verdict: &Verdict) -> StatusCode {
+fn refusal_status(request: &Head<'_>, verdict: &Verdict<'_>) -> StatusCode {
     let query = request.query.unwrap_or_default();
     let (name, value) = SHOWS_400;
     let asks_for_400 = || pairs(query, name).any(|pair| pair.strip_prefix(name) == Some(value));
@@ -112,7 +115,7 @@ fn question<'a>(request: &Head<'a>) -> Question<'a> {
 }
 
 /// The features that the gateway names; `None` if one cannot be read.
-fn features(request: &Head<'_>) -> Option<Vec<String>> {
+fn features<'a>(request: &Head<'a>) -> Option<Vec<Cow<'a, str>>> {
     let mut features = Vec::new();
     // After an appended path the query is the visitor's, who must not choose a feature.
     let query = request.query.filter(|_| appended(request).is_none());
@@ -121,14 +124,14 @@ fn features(request: &Head<'_>) -> Option<Vec<String>> {
             return None;
         }
         let values = url::form_urlencoded::parse(pair.as_bytes());
-        features.extend(values.map(|(_, value)| value.into_owned()));
+        features.extend(values.map(|(_, value)| value));
     }
     if let Some(value) = only(request, FEATURE).ok()? {
-        features.push(text_of(value)?.trim().to_owned());
+        features.push(text_of(value)?.trim().into());
     }
     if let Some(key) = feature_in_path(request) {
         let is_odd = matches!(key, "" | "." | "..") || key.contains(['%', '\\', ';']);
-        features.push(Some(key).filter(|_| !is_odd)?.to_owned());
+        features.push(Some(key).filter(|_| !is_odd)?.into());
     }
     Some(features)
 }
@@ -219,7 +222,7 @@ fn query_may_be_the_visitors(request: &Head<'_>, paths: &[AskedPath<'_>]) -> boo
     })
 }
 
-fn answer(app: &App, verdict: &Verdict, refusal: StatusCode) -> DirectResponse {
+fn answer(app: &App, verdict: &Verdict<'_>, refusal: StatusCode) -> DirectResponse {
     let mut response = match verdict.allowed {
         true => DirectResponse::empty(StatusCode::OK),
         false => DirectResponse::json(refusal, verdict.body().into()),

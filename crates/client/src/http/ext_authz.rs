@@ -89,7 +89,7 @@ impl UnaryService<CheckRequest> for Check {
         let feature = attributes.context_extensions.get(FEATURE);
         let http = attributes.request.and_then(|request| request.http);
         let question = Question {
-            features: Some(feature.cloned().into_iter().collect()),
+            features: Some(feature.map(|it| it.as_str().into()).into_iter().collect()),
             paths: http.as_ref().map_or(Some(Vec::new()), paths),
             features_may_be_the_visitors: false,
         };
@@ -125,7 +125,7 @@ fn paths(http: &HttpRequest) -> Option<Vec<AskedPath<'_>>> {
     Some(asked.collect())
 }
 
-fn response(app: &App, verdict: &Verdict) -> CheckResponse {
+fn response(app: &App, verdict: &Verdict<'_>) -> CheckResponse {
     let headers = verdict.headers(app);
     let missing = headers.iter().filter(|(_, value)| value.is_none());
     let headers_to_remove = missing.map(|(name, _)| (*name).to_owned()).collect();
@@ -177,7 +177,7 @@ fn header(name: &str, value: &[u8]) -> HeaderValueOption {
 }
 
 /// For the gateway's access log.
-fn metadata(verdict: &Verdict) -> Struct {
+fn metadata(verdict: &Verdict<'_>) -> Struct {
     let text = |text: &str| Kind::String(text.to_owned());
     let fields = [
         ("allowed", Some(Kind::Bool(verdict.allowed))),

@@ -21,7 +21,7 @@ const MAX_METHOD_BYTES: usize = 32;
 /// that a visitor adds can only close the gate.
 pub(super) struct Question<'a> {
     /// The features that the request needs; `None` if they cannot be read.
-    pub(super) features: Option<Vec<String>>,
+    pub(super) features: Option<Vec<Cow<'a, str>>>,
     /// The paths of the request; `None` if they cannot be read.
     pub(super) paths: Option<Vec<AskedPath<'a>>>,
     /// The features may all come from the visitor: without a table they do not
@@ -38,10 +38,10 @@ pub(super) struct AskedPath<'a> {
 }
 
 /// Whether a request may pass, and why.
-pub(super) struct Verdict {
+pub(super) struct Verdict<'a> {
     pub(super) allowed: bool,
     reason: Why,
-    pub(super) feature: Option<String>,
+    pub(super) feature: Option<Cow<'a, str>>,
 }
 
 /// Why a request may or may not pass.
@@ -83,7 +83,7 @@ impl RequestReason {
     }
 }
 
-impl Verdict {
+impl Verdict<'_> {
     fn refused(reason: RequestReason) -> Self {
         Self {
             allowed: false,
@@ -132,17 +132,17 @@ impl Verdict {
 }
 
 /// Whether the request may pass: an allowance, or the first refusal.
-pub(super) fn judge(app: &App, question: &Question<'_>) -> Verdict {
+pub(super) fn judge<'a>(app: &'a App, question: &'a Question<'_>) -> Verdict<'a> {
     let (Ok(verdict) | Err(verdict)) = judge_each(app, question);
     verdict
 }
 
 /// An allowance, or the first refusal as the error.
-fn judge_each(app: &App, question: &Question<'_>) -> Result<Verdict, Verdict> {
+fn judge_each<'a>(app: &'a App, question: &'a Question<'_>) -> Result<Verdict<'a>, Verdict<'a>> {
     let unreadable = || Verdict::refused(RequestReason::BadFeature);
     let mut allowed = None;
     for feature in question.features.as_ref().ok_or_else(unreadable)? {
-        allowed = Some(decide(app, feature)?);
+        allowed = Some(decide(app, Cow::Borrowed(&**feature))?);
     }
     let unreadable = || Verdict::refused(RequestReason::BadPath);
     let paths = question.paths.as_ref().ok_or_else(unreadable)?;
@@ -169,9 +169,9 @@ fn judge_each(app: &App, question: &Question<'_>) -> Result<Verdict, Verdict> {
     allowed.ok_or_else(|| Verdict::refused(RequestReason::NoFeature))
 }
 
-fn by_path(app: &App, need: Need<'_>) -> Result<Verdict, Verdict> {
+fn by_path(app: &App, need: Need<'_>) -> Result<Verdict<'static>, Verdict<'static>> {
     match need {
-        Need::Feature(key) => decide(app, key.as_str()),
+        Need::Feature(key) => decide(app, key.as_str().to_owned().into()),
         Need::Nothing => Ok(Verdict {
             allowed: true,
             reason: Why::Undecided(RequestReason::NoFeatureNeeded),
@@ -182,16 +182,19 @@ fn by_path(app: &App, need: Need<'_>) -> Result<Verdict, Verdict> {
     }
 }
 
-fn decide(app: &App, key: &str) -> Result<Verdict, Verdict> {
+fn decide<'a>(app: &App, key: Cow<'a, str>) -> Result<Verdict<'a>, Verdict<'a>> {
     if key.len() > MAX_FEATURE_BYTES {
         return Err(Verdict::refused(RequestReason::BadFeature));
     }
-    let verdict = decide::decide(app, key, app.clock.now(), |decision| Verdict {
-        allowed: decision.available,
-        reason: Why::Decided(decision.reason.code().to_owned()),
-        feature: Some(key.to_owned()),
+    let (allowed, code) = decide::decide(app, &key, app.clock.now(), |decision| {
+        (decision.available, decision.reason.code().to_owned())
     });
-    match verdict.allowed {
+    let verdict = Verdict {
+        allowed,
+        reason: Why::Decided(code),
+        feature: Some(key),
+    };
+    match allowed {
         true => Ok(verdict),
         false => Err(verdict),
     }
