@@ -6,6 +6,7 @@
 mod change;
 mod check;
 mod effect;
+mod terms;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,9 +15,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::entitlement::{Entitlement, Granted, Period};
 
-pub use change::{Change, PlanVersion, Terms, UpdateRule};
-pub use check::{AmendmentError, MAX_AMENDMENTS, MAX_CHANGES, MAX_ENTITLEMENTS, check};
+pub use change::{Change, PlanVersion};
+pub use check::{
+    AmendmentError, MAX_AMENDMENTS, MAX_CHANGES, MAX_ENTITLEMENTS, check, check_terms,
+};
 pub use effect::{Effect, Value, ValueChange, effects};
+pub use terms::{
+    MAX_GRACE_HOURS, MAX_LEASE_HOURS, MAX_OFFLINE_DAYS, TermChanges, Terms, UpdateRule,
+};
 
 /// A recorded change to a license.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -45,6 +51,8 @@ pub struct Amendment {
 pub struct Contents {
     /// The plan and its version.
     pub plan: Option<PlanVersion>,
+    /// Which change set the plan.
+    pub plan_set_by: Option<Origin>,
     /// The id of the customer.
     pub customer: String,
     /// The first instant at which anything is in force; `None` if there is no such bound.
@@ -64,6 +72,13 @@ pub struct Origin {
     pub amendment: u32,
     /// The place among its changes, from 0.
     pub change: usize,
+}
+
+impl Origin {
+    /// Whether it comes after another change in the same amendment.
+    fn is_after(self, other: Self) -> bool {
+        self.amendment == other.amendment && other.change < self.change
+    }
 }
 
 /// The license at `at`. The amendments may be in any order.
@@ -114,7 +129,12 @@ impl Contents {
                 self.granted.insert(origin, entitlement.clone());
             }
             Change::End { key } => self.granted.retain(|_, granted| granted.key != *key),
-            Change::Plan(plan) => self.plan = Some(plan.clone()),
+            Change::Plan(plan) => {
+                if let Some(former) = self.plan_set_by.replace(origin) {
+                    self.granted.retain(|granted, _| !former.is_after(*granted));
+                }
+                self.plan = Some(plan.clone());
+            }
             Change::Customer(customer) => self.customer.clone_from(customer),
             Change::Start(starts_at) => self.starts_at = *starts_at,
             Change::Expiry(expires_at) => self.expires_at = *expires_at,

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::{Map, Value};
 
 use crate::feature::{FeatureKey, MAX_FEATURES};
@@ -55,6 +56,22 @@ impl Quantity {
             Value::String(text) => (text == "unlimited").then_some(Self::Unlimited),
             value => value.as_u64().map(Self::Of),
         }
+    }
+}
+
+impl Serialize for Quantity {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.to_json().serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Quantity {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = Value::deserialize(deserializer)?;
+        Self::of_json(&value).ok_or_else(|| {
+            let expected = "expected 0 or more, or \"unlimited\"";
+            de::Error::custom(format!("invalid quantity {value}: {expected}"))
+        })
     }
 }
 

@@ -18,8 +18,10 @@
 
 pub mod amendment;
 pub mod announcement;
+pub mod calendar_duration;
 pub mod call;
 pub mod calls;
+pub mod catalogue;
 pub mod document;
 pub mod entitlement;
 pub mod evidence;
@@ -43,6 +45,7 @@ pub mod limits;
 pub mod offline;
 pub mod open_leases;
 pub mod pasted_text;
+pub mod plan;
 pub mod protocol;
 pub mod rate;
 pub mod reason_words;

@@ -81,6 +81,10 @@ pub enum Action {
     KeysAccepted,
     /// The vendor has confirmed that the server's clock is correct.
     ClockAccepted,
+    /// A version of a plan was published.
+    PlanPublished,
+    /// An entry of the catalogue was added or described anew.
+    CatalogueChanged,
     /// A site was not denied because it knows more than the database.
     AnswerWithheld,
 }
@@ -110,6 +114,8 @@ impl Action {
             Self::KeysUnchanged => "keys_unchanged",
             Self::KeysAccepted => "keys_accepted",
             Self::ClockAccepted => "clock_accepted",
+            Self::PlanPublished => "plan_published",
+            Self::CatalogueChanged => "catalogue_changed",
             Self::AnswerWithheld => "answer_withheld",
         }
     }
@@ -225,6 +231,21 @@ impl Change {
         details: Value,
     ) -> Result<(), StoreError> {
         self.write(db, action, None, kid.to_owned(), details).await
+    }
+
+    /// Records an action on what is sold: a plan, or an entry of the catalogue.
+    ///
+    /// # Errors
+    /// If the database returns an error.
+    pub async fn note_offer(
+        &self,
+        db: &impl ConnectionTrait,
+        action: Action,
+        subject: &str,
+        details: Value,
+    ) -> Result<(), StoreError> {
+        self.write(db, action, None, subject.to_owned(), details)
+            .await
     }
 
     /// Records that the server's clock was accepted.

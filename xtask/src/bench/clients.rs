@@ -21,9 +21,20 @@ pub(super) fn alone(stage: &Stage, program: &str, state: &str) -> Command {
     command
 }
 
+/// Features that the product itself does not have.
+const EXTRA_FEATURES: &str = r#"
+    catalogue = [
+        { key = "module.extra_1", kind = "feature", name = "Extra 1" },
+        { key = "module.extra_2", kind = "feature", name = "Extra 2" },
+    ]
+"#;
+
 /// A License Client with a signed license for 12 features and 3 limits, and its License Server.
 pub(super) fn licensed(stage: &Stage, settings: &[(&str, &str)]) -> Result<(Running, Running)> {
     let server = stage.server(&[("LOG", "warn")])?;
+    let plans = stage.path("extra-features.toml");
+    std::fs::write(&plans, EXTRA_FEATURES)?;
+    stage.vendor(&["plans", "apply", &plans.display().to_string()])?;
     let key = stage.issue(&["--with", "module.extra_1", "--with", "module.extra_2"])?;
     let settings = [&[ONE_WORKER, ("LOG", "warn")], settings].concat();
     let client = stage.client(server.port, "client", &settings)?;

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::Value;
 
+use super::Terms;
 use crate::entitlement::Entitlement;
 use crate::feature::FeatureKey;
 
@@ -20,7 +21,8 @@ pub enum Change {
         #[serde(with = "feature_key")]
         key: FeatureKey,
     },
-    /// The plan that the license is sold as. What the plan grants is recorded beside it.
+    /// The plan that the license is sold as. It ends what the former plan granted. What this one
+    /// grants are the [`Change::Grant`]s before it in the same amendment.
     Plan(PlanVersion),
     /// The id of the customer.
     Customer(String),
@@ -46,45 +48,6 @@ impl std::fmt::Display for PlanVersion {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}@{}", self.name, self.version)
     }
-}
-
-/// The terms of a license. `None` is the server's own default.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Terms {
-    /// Maximum number of machines at the same time.
-    pub seats: u32,
-    /// How many times in a period a seat may move to another machine while the lease of the old
-    /// one is still valid …
-    pub moves: u32,
-    /// … and the length of that period in days.
-    pub moves_period_days: u32,
-    /// How long a lease is valid.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub lease_hours: Option<u32>,
-    /// How long the grace period after it is.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub grace_hours: Option<u32>,
-    /// Maximum length of a lease for a site without internet.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub offline_days: Option<u32>,
-    /// Releases of the product until this instant are covered; `None` covers all.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub updates_until: Option<DateTime<Utc>>,
-    /// What happens with later releases.
-    #[serde(default)]
-    pub updates: UpdateRule,
-}
-
-/// What happens with a release of the product that a license does not cover.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum UpdateRule {
-    /// The site is warned.
-    #[default]
-    Warn,
-    /// Licensed features are off; core features run.
-    Enforce,
 }
 
 mod entitlement {

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, Datelike as _, Timelike as _, Utc};
 
-use super::{Amendment, Change, Origin, contents};
+use super::terms::{MAX_GRACE_HOURS, MAX_LEASE_HOURS, MAX_OFFLINE_DAYS};
+use super::{Amendment, Change, Origin, Terms, contents};
 use crate::license_state::Decided;
 use crate::seat::{MAX_MOVES, MAX_MOVES_PERIOD_DAYS, MAX_SEATS};
 
@@ -63,7 +64,7 @@ pub enum AmendmentError {
     /// There would be too many entitlements.
     #[error("a license has at most {MAX_ENTITLEMENTS} entitlements")]
     TooManyEntitlements,
-    /// The number of seats or moves is out of bounds.
+    /// A term is out of bounds.
     #[error("{name} must be from {from} to {to}")]
     Term {
         /// The name of the term, as in JSON.
@@ -73,6 +74,12 @@ pub enum AmendmentError {
         /// The highest number.
         to: u32,
     },
+    /// The first amendment lacks what every license has.
+    #[error(
+        "the first amendment must state the terms and the customer, and take effect when it is \
+         recorded"
+    )]
+    Incomplete,
     /// The license was revoked, which is final.
     #[error("the license is revoked")]
     Revoked,
@@ -117,10 +124,21 @@ pub fn check(
         });
     }
     time(next.effective_at)?;
+    if number == 0 && !is_complete(next) {
+        return Err(AmendmentError::Incomplete);
+    }
     check_undo(amendments, next)?;
     next.changes.iter().try_for_each(check_change)?;
     check_ends(amendments, next)?;
     check_results(amendments, next)
+}
+
+/// Whether a license has what every license has from its first amendment on.
+fn is_complete(first: &Amendment) -> bool {
+    let has = |is_it: fn(&Change) -> bool| first.changes.iter().any(is_it);
+    first.effective_at == first.recorded_at
+        && has(|it| matches!(it, Change::Terms(_)))
+        && has(|it| matches!(it, Change::Customer(_)))
 }
 
 /// Checks what the license consists of from the amendment on, also after amendments that are
@@ -171,30 +189,36 @@ fn check_change(change: &Change) -> Result<(), AmendmentError> {
             }
         }
         Change::Start(at) | Change::Expiry(at) => at.map_or(Ok(()), time),
-        Change::Terms(terms) => {
-            let days = u32::try_from(i32::MAX).unwrap_or_default();
-            [
-                ("seats", Some(terms.seats), 1, MAX_SEATS),
-                ("moves", Some(terms.moves), 0, MAX_MOVES),
-                (
-                    "movesPeriodDays",
-                    Some(terms.moves_period_days),
-                    1,
-                    MAX_MOVES_PERIOD_DAYS,
-                ),
-                ("leaseHours", terms.lease_hours, 1, days),
-                ("graceHours", terms.grace_hours, 0, days),
-                ("offlineDays", terms.offline_days, 0, days),
-            ]
-            .into_iter()
-            .find(|(_, value, from, to)| value.is_some_and(|it| !(*from..=*to).contains(&it)))
-            .map_or(Ok(()), |(name, _, from, to)| {
-                Err(AmendmentError::Term { name, from, to })
-            })?;
-            terms.updates_until.map_or(Ok(()), time)
-        }
+        Change::Terms(terms) => check_terms(terms),
         Change::End { .. } | Change::Plan(_) | Change::Customer(_) => Ok(()),
     }
+}
+
+/// Checks that all terms are within their bounds.
+///
+/// # Errors
+/// [`AmendmentError::Term`] with the name of the first one that is not, or
+/// [`AmendmentError::Time`].
+pub fn check_terms(terms: &Terms) -> Result<(), AmendmentError> {
+    [
+        ("seats", Some(terms.seats), 1, MAX_SEATS),
+        ("moves", Some(terms.moves), 0, MAX_MOVES),
+        (
+            "movesPeriodDays",
+            Some(terms.moves_period_days),
+            1,
+            MAX_MOVES_PERIOD_DAYS,
+        ),
+        ("leaseHours", terms.lease_hours, 1, MAX_LEASE_HOURS),
+        ("graceHours", terms.grace_hours, 0, MAX_GRACE_HOURS),
+        ("offlineDays", terms.offline_days, 1, MAX_OFFLINE_DAYS),
+    ]
+    .into_iter()
+    .find(|(_, value, from, to)| value.is_some_and(|it| !(*from..=*to).contains(&it)))
+    .map_or(Ok(()), |(name, _, from, to)| {
+        Err(AmendmentError::Term { name, from, to })
+    })?;
+    terms.updates_until.map_or(Ok(()), time)
 }
 
 /// What is ended must be granted at that instant, after the changes before it.

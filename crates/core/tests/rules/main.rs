@@ -23,6 +23,7 @@ mod license_states;
 mod limits;
 mod naive_paths;
 mod offline_files;
+mod plans;
 mod properties;
 mod rates;
 mod request_urls;

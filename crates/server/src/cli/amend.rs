@@ -7,10 +7,12 @@ use clap::Args;
 use license_console::escaped::{self, escaped};
 use license_core::amendment::{Effect, Value};
 use license_core::entitlement::Quantity;
+use license_core::plan::PlanChoice;
 use license_service::secret_argument::SecretArgument;
 use license_service::stdout::note_change;
 
 use crate::cli::additions::{self, Additions};
+use crate::cli::terms::TermArguments;
 use crate::cli::{cli_change, license_key, table};
 use crate::config::Storage;
 use crate::licensing::amend::{Affected, AmendRequest, Amended, ShownAmended, amend, preview};
@@ -23,6 +25,11 @@ use crate::store::amendments::of_license;
 pub(super) struct Amend {
     /// License key, in any spelling; - reads it from standard input
     key: SecretArgument,
+
+    /// Plan to replace the present one with; without a version, the newest. What the present
+    /// plan grants ends, and what was added otherwise stays
+    #[arg(long, value_name = "NAME[@VERSION]")]
+    plan: Option<PlanChoice>,
 
     #[command(flatten)]
     additions: Additions,
@@ -47,18 +54,8 @@ pub(super) struct Amend {
     #[arg(long, value_name = "NAME")]
     customer: Option<String>,
 
-    /// Maximum number of machines at the same time
-    #[arg(long, value_name = "N")]
-    seats: Option<u32>,
-
-    /// How many times per period a seat can move to another machine before the old
-    /// machine's lease has ended
-    #[arg(long, value_name = "N")]
-    moves: Option<u32>,
-
-    /// Length of that period in days
-    #[arg(long, value_name = "DAYS")]
-    moves_period_days: Option<u32>,
+    #[command(flatten)]
+    terms: TermArguments,
 
     /// Reason for the amendment
     #[arg(long, value_name = "TEXT")]
@@ -129,14 +126,13 @@ pub(super) async fn run(
         order: command.order,
         effective_at: command.effective,
         undoes: command.undo,
+        plan: command.plan,
         end: command.end,
         add: command.additions.0,
         starts_at: command.starts.map(|start| start.0),
         expires_at: command.expires.map(|end| end.0),
         customer: command.customer,
-        seats: command.seats,
-        moves: command.moves,
-        moves_period_days: command.moves_period_days,
+        terms: command.terms.changes(),
     };
     let key = license_key(command.key)?;
     let store = open_store(storage).await?;

@@ -1,43 +1,44 @@
 //! `license-server issue`
 
+use anyhow::Context as _;
 use chrono::{DateTime, Utc};
 use clap::Args;
 use license_console::escaped;
+use license_core::plan::PlanChoice;
 use license_service::secret_argument::SecretArgument;
-use license_service::stderr::say;
 use license_service::stdout::note_change;
 
 use crate::cli::licenses::describe;
+use crate::cli::terms::TermArguments;
 use crate::cli::until::Until;
-use crate::cli::{cli_change, license_key};
+use crate::cli::{additions, cli_change, license_key};
 use crate::config::Storage;
 use crate::licensing::catalogue::Tier;
-use crate::licensing::issue::{IssueRequest, issue, unknown_features};
+use crate::licensing::issue::{IssueRequest, issue};
 use crate::licensing::judge::ShownLicense;
 use crate::open::open_store;
 
 #[derive(Debug, Args)]
 pub(super) struct Issue {
-    /// Tier that sets features and limits
+    /// Plan, with or without a version; without one, the newest
+    #[arg(
+        long,
+        value_name = "NAME[@VERSION]",
+        required_unless_present = "tier",
+        conflicts_with = "tier"
+    )]
+    plan: Option<PlanChoice>,
+
+    /// Plan of this name
     #[arg(long)]
-    tier: Tier,
+    tier: Option<Tier>,
 
     /// Customer
     #[arg(long, default_value = "", value_name = "NAME")]
     customer: String,
 
-    /// Maximum number of machines at the same time
-    #[arg(long, value_name = "N")]
-    seats: Option<u32>,
-
-    /// How many times per period a seat can move to another machine before the old
-    /// machine's lease has ended; default 3
-    #[arg(long, value_name = "N")]
-    moves: Option<u32>,
-
-    /// Length of that period in days; default 365
-    #[arg(long, value_name = "DAYS")]
-    moves_period_days: Option<u32>,
+    #[command(flatten)]
+    terms: TermArguments,
 
     /// Maximum number of cameras; -1 is unlimited
     #[arg(long, allow_negative_numbers = true, value_name = "N")]
@@ -51,13 +52,17 @@ pub(super) struct Issue {
     #[arg(long, allow_negative_numbers = true, value_name = "N")]
     max_storage_gb: Option<i64>,
 
-    /// Feature to add to the tier; can be repeated
+    /// Feature to add to the plan; can be repeated
     #[arg(long, value_name = "KEY")]
     with: Vec<String>,
 
-    /// Feature of the tier to remove; can be repeated
+    /// Feature of the plan to remove; can be repeated
     #[arg(long, value_name = "KEY")]
     without: Vec<String>,
+
+    /// First day, or exact start, of the license (UTC); default is immediately
+    #[arg(long, value_name = "DATE", value_parser = additions::start)]
+    starts: Option<DateTime<Utc>>,
 
     #[command(flatten)]
     until: Until,
@@ -74,17 +79,25 @@ pub(super) async fn run(
     json: bool,
     now: DateTime<Utc>,
 ) -> anyhow::Result<()> {
+    let plan = command.plan.or(command.tier.map(PlanChoice::from));
+    let terms = command.terms.changes();
     let request = IssueRequest {
-        tier: command.tier,
+        plan: plan.context("missing plan; expected --plan NAME")?,
         customer: command.customer,
-        seats: command.seats,
-        moves: command.moves,
-        moves_period_days: command.moves_period_days,
+        seats: terms.seats,
+        moves: terms.moves,
+        moves_period_days: terms.moves_period_days,
+        lease_hours: terms.lease_hours,
+        grace_hours: terms.grace_hours,
+        offline_days: terms.offline_days,
+        updates_until: terms.updates_until,
+        updates: terms.updates,
         max_cameras: command.max_cameras,
         max_users: command.max_users,
         max_storage_gb: command.max_storage_gb,
         with: command.with,
         without: command.without,
+        starts_at: command.starts,
         expires_at: command.until.end(now)?,
         key: command.key.map(license_key).transpose()?,
     };
@@ -92,13 +105,6 @@ pub(super) async fn run(
     let license = issue(&store, request, &cli_change(now)).await?;
     note_change("the license was issued; see 'license-server list'");
     store.close().await;
-    let unknown = unknown_features(&license);
-    if !unknown.is_empty() {
-        say(format_args!(
-            "note: this release has no feature {}; check the spelling",
-            unknown.join(", ")
-        ));
-    }
     if json {
         let license = ShownLicense::of(license, now);
         println!("{}", escaped::json(&license)?);

@@ -278,7 +278,7 @@ pub(super) fn describe(license: &License, now: DateTime<Utc>) {
     };
     for (label, text) in [
         ("Customer", license.customer.clone()),
-        ("Tier", license.tier.clone()),
+        ("Plan", license.plan.clone()),
         ("Status", status),
         ("Expires", table::time(license.expires_at, "never")),
         ("Cameras", table::limit(license.max_cameras)),
@@ -292,5 +292,27 @@ pub(super) fn describe(license: &License, now: DateTime<Utc>) {
         ("Features", license.features.join(", ")),
     ] {
         println!("  {label:<11} {}", escaped(&text));
+    }
+    describe_terms(license);
+}
+
+/// Prints the terms that are not the server's own defaults.
+fn describe_terms(license: &License) {
+    let updates = license.updates_until.map(|until| {
+        let rule = license.updates.as_str();
+        format!("until {} ({rule})", table::time(Some(until), ""))
+    });
+    for (label, text) in [
+        ("Lease", license.lease_hours.map(|it| format!("{it} hours"))),
+        ("Grace", license.grace_hours.map(|it| format!("{it} hours"))),
+        (
+            "Offline",
+            license.offline_days.map(|it| format!("{it} days")),
+        ),
+        ("Updates", updates),
+    ] {
+        if let Some(text) = text {
+            println!("  {label:<11} {text}");
+        }
     }
 }

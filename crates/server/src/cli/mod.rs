@@ -11,10 +11,12 @@ mod issue;
 mod keys;
 mod licenses;
 mod offline;
+mod plans;
 mod seats;
 mod serve;
 mod suspicions;
 mod table;
+mod terms;
 mod until;
 
 use chrono::{DateTime, Utc};
@@ -73,12 +75,16 @@ enum Command {
     #[command(subcommand)]
     Keys(keys::Keys),
 
+    /// Publish, list and show plans, the templates for licenses
+    #[command(subcommand)]
+    Plans(plans::Plans),
+
     /// Issue a license
     #[command(after_help = "Examples:\n  \
-        license-server issue --tier professional --customer 'Harbour Ltd'\n  \
-        license-server issue --tier standard --with module.analytics_advanced --expires-in-days 30\n  \
-        license-server issue --tier enterprise --seats 5 --max-cameras 500 --expires-at 2030-12-31")]
-    Issue(issue::Issue),
+        license-server issue --plan professional --customer 'Harbour Ltd'\n  \
+        license-server issue --plan standard@1 --with module.analytics_advanced --expires-in-days 30\n  \
+        license-server issue --plan enterprise --seats 5 --max-cameras 500 --expires-at 2030-12-31")]
+    Issue(Box<issue::Issue>),
 
     /// List licenses, newest first
     #[command(after_help = "Examples:\n  \
@@ -117,6 +123,7 @@ enum Command {
         license-server amend FXSGHT-ABCD-EFGH-JKMN-PQRS --add module.analytics_advanced \
         --from 2027-05-01 --until 2027-07-29 --order 4711 --reason 'Analytics for the fair'\n  \
         license-server amend FXSGHT-ABCD-EFGH-JKMN-PQRS --end module.map_view --effective 2027-06-01\n  \
+        license-server amend FXSGHT-ABCD-EFGH-JKMN-PQRS --plan enterprise --preview\n  \
         license-server amend FXSGHT-ABCD-EFGH-JKMN-PQRS --undo 3\n\n\
         Days are in UTC: a start is the beginning of its day, an end is the end of its day.")]
     Amend(Box<amend::Amend>),
@@ -225,7 +232,8 @@ async fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Serve(settings) => serve::run(&storage, settings).await,
         Command::Init => init::run(&storage, json, now).await,
         Command::Keys(command) => keys::run(&storage, command, json, now).await,
-        Command::Issue(command) => issue::run(&storage, command, json, now).await,
+        Command::Issue(command) => issue::run(&storage, *command, json, now).await,
+        Command::Plans(command) => plans::run(&storage, command, json, now).await,
         Command::List(command) => licenses::list(&storage, command, json, now).await,
         Command::Show { key } => licenses::show(&storage, &license_key(key)?, json, now).await,
         Command::Suspend { key, message } => {

@@ -18,9 +18,7 @@ use crate::app::App;
 use crate::audit::Actor;
 use crate::http::error::ApiError;
 use crate::licensing::catalogue::Tier;
-use crate::licensing::issue::{
-    IssueError, IssueRequest, draft, issue as issue_license, unknown_features,
-};
+use crate::licensing::issue::{IssueError, IssueRequest, issue as issue_license, prepare};
 use crate::licensing::look_up::look_up;
 use crate::store::licenses::License;
 
@@ -80,7 +78,7 @@ fn form(given: IssueForm, error: Option<&ApiError>) -> Response {
         given,
         tiers: Tier::value_variants()
             .iter()
-            .map(|tier| tier.bundle().name)
+            .map(|tier| tier.name())
             .collect(),
         known: LICENSED_FEATURES,
         error: error.map(ApiError::message),
@@ -90,17 +88,22 @@ fn form(given: IssueForm, error: Option<&ApiError>) -> Response {
 
 /// Shows what would be issued. The key is generated here, so that confirming twice
 /// issues only one license.
-pub(super) async fn ask(State(app): State<Arc<App>>, Form(mut given): Form<IssueForm>) -> Response {
+pub(super) async fn ask(
+    State(app): State<Arc<App>>,
+    Extension(actor): Extension<Actor>,
+    Form(mut given): Form<IssueForm>,
+) -> Response {
     if !given.edit.is_empty() {
         given.key = std::mem::take(&mut given.typed_key);
         return form(given, None);
     }
-    let drafted = given
-        .request()
-        .and_then(|request| Ok(draft(request, app.clock.now())?));
-    match drafted {
-        Ok(license) => question(&given, &license).ask("licenses"),
-        Err(error) => form(given, Some(&error)),
+    let request = match given.request() {
+        Ok(request) => request,
+        Err(error) => return form(given, Some(&error)),
+    };
+    match prepare(&app.store, request, &app.change(actor)).await {
+        Ok(draft) => question(&given, &draft.license).ask("licenses"),
+        Err(error) => form(given, Some(&ApiError::from(error))),
     }
 }
 
@@ -145,7 +148,6 @@ impl IssueForm {
         let tier = Tier::from_str(&self.tier, true)
             .map_err(|_| ApiError::BadRequest("choose a tier".to_owned()))?;
         Ok(IssueRequest {
-            tier,
             customer: self.customer.trim().to_owned(),
             seats: number("seats", &self.seats)?,
             moves: number("moves", &self.moves)?,
@@ -157,6 +159,7 @@ impl IssueForm {
             without: words(&self.without),
             expires_at: last_day(&self.day)?,
             key: Some(self.key.trim().to_owned()).filter(|key| !key.is_empty()),
+            ..IssueRequest::of(tier)
         })
     }
 }
@@ -182,7 +185,7 @@ fn question(given: &IssueForm, license: &License) -> Confirmation {
         Err(_) => "∞".to_owned(),
     };
     let end = license.expires_at.map(|end| end.format("%Y-%m-%d"));
-    let mut facts = vec![
+    let facts = vec![
         Fact::new("customer", &license.customer),
         Fact::new("tier", &license.tier),
         Fact::new("features", license.features.join(", ")),
@@ -197,10 +200,6 @@ fn question(given: &IssueForm, license: &License) -> Confirmation {
         Fact::new("ends", end.map_or("–".to_owned(), |end| end.to_string())),
         Fact::new("key", &license.license_key),
     ];
-    let unknown = unknown_features(license);
-    if !unknown.is_empty() {
-        facts.push(Fact::new("unknown-features", unknown.join(", ")));
-    }
     Confirmation {
         what: "issue",
         action: "/console/licenses/issue".to_owned(),

@@ -93,12 +93,9 @@ impl LicensesQuery {
                 Some(end_of(text).ok_or_else(|| unknown("end", text, expected))?)
             }
         };
-        let is_tier = |tier: &Tier| tier.bundle().name == self.tier;
+        let is_tier = |tier: &Tier| tier.name() == self.tier;
         if !self.tier.is_empty() && !Tier::value_variants().iter().any(is_tier) {
-            let names: Vec<_> = Tier::value_variants()
-                .iter()
-                .map(|it| it.bundle().name)
-                .collect();
+            let names: Vec<_> = Tier::value_variants().iter().map(|it| it.name()).collect();
             return Err(unknown("tier", &self.tier, &names.join(", ")));
         }
         let search = Search {
@@ -198,7 +195,7 @@ impl LicensesPage {
             frame: Frame::new("licenses"),
             tiers: Tier::value_variants()
                 .iter()
-                .map(|tier| tier.bundle().name)
+                .map(|tier| tier.name())
                 .collect(),
             statuses: ShownStatus::ALL,
             rows: Vec::new(),

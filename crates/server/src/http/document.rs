@@ -1,7 +1,9 @@
 //! The `OpenAPI` document as a whole: what the descriptions of single operations and types
 //! cannot say, because it is a rule or applies to many of them.
 
+use license_core::amendment::{MAX_GRACE_HOURS, MAX_LEASE_HOURS, MAX_OFFLINE_DAYS};
 use license_core::feature::FeatureKey;
+use license_core::plan;
 use license_core::seat::{
     DEFAULT_MOVES, DEFAULT_MOVES_PERIOD_DAYS, MAX_MOVES, MAX_MOVES_PERIOD_DAYS, MAX_SEATS,
 };
@@ -52,6 +54,7 @@ pub(super) fn to_json(document: &openapi::OpenApi) -> String {
     let mut paths = document["paths"].take();
     if let Some(schemas) = document.pointer_mut("/components/schemas") {
         set_bounds(schemas);
+        schemas["IssueBody"]["anyOf"] = json!([{"required": ["plan"]}, {"required": ["tier"]}]);
         for (path, item) in paths.as_object_mut().into_iter().flatten() {
             let operations = item.as_object_mut().into_iter().flat_map(Map::values_mut);
             operations.for_each(|operation| complete(operation, path, schemas));
@@ -76,7 +79,9 @@ fn complete(operation: &mut Value, path: &str, schemas: &mut Value) {
     };
     forbid_nul(schemas, &schema);
     // A missing body counts as {} there.
-    if is_administration && schemas[name_of(&schema)].get("required").is_none() {
+    let body_schema = &schemas[name_of(&schema)];
+    let needs_fields = ["required", "anyOf"].map(|it| body_schema.get(it).is_some());
+    if is_administration && needs_fields == [false, false] {
         body["required"] = false.into();
     }
 }
@@ -112,7 +117,7 @@ fn is_free_text(schema: &Value) -> bool {
         Value::Array(types) => types.contains(&"string".into()),
         kind => kind == "string",
     };
-    is_text && schema.get("format").is_none()
+    is_text && schema.get("format").is_none() && schema.get("pattern").is_none()
 }
 
 /// What the rules accept, by schema and by pointer from its fields.
@@ -125,12 +130,11 @@ fn bounds() -> Value {
         "IssueBody": {
             "customer": {"maxLength": MAX_CUSTOMER_CHARS},
             "seats": {"minimum": 1, "maximum": MAX_SEATS},
-            "moves": {"minimum": 0, "maximum": MAX_MOVES, "default": DEFAULT_MOVES},
-            "movesPeriodDays": {
-                "minimum": 1,
-                "maximum": MAX_MOVES_PERIOD_DAYS,
-                "default": DEFAULT_MOVES_PERIOD_DAYS,
-            },
+            "moves": {"minimum": 0, "maximum": MAX_MOVES},
+            "movesPeriodDays": {"minimum": 1, "maximum": MAX_MOVES_PERIOD_DAYS},
+            "leaseHours": {"minimum": 1, "maximum": MAX_LEASE_HOURS},
+            "graceHours": {"minimum": 0, "maximum": MAX_GRACE_HOURS},
+            "offlineDays": {"minimum": 1, "maximum": MAX_OFFLINE_DAYS},
             "maxCameras": limit,
             "maxUsers": limit,
             "maxStorageGb": limit,
@@ -143,6 +147,9 @@ fn bounds() -> Value {
             "seats": {"minimum": 1, "maximum": MAX_SEATS},
             "moves": {"minimum": 0, "maximum": MAX_MOVES},
             "movesPeriodDays": {"minimum": 1, "maximum": MAX_MOVES_PERIOD_DAYS},
+            "leaseHours": {"minimum": 1, "maximum": MAX_LEASE_HOURS},
+            "graceHours": {"minimum": 0, "maximum": MAX_GRACE_HOURS},
+            "offlineDays": {"minimum": 1, "maximum": MAX_OFFLINE_DAYS},
             "end/items": {"minLength": 1, "maxLength": FeatureKey::MAX_CHARS},
         },
         "Addition": {"key": {"minLength": 1, "maxLength": FeatureKey::MAX_CHARS}},
@@ -177,9 +184,38 @@ fn bounds() -> Value {
     })
 }
 
+/// What the rules of plans accept.
+fn plan_bounds() -> Value {
+    json!({
+        "PublishBody": {
+            "name": {"pattern": "^[a-z0-9_-]{1,64}$"},
+            "version": {"minimum": 1},
+        },
+        "Plan": {
+            "title": {"minLength": 1, "maxLength": plan::MAX_TITLE_CHARS},
+            "description": {"maxLength": plan::MAX_DESCRIPTION_CHARS},
+            "entitlements": {"maxItems": plan::MAX_PLAN_ENTITLEMENTS},
+        },
+        "PlanTerms": {
+            "seats": {"minimum": 1, "maximum": MAX_SEATS},
+            "moves": {"minimum": 0, "maximum": MAX_MOVES, "default": DEFAULT_MOVES},
+            "movesPeriodDays": {
+                "minimum": 1,
+                "maximum": MAX_MOVES_PERIOD_DAYS,
+                "default": DEFAULT_MOVES_PERIOD_DAYS,
+            },
+            "leaseHours": {"minimum": 1, "maximum": MAX_LEASE_HOURS},
+            "graceHours": {"minimum": 0, "maximum": MAX_GRACE_HOURS},
+            "offlineDays": {"minimum": 1, "maximum": MAX_OFFLINE_DAYS},
+        },
+        "PlanEntitlement": {"key": {"minLength": 1, "maxLength": FeatureKey::MAX_CHARS}},
+    })
+}
+
 /// Adds the bounds to the schemas.
 fn set_bounds(schemas: &mut Value) {
-    for (schema, fields) in bounds().as_object().into_iter().flatten() {
+    let all = [bounds(), plan_bounds()];
+    for (schema, fields) in all.iter().filter_map(Value::as_object).flatten() {
         for (field, bounds) in fields.as_object().into_iter().flatten() {
             let described = schemas.pointer_mut(&format!("/{schema}/properties/{field}"));
             let described = described.and_then(Value::as_object_mut);

@@ -6,7 +6,7 @@ use axum::extract::{FromRequest, FromRequestParts, Query, Request};
 use axum::http::request::Parts;
 use bytes::Buf as _;
 use chrono::{DateTime, Utc};
-use license_core::entitlement::Quantity;
+use license_core::plan::{InvalidPlan, PlanChoice};
 use license_core::unambiguous_json;
 use license_core::whole_number::whole_number;
 use serde::de::{DeserializeOwned, Error as _};
@@ -196,15 +196,34 @@ fn instant<'de, D: Deserializer<'de>>(
     })
 }
 
-/// Parses an optional quantity.
-pub(super) fn quantity<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Quantity>, D::Error> {
-    let Some(value) = Option::<Value>::deserialize(from)? else {
-        return Ok(None);
-    };
-    Quantity::of_json(&value).map(Some).ok_or_else(|| {
-        let expected = "expected 0 or more, or \"unlimited\"";
-        D::Error::custom(format!("invalid quantity {value}: {expected}"))
+/// Parses a member of a body; `Some` if it is there.
+pub(super) fn stated<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    from: D,
+) -> Result<Stated<T>, D::Error> {
+    Option::deserialize(from).map(Some)
+}
+
+/// Parses the name of a plan, with or without a version.
+///
+/// # Errors
+/// 400 that names the field.
+pub(super) fn plan_choice(text: &str) -> Result<PlanChoice, ApiError> {
+    text.parse().map_err(|InvalidPlan { why, .. }| {
+        ApiError::BadRequest(format!(
+            "invalid plan: '{text}' is not a plan such as professional or professional@3: {why}"
+        ))
     })
+}
+
+/// What happens with a release that a license does not cover.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+#[expect(dead_code, reason = "describes the rule, which `license_core` parses")]
+pub(super) enum UpdateRuleText {
+    /// The site is warned.
+    Warn,
+    /// Licensed features are off; core features run.
+    Enforce,
 }
 
 /// What [`until`] reads in the query, as the document describes it.
@@ -231,11 +250,25 @@ fn until_schema() -> OneOfBuilder {
 
 /// The schema of the end of a license in a body.
 pub(super) fn expiry_schema() -> OneOfBuilder {
+    end_schema("means never")
+}
+
+/// The same for a license to issue.
+pub(super) fn plan_expiry_schema() -> OneOfBuilder {
+    end_schema("is the end that the plan sets")
+}
+
+/// The schema of the end of the releases that a license covers.
+pub(super) fn updates_schema() -> OneOfBuilder {
+    end_schema("covers all releases")
+}
+
+fn end_schema(null: &str) -> OneOfBuilder {
+    let description =
+        format!("An instant, or a day, which means the end of that day in UTC; `null` {null}");
     until_schema()
         .item(ObjectBuilder::new().schema_type(Type::Null))
-        .description(Some(
-            "An instant, or a day, which means the end of that day in UTC; `null` means never",
-        ))
+        .description(Some(description))
 }
 
 /// The schema of a start in a body.

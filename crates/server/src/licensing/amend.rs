@@ -8,6 +8,7 @@ mod shown;
 
 use chrono::{DateTime, Utc};
 use license_core::amendment::{Amendment, AmendmentError, Effect, Value, check, effects};
+use license_core::calendar_duration::EndsTooLate;
 use license_core::entitlement::Quantity;
 use license_core::license_state::Decided;
 use license_core::usage::Resource;
@@ -20,6 +21,7 @@ use crate::licensing::amendment_words::words;
 use crate::licensing::document_size::{TooLong, check_size};
 use crate::licensing::issue::{ExpiryError, MAX_CUSTOMER_CHARS};
 use crate::licensing::look_up::{LookUpError, look_up};
+use crate::licensing::plans::FindPlanError;
 use crate::store::installations::reported;
 use crate::store::licenses::{self, License, Status, judged_at};
 use crate::store::seats::{self, Seat, SeatsQuery};
@@ -60,6 +62,12 @@ pub enum AmendError {
         /// What is wrong with it.
         why: String,
     },
+    /// The plan does not exist.
+    #[error("invalid plan: {0}")]
+    Plan(FindPlanError),
+    /// The plan would grant something that ends too late.
+    #[error("invalid plan: {0}")]
+    EndsTooLate(#[from] EndsTooLate),
     /// The end is invalid.
     #[error("invalid expiresAt: {0}")]
     Expiry(#[from] ExpiryError),
@@ -80,6 +88,15 @@ pub enum AmendError {
     Store(#[from] StoreError),
 }
 
+impl From<FindPlanError> for AmendError {
+    fn from(error: FindPlanError) -> Self {
+        match error {
+            FindPlanError::Store(error) => Self::Store(error),
+            error => Self::Plan(error),
+        }
+    }
+}
+
 /// What precedes an error: the field of the request that the rule is about.
 fn field_of(error: &AmendmentError) -> &'static str {
     match error {
@@ -93,6 +110,7 @@ fn field_of(error: &AmendmentError) -> &'static str {
         | AmendmentError::Nothing
         | AmendmentError::Time(_)
         | AmendmentError::Term { .. }
+        | AmendmentError::Incomplete
         | AmendmentError::Revoked => "invalid request: ",
     }
 }
@@ -176,7 +194,7 @@ async fn try_amend(
     if let Some(after) = request.after {
         check_newest(&known, after)?;
     }
-    let amendment = request.amendment(&known, change)?;
+    let amendment = request.amendment(&transaction, &known, change).await?;
     let (license, all) = record(&transaction, license, &known, &amendment, change.at).await?;
     let details = json!({
         "amendment": amendment.number,

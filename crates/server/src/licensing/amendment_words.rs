@@ -1,7 +1,7 @@
 //! Amendments in words, for people.
 
 use chrono::{DateTime, Utc};
-use license_core::amendment::{Amendment, Change};
+use license_core::amendment::{Amendment, Change, Terms};
 use license_core::entitlement::{Entitlement, Quantity};
 
 /// What an amendment does, one statement for each change.
@@ -24,11 +24,29 @@ fn change(change: &Change) -> String {
         Change::Start(Some(at)) => format!("starts {}", time(*at)),
         Change::Expiry(None) => "never expires".to_owned(),
         Change::Expiry(Some(at)) => format!("expires {}", time(*at)),
-        Change::Terms(terms) => format!(
-            "seats {}, {} moves in {} days",
-            terms.seats, terms.moves, terms.moves_period_days
-        ),
+        Change::Terms(terms) => self::terms(terms),
     }
+}
+
+/// All terms, without those that are the server's own defaults.
+fn terms(terms: &Terms) -> String {
+    let always = format!(
+        "seats {}, {} moves in {} days",
+        terms.seats, terms.moves, terms.moves_period_days
+    );
+    let others = [
+        terms.lease_hours.map(|it| format!("lease {it} hours")),
+        terms
+            .grace_hours
+            .map(|it| format!("grace period {it} hours")),
+        terms.offline_days.map(|it| format!("offline {it} days")),
+        terms.updates_until.map(|it| {
+            let rule = terms.updates.as_str();
+            format!("updates until {} ({rule})", time(it))
+        }),
+    ];
+    let all = std::iter::once(always).chain(others.into_iter().flatten());
+    all.collect::<Vec<_>>().join(", ")
 }
 
 fn grant(entitlement: &Entitlement) -> String {

@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use crate::app::App;
+use crate::licensing::lease_terms::LeaseTerms;
 use crate::signing::SignError;
 use crate::store::licenses::License;
 
@@ -71,7 +72,8 @@ pub fn signed_license(
     let keys = app.keys();
     let offline = length.offline;
     let iat = at.trunc_subsecs(0);
-    let valid_until = iat + offline.unwrap_or(app.terms.lease_hours);
+    let terms = LeaseTerms::of(license, &app.terms);
+    let valid_until = iat + offline.unwrap_or(terms.lease);
     let valid_until = match license.expires_at {
         Some(end) if offline.is_some() => valid_until.min(end.trunc_subsecs(0)).max(iat),
         _ => valid_until,
@@ -86,7 +88,7 @@ pub fn signed_license(
         jti: Uuid::new_v4().to_string(),
         iat,
         nbf: iat,
-        exp: valid_until + app.terms.grace_hours,
+        exp: valid_until + terms.grace,
         valid_until,
         seq,
         nonce: to.nonce.clone(),
@@ -179,10 +181,15 @@ pub(super) fn license_object(license: &License) -> Map<String, Value> {
         "enabledFeatures": license.features,
         "issuedAt": time(license.created_at),
     });
-    match object {
+    let mut object = match object {
         Value::Object(object) => object,
         _ => Map::new(),
+    };
+    if let Some(until) = license.updates_until {
+        object.insert("updatesUntil".to_owned(), time(until).into());
+        object.insert("updates".to_owned(), license.updates.as_str().into());
     }
+    object
 }
 
 /// Adds the list of entitlements.

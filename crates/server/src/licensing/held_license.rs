@@ -25,6 +25,7 @@ use crate::licensing::document::{
 };
 use crate::licensing::document_size::bytes;
 use crate::licensing::judge::refusal;
+use crate::licensing::lease_terms::{LeaseTerms, offline_lease};
 use crate::licensing::refusal::{Refused, Stopped};
 use crate::licensing::restored;
 use crate::licensing::review::record_suspicions;
@@ -128,7 +129,6 @@ impl<'a> HeldLicense<'a> {
 
     /// What the call says about its sender.
     fn report(&self) -> Report<'_> {
-        let terms = &self.app.terms;
         Report {
             newest_seq: self.details.newest_seq,
             written_at: self.details.offline.map(|it| it.written_at),
@@ -140,7 +140,7 @@ impl<'a> HeldLicense<'a> {
             installation_id: &self.to.installation_id,
             drifted: self.details.drifted,
             knows_lost_number: self.lost.is_some(),
-            longest_lease: terms.lease_hours + terms.grace_hours,
+            longest_lease: LeaseTerms::of(&self.license, &self.app.terms).longest(),
             at: self.now,
         }
     }
@@ -191,7 +191,7 @@ impl<'a> HeldLicense<'a> {
             let counted = app.rates.newcomer(&license.id, license.seats, running);
             counted.map_err(AnswerError::TooManyCalls)?;
         }
-        let longest_move = app.terms.lease_hours + app.terms.grace_hours;
+        let longest_move = LeaseTerms::of(license, &app.terms).longest();
         let (db, machine) = (&self.transaction, &self.to.hardware_id);
         let claimed = claim(db, license, machine, longest_move, &self.change()).await?;
         claimed.map_err(|no_place| Refused::seat_limit(license, no_place))?;
@@ -216,7 +216,10 @@ impl<'a> HeldLicense<'a> {
         self.confirm(&mut seat).await?;
         let license = self.license_object().await?;
         let length = LeaseLength {
-            offline: self.details.offline.map(|it| it.lease),
+            offline: self
+                .details
+                .offline
+                .map(|it| offline_lease(&self.license, it.lease)),
             holds_until: match self.details.knows_entitlements {
                 true => None,
                 false => self.license.holds_until(),

@@ -1,29 +1,37 @@
 //! Issue a license.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use chrono::{DateTime, Datelike as _, NaiveDate, NaiveTime, SubsecRound as _, Timelike as _, Utc};
-use license_core::feature::{FeatureKey, FeatureKeyError, is_core, is_sold};
+use license_core::amendment::{Amendment, AmendmentError, TermChanges, UpdateRule, check};
+use license_core::calendar_duration::EndsTooLate;
+use license_core::catalogue::{Catalogue, NotSold};
+use license_core::entitlement::Quantity;
+use license_core::feature::{FeatureKey, FeatureKeyError};
 use license_core::license_key::{LicenseKey, LicenseKeyError, mask};
-use license_core::seat::{
-    DEFAULT_MOVES, DEFAULT_MOVES_PERIOD_DAYS, MAX_MOVES, MAX_MOVES_PERIOD_DAYS, MAX_SEATS,
-};
+use license_core::license_state::Decided;
+use license_core::plan::{Order, Plan, PlanChoice, issued};
+use license_core::usage::Resource;
 use license_service::database::repeated;
 use serde_json::json;
 use uuid::Uuid;
 
 use crate::audit::{Action, Change};
-use crate::licensing::catalogue::{Tier, UNLIMITED};
+use crate::licensing::catalogue::UNLIMITED;
 use crate::licensing::document_size::{TooLong, check_size};
-use crate::store::licenses::{self, License, Status};
-use crate::store::{Store, StoreError, amendments};
+use crate::licensing::plans::{FindPlanError, find_plan};
+use crate::store::licenses::{self, License};
+use crate::store::plans::PublishedPlan;
+use crate::store::{Store, StoreError, amendments, catalogue};
 
 /// Maximum length of a customer's name, in characters: the width of its column.
 pub const MAX_CUSTOMER_CHARS: usize = 255;
 
-/// The license to issue: a tier, and the differences from it.
+/// The license to issue: a plan, and the differences from it.
 #[derive(Clone, Debug)]
 pub struct IssueRequest {
-    /// The tier.
-    pub tier: Tier,
+    /// The plan.
+    pub plan: PlanChoice,
     /// The customer.
     pub customer: String,
     /// Maximum number of machines at the same time.
@@ -32,39 +40,71 @@ pub struct IssueRequest {
     pub moves: Option<u32>,
     /// Length of that period in days.
     pub moves_period_days: Option<u32>,
+    /// How long a lease is valid, in hours; `Some(None)` is the server's setting, here and below.
+    pub lease_hours: Option<Option<u32>>,
+    /// How long the grace period after it is, in hours.
+    pub grace_hours: Option<Option<u32>>,
+    /// How long the lease of a site without internet is, in days.
+    pub offline_days: Option<Option<u32>>,
+    /// Releases of the product until this instant are covered; `Some(None)` covers all.
+    pub updates_until: Option<Option<DateTime<Utc>>>,
+    /// What happens with later releases.
+    pub updates: Option<UpdateRule>,
     /// Maximum number of cameras; -1 is unlimited.
     pub max_cameras: Option<i64>,
     /// Maximum number of users; -1 is unlimited.
     pub max_users: Option<i64>,
     /// Maximum storage in GB; -1 is unlimited.
     pub max_storage_gb: Option<i64>,
-    /// Features in addition to the tier's.
+    /// Features in addition to the plan's.
     pub with: Vec<String>,
-    /// Features of the tier to exclude.
+    /// Features of the plan to exclude.
     pub without: Vec<String>,
-    /// The last instant at which the license may be used.
+    /// The first instant at which anything is in force.
+    pub starts_at: Option<DateTime<Utc>>,
+    /// The last instant at which the license may be used; `None` is the plan's.
     pub expires_at: Option<DateTime<Utc>>,
     /// A key to use; otherwise a new one is generated.
     pub key: Option<String>,
 }
 
 impl IssueRequest {
-    /// A license of this tier, unmodified from the catalogue.
+    /// A license of this plan, unmodified.
     #[must_use]
-    pub fn of(tier: Tier) -> Self {
+    pub fn of(plan: impl Into<PlanChoice>) -> Self {
         Self {
-            tier,
+            plan: plan.into(),
             customer: String::new(),
             seats: None,
             moves: None,
             moves_period_days: None,
+            lease_hours: None,
+            grace_hours: None,
+            offline_days: None,
+            updates_until: None,
+            updates: None,
             max_cameras: None,
             max_users: None,
             max_storage_gb: None,
             with: Vec::new(),
             without: Vec::new(),
+            starts_at: None,
             expires_at: None,
             key: None,
+        }
+    }
+
+    /// The terms that differ from the plan's.
+    fn terms(&self) -> TermChanges {
+        TermChanges {
+            seats: self.seats,
+            moves: self.moves,
+            moves_period_days: self.moves_period_days,
+            lease_hours: self.lease_hours,
+            grace_hours: self.grace_hours,
+            offline_days: self.offline_days,
+            updates_until: self.updates_until,
+            updates: self.updates,
         }
     }
 }
@@ -86,31 +126,37 @@ pub enum IssueError {
         /// The reason.
         error: FeatureKeyError,
     },
-    /// A feature to remove that the tier does not have.
-    #[error("the tier has no feature '{0}' to remove")]
-    NotInTier(String),
+    /// The plan does not exist.
+    #[error("invalid plan: {0}")]
+    Plan(FindPlanError),
+    /// A feature to exclude that the plan does not have.
+    #[error("invalid without: the plan has no feature '{0}'")]
+    NotInPlan(String),
+    /// Something that cannot be sold as a feature.
+    #[error("invalid with: {0}")]
+    NotSold(#[from] NotSold),
     /// A limit is below -1.
-    #[error("{name} is {value}; expected 0 or more, or -1 for unlimited")]
+    #[error("invalid {name}: {value}; expected 0 or more, or -1 for unlimited")]
     Limit {
-        /// The name of the limit.
+        /// The field.
         name: &'static str,
         /// The value.
         value: i64,
     },
-    /// The number of seats is 0 or too large.
-    #[error("invalid number of seats {0}; expected 1 to {MAX_SEATS}")]
-    Seats(u32),
-    /// The number of moves is too large.
-    #[error("invalid number of moves {0}; expected 0 to {MAX_MOVES}")]
-    Moves(u32),
-    /// The period of moves is 0 or too long.
-    #[error("invalid period of {0} days for moves; expected 1 to {MAX_MOVES_PERIOD_DAYS}")]
-    MovesPeriod(u32),
+    /// Something would end too late.
+    #[error("invalid plan: {0}")]
+    EndsTooLate(#[from] EndsTooLate),
+    /// A rule about licenses is broken.
+    #[error("{}{error}", field_of(.error))]
+    Rule {
+        /// The rule.
+        error: AmendmentError,
+    },
     /// The end is invalid.
     #[error(transparent)]
     Expiry(#[from] ExpiryError),
     /// The customer's name is too long.
-    #[error("the customer's name is limited to {MAX_CUSTOMER_CHARS} characters")]
+    #[error("invalid customer: the name is limited to {MAX_CUSTOMER_CHARS} characters")]
     Customer,
     /// No site could read the license's documents.
     #[error(transparent)]
@@ -121,6 +167,24 @@ pub enum IssueError {
     /// The database returned an error.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+impl From<FindPlanError> for IssueError {
+    fn from(error: FindPlanError) -> Self {
+        match error {
+            FindPlanError::Store(error) => Self::Store(error),
+            error => Self::Plan(error),
+        }
+    }
+}
+
+/// What precedes the text of a rule: the field of the request that it is about.
+fn field_of(error: &AmendmentError) -> &'static str {
+    match error {
+        AmendmentError::EndBeforeStart { .. } => "invalid expiresAt: ",
+        AmendmentError::TooManyEntitlements | AmendmentError::TooLarge => "invalid with: ",
+        _ => "invalid request: ",
+    }
 }
 
 /// Why a license cannot end at a given instant.
@@ -175,6 +239,15 @@ pub fn check_expiry(
     }
 }
 
+/// A license to issue, with its first amendment.
+#[derive(Clone, Debug)]
+pub struct Draft {
+    /// The license, with its key.
+    pub license: License,
+    /// What it consists of.
+    pub first: Amendment,
+}
+
 /// Issues a license.
 ///
 /// # Errors
@@ -184,11 +257,12 @@ pub async fn issue(
     request: IssueRequest,
     change: &Change,
 ) -> Result<License, IssueError> {
-    let license = draft(request, change.at)?;
-    repeated(|| add(store, license.clone(), change)).await
+    let draft = prepare(store, request, change).await?;
+    repeated(|| add(store, draft.clone(), change)).await
 }
 
-async fn add(store: &Store, license: License, change: &Change) -> Result<License, IssueError> {
+async fn add(store: &Store, draft: Draft, change: &Change) -> Result<License, IssueError> {
+    let Draft { license, first } = draft;
     let transaction = store.begin().await?;
     let known = licenses::find(&transaction, &license.license_key).await?;
     if known.is_some() {
@@ -202,10 +276,10 @@ async fn add(store: &Store, license: License, change: &Change) -> Result<License
             error.into()
         });
     }
-    let issued = license.issued(change.by.to_string());
-    amendments::insert(&transaction, &license.id, &issued).await?;
+    amendments::insert(&transaction, &license.id, &first).await?;
     let details = json!({
         "tier": license.tier,
+        "plan": license.plan,
         "customer": license.customer,
         "features": license.features,
         "maxCameras": license.max_cameras,
@@ -221,102 +295,127 @@ async fn add(store: &Store, license: License, change: &Change) -> Result<License
         .await?;
     transaction.commit().await.map_err(StoreError::from)?;
     let license_key = mask(&license.license_key);
-    tracing::info!(license_key, tier = license.tier, "license issued");
+    tracing::info!(license_key, plan = license.plan, "license issued");
     Ok(license)
 }
 
-/// The license that would be issued, with its key.
+/// The license that would be issued.
 ///
 /// # Errors
 /// As [`issue`], for all that is wrong with the request itself.
-pub fn draft(request: IssueRequest, now: DateTime<Utc>) -> Result<License, IssueError> {
+pub async fn prepare(
+    store: &Store,
+    request: IssueRequest,
+    change: &Change,
+) -> Result<Draft, IssueError> {
+    let plan = find_plan(store.reader(), &request.plan).await?;
+    let catalogue = catalogue::kinds(store.reader()).await?;
+    draft(request, &plan, &catalogue, change)
+}
+
+/// The license that would be issued from this plan.
+///
+/// # Errors
+/// As [`prepare`].
+pub fn draft(
+    request: IssueRequest,
+    plan: &PublishedPlan,
+    catalogue: &Catalogue,
+    change: &Change,
+) -> Result<Draft, IssueError> {
     let key = match &request.key {
         Some(text) => LicenseKey::parse(text)?,
         None => random_key()?,
     };
-    let bundle = request.tier.bundle();
-    let limit = |name, value: Option<i64>, default| {
-        let value = value.unwrap_or(default);
-        if value < UNLIMITED {
-            return Err(IssueError::Limit { name, value });
-        }
-        Ok(value)
+    let at = change.at.trunc_subsecs(0);
+    let first = Amendment {
+        number: 1,
+        author: change.by.to_string(),
+        reason: None,
+        order: None,
+        recorded_at: at,
+        effective_at: at,
+        undoes: None,
+        changes: {
+            let start = request.starts_at.unwrap_or(at);
+            let order = order(request, &plan.contents, catalogue, start, change.at)?;
+            issued(plan.version.clone(), &plan.contents, order, start)?
+        },
     };
-    let seats = request.seats.unwrap_or(bundle.seats);
-    if !(1..=MAX_SEATS).contains(&seats) {
-        return Err(IssueError::Seats(seats));
-    }
-    let moves = request.moves.unwrap_or(DEFAULT_MOVES);
-    if moves > MAX_MOVES {
-        return Err(IssueError::Moves(moves));
-    }
-    let moves_period_days = request
-        .moves_period_days
-        .unwrap_or(DEFAULT_MOVES_PERIOD_DAYS);
-    if !(1..=MAX_MOVES_PERIOD_DAYS).contains(&moves_period_days) {
-        return Err(IssueError::MovesPeriod(moves_period_days));
-    }
+    check(&[], &first, Decided::Valid).map_err(|error| IssueError::Rule { error })?;
+    let id = Uuid::new_v4().to_string();
+    let license = License::issued(id, key.to_string(), &first, change.at);
+    check_size(&license, std::slice::from_ref(&first), change.at)?;
+    Ok(Draft { license, first })
+}
+
+/// The differences from the plan, for a license whose time starts at `start`.
+fn order(
+    request: IssueRequest,
+    plan: &Plan,
+    catalogue: &Catalogue,
+    start: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> Result<Order, IssueError> {
+    let terms = plan.terms(start)?.with(&request.terms());
+    let expires_at = match request.expires_at {
+        Some(end) => Some(end.trunc_subsecs(0)),
+        None => plan.expires_at(start)?,
+    };
+    check_expiry(expires_at, now)?;
     if request.customer.chars().count() > MAX_CUSTOMER_CHARS || request.customer.contains('\0') {
         return Err(IssueError::Customer);
     }
-    check_expiry(request.expires_at, now)?;
-    let license = License {
-        id: Uuid::new_v4().to_string(),
-        license_key: key.to_string(),
-        tier: bundle.name.to_owned(),
-        plan: format!("{}@1", bundle.name),
-        amendment: 1,
-        is_plain: true,
-        changes_at: None,
-        max_cameras: limit("the camera limit", request.max_cameras, bundle.max_cameras)?,
-        max_users: limit("the user limit", request.max_users, bundle.max_users)?,
-        max_storage_gb: limit(
-            "the storage limit",
-            request.max_storage_gb,
-            bundle.max_storage_gb,
-        )?,
-        features: features(bundle.features, &request.with, &request.without)?,
-        customer: request.customer,
-        seats,
-        moves,
-        moves_period_days,
-        status: Status::Active,
-        status_message: None,
-        expires_at: request.expires_at,
-        created_at: now,
-        updated_at: now,
+    let is_feature = |key: &str| {
+        let mut entitlements = plan.entitlements.iter();
+        entitlements.any(|it| it.key == key && it.quantity.is_none())
     };
-    check_size(&license, &[], now)?;
-    Ok(license)
+    if let Some(missing) = request.without.iter().find(|key| !is_feature(key)) {
+        return Err(IssueError::NotInPlan(missing.clone()));
+    }
+    let without = request.without.iter().map(|key| feature_key(key));
+    let with = request.with.iter().map(|key| {
+        let parsed = feature_key(key)?;
+        catalogue.check(key, None)?;
+        Ok(parsed)
+    });
+    Ok(Order {
+        starts_at: request.starts_at,
+        expires_at,
+        terms,
+        quantities: quantities(&request)?,
+        without: without.collect::<Result<BTreeSet<_>, _>>()?,
+        with: with.collect::<Result<_, IssueError>>()?,
+        customer: request.customer,
+    })
 }
 
-fn features(tier: &[&str], with: &[String], without: &[String]) -> Result<Vec<String>, IssueError> {
-    if let Some(missing) = without.iter().find(|key| !tier.contains(&key.as_str())) {
-        return Err(IssueError::NotInTier(missing.clone()));
+/// The quantities that differ from the plan's.
+fn quantities(request: &IssueRequest) -> Result<BTreeMap<FeatureKey, Quantity>, IssueError> {
+    let mut quantities = BTreeMap::new();
+    for (resource, name, value) in [
+        (Resource::Cameras, "maxCameras", request.max_cameras),
+        (Resource::Users, "maxUsers", request.max_users),
+        (Resource::StorageGb, "maxStorageGb", request.max_storage_gb),
+    ] {
+        let Some(value) = value else {
+            continue;
+        };
+        let quantity = match u64::try_from(value) {
+            Ok(number) => Quantity::Of(number),
+            Err(_) if value == UNLIMITED => Quantity::Unlimited,
+            Err(_) => return Err(IssueError::Limit { name, value }),
+        };
+        quantities.insert(feature_key(resource.as_str())?, quantity);
     }
-    let mut features: Vec<String> = tier
-        .iter()
-        .map(|key| (*key).to_owned())
-        .filter(|key| !without.contains(key))
-        .collect();
-    for key in with {
-        FeatureKey::parse(key).map_err(|error| IssueError::Feature {
-            key: key.clone(),
-            error,
-        })?;
-        if !features.contains(key) {
-            features.push(key.clone());
-        }
-    }
-    Ok(features)
+    Ok(quantities)
 }
 
-/// Features of a license that this release of the product does not have: features of another
-/// release, or typing errors.
-#[must_use]
-pub fn unknown_features(license: &License) -> Vec<&str> {
-    let keys = license.features.iter().map(String::as_str);
-    keys.filter(|key| !is_core(key) && !is_sold(key)).collect()
+fn feature_key(key: &str) -> Result<FeatureKey, IssueError> {
+    FeatureKey::parse(key).map_err(|error| IssueError::Feature {
+        key: key.to_owned(),
+        error,
+    })
 }
 
 /// More bytes than a key needs, because some are skipped.

@@ -71,7 +71,7 @@ async fn try_renew(
     let known = amendments::of_license(&transaction, &license.id).await?;
     let amendment = Amendment {
         changes: vec![amendment::Change::Expiry(expires_at)],
-        ..AmendRequest::default().amendment(&known, change)?
+        ..AmendRequest::default().without_changes(&known, change)?
     };
     let from = license.expires_at;
     let (license, _) = record(&transaction, license, &known, &amendment, change.at).await?;

@@ -7,6 +7,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use chrono::{DateTime, NaiveDateTime, Utc};
+use license_core::amendment::UpdateRule;
 use license_core::folded_text::folded;
 use license_core::seat::TransferBudget;
 use license_service::database::ExpectedTable;
@@ -46,6 +47,11 @@ pub struct Model {
     amendment: i32,
     is_plain: bool,
     changes_at: Option<NaiveDateTime>,
+    lease_hours: Option<i32>,
+    grace_hours: Option<i32>,
+    offline_days: Option<i32>,
+    updates_until: Option<NaiveDateTime>,
+    updates: String,
 }
 
 /// There are no relations.
@@ -97,6 +103,17 @@ pub struct License {
     pub moves: u32,
     /// … and the length of that period in days.
     pub moves_period_days: u32,
+    /// How long a lease is valid; `null` is the License Server's setting, here and below.
+    pub lease_hours: Option<u32>,
+    /// How long the grace period after it is.
+    pub grace_hours: Option<u32>,
+    /// Length of a lease for a site without internet.
+    pub offline_days: Option<u32>,
+    /// Releases of the product until this instant are covered; `null` covers all.
+    pub updates_until: Option<DateTime<Utc>>,
+    /// What happens with later releases: `warn` or `enforce`.
+    #[schema(value_type = String)]
+    pub updates: UpdateRule,
     /// The vendor's decision. Programs are shown the resulting status.
     #[serde(skip)]
     pub status: Status,
@@ -201,6 +218,7 @@ pub async fn outdated(
 }
 
 fn row(license: &License) -> ActiveModel {
+    let column = |number: u32| i32::try_from(number).unwrap_or(i32::MAX);
     ActiveModel {
         id: ActiveValue::Set(license.id.clone()),
         license_key: ActiveValue::Set(license.license_key.clone()),
@@ -211,20 +229,23 @@ fn row(license: &License) -> ActiveModel {
         max_cameras: ActiveValue::Set(license.max_cameras),
         max_users: ActiveValue::Set(license.max_users),
         max_storage_gb: ActiveValue::Set(license.max_storage_gb),
-        seats: ActiveValue::Set(i32::try_from(license.seats).unwrap_or(i32::MAX)),
+        seats: ActiveValue::Set(column(license.seats)),
         status: ActiveValue::Set(license.status.as_str().to_owned()),
         status_message: ActiveValue::Set(license.status_message.clone()),
         expires_at: ActiveValue::Set(license.expires_at.map(|time| time.naive_utc())),
         created_at: ActiveValue::Set(license.created_at.naive_utc()),
         updated_at: ActiveValue::Set(license.updated_at.naive_utc()),
-        moves: ActiveValue::Set(i32::try_from(license.moves).unwrap_or(i32::MAX)),
-        moves_period_days: ActiveValue::Set(
-            i32::try_from(license.moves_period_days).unwrap_or(i32::MAX),
-        ),
+        moves: ActiveValue::Set(column(license.moves)),
+        moves_period_days: ActiveValue::Set(column(license.moves_period_days)),
         plan: ActiveValue::Set(license.plan.clone()),
-        amendment: ActiveValue::Set(i32::try_from(license.amendment).unwrap_or(i32::MAX)),
+        amendment: ActiveValue::Set(column(license.amendment)),
         is_plain: ActiveValue::Set(license.is_plain),
         changes_at: ActiveValue::Set(license.changes_at.map(|time| time.naive_utc())),
+        lease_hours: ActiveValue::Set(license.lease_hours.map(column)),
+        grace_hours: ActiveValue::Set(license.grace_hours.map(column)),
+        offline_days: ActiveValue::Set(license.offline_days.map(column)),
+        updates_until: ActiveValue::Set(license.updates_until.map(|time| time.naive_utc())),
+        updates: ActiveValue::Set(license.updates.as_str().to_owned()),
     }
 }
 
@@ -297,6 +318,11 @@ impl TryFrom<Model> for License {
 
     fn try_from(row: Model) -> Result<Self, StoreError> {
         let features = row.features.as_array().into_iter().flatten();
+        let number = |column: i32| u32::try_from(column).unwrap_or_default();
+        let updates = UpdateRule::of(&row.updates).ok_or(StoreError::Value {
+            column: "licenses.updates",
+            value: row.updates,
+        })?;
         Ok(Self {
             features: features
                 .filter_map(|key| key.as_str().map(str::to_owned))
@@ -306,15 +332,20 @@ impl TryFrom<Model> for License {
             customer: row.customer,
             tier: row.tier,
             plan: row.plan,
-            amendment: u32::try_from(row.amendment).unwrap_or_default(),
+            amendment: number(row.amendment),
             is_plain: row.is_plain,
             changes_at: row.changes_at.map(|time| time.and_utc()),
             max_cameras: row.max_cameras,
             max_users: row.max_users,
             max_storage_gb: row.max_storage_gb,
-            seats: u32::try_from(row.seats).unwrap_or_default(),
-            moves: u32::try_from(row.moves).unwrap_or_default(),
-            moves_period_days: u32::try_from(row.moves_period_days).unwrap_or_default(),
+            seats: number(row.seats),
+            moves: number(row.moves),
+            moves_period_days: number(row.moves_period_days),
+            lease_hours: row.lease_hours.map(number),
+            grace_hours: row.grace_hours.map(number),
+            offline_days: row.offline_days.map(number),
+            updates_until: row.updates_until.map(|time| time.and_utc()),
+            updates,
             status: row.status.parse()?,
             status_message: row.status_message,
             expires_at: row.expires_at.map(|time| time.and_utc()),

@@ -16,6 +16,7 @@ mod m0012_coverage;
 mod m0013_folded_names;
 mod m0014_commit_proofs;
 mod m0015_amendments;
+mod m0016_plans;
 
 use license_service::database::{Database, MIGRATION_TIMEOUT, MigratedRows};
 use sea_orm::{ConnectionTrait, DbBackend, Statement};
@@ -62,6 +63,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0013_folded_names::Migration),
             Box::new(m0014_commit_proofs::Migration),
             Box::new(m0015_amendments::Migration),
+            Box::new(m0016_plans::Migration),
         ]
     }
 }

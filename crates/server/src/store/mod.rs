@@ -6,6 +6,7 @@ pub mod amendments;
 pub mod audit_log;
 pub mod callers;
 pub mod calls;
+pub mod catalogue;
 pub mod commit_proofs;
 pub mod console_sessions;
 pub mod coverage;
@@ -15,6 +16,7 @@ pub mod licenses;
 pub mod lost_numbers;
 mod migrations;
 pub mod page;
+pub mod plans;
 pub mod seat_moves;
 pub mod seats;
 pub mod signing_clock;
@@ -161,12 +163,14 @@ fn expected_tables() -> Vec<ExpectedTable> {
         amendments::expected(),
         audit_log::expected(),
         calls::expected(),
+        catalogue::expected(),
         commit_proofs::expected(),
         console_sessions::expected(),
         coverage::expected(),
         key_record::expected(),
         licenses::expected(),
         lost_numbers::expected(),
+        plans::expected(),
         seat_moves::expected(),
         seats::expected(),
         signing_clock::expected(),

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 
 use crate::database::{Engine, on_both_engines};
 use crate::harness::Vendor;
+use crate::offers::sell;
 
 pub(crate) const ANALYTICS: &str = "module.alarm_advanced";
 
@@ -157,6 +158,7 @@ async fn a_preview_tells_which_sites_change_and_changes_nothing(engine: Engine) 
 
 async fn a_row_is_what_its_amendments_add_up_to(engine: Engine) {
     let vendor = Vendor::start(engine).await;
+    sell(&vendor, &["custom.thing"], &["anpr_lanes", "doors"]).await;
     let key = vendor.issue(IssueRequest {
         expires_at: Some(vendor.clock.now() + TimeDelta::days(900)),
         with: vec![ANALYTICS.to_owned(), "custom.thing".to_owned()],

@@ -3,9 +3,11 @@
 use std::process::Command;
 
 use license_core::document::{MAX_BYTES, MAX_LICENSE_BYTES, verify_license};
+use license_server::audit::Actor;
 use license_server::licensing::catalogue::Tier;
 use license_server::licensing::issue::{IssueError, IssueRequest, draft};
-use license_service::clock::Clock as _;
+use license_server::licensing::plans::find_plan;
+use license_server::store::catalogue;
 use reqwest::header::{CONTENT_TYPE, COOKIE, SET_COOKIE};
 use reqwest::redirect::Policy;
 use reqwest::{Method, StatusCode};
@@ -13,11 +15,13 @@ use serde_json::{Value, json};
 
 use crate::database::Engine;
 use crate::harness::{ADMIN_TOKEN, Vendor};
+use crate::offers::{longest_features as features, sell_longest_features};
 
-/// So many features with keys of the maximum length.
-fn features(count: usize) -> Vec<String> {
-    let key = |number| format!("{}{number:04}", "x".repeat(96));
-    (0..count).map(key).collect()
+/// A vendor who sells all of them.
+async fn vendor() -> Vendor {
+    let vendor = Vendor::start(Engine::Sqlite).await;
+    sell_longest_features(&vendor, 600).await;
+    vendor
 }
 
 fn request(count: usize) -> IssueRequest {
@@ -31,10 +35,13 @@ fn request(count: usize) -> IssueRequest {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_longest_license_is_confirmed_with_a_document_that_sites_read() {
-    let vendor = Vendor::start(Engine::Sqlite).await;
-    let now = vendor.clock.now();
+    let vendor = vendor().await;
+    let db = vendor.app.store.reader();
+    let plan = find_plan(db, &Tier::Standard.into()).await.unwrap();
+    let catalogue = catalogue::kinds(db).await.unwrap();
+    let change = vendor.app.change(Actor::CommandLine);
     let refused = |count: &usize| {
-        let drafted = draft(request(*count), now);
+        let drafted = draft(request(*count), &plan, &catalogue, &change);
         matches!(drafted, Err(IssueError::TooLong(_)))
     };
     let too_many = (1..1000).find(refused).unwrap();
@@ -59,7 +66,7 @@ async fn the_longest_license_is_confirmed_with_a_document_that_sites_read() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_license_that_no_site_could_use_is_not_issued() {
-    let vendor = Vendor::start(Engine::Sqlite).await;
+    let vendor = vendor().await;
     let reason = format!("the maximum is {MAX_LICENSE_BYTES}: add fewer features");
     let wanted = json!({"tier": "standard", "with": features(600)});
     let (status, answer) = vendor.admin(Method::POST, "/licenses", wanted).await;

@@ -52,12 +52,14 @@ mod log_growth;
 mod lost_commits;
 mod lost_output;
 mod migrations;
+mod offers;
 mod offline;
 mod openapi;
 mod outage;
 mod pages;
 #[path = "../../../client/tests/api/pgbouncer.rs"]
 mod pgbouncer;
+mod plans;
 mod rates;
 #[path = "../../../client/tests/api/raw_http/mod.rs"]
 mod raw_http;

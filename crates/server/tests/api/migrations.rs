@@ -4,13 +4,16 @@
 mod first_amendments;
 
 use chrono::TimeDelta;
+use license_core::amendment::UpdateRule;
+use license_core::catalogue::Kind;
+use license_core::entitlement::Quantity;
 use license_core::seat::Overlap;
 use license_core::suspicion::installation_fingerprint;
 use license_server::licensing::look_up::look_up;
 use license_server::store::{
-    Migrator, Store, amendments, audit_log, calls, commit_proofs, console_sessions, coverage,
-    key_record, licenses, lost_numbers, seat_moves, seats, signing_clock, site_entries, suspicions,
-    usage_days,
+    Migrator, Store, amendments, audit_log, calls, catalogue, commit_proofs, console_sessions,
+    coverage, key_record, licenses, lost_numbers, plans, seat_moves, seats, signing_clock,
+    site_entries, suspicions, usage_days,
 };
 use license_service::database_url::DatabaseUrl;
 use sea_orm::{ConnectionTrait as _, Database, DatabaseConnection, Statement};
@@ -25,7 +28,7 @@ macro_rules! samples {
 }
 
 /// Sample rows of each migration, in order. Databases record these names.
-const SAMPLES: [(&str, &str); 15] = samples![
+const SAMPLES: [(&str, &str); 16] = samples![
     "m0001_licenses_and_seats",
     "m0002_suspicions",
     "m0003_audit_and_history",
@@ -41,6 +44,7 @@ const SAMPLES: [(&str, &str); 15] = samples![
     "m0013_folded_names",
     "m0014_commit_proofs",
     "m0015_amendments",
+    "m0016_plans",
 ];
 
 on_both_engines! {
@@ -75,13 +79,18 @@ async fn a_table_of_migrations_that_is_ours_gets_its_own_name(engine: Engine) {
     connection.execute_unprepared(rename).await.unwrap();
     let last = SAMPLES.len() - 1;
     let remove = format!(
-        "DELETE FROM seaql_migrations WHERE version LIKE 'm{:04}%'; \
-         DROP INDEX licenses_changes_at; \
-         DROP TABLE amendments; {}",
-        last + 1,
-        ["plan", "amendment", "is_plain", "changes_at"]
-            .map(|column| format!("ALTER TABLE licenses DROP COLUMN {column};"))
-            .concat()
+        "DELETE FROM seaql_migrations WHERE version = '{}'; \
+         DROP TABLE plans; DROP TABLE catalogue; {}",
+        SAMPLES[last].0,
+        [
+            "lease_hours",
+            "grace_hours",
+            "offline_days",
+            "updates_until",
+            "updates",
+        ]
+        .map(|column| format!("ALTER TABLE licenses DROP COLUMN {column};"))
+        .concat()
     );
     connection.execute_unprepared(&remove).await.unwrap();
     let store = Store::open_existing(&database.url.parse().unwrap()).await;
@@ -147,6 +156,7 @@ async fn sample_data_of_every_version_survives_all_later_migrations(engine: Engi
         .clone()
         .amended(&amendments, amendments[1].effective_at);
     assert_eq!((later.max_cameras, later.features.len()), (48, 0));
+    check_plans(&store, &license).await;
     let query = seats::SeatsQuery::default();
     let seats = seats::list(store.reader(), &license.id, &query, 9)
         .await
@@ -276,6 +286,39 @@ async fn sample_data_of_every_version_survives_all_later_migrations(engine: Engi
     assert_eq!(log.unwrap()[0].number, 3_000_000_000);
     store.close().await;
     database.drop_database().await;
+}
+
+/// The tiers of earlier versions are plans, beside the sample.
+async fn check_plans(store: &Store, license: &licenses::License) {
+    assert_eq!(license.lease_hours, Some(48));
+    assert_eq!((license.grace_hours, license.offline_days), (None, None));
+    assert_eq!(license.updates, UpdateRule::Enforce);
+    let newest = plans::newest(store.reader()).await.unwrap();
+    let names: Vec<String> = newest.iter().map(|it| it.version.to_string()).collect();
+    assert_eq!(names, ["enterprise@1", "professional@1", "standard@2"]);
+    let sample = &newest[2];
+    assert_eq!(sample.author, "command line");
+    assert_eq!(
+        sample.contents.entitlements[1].quantity,
+        Some(Quantity::Of(4))
+    );
+    let kinds = catalogue::kinds(store.reader()).await.unwrap();
+    assert_eq!(kinds.kind("doors"), Some(Kind::Count));
+    for plan in [&newest[0], &newest[1], sample] {
+        assert_eq!(plan.contents.check(&kinds), Ok(()), "{plan:?}");
+    }
+    let first = plans::find(store.reader(), "standard", Some(1))
+        .await
+        .unwrap();
+    let granted: Vec<_> = first.unwrap().contents.entitlements;
+    let granted = granted.iter().map(|it| (it.key.as_str(), it.quantity));
+    let expected = [
+        ("module.map_view", None),
+        ("cameras", Some(Quantity::Of(16))),
+        ("users", Some(Quantity::Of(5))),
+        ("storage_gb", Some(Quantity::Of(2_000))),
+    ];
+    assert_eq!(granted.collect::<Vec<_>>(), expected);
 }
 
 async fn two_processes_that_start_together_make_the_tables_once(engine: Engine) {

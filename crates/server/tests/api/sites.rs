@@ -10,6 +10,7 @@ use serde_json::json;
 
 use crate::database::{Engine, on_both_engines};
 use crate::harness::{INSTALLATION, Vendor, system_info};
+use crate::offers::sell;
 use crate::told::Told;
 
 on_both_engines! {
@@ -48,6 +49,7 @@ async fn a_database_that_refuses_in_the_middle_of_an_answer_is_unavailable(engin
 
 async fn an_issued_license_is_activated_with_a_signed_document(engine: Engine) {
     let vendor = Vendor::start(engine).await;
+    sell(&vendor, &["custom.feature"], &[]).await;
     let request = IssueRequest {
         customer: "Harbour Ltd".to_owned(),
         max_cameras: Some(7),

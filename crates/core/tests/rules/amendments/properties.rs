@@ -1,6 +1,6 @@
 //! Any history of amendments.
 
-use license_core::amendment::{Amendment, Change, coming, contents};
+use license_core::amendment::{Amendment, Change, PlanVersion, coming, contents};
 use license_core::entitlement::{Entitlement, Quantity};
 use proptest::prelude::*;
 
@@ -25,6 +25,10 @@ fn change() -> impl Strategy<Value = Change> {
         }),
         bound().prop_map(|hours| Change::Expiry(hours.map(at))),
         (1_u32..9).prop_map(|seats| Change::Terms(terms(seats))),
+        (1_u32..9).prop_map(|version| Change::Plan(PlanVersion {
+            name: "standard".to_owned(),
+            version,
+        })),
     ]
 }
 

@@ -6,7 +6,7 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::{Extension, Json};
 use chrono::{DateTime, Utc};
-use license_core::amendment::Amendment;
+use license_core::amendment::{Amendment, TermChanges, UpdateRule};
 use license_core::entitlement::{Period, Quantity};
 use serde::{Deserialize, Serialize};
 use utoipa::openapi::schema::{ObjectBuilder, OneOfBuilder, Type};
@@ -18,7 +18,8 @@ use crate::audit::Actor;
 use crate::http::answered_errors::{AdminErrors, BodyErrors, LicenseErrors, QueryErrors};
 use crate::http::error::{ApiError, ErrorBody};
 use crate::http::given::{
-    Body, Params, expiry_schema, quantity, since, start_schema, stated_since, stated_until, until,
+    Body, Params, UpdateRuleText, expiry_schema, plan_choice, since, start_schema, stated,
+    stated_since, stated_until, until, updates_schema,
 };
 use crate::licensing;
 use crate::licensing::amend::{
@@ -101,6 +102,9 @@ pub(in crate::http) struct AmendBody {
     effective_at: Option<DateTime<Utc>>,
     /// The number of an amendment to undo.
     undoes: Option<u32>,
+    /// The plan to replace the present one with, such as `professional@3`; without a version, the
+    /// newest one. What the present plan grants ends, and what was added otherwise stays.
+    plan: Option<String>,
     /// What to end: the features, and what is counted.
     #[serde(default)]
     end: Vec<String>,
@@ -123,6 +127,24 @@ pub(in crate::http) struct AmendBody {
     moves: Option<u32>,
     /// Length of that period, in days.
     moves_period_days: Option<u32>,
+    /// How long a lease is valid; `null` is the setting of the License Server, here and below.
+    #[serde(default, deserialize_with = "stated")]
+    #[schema(value_type = Option<u32>)]
+    lease_hours: Option<Option<u32>>,
+    /// How long the grace period after it is.
+    #[serde(default, deserialize_with = "stated")]
+    #[schema(value_type = Option<u32>)]
+    grace_hours: Option<Option<u32>>,
+    /// Length of the lease of a site without internet.
+    #[serde(default, deserialize_with = "stated")]
+    #[schema(value_type = Option<u32>)]
+    offline_days: Option<Option<u32>>,
+    #[serde(default, deserialize_with = "stated_until")]
+    #[schema(schema_with = updates_schema)]
+    updates_until: Option<Option<DateTime<Utc>>>,
+    /// What happens with later releases.
+    #[schema(value_type = Option<UpdateRuleText>, inline)]
+    updates: Option<UpdateRule>,
 }
 
 /// Something to grant in addition.
@@ -132,7 +154,6 @@ pub(in crate::http) struct AmendBody {
 struct AdditionBody {
     /// The feature, or what is counted.
     key: String,
-    #[serde(default, deserialize_with = "quantity")]
     #[schema(schema_with = addition_schema)]
     quantity: Option<Quantity>,
     #[serde(default, deserialize_with = "since")]
@@ -143,9 +164,9 @@ struct AdditionBody {
     until: Option<DateTime<Utc>>,
 }
 
-impl From<AmendBody> for AmendRequest {
-    fn from(body: AmendBody) -> Self {
-        let add = body.add.into_iter().map(|it| Addition {
+impl AmendBody {
+    fn request(self) -> Result<AmendRequest, ApiError> {
+        let add = self.add.into_iter().map(|it| Addition {
             key: it.key,
             quantity: it.quantity,
             period: Period {
@@ -153,25 +174,33 @@ impl From<AmendBody> for AmendRequest {
                 until: it.until,
             },
         });
-        Self {
-            after: body.after,
-            reason: body.reason,
-            order: body.order,
-            effective_at: body.effective_at,
-            undoes: body.undoes,
-            end: body.end,
+        Ok(AmendRequest {
+            after: self.after,
+            reason: self.reason,
+            order: self.order,
+            effective_at: self.effective_at,
+            undoes: self.undoes,
+            plan: self.plan.as_deref().map(plan_choice).transpose()?,
+            end: self.end,
             add: add.collect(),
-            starts_at: body.starts_at,
-            expires_at: body.expires_at,
-            customer: body.customer,
-            seats: body.seats,
-            moves: body.moves,
-            moves_period_days: body.moves_period_days,
-        }
+            starts_at: self.starts_at,
+            expires_at: self.expires_at,
+            customer: self.customer,
+            terms: TermChanges {
+                seats: self.seats,
+                moves: self.moves,
+                moves_period_days: self.moves_period_days,
+                lease_hours: self.lease_hours,
+                grace_hours: self.grace_hours,
+                offline_days: self.offline_days,
+                updates_until: self.updates_until,
+                updates: self.updates,
+            },
+        })
     }
 }
 
-fn addition_schema() -> OneOfBuilder {
+pub(super) fn addition_schema() -> OneOfBuilder {
     let none = ObjectBuilder::new().schema_type(Type::Null);
     let description = "How much; missing for a feature";
     quantity_schema().item(none).description(Some(description))
@@ -198,7 +227,7 @@ pub(in crate::http) async fn amend(
 ) -> Result<(StatusCode, Json<ShownAmended>), ApiError> {
     let change = app.change(actor);
     let is_preview = body.preview;
-    let request = AmendRequest::from(body);
+    let request = body.request()?;
     let (status, amended) = match is_preview {
         true => {
             let preview = licensing::amend::preview(&app.store, &license, &request, &change);

@@ -6,6 +6,7 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::{Extension, Json};
 use chrono::{DateTime, Utc};
+use license_core::amendment::UpdateRule;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -16,7 +17,10 @@ use crate::http::answered_errors::{
     AdminErrors, BodyErrors, LicenseErrors, QueryErrors, RevokedErrors,
 };
 use crate::http::error::{ApiError, ErrorBody};
-use crate::http::given::{Body, Params, UntilText, expiry_schema, until};
+use crate::http::given::{
+    Body, Params, UntilText, UpdateRuleText, expiry_schema, plan_choice, plan_expiry_schema, since,
+    start_schema, stated, stated_until, until, updates_schema,
+};
 use crate::licensing;
 use crate::licensing::catalogue::Tier;
 use crate::licensing::claim::moves_left;
@@ -133,11 +137,16 @@ pub(in crate::http) async fn list(
     }))
 }
 
-/// The license to issue: a tier, and the differences from it.
+/// The license to issue: a plan, and the differences from it.
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(in crate::http) struct IssueBody {
-    tier: Tier,
+    /// The plan, with or without a version: `professional`, `professional@3`. Without a version, it
+    /// is the newest one.
+    plan: Option<String>,
+    /// The plan of this name, if `plan` is missing.
+    #[schema(inline)]
+    tier: Option<Tier>,
     #[serde(default)]
     customer: String,
     seats: Option<u32>,
@@ -146,20 +155,42 @@ pub(in crate::http) struct IssueBody {
     moves: Option<u32>,
     /// Length of that period, in days.
     moves_period_days: Option<u32>,
+    /// How long a lease is valid; `null` is the setting of the License Server, here and below.
+    #[serde(default, deserialize_with = "stated")]
+    #[schema(value_type = Option<u32>)]
+    lease_hours: Option<Option<u32>>,
+    /// How long the grace period after it is.
+    #[serde(default, deserialize_with = "stated")]
+    #[schema(value_type = Option<u32>)]
+    grace_hours: Option<Option<u32>>,
+    /// Length of the lease of a site without internet.
+    #[serde(default, deserialize_with = "stated")]
+    #[schema(value_type = Option<u32>)]
+    offline_days: Option<Option<u32>>,
+    #[serde(default, deserialize_with = "stated_until")]
+    #[schema(schema_with = updates_schema)]
+    updates_until: Option<Option<DateTime<Utc>>>,
+    /// What happens with later releases.
+    #[schema(value_type = Option<UpdateRuleText>, inline)]
+    updates: Option<UpdateRule>,
     /// Maximum number of cameras; -1 is unlimited.
     max_cameras: Option<i64>,
     /// Maximum number of users; -1 is unlimited.
     max_users: Option<i64>,
     /// Maximum storage in GB; -1 is unlimited.
     max_storage_gb: Option<i64>,
-    /// Features in addition to the tier's.
+    /// Features in addition to the plan's.
     #[serde(default)]
     with: Vec<String>,
-    /// Features of the tier to exclude.
+    /// Features of the plan to exclude.
     #[serde(default)]
     without: Vec<String>,
+    /// When anything of the license is first in force.
+    #[serde(default, deserialize_with = "since")]
+    #[schema(schema_with = start_schema)]
+    starts_at: Option<DateTime<Utc>>,
     #[serde(default, deserialize_with = "until")]
-    #[schema(schema_with = expiry_schema)]
+    #[schema(schema_with = plan_expiry_schema)]
     expires_at: Option<DateTime<Utc>>,
     /// The license key: one that has already been sold, or one chosen by the caller, so that
     /// repeating the call does not issue a second license. By default, a key is generated.
@@ -181,24 +212,44 @@ pub(in crate::http) async fn issue(
     Extension(actor): Extension<Actor>,
     Body(body): Body<IssueBody>,
 ) -> Result<(StatusCode, Json<ShownLicense>), ApiError> {
-    let request = IssueRequest {
-        tier: body.tier,
-        customer: body.customer,
-        seats: body.seats,
-        moves: body.moves,
-        moves_period_days: body.moves_period_days,
-        max_cameras: body.max_cameras,
-        max_users: body.max_users,
-        max_storage_gb: body.max_storage_gb,
-        with: body.with,
-        without: body.without,
-        expires_at: body.expires_at,
-        key: body.license_key,
-    };
+    let request = body.request()?;
     let change = app.change(actor);
     let license = licensing::issue::issue(&app.store, request, &change).await?;
     let license = ShownLicense::of(license, change.at);
     Ok((StatusCode::CREATED, Json(license)))
+}
+
+impl IssueBody {
+    fn request(self) -> Result<IssueRequest, ApiError> {
+        let plan = match (self.plan, self.tier) {
+            (Some(plan), None) => plan_choice(&plan)?,
+            (None, Some(tier)) => tier.into(),
+            (Some(_), Some(_)) | (None, None) => {
+                let message = "invalid plan: expected either plan or tier".to_owned();
+                return Err(ApiError::BadRequest(message));
+            }
+        };
+        Ok(IssueRequest {
+            plan,
+            customer: self.customer,
+            seats: self.seats,
+            moves: self.moves,
+            moves_period_days: self.moves_period_days,
+            lease_hours: self.lease_hours,
+            grace_hours: self.grace_hours,
+            offline_days: self.offline_days,
+            updates_until: self.updates_until,
+            updates: self.updates,
+            max_cameras: self.max_cameras,
+            max_users: self.max_users,
+            max_storage_gb: self.max_storage_gb,
+            with: self.with,
+            without: self.without,
+            starts_at: self.starts_at,
+            expires_at: self.expires_at,
+            key: self.license_key,
+        })
+    }
 }
 
 /// A license, its seats, and suspicions to review.

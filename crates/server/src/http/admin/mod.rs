@@ -12,6 +12,8 @@ mod keys;
 mod licenses;
 mod offline;
 mod paging;
+mod plan_schema;
+mod plans;
 mod seats;
 mod usage;
 
@@ -39,6 +41,9 @@ pub(super) fn routes() -> OpenApiRouter<HttpState> {
         .routes(routes!(fleet::fleet))
         .routes(routes!(fleet::installations))
         .routes(routes!(fleet::calls))
+        .routes(routes!(plans::list, plans::publish))
+        .routes(routes!(plans::versions))
+        .routes(routes!(plans::list_catalogue))
         .routes(routes!(keys::list))
         .routes(routes!(keys::rotate))
         .routes(routes!(keys::revoke))

@@ -3,6 +3,7 @@
 use super::ApiError;
 use crate::licensing::amend::AmendError;
 use crate::licensing::issue::IssueError;
+use crate::licensing::plans::{FindPlanError, PublishError};
 use crate::licensing::renew::RenewError;
 use crate::licensing::seats::{FreeError, ReleaseError};
 use crate::licensing::status::StatusError;
@@ -18,14 +19,41 @@ impl From<IssueError> for ApiError {
             }
             IssueError::Key(_)
             | IssueError::Feature { .. }
-            | IssueError::NotInTier(_)
+            | IssueError::Plan(_)
+            | IssueError::NotInPlan(_)
+            | IssueError::NotSold(_)
             | IssueError::Limit { .. }
-            | IssueError::Seats(_)
-            | IssueError::Moves(_)
-            | IssueError::MovesPeriod(_)
+            | IssueError::EndsTooLate(_)
+            | IssueError::Rule { .. }
             | IssueError::Expiry(_)
             | IssueError::TooLong(_)
             | IssueError::Customer => Self::BadRequest(error.to_string()),
+        }
+    }
+}
+
+impl From<FindPlanError> for ApiError {
+    fn from(error: FindPlanError) -> Self {
+        match error {
+            FindPlanError::Store(error) => error.into(),
+            FindPlanError::Unknown(_) | FindPlanError::UnknownVersion { .. } => {
+                Self::Unknown(error.to_string())
+            }
+        }
+    }
+}
+
+impl From<PublishError> for ApiError {
+    fn from(error: PublishError) -> Self {
+        match error {
+            PublishError::Store(error) => error.into(),
+            PublishError::NotNext { .. }
+            | PublishError::Raced(_)
+            | PublishError::TooMany { .. } => Self::Conflict(error.to_string()),
+            PublishError::Plan { .. }
+            | PublishError::Entry { .. }
+            | PublishError::EntryTwice(_)
+            | PublishError::Kind(_) => Self::BadRequest(error.to_string()),
         }
     }
 }
@@ -49,6 +77,8 @@ impl From<AmendError> for ApiError {
             AmendError::Store(error) => error.into(),
             AmendError::Revoked | AmendError::Amended { .. } => Self::Conflict(error.to_string()),
             AmendError::Field { .. }
+            | AmendError::Plan(_)
+            | AmendError::EndsTooLate(_)
             | AmendError::Expiry(_)
             | AmendError::Customer
             | AmendError::Rule { .. }

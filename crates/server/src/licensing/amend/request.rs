@@ -1,15 +1,20 @@
 //! What the vendor's staff want to change, as an amendment.
 
 use chrono::{DateTime, Utc};
-use license_core::amendment::{self, Amendment, Contents, contents};
+use license_core::amendment::{self, Amendment, Contents, TermChanges, contents};
+use license_core::catalogue::Catalogue;
 use license_core::entitlement::{Entitlement, Period, Quantity};
-use license_core::feature::{FeatureKey, is_core, is_sold};
-use license_core::usage::Resource;
+use license_core::feature::FeatureKey;
+use license_core::plan::{PlanChoice, replaced};
+use sea_orm::ConnectionTrait;
 
 use super::AmendError;
 use crate::audit::Change;
 use crate::licensing::issue::{MAX_CUSTOMER_CHARS, check_expiry};
+use crate::licensing::plans::find_plan;
 use crate::store::licenses::judged_at;
+use crate::store::plans::{self, PublishedPlan};
+use crate::store::{StoreError, catalogue};
 
 /// Maximum length of the reason of an amendment, in characters.
 pub const MAX_REASON_CHARS: usize = 1000;
@@ -29,7 +34,9 @@ pub struct AmendRequest {
     pub effective_at: Option<DateTime<Utc>>,
     /// The number of an amendment to undo.
     pub undoes: Option<u32>,
-    /// What to end.
+    /// The plan to replace the present one with.
+    pub plan: Option<PlanChoice>,
+    /// What to end, before the plan is replaced.
     pub end: Vec<String>,
     /// What to grant in addition, after that.
     pub add: Vec<Addition>,
@@ -39,12 +46,8 @@ pub struct AmendRequest {
     pub expires_at: Option<Option<DateTime<Utc>>>,
     /// The customer.
     pub customer: Option<String>,
-    /// Maximum number of machines at the same time.
-    pub seats: Option<u32>,
-    /// How many times in a period a seat may move …
-    pub moves: Option<u32>,
-    /// … and the length of that period in days.
-    pub moves_period_days: Option<u32>,
+    /// The terms.
+    pub terms: TermChanges,
 }
 
 /// Something to grant in addition.
@@ -58,12 +61,40 @@ pub struct Addition {
     pub period: Period,
 }
 
+/// What the vendor sells, as far as a request needs it.
+#[derive(Debug, Default)]
+struct Offer {
+    catalogue: Catalogue,
+    /// The plan that the request names.
+    plan: Option<PublishedPlan>,
+    /// The license's plan.
+    former: Option<PublishedPlan>,
+}
+
 impl AmendRequest {
     /// The amendment that follows those that are known, without what stays as it is.
     ///
     /// # Errors
-    /// For each field with an invalid value.
-    pub(in crate::licensing) fn amendment(
+    /// For each field with an invalid value, or if the database returns an error.
+    pub(in crate::licensing) async fn amendment(
+        &self,
+        db: &impl ConnectionTrait,
+        known: &[Amendment],
+        change: &Change,
+    ) -> Result<Amendment, AmendError> {
+        let mut amendment = self.without_changes(known, change)?;
+        let undone = [known, std::slice::from_ref(&amendment)].concat();
+        let before = contents(&undone, amendment.effective_at);
+        let offer = self.offer(db, &before).await?;
+        amendment.changes = self.changes(&before, &offer, change.at, amendment.effective_at)?;
+        Ok(amendment)
+    }
+
+    /// The same, before it is known what it changes.
+    ///
+    /// # Errors
+    /// For an invalid reason or order.
+    pub(in crate::licensing) fn without_changes(
         &self,
         known: &[Amendment],
         change: &Change,
@@ -72,7 +103,7 @@ impl AmendRequest {
         check_text("order", self.order.as_deref(), MAX_ORDER_CHARS)?;
         let recorded_at = DateTime::from_timestamp(judged_at(known, change.at).timestamp(), 0);
         let recorded_at = recorded_at.unwrap_or(change.at);
-        let mut amendment = Amendment {
+        Ok(Amendment {
             number: known.last().map_or(0, |it| it.number) + 1,
             author: change.by.to_string(),
             reason: self.reason.clone(),
@@ -81,17 +112,30 @@ impl AmendRequest {
             effective_at: self.effective_at.unwrap_or(recorded_at),
             undoes: self.undoes,
             changes: Vec::new(),
-        };
-        let undone = [known, std::slice::from_ref(&amendment)].concat();
-        let before = contents(&undone, amendment.effective_at);
-        amendment.changes = self.changes(&before, change.at, amendment.effective_at)?;
-        Ok(amendment)
+        })
+    }
+
+    async fn offer(
+        &self,
+        db: &impl ConnectionTrait,
+        before: &Contents,
+    ) -> Result<Offer, AmendError> {
+        let mut offer = Offer::default();
+        if !self.add.is_empty() {
+            offer.catalogue = catalogue::kinds(db).await?;
+        }
+        if let Some(choice) = &self.plan {
+            offer.plan = Some(find_plan(db, choice).await?);
+            offer.former = former_plan(db, before).await?;
+        }
+        Ok(offer)
     }
 
     /// What is different from a license with these contents at `effective_at`.
     fn changes(
         &self,
         before: &Contents,
+        offer: &Offer,
         now: DateTime<Utc>,
         effective_at: DateTime<Utc>,
     ) -> Result<Vec<amendment::Change>, AmendError> {
@@ -102,15 +146,22 @@ impl AmendRequest {
             let key = feature_key("end", key)?;
             changes.push(Change::End { key });
         }
+        let (mut terms, mut expires_at) = (before.terms.clone(), before.expires_at);
+        let plan = offer.plan.as_ref();
+        if let Some(plan) = plan.filter(|it| Some(&it.version) != before.plan.as_ref()) {
+            // The time of the plan starts with the license.
+            let starts_at = self.starts_at.unwrap_or(before.starts_at);
+            let start = starts_at.map_or(effective_at, |at| at.max(effective_at));
+            let granted = plan.contents.granted(start)?.into_iter();
+            changes.extend(granted.map(Change::Grant));
+            changes.push(Change::Plan(plan.version.clone()));
+            let former = offer.former.as_ref().map(|it| &it.contents);
+            (terms, expires_at) = replaced(before, former, &plan.contents, start)?;
+        }
         for (place, addition) in self.add.iter().enumerate() {
-            let entitlement = addition.entitlement(&format!("add[{place}]"), before)?;
-            if let Some(until) = entitlement.period.until.filter(|it| *it < effective_at) {
-                return Err(AmendError::Field {
-                    field: format!("add[{place}].until"),
-                    why: format!("the end {until} is before the amendment takes effect"),
-                });
-            }
-            changes.push(Change::Grant(entitlement));
+            let name = format!("add[{place}]");
+            let granted = addition.entitlement(&name, &offer.catalogue, effective_at)?;
+            changes.push(Change::Grant(granted));
         }
         if let Some(customer) = self.customer.as_ref().filter(|it| **it != before.customer) {
             if customer.chars().count() > MAX_CUSTOMER_CHARS || customer.contains('\0') {
@@ -121,14 +172,12 @@ impl AmendRequest {
         if let Some(start) = self.starts_at.filter(|it| *it != before.starts_at) {
             changes.push(Change::Start(start));
         }
-        if let Some(end) = self.expires_at.filter(|it| *it != before.expires_at) {
-            check_expiry(end, now)?;
-            changes.push(Change::Expiry(end));
+        let expires_at = self.expires_at.unwrap_or(expires_at);
+        if expires_at != before.expires_at {
+            check_expiry(expires_at, now)?;
+            changes.push(Change::Expiry(expires_at));
         }
-        let mut terms = before.terms.clone();
-        terms.seats = self.seats.unwrap_or(terms.seats);
-        terms.moves = self.moves.unwrap_or(terms.moves);
-        terms.moves_period_days = self.moves_period_days.unwrap_or(terms.moves_period_days);
+        let terms = terms.with(&self.terms);
         if terms != before.terms {
             changes.push(Change::Terms(terms));
         }
@@ -136,9 +185,25 @@ impl AmendRequest {
     }
 }
 
+/// The contents of a license's plan; `None` if they are not known.
+async fn former_plan(
+    db: &impl ConnectionTrait,
+    before: &Contents,
+) -> Result<Option<PublishedPlan>, StoreError> {
+    match &before.plan {
+        Some(plan) => plans::find(db, &plan.name, Some(plan.version)).await,
+        None => Ok(None),
+    }
+}
+
 impl Addition {
-    /// The entitlement, if it has the form of what it grants.
-    fn entitlement(&self, name: &str, before: &Contents) -> Result<Entitlement, AmendError> {
+    /// The entitlement, for an amendment that takes effect at `effective_at`.
+    fn entitlement(
+        &self,
+        name: &str,
+        catalogue: &Catalogue,
+        effective_at: DateTime<Utc>,
+    ) -> Result<Entitlement, AmendError> {
         let invalid = |field: &str, why: String| AmendError::Field {
             field: format!("{name}.{field}"),
             why,
@@ -149,42 +214,25 @@ impl Addition {
             period,
         } = self;
         let parsed = feature_key(&format!("{name}.key"), key)?;
-        match (is_counted(key, before), quantity) {
-            (Some(true), None) => {
-                let why = format!("missing, because {key} are counted");
-                return Err(invalid("quantity", why));
-            }
-            (Some(false), Some(_)) => {
-                let why = format!("not expected, because {key} is a feature");
-                return Err(invalid("quantity", why));
-            }
-            _ => {}
-        }
         if let (Some(from), Some(until)) = (period.from, period.until)
             && until < from
         {
             let why = format!("the end {until} is before the start {from}");
             return Err(invalid("until", why));
         }
+        if let Some(until) = period.until.filter(|it| *it < effective_at) {
+            let why = format!("the end {until} is before the amendment takes effect");
+            return Err(invalid("until", why));
+        }
+        catalogue
+            .check(key, *quantity)
+            .map_err(|error| invalid(error.field(), error.to_string()))?;
         Ok(Entitlement {
             key: parsed,
             quantity: *quantity,
             period: *period,
         })
     }
-}
-
-/// Whether something is counted rather than a feature; `None` if that is not known yet.
-fn is_counted(key: &str, before: &Contents) -> Option<bool> {
-    if Resource::of(key).is_some() {
-        return Some(true);
-    }
-    if is_core(key) || is_sold(key) {
-        return Some(false);
-    }
-    let mut granted = before.granted.values();
-    let known = granted.find(|it| it.key.as_str() == key)?;
-    Some(known.quantity.is_some())
 }
 
 fn feature_key(field: &str, key: &str) -> Result<FeatureKey, AmendError> {

@@ -2,47 +2,49 @@
 
 use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
 use license_core::amendment::{
-    Amendment, Change, Contents, PlanVersion, Terms, coming, contents, holds_until,
+    Amendment, Change, Contents, UpdateRule, coming, contents, holds_until,
 };
 use license_core::entitlement::{Entitlement, Grant, Granted, Period, Quantity};
 use license_core::feature::FeatureKey;
 use license_core::usage::Resource;
 
-use super::License;
+use super::{License, Status};
 
 /// No limit, in the columns.
 const UNLIMITED: i64 = -1;
 
 impl License {
-    /// The amendment with which this license is issued.
+    /// A license that begins with this amendment.
     #[must_use]
-    pub fn issued(&self, author: String) -> Amendment {
-        let at = self.created_at.trunc_subsecs(0);
-        let terms = Terms {
-            seats: self.seats,
-            moves: self.moves,
-            moves_period_days: self.moves_period_days,
-            ..Terms::default()
+    pub fn issued(id: String, license_key: String, first: &Amendment, now: DateTime<Utc>) -> Self {
+        let blank = Self {
+            id,
+            license_key,
+            customer: String::new(),
+            tier: String::new(),
+            plan: String::new(),
+            amendment: 0,
+            is_plain: false,
+            changes_at: None,
+            features: Vec::new(),
+            max_cameras: 0,
+            max_users: 0,
+            max_storage_gb: 0,
+            seats: 0,
+            moves: 0,
+            moves_period_days: 0,
+            lease_hours: None,
+            grace_hours: None,
+            offline_days: None,
+            updates_until: None,
+            updates: UpdateRule::Warn,
+            status: Status::Active,
+            status_message: None,
+            expires_at: None,
+            created_at: now,
+            updated_at: now,
         };
-        let plan = PlanVersion {
-            name: self.tier.clone(),
-            version: 1,
-        };
-        let mut changes = vec![Change::Terms(terms)];
-        changes.extend(self.plain_entitlements().into_iter().map(Change::Grant));
-        changes.push(Change::Customer(self.customer.clone()));
-        changes.push(Change::Plan(plan));
-        changes.push(Change::Expiry(self.expires_at));
-        Amendment {
-            number: 1,
-            author,
-            reason: None,
-            order: None,
-            recorded_at: at,
-            effective_at: at,
-            undoes: None,
-            changes,
-        }
+        blank.amended(std::slice::from_ref(first), now)
     }
 
     /// The entitlements in the columns.
@@ -97,6 +99,11 @@ impl License {
             seats: terms.seats,
             moves: terms.moves,
             moves_period_days: terms.moves_period_days,
+            lease_hours: terms.lease_hours,
+            grace_hours: terms.grace_hours,
+            offline_days: terms.offline_days,
+            updates_until: terms.updates_until,
+            updates: terms.updates,
             expires_at,
             amendment: newest.number,
             is_plain: last.is_none() && is_plain(amendments, at),

@@ -11,6 +11,7 @@ use super::ANALYTICS;
 use crate::commands::{run, said};
 use crate::database::{Engine, on_both_engines};
 use crate::harness::Vendor;
+use crate::offers::sell;
 
 on_both_engines! {
     a_license_is_amended_and_its_amendments_are_listed_by_command;
@@ -19,6 +20,7 @@ on_both_engines! {
 
 async fn sold(engine: Engine) -> (Vendor, String) {
     let vendor = Vendor::start(engine).await;
+    sell(&vendor, &[], &["anpr_lanes"]).await;
     let key = vendor.issue(IssueRequest::of(Tier::Professional)).await;
     (vendor, key)
 }

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use super::{ANALYTICS, amend, amended};
 use crate::database::{Engine, on_both_engines};
 use crate::harness::{INSTALLATION, NONCE, Vendor, offline_request};
+use crate::offers::{longest_features, sell, sell_longest_features};
 
 on_both_engines! {
     a_site_that_knows_entitlements_gets_a_whole_lease_and_all_that_is_coming;
@@ -60,6 +61,7 @@ fn signed(vendor: &Vendor, jws: &str) -> Signed {
 
 async fn sold(engine: Engine) -> (Vendor, String) {
     let vendor = Vendor::start(engine).await;
+    sell(&vendor, &[], &["anpr_lanes"]).await;
     let key = vendor.issue(IssueRequest::of(Tier::Professional)).await;
     (vendor, key)
 }
@@ -223,13 +225,13 @@ async fn a_license_that_starts_later_is_leased_with_nothing_in_force(engine: Eng
 
 async fn what_no_document_can_hold_is_not_granted(engine: Engine) {
     let (vendor, key) = sold(engine).await;
+    sell_longest_features(&vendor, 450).await;
     let grants = |count: usize, from: Value| {
-        let key = |number| format!("{}{number:04}", "x".repeat(96));
-        let grant = |number| match &from {
-            Value::Null => json!({"key": key(number)}),
-            from => json!({"key": key(number), "from": from}),
+        let grant = |key: String| match &from {
+            Value::Null => json!({"key": key}),
+            from => json!({"key": key, "from": from}),
         };
-        let all = (0..count).map(grant);
+        let all = longest_features(count).into_iter().map(grant);
         json!({"add": all.collect::<Vec<_>>()})
     };
     // Without dates, a feature is listed once; with a start, twice.

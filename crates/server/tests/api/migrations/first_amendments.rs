@@ -3,13 +3,15 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use license_core::amendment::{Amendment, contents};
+use license_core::amendment::{Amendment, Change, PlanVersion, Terms, contents};
+use license_core::plan::{self, Order, Plan};
 use license_server::store::licenses::{self, License, MAX_LISTED, Search};
 use license_server::store::page::PageStart;
 use license_server::store::{Migrator, Store, amendments};
 use license_service::clock::{Clock as _, SystemClock};
 use sea_orm::{ConnectionTrait as _, DatabaseConnection, DbBackend};
 use sea_orm_migration::MigratorTrait as _;
+use serde_json::json;
 
 use super::connect;
 use crate::database::{Engine, TestDatabase, on_both_engines};
@@ -113,7 +115,45 @@ fn check(license: &License, amendments: &[Amendment]) {
     };
     assert_eq!(blank.amended(amendments, license.created_at), *license);
     // And a license that is issued now begins with the same changes.
-    let issued = license.issued("migration".to_owned());
+    let issued = Amendment {
+        changes: issued(license),
+        ..first.clone()
+    };
     let of = |amendment: &Amendment| contents(std::slice::from_ref(amendment), at);
     assert_eq!(of(&issued), of(first));
+}
+
+/// The changes with which a license like this one is issued.
+fn issued(license: &License) -> Vec<Change> {
+    let features = license.features.iter().map(|key| json!({"key": key}));
+    let counts = [
+        ("cameras", license.max_cameras),
+        ("users", license.max_users),
+        ("storage_gb", license.max_storage_gb),
+    ];
+    let counts = counts.map(|(key, limit)| match u64::try_from(limit) {
+        Ok(number) => json!({"key": key, "quantity": number}),
+        Err(_) => json!({"key": key, "quantity": "unlimited"}),
+    });
+    let plan: Plan = serde_json::from_value(json!({
+        "title": "As migrated", "terms": {"seats": 1},
+        "entitlements": features.chain(counts).collect::<Vec<_>>(),
+    }))
+    .unwrap();
+    let order = Order {
+        customer: license.customer.clone(),
+        expires_at: license.expires_at,
+        terms: Terms {
+            seats: license.seats,
+            moves: license.moves,
+            moves_period_days: license.moves_period_days,
+            ..Terms::default()
+        },
+        ..Order::default()
+    };
+    let version = PlanVersion {
+        name: license.tier.clone(),
+        version: 1,
+    };
+    plan::issued(version, &plan, order, license.created_at).unwrap()
 }

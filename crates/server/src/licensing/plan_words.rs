@@ -1,0 +1,100 @@
+//! Plans and the catalogue in words, for people.
+
+use license_core::catalogue::CatalogueEntry;
+use license_core::entitlement::Quantity;
+use license_core::plan::{Plan, PlanEntitlement};
+
+use crate::licensing::plans::Replaced;
+use crate::store::plans::PublishedPlan;
+
+/// What a plan consists of, one statement for each thing. A text that is empty and a term that the
+/// plan does not state are left out.
+#[must_use]
+pub fn plan_lines(plan: &Plan) -> Vec<String> {
+    let terms = &plan.terms;
+    let hours = |name: &str, hours: Option<u32>| hours.map(|it| format!("{name}: {it} hours"));
+    let duration = plan
+        .duration
+        .map_or("never ends".to_owned(), |it| it.to_string());
+    let lines = [
+        Some(format!("title: {}", plan.title)),
+        Some(format!("description: {}", plan.description)).filter(|_| !plan.description.is_empty()),
+        plan.trial.then(|| "trial".to_owned()),
+        Some(format!("duration: {duration}")),
+        Some(format!("seats: {}", terms.seats)),
+        Some(format!(
+            "moves: {} in {} days",
+            terms.moves, terms.moves_period_days
+        )),
+        hours("lease", terms.lease_hours),
+        hours("grace period", terms.grace_hours),
+        terms.offline_days.map(|it| format!("offline: {it} days")),
+        terms.updates_for.map(|it| format!("updates for: {it}")),
+        Some(format!("updates: {}", terms.updates.as_str()))
+            .filter(|_| terms.updates_for.is_some()),
+    ];
+    let entitlements = plan.entitlements.iter().map(entitlement);
+    lines.into_iter().flatten().chain(entitlements).collect()
+}
+
+fn entitlement(it: &PlanEntitlement) -> String {
+    let key = &it.key;
+    let granted = match it.quantity {
+        None => format!("feature {key}"),
+        Some(Quantity::Of(number)) => format!("{number} {key}"),
+        Some(Quantity::Unlimited) => format!("unlimited {key}"),
+    };
+    match it.duration {
+        None => granted,
+        Some(duration) => format!("{granted} for {duration}"),
+    }
+}
+
+fn entry_lines(entry: &CatalogueEntry) -> Vec<String> {
+    let text = |name: &str, text: &str| {
+        let line = format!("{name}: {text}");
+        (!text.is_empty()).then_some(line)
+    };
+    let lines = [
+        text("kind", entry.kind.as_str()),
+        text("name", &entry.name),
+        text("unit", &entry.unit),
+        text("description", &entry.description),
+    ];
+    lines.into_iter().flatten().collect()
+}
+
+/// What a new version of a plan changes: a heading, and a line for each statement that begins with
+/// `+` or `-`.
+#[must_use]
+pub fn plan_difference(plan: &Replaced<PublishedPlan>) -> Vec<String> {
+    let before = plan.before.as_ref();
+    let heading = match before {
+        None => format!("plan {} (new)", plan.after.version),
+        Some(before) => format!("plan {} (was {})", plan.after.version, before.version),
+    };
+    let before = before.map(|it| plan_lines(&it.contents));
+    difference(heading, before, &plan_lines(&plan.after.contents))
+}
+
+/// The same for an entry of the catalogue.
+#[must_use]
+pub fn entry_difference(entry: &Replaced<CatalogueEntry>) -> Vec<String> {
+    let is_new = if entry.before.is_none() { " (new)" } else { "" };
+    let heading = format!("catalogue {}{is_new}", entry.after.key);
+    let before = entry.before.as_ref().map(entry_lines);
+    difference(heading, before, &entry_lines(&entry.after))
+}
+
+fn difference(heading: String, before: Option<Vec<String>>, after: &[String]) -> Vec<String> {
+    let before = before.unwrap_or_default();
+    let removed = before.iter().filter(|line| !after.contains(line));
+    let removed = removed.map(|line| format!("  - {line}"));
+    let added = after.iter().filter(|line| !before.contains(line));
+    let added = added.map(|line| format!("  + {line}"));
+    let mut lines: Vec<String> = removed.chain(added).collect();
+    if lines.is_empty() {
+        lines.push("  the same entitlements in another order".to_owned());
+    }
+    std::iter::once(heading).chain(lines).collect()
+}

@@ -1,0 +1,343 @@
+//! Find and publish plans, and apply a file of them.
+//!
+//! A published version never changes: other contents become the next version.
+
+use std::collections::BTreeMap;
+
+use chrono::SubsecRound as _;
+use license_core::amendment::PlanVersion;
+use license_core::catalogue::{Catalogue, CatalogueEntry, InvalidEntry};
+use license_core::plan::{InvalidPlan, Plan, PlanChoice, check_name};
+use license_service::database::repeated;
+use sea_orm::ConnectionTrait;
+use serde_json::json;
+
+use crate::audit::{Action, Change};
+use crate::licensing::plan_file::PlanFile;
+use crate::store::plans::{self, PublishedPlan};
+use crate::store::{Store, StoreError, catalogue};
+
+/// Maximum number of plans.
+pub const MAX_PLANS: usize = 1000;
+/// Maximum number of versions of a plan.
+pub const MAX_VERSIONS: u32 = 1000;
+/// Maximum number of entries in the catalogue.
+pub const MAX_CATALOGUE_ENTRIES: usize = 1000;
+
+/// Why a plan was not found.
+#[derive(Debug, thiserror::Error)]
+pub enum FindPlanError {
+    /// There is no plan of this name.
+    #[error("there is no plan '{0}'; 'license-server plans list' lists the plans")]
+    Unknown(String),
+    /// The plan does not have this version.
+    #[error("the plan '{name}' has no version {version}; the newest is {newest}")]
+    UnknownVersion {
+        /// The plan.
+        name: String,
+        /// The version.
+        version: u32,
+        /// The newest version.
+        newest: u32,
+    },
+    /// The database returned an error.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// The version of a plan that is asked for.
+///
+/// # Errors
+/// One [`FindPlanError`] for each reason that there is none.
+pub async fn find_plan(
+    db: &impl ConnectionTrait,
+    choice: &PlanChoice,
+) -> Result<PublishedPlan, FindPlanError> {
+    let PlanChoice { name, version } = choice;
+    if let Some(found) = plans::find(db, name, *version).await? {
+        return Ok(found);
+    }
+    let newest = plans::find(db, name, None).await?;
+    Err(match (newest, version) {
+        (Some(newest), Some(version)) => FindPlanError::UnknownVersion {
+            name: name.clone(),
+            version: *version,
+            newest: newest.version.version,
+        },
+        _ => FindPlanError::Unknown(name.clone()),
+    })
+}
+
+/// All versions of a plan, newest first.
+///
+/// # Errors
+/// [`FindPlanError::Unknown`], or if the database returns an error.
+pub async fn plan_versions(
+    db: &impl ConnectionTrait,
+    name: &str,
+) -> Result<Vec<PublishedPlan>, FindPlanError> {
+    let unknown = || FindPlanError::Unknown(name.to_owned());
+    check_name(name).map_err(|_| unknown())?;
+    let versions = plans::versions(db, name).await?;
+    match versions.is_empty() {
+        true => Err(unknown()),
+        false => Ok(versions),
+    }
+}
+
+/// Why nothing was published.
+#[derive(Debug, thiserror::Error)]
+pub enum PublishError {
+    /// A plan is invalid. Names of fields are those of the API.
+    #[error("the plan '{name}' has an {error}")]
+    Plan {
+        /// The plan.
+        name: String,
+        /// The field, and what is wrong with it.
+        error: InvalidPlan,
+    },
+    /// An entry of the catalogue is invalid.
+    #[error("the catalogue entry '{key}' has an invalid {error}")]
+    Entry {
+        /// The entry.
+        key: String,
+        /// The field, and what is wrong with it.
+        error: InvalidEntry,
+    },
+    /// The catalogue lists a key twice.
+    #[error("the catalogue lists '{0}' twice")]
+    EntryTwice(String),
+    /// Licenses already grant it as something else.
+    #[error("the catalogue entry '{0}' has an invalid kind: it cannot be changed; use another key")]
+    Kind(String),
+    /// The version is not the next one of the plan.
+    #[error("invalid version: the next version of the plan '{name}' is {next}, not {version}")]
+    NotNext {
+        /// The plan.
+        name: String,
+        /// The version that was asked for.
+        version: u32,
+        /// The next version.
+        next: u32,
+    },
+    /// Others have published the same version at the same time.
+    #[error("the plan '{0}' was changed at the same time; review the new version, and try again")]
+    Raced(String),
+    /// There is no room for more.
+    #[error("there can be at most {max} {what}")]
+    TooMany {
+        /// What there are too many of.
+        what: &'static str,
+        /// The maximum number.
+        max: usize,
+    },
+    /// The database returned an error.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// What was different from a plan file.
+#[derive(Clone, Debug, Default)]
+pub struct Applied {
+    /// The entries of the catalogue that were added or described anew.
+    pub entries: Vec<Replaced<CatalogueEntry>>,
+    /// The versions that were published.
+    pub plans: Vec<Replaced<PublishedPlan>>,
+}
+
+/// Something new, and what was there before.
+#[derive(Clone, Debug)]
+pub struct Replaced<T> {
+    /// What was there before.
+    pub before: Option<T>,
+    /// What is there now.
+    pub after: T,
+}
+
+/// Makes the catalogue and the newest versions of plans those of a file, all of them or none. What
+/// the file does not name stays as it is. Without `is_stored`, tells what would be done.
+///
+/// # Errors
+/// One [`PublishError`] for each reason; nothing has changed then.
+pub async fn apply(
+    store: &Store,
+    file: &PlanFile,
+    change: &Change,
+    is_stored: bool,
+) -> Result<Applied, PublishError> {
+    repeated(|| try_apply(store, file, change, is_stored)).await
+}
+
+async fn try_apply(
+    store: &Store,
+    file: &PlanFile,
+    change: &Change,
+    is_stored: bool,
+) -> Result<Applied, PublishError> {
+    let transaction = store.begin().await?;
+    let entries = save_entries(&transaction, &file.catalogue, change).await?;
+    let kinds = catalogue::kinds(&transaction).await?;
+    let mut published = Vec::new();
+    for (name, contents) in &file.plans {
+        published.extend(publish_next(&transaction, name, contents, &kinds, change).await?);
+    }
+    if is_stored {
+        transaction.commit().await.map_err(StoreError::from)?;
+    }
+    Ok(Applied {
+        entries,
+        plans: published,
+    })
+}
+
+/// Publishes the contents of a plan as its next version. Returns the newest version, and whether it
+/// is new: the same contents are not published twice. A `version` must be that version.
+///
+/// # Errors
+/// One [`PublishError`] for each reason; nothing has changed then.
+pub async fn publish(
+    store: &Store,
+    name: &str,
+    version: Option<u32>,
+    contents: &Plan,
+    change: &Change,
+) -> Result<(PublishedPlan, bool), PublishError> {
+    repeated(|| try_publish(store, name, version, contents, change)).await
+}
+
+async fn try_publish(
+    store: &Store,
+    name: &str,
+    version: Option<u32>,
+    contents: &Plan,
+    change: &Change,
+) -> Result<(PublishedPlan, bool), PublishError> {
+    check_name(name).map_err(|error| PublishError::Plan {
+        name: name.to_owned(),
+        error,
+    })?;
+    let transaction = store.begin().await?;
+    let newest = plans::find(&transaction, name, None).await?;
+    let newest = newest.filter(|it| it.contents == *contents);
+    if let Some(newest) =
+        newest.filter(|it| version.is_none_or(|asked| asked == it.version.version))
+    {
+        return Ok((newest, false));
+    }
+    let kinds = catalogue::kinds(&transaction).await?;
+    let published = publish_next(&transaction, name, contents, &kinds, change).await?;
+    let next = published.as_ref().map(|it| it.after.version.version);
+    if let (Some(version), Some(next)) = (version, next)
+        && version != next
+    {
+        return Err(PublishError::NotNext {
+            name: name.to_owned(),
+            version,
+            next,
+        });
+    }
+    transaction.commit().await.map_err(StoreError::from)?;
+    match published {
+        Some(published) => Ok((published.after, true)),
+        None => Err(PublishError::Raced(name.to_owned())),
+    }
+}
+
+/// Stores the entries that are new or different.
+async fn save_entries(
+    db: &impl ConnectionTrait,
+    entries: &[CatalogueEntry],
+    change: &Change,
+) -> Result<Vec<Replaced<CatalogueEntry>>, PublishError> {
+    let known = catalogue::list(db).await?;
+    let known = known.into_iter().map(|it| (it.key.clone(), it));
+    let mut known: BTreeMap<String, CatalogueEntry> = known.collect();
+    let mut seen = std::collections::BTreeSet::new();
+    let mut saved = Vec::new();
+    for entry in entries {
+        let key = &entry.key;
+        if !seen.insert(key) {
+            return Err(PublishError::EntryTwice(key.clone()));
+        }
+        entry.check().map_err(|error| PublishError::Entry {
+            key: key.clone(),
+            error,
+        })?;
+        let before = known.insert(key.clone(), entry.clone());
+        if before.as_ref().is_some_and(|it| it.kind != entry.kind) {
+            return Err(PublishError::Kind(key.clone()));
+        }
+        if known.len() > MAX_CATALOGUE_ENTRIES {
+            return Err(PublishError::TooMany {
+                what: "entries in the catalogue",
+                max: MAX_CATALOGUE_ENTRIES,
+            });
+        }
+        if before.as_ref() == Some(entry) {
+            continue;
+        }
+        catalogue::save(db, entry).await?;
+        let details = json!(entry);
+        change
+            .note_offer(db, Action::CatalogueChanged, key, details)
+            .await?;
+        saved.push(Replaced {
+            before,
+            after: entry.clone(),
+        });
+    }
+    Ok(saved)
+}
+
+/// Publishes the next version of a plan; `None` if its newest version has these contents.
+async fn publish_next(
+    db: &impl ConnectionTrait,
+    name: &str,
+    contents: &Plan,
+    kinds: &Catalogue,
+    change: &Change,
+) -> Result<Option<Replaced<PublishedPlan>>, PublishError> {
+    let before = plans::find(db, name, None).await?;
+    if before.as_ref().is_some_and(|it| it.contents == *contents) {
+        return Ok(None);
+    }
+    let checked = check_name(name).and_then(|()| contents.check(kinds));
+    checked.map_err(|error| PublishError::Plan {
+        name: name.to_owned(),
+        error,
+    })?;
+    let version = before.as_ref().map_or(0, |it| it.version.version) + 1;
+    if version > MAX_VERSIONS {
+        return Err(PublishError::TooMany {
+            what: "versions of a plan",
+            max: MAX_VERSIONS as usize,
+        });
+    }
+    if before.is_none() && plans::newest(db).await?.len() >= MAX_PLANS {
+        return Err(PublishError::TooMany {
+            what: "plans",
+            max: MAX_PLANS,
+        });
+    }
+    let after = PublishedPlan {
+        version: PlanVersion {
+            name: name.to_owned(),
+            version,
+        },
+        published_at: Some(change.at.trunc_subsecs(0)),
+        author: change.by.to_string(),
+        contents: contents.clone(),
+    };
+    plans::insert(db, &after)
+        .await
+        .map_err(|error| match error.is_taken() {
+            true => PublishError::Raced(name.to_owned()),
+            false => error.into(),
+        })?;
+    let subject = after.version.to_string();
+    let details = json!(contents);
+    change
+        .note_offer(db, Action::PlanPublished, &subject, details)
+        .await?;
+    Ok(Some(Replaced { before, after }))
+}
