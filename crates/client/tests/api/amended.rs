@@ -1,11 +1,15 @@
 //! A license that the vendor's staff amend, at the site that uses it.
 
 use chrono::{DateTime, TimeDelta, Utc};
+use license_core::entitlement::Quantity;
 use license_core::offline::OfflineRequest;
+use license_core::plan::PlanChoice;
 use license_server::audit::Actor;
 use license_server::licensing::catalogue::Tier;
 use license_server::licensing::issue::IssueRequest;
 use license_server::licensing::offline::{read, sign};
+use license_server::licensing::plan_file::PlanFile;
+use license_server::licensing::plans::apply;
 use license_service::clock::Clock as _;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
@@ -19,6 +23,7 @@ const ANALYTICS: &str = "module.analytics_advanced";
 on_both_engines! {
     an_amendment_is_at_the_site_on_the_right_second_without_a_new_key;
     a_site_without_internet_gets_an_amendment_with_its_next_file;
+    a_new_countable_thing_needs_only_a_plan_file;
 }
 
 /// A site with the license of a customer who calls later.
@@ -130,5 +135,46 @@ async fn a_site_without_internet_gets_an_amendment_with_its_next_file(engine: En
     // The whole lease: the site needs no other file to stop in time.
     site.advance(TimeDelta::days(80));
     assert_eq!(site.standing().await, "active");
+    site.end().await;
+}
+
+/// Reports used lanes, and asks for one more.
+async fn ask_for_lane(site: &Site, used: u64) -> (Value, Value) {
+    let report = json!({"source": "gate", "counts": {"anpr_lanes": used}});
+    let (status, answer) = site.put("/api/license/usage", report).await;
+    assert_eq!(status, StatusCode::OK, "{answer}");
+    let body = json!({"resource": "anpr_lanes", "requested": 1});
+    let (_, mut answer) = site.post("/api/license/limits/check", Some(body)).await;
+    (answer["allowed"].take(), answer["reason"].take())
+}
+
+async fn a_new_countable_thing_needs_only_a_plan_file(engine: Engine) {
+    let vendor = Vendor::start().await;
+    let keys = vendor.trusted_keys();
+    let flags = ["--license-trusted-keys", keys.as_str()];
+    let site = Site::start(engine, &vendor.url, &flags).await;
+    let file = PlanFile::parse(include_str!("../../../../examples/plans.toml")).unwrap();
+    let change = vendor.app.change(Actor::CommandLine);
+    apply(&vendor.app.store, &file, &change, true)
+        .await
+        .unwrap();
+    let plan = "parking".parse::<PlanChoice>().unwrap();
+    let key = vendor.issue(IssueRequest::of(plan)).await;
+    assert_eq!(site.activate(&key).await.0, StatusCode::OK);
+
+    let within = (json!(true), json!("within_limit"));
+    assert_eq!(ask_for_lane(&site, 7).await, within);
+    let full = (json!(false), json!("limit_reached"));
+    assert_eq!(ask_for_lane(&site, 8).await, full);
+    // A larger plan reaches the site with its next validation.
+    let mut larger = file;
+    larger.plans.get_mut("parking").unwrap().entitlements[5].quantity = Some(Quantity::Of(12));
+    apply(&vendor.app.store, &larger, &change, true)
+        .await
+        .unwrap();
+    amend(&vendor, &site, &key, json!({"plan": "parking@2"})).await;
+    assert_eq!(site.validate().await["valid"], true);
+    assert_eq!(ask_for_lane(&site, 8).await, within);
+    assert_eq!(ask_for_lane(&site, 12).await, full);
     site.end().await;
 }
