@@ -87,6 +87,17 @@ pub enum UpdateRule {
     Enforce,
 }
 
+impl UpdateRule {
+    /// The value in JSON.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Warn => "warn",
+            Self::Enforce => "enforce",
+        }
+    }
+}
+
 mod entitlement {
     use super::{
         Deserialize as _, Deserializer, Entitlement, Serialize as _, Serializer, Value, de,

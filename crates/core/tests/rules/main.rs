@@ -25,6 +25,7 @@ mod naive_paths;
 mod offline_files;
 mod properties;
 mod rates;
+mod releases;
 mod request_urls;
 mod restored;
 mod rotations;
