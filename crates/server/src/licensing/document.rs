@@ -1,6 +1,7 @@
 //! Creates the documents that sites receive.
 
 use chrono::{DateTime, SecondsFormat, SubsecRound as _, TimeDelta, Utc};
+use license_core::amendment::Terms;
 use license_core::document::{DenialClaims, DenialReason, DocumentType, LicenseClaims};
 use license_core::entitlement::Entitlement;
 use license_core::fleet::Signed;
@@ -183,6 +184,17 @@ pub(super) fn license_object(license: &License) -> Map<String, Value> {
         Value::Object(object) => object,
         _ => Map::new(),
     }
+}
+
+/// Adds the last instant of the releases that the license covers, and what happens with later ones.
+/// A reader takes a license without them as one that covers all releases.
+pub(super) fn with_updates(object: &mut Map<String, Value>, terms: &Terms) {
+    let Some(until) = terms.updates_until else {
+        return;
+    };
+    let until = until.to_rfc3339_opts(SecondsFormat::Secs, true);
+    object.insert("updatesUntil".to_owned(), until.into());
+    object.insert("updates".to_owned(), terms.updates.as_str().into());
 }
 
 /// Adds the list of entitlements.

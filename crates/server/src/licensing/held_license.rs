@@ -21,7 +21,7 @@ use crate::licensing::claim::{claim, moves_left};
 use crate::licensing::current;
 use crate::licensing::document::{
     Addressee, Denied, Envelope, LeaseLength, license_object, signed_denial, signed_license,
-    with_entitlements,
+    with_entitlements, with_updates,
 };
 use crate::licensing::document_size::bytes;
 use crate::licensing::judge::refusal;
@@ -247,6 +247,7 @@ impl<'a> HeldLicense<'a> {
     async fn license_object(&self) -> Result<Map<String, Value>, StoreError> {
         let left = moves_left(&self.transaction, &self.license, self.now).await?;
         let mut object = license_object(&self.license);
+        with_updates(&mut object, &self.license.terms(&self.amendments, self.now));
         if !self.license.is_plain || self.details.knows_entitlements {
             let mut listing = object.clone();
             let listed = self.license.entitlements(&self.amendments, self.now);

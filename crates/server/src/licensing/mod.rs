@@ -24,6 +24,7 @@ pub mod keys_error;
 pub mod look_up;
 pub mod offline;
 mod refusal;
+pub mod release;
 pub mod renew;
 pub mod restored;
 mod review;

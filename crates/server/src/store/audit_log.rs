@@ -50,11 +50,11 @@ pub struct Entry {
     /// The action: `issued`, `renewed`, `amended`, `suspended`, `reinstated`, `revoked`, `seat_taken`,
     /// `seat_given_back`, `installation_changed`, `seat_freed`, `seat_moved`, `seat_released`,
     /// `offline_signed`, `site_entries_limited`, `site_entries_counted`, `key_made`, `key_revoked`,
-    /// `keys_unchanged`, `keys_accepted`, `clock_accepted` or `answer_withheld`.
+    /// `keys_unchanged`, `keys_accepted`, `release_signed`, `clock_accepted` or `answer_withheld`.
     pub action: String,
     /// The id of the license; `null` if the entry is not about a license.
     pub license_id: Option<String>,
-    /// The masked license key, the hardware id, or the key id.
+    /// The masked license key, the hardware id, the key id, or the version of the release.
     pub subject: String,
     /// Further details.
     #[schema(value_type = Option<Object>)]

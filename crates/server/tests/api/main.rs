@@ -64,6 +64,7 @@ mod raw_http;
 mod read_settings;
 #[path = "../../../client/tests/api/refused_calls.rs"]
 mod refused_calls;
+mod releases;
 mod requests;
 mod restored;
 mod seats;

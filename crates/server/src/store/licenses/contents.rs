@@ -18,12 +18,7 @@ impl License {
     #[must_use]
     pub fn issued(&self, author: String) -> Amendment {
         let at = self.created_at.trunc_subsecs(0);
-        let terms = Terms {
-            seats: self.seats,
-            moves: self.moves,
-            moves_period_days: self.moves_period_days,
-            ..Terms::default()
-        };
+        let terms = self.plain_terms();
         let plan = PlanVersion {
             name: self.tier.clone(),
             version: 1,
@@ -42,6 +37,16 @@ impl License {
             effective_at: at,
             undoes: None,
             changes,
+        }
+    }
+
+    /// The terms in the columns.
+    fn plain_terms(&self) -> Terms {
+        Terms {
+            seats: self.seats,
+            moves: self.moves,
+            moves_period_days: self.moves_period_days,
+            ..Terms::default()
         }
     }
 
@@ -99,7 +104,7 @@ impl License {
             moves_period_days: terms.moves_period_days,
             expires_at,
             amendment: newest.number,
-            is_plain: last.is_none() && is_plain(amendments, at),
+            is_plain: last.is_none() && terms.updates_until.is_none() && is_plain(amendments, at),
             changes_at: last.and_then(following),
             ..self
         }
@@ -118,6 +123,15 @@ impl License {
         match self.is_plain {
             true => self.plain_entitlements(),
             false => listed(amendments, judged_at(amendments, now)),
+        }
+    }
+
+    /// Its terms at `now`: with the amendments if it is not plain.
+    #[must_use]
+    pub fn terms(&self, amendments: &[Amendment], now: DateTime<Utc>) -> Terms {
+        match self.is_plain {
+            true => self.plain_terms(),
+            false => contents(amendments, judged_at(amendments, now)).terms,
         }
     }
 }
