@@ -69,6 +69,7 @@ mod proxies;
 mod raw_http;
 mod read_settings;
 mod refused_calls;
+mod releases;
 mod replicas;
 mod request_ids;
 mod restored;
