@@ -17,7 +17,7 @@ use reqwest::StatusCode;
 use serde_json::{Value, json};
 
 use crate::database::{Engine, on_both_engines};
-use crate::harness::{INSTALLATION_ID, KEY, Site};
+use crate::harness::{KEY, Site};
 use crate::scripted_cloud::{ScriptedCloud, usual_license};
 use crate::vendor::Vendor;
 
@@ -31,6 +31,7 @@ on_both_engines! {
     only_a_genuine_document_of_this_product_has_any_effect;
     an_upgrade_is_checked_before_it_is_installed;
     without_keys_nothing_is_enforced;
+    the_end_of_updates_is_shown_and_warned_of;
 }
 
 /// A site with a license that covers the releases until [`UNTIL`].
@@ -66,8 +67,11 @@ async fn document(vendor: &Vendor, released: &str, exempt: bool) -> String {
     signing.await.unwrap()
 }
 
+/// As an installer does: the service never reads a part of it.
 fn install(site: &Site, document: &str) {
-    std::fs::write(site.state_file("release.jwt"), document).unwrap();
+    let unfinished = site.state_file("release.jwt.new");
+    std::fs::write(&unfinished, document).unwrap();
+    std::fs::rename(unfinished, site.state_file("release.jwt")).unwrap();
 }
 
 /// Waits until the service has read the file again: a minute passes each time.
@@ -127,11 +131,7 @@ async fn an_uncovered_release_is_off_only_where_the_license_enforces_it(engine: 
     assert_eq!(status["updatesUntil"], UNTIL);
     assert_eq!(status["updates"], "warn");
     assert_eq!(status["release"], Value::Null);
-    let keys = std::fs::read_to_string(vendor.trusted_keys()).unwrap();
-    let gate = Gate::builder(&site.url)
-        .keys(&keys)
-        .installation(INSTALLATION_ID);
-    let gate = gate.start().unwrap();
+    let gate = Gate::builder(&site.url).start().unwrap();
     until_gate(&gate, "licensed").await;
 
     install(&site, &document(&vendor, "2026-07-01", false).await);
@@ -161,7 +161,10 @@ async fn an_uncovered_release_is_off_only_where_the_license_enforces_it(engine: 
     assert_eq!(site.validate().await["valid"], true);
     assert_eq!(reason(&site, MAP_VIEW).await, "update_not_covered");
     assert_eq!(reason(&site, "module.live_view").await, "core");
-    assert_eq!(reason(&site, "module.nothing").await, "not_in_license");
+    assert_eq!(
+        reason(&site, "module.alarm_advanced").await,
+        "not_in_license"
+    );
     assert_eq!(site.standing().await, "active");
     let status = site.status().await;
     assert_eq!(status["release"]["consequence"], "features_off");
@@ -240,10 +243,13 @@ async fn only_a_genuine_document_of_this_product_has_any_effect(engine: Engine) 
 }
 
 /// Runs `check-upgrade` for the service of this site.
+async fn check_upgrade(site: &Site, arguments: &[&str]) -> (Option<i32>, String) {
+    command(site, &[&["check-upgrade"], arguments].concat()).await
+}
+
 async fn command(site: &Site, arguments: &[&str]) -> (Option<i32>, String) {
     let mut command = Command::new(crate::PROGRAM);
-    command.arg("check-upgrade").args(arguments);
-    command.args(["--url", &site.url]);
+    command.args(arguments).args(["--url", &site.url]);
     let run = tokio::task::spawn_blocking(move || command.output().unwrap());
     let Output {
         status,
@@ -259,6 +265,8 @@ async fn an_upgrade_is_checked_before_it_is_installed(engine: Engine) {
     let (site, _) = site(engine, &vendor, UpdateRule::Enforce).await;
     let signed = site.state_file("next.jwt").display().to_string();
     std::fs::write(&signed, document(&vendor, "2026-07-01", false).await).unwrap();
+    let other = site.state_file("other.jwt").display().to_string();
+    std::fs::write(&other, "not a document").unwrap();
     vendor.go_away().await;
     let covered = ["3.1.0", "--released", "2026-06-30"];
     let late = ["3.2.0", "--released", "2026-07-01T00:00:00Z"];
@@ -280,13 +288,13 @@ async fn an_upgrade_is_checked_before_it_is_installed(engine: Engine) {
         (&["3.2.0", "--released", "July"], 2, "'July' is not a date"),
         (&["3.2.0"], 2, "--released"),
         (&[], 2, "required"),
-        (&["--document", "/dev/null"], 1, "not a JWS"),
+        (&["--document", &other], 1, "not a JWS"),
     ] {
-        let (status, said) = command(&site, arguments).await;
+        let (status, said) = check_upgrade(&site, arguments).await;
         assert!(said.contains(expected), "{arguments:?}: {said}");
         assert_eq!(status, Some(code), "{arguments:?}: {said}");
     }
-    let (_, said) = command(&site, &[&late[..], &["--json"]].concat()).await;
+    let (_, said) = check_upgrade(&site, &[&late[..], &["--json"]].concat()).await;
     let answer: Value = serde_json::from_str(&said).unwrap();
     assert_eq!(answer["consequence"], "features_off");
     assert_eq!(answer["updatesUntil"], UNTIL);
@@ -315,6 +323,36 @@ async fn an_upgrade_is_checked_before_it_is_installed(engine: Engine) {
     site.end().await;
 }
 
+async fn the_end_of_updates_is_shown_and_warned_of(engine: Engine) {
+    let cloud = ScriptedCloud::start().await;
+    let mut license = usual_license(KEY);
+    license["updatesUntil"] = "2026-12-04T23:59:59Z".into();
+    cloud.license(license);
+    let site = Site::start(engine, &cloud.url, &[]).await;
+    site.activate(KEY).await;
+    let status = site.status().await;
+    let upcoming = &status["upcoming"][0];
+    assert_eq!(upcoming["change"], "updates_end", "{status}");
+    assert_eq!(upcoming["at"], "2026-12-04T23:59:59.000000");
+    assert_eq!(upcoming["key"], Value::Null);
+    assert_eq!(upcoming["urgency"], "warning");
+    let (_, page) = site.get("/").await;
+    let page = page.as_str().unwrap();
+    assert!(page.contains("<dt>Updates until</dt><dd>4 December 2026, 23:59 UTC</dd>"));
+    assert!(page.contains("Updates end on 4 December 2026"));
+    let (code, said) = command(&site, &["status"]).await;
+    assert_eq!(code, Some(0));
+    assert!(
+        said.contains("Updates until    2026-12-04T23:59:59Z"),
+        "{said}"
+    );
+    assert!(
+        said.contains("Ends soon        2026-12-04T23:59:59.000000: Updates end"),
+        "{said}"
+    );
+    site.end().await;
+}
+
 async fn without_keys_nothing_is_enforced(engine: Engine) {
     let cloud = ScriptedCloud::start().await;
     let vendor = Vendor::start().await;
@@ -322,7 +360,7 @@ async fn without_keys_nothing_is_enforced(engine: Engine) {
     let body = json!({"version": "3.2.0", "released": "2026-07-01"});
     let (_, answer) = site.post(CHECK, Some(body.clone())).await;
     assert_eq!(answer["coverage"], "unknown");
-    let (code, _) = command(&site, &["3.2.0", "--released", "2026-07-01"]).await;
+    let (code, _) = check_upgrade(&site, &["3.2.0", "--released", "2026-07-01"]).await;
     assert_eq!(code, Some(4));
 
     let mut license = usual_license(KEY);
