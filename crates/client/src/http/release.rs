@@ -136,6 +136,7 @@ pub(super) struct UpgradeCheckResponse {
 #[utoipa::path(
     post,
     path = "/api/license/upgrade/check",
+    operation_id = "check_upgrade",
     request_body = UpgradeCheckRequest,
     responses(
         (status = 200, description = "The result", body = UpgradeCheckResponse),

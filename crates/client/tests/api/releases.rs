@@ -155,6 +155,11 @@ async fn an_uncovered_release_is_off_only_where_the_license_enforces_it(engine: 
             .contains("release 3.2.0 of 1 July 2026")
     );
 
+    let (_, diagnostics) = site.post("/api/license/diagnostics", None).await;
+    let mut findings = diagnostics["findings"].as_array().unwrap().iter();
+    let finding = findings.find(|it| it["what"] == "release").unwrap();
+    assert_eq!(finding["health"], "warning", "{finding}");
+
     vendor
         .set_updates(&key, Some(until()), UpdateRule::Enforce)
         .await;
