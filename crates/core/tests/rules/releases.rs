@@ -7,6 +7,7 @@ use license_core::announcement::{announce, constrained_by};
 use license_core::document::{DocumentError, ReleaseClaims, VerifiedRelease, verify_release};
 use license_core::feature::{CORE_FEATURES, FeatureKey};
 use license_core::gate::{Entitlements, decide};
+use license_core::lease::Lease;
 use license_core::license::License;
 use license_core::release::{
     Consequence, Coverage, PRODUCT, Release, coverage, parse_released, parse_version,
@@ -168,7 +169,7 @@ fn a_document_says_what_was_signed() {
     for (document, expected) in [
         (
             other.release(&release_claims()),
-            DocumentError::UnknownKeyId(other.kid.clone()),
+            DocumentError::UnknownKeyId(other.kid),
         ),
         (
             Signer::untrusted()
@@ -238,7 +239,7 @@ proptest! {
             true => vendor.evidence(&claims),
             false => Default::default(),
         };
-        let license = evidence.lease.as_ref().map(|lease| lease.license());
+        let license = evidence.lease.as_ref().map(Lease::license);
         let document = ReleaseClaims {
             iat: at(1000),
             released: at(released),
