@@ -1,7 +1,7 @@
 #!/usr/bin/python3
-"""Verifies the signed documents of the License Server: licenses, denials and key sets.
+"""Verifies the signed documents of the License Server: licenses, denials, releases and key sets.
 
-    verify_license.py KEYS.json [license|denial|keyset] < document
+    verify_license.py KEYS.json [license|denial|release|keyset] < document
     verify_license.py --vectors vectors.json
 
 KEYS.json is the trusted JWK Set. The script verifies the document itself. It does not check whether
@@ -15,7 +15,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 CLAIMS = {  # strings and integers; those with "?" may be absent
     "license": ("iss sub jti nonce? installationId hardwareId", "iat nbf validUntil exp seq keySet?"),
     "denial": ("iss sub nonce? installationId hardwareId reason message", "iat seq keySet?"),
+    "release": ("iss product version", "iat released"),
     "keyset": ("iss", "iat version")}
+PRODUCT = "foxsight-central-command"
 RFC3339 = r"(?a)\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:[0-5]\d)"
 P = 2**255 - 19  # Ed25519's curve is -x² + y² = 1 + D·x²·y² modulo P
 D = -121665 * pow(121666, -1, P)
@@ -106,6 +108,11 @@ def verify(trusted, kind, document):
         if expires is not None:
             need(re.fullmatch(RFC3339, expires), "expiresAt is not RFC 3339")
             datetime.datetime.fromisoformat(expires.upper())  # fails for a 13th month
+    if kind == "release":
+        need(payload["product"] == PRODUCT, "the release of another product")
+        need(re.fullmatch(r"(?a)\d[\w.+-]{0,63}", payload["version"]), "not a version")
+        need(payload["released"] <= iat, "released after it was signed")
+        need(type(payload.get("exempt", True)) is bool, "exempt is not true or false")
     return payload
 
 
@@ -146,7 +153,7 @@ def main(first="", second="license"):
         print(f"{right} of {len(cases)} vectors have the expected result", *wrong, sep="\n")
         return 1 if wrong else 0
     try:
-        need(second in CLAIMS, "the kind must be license, denial or keyset")
+        need(second in CLAIMS, "the kind must be license, denial, release or keyset")
         with open(first, "rb") as file:
             keys = parse(file.read())
         document = sys.stdin.read().removesuffix("\n")  # the newline that ends a text file
@@ -162,5 +169,5 @@ def main(first="", second="license"):
 
 if __name__ == "__main__":
     if len(sys.argv) not in (2, 3) or sys.argv[1:] == ["--vectors"]:
-        sys.exit("usage: verify_license.py KEYS.json [license|denial|keyset] < document, or --vectors FILE")
+        sys.exit("usage: verify_license.py KEYS.json [license|denial|release|keyset] < document, or --vectors FILE")
     sys.exit(main(*sys.argv[1:]))

@@ -30,6 +30,7 @@ MESSAGES = {
     "no_license": "No license is activated on this site",
     "not_in_license": "The license does not include '{feature}'",
     "switched_off": "'{feature}' is switched off on this site",
+    "update_not_covered": "The license does not include '{feature}' in the installed release",
     "license_expired": "The license has expired",
     "grace_period_expired": "The grace period has expired; contact the operator",
     "no_contact": "The license cannot be checked right now",

@@ -52,6 +52,8 @@ pub struct App {
     pub(crate) root: PathBuf,
     /// Which process makes the scheduled calls.
     pub(crate) scheduler: Arc<Scheduler>,
+    /// The file with the document of the installed release.
+    pub(crate) release_document: PathBuf,
     /// The features that paths of the VMS need.
     pub(crate) gate_routes: GateRoutes,
     /// Usage.
@@ -151,6 +153,7 @@ impl App {
             app_version: settings.app_version.clone(),
             root: PathBuf::from("/"),
             scheduler,
+            release_document: settings.release_document(),
             gate_routes: GateRoutes::load(settings.gate_routes.as_deref())?,
             meter,
             attempts,

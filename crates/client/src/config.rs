@@ -135,6 +135,11 @@ pub struct Settings {
     #[arg(long, env, value_name = "FILE")]
     pub gate_routes: Option<PathBuf>,
 
+    /// Signed document of the installed release, which the VMS ships; read every minute; default is
+    /// release.jwt in STATE_DIR
+    #[arg(long, env, value_name = "FILE")]
+    pub release_document: Option<PathBuf>,
+
     /// Address to listen on
     #[arg(long, env, default_value = "127.0.0.1", value_parser = address, value_name = "ADDRESS")]
     pub host: IpAddr,
@@ -400,10 +405,18 @@ impl Settings {
             ("LICENSE_TRUSTED_KEYS", &self.license_trusted_keys),
             ("LICENSE_CA_FILE", &self.license_ca_file),
             ("GATE_ROUTES", &self.gate_routes),
+            ("RELEASE_DOCUMENT", &self.release_document),
         ];
         let named = files.into_iter();
         let mut named = named.filter_map(|(setting, file)| Some((setting, file.as_ref()?)));
         named.try_for_each(|(setting, file)| require_chosen(setting, file))
+    }
+
+    /// The file with the document of the installed release.
+    #[must_use]
+    pub fn release_document(&self) -> PathBuf {
+        let file = self.release_document.clone();
+        file.unwrap_or_else(|| self.state_dir.join("release.jwt"))
     }
 
     /// The database to use.

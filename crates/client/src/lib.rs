@@ -27,6 +27,7 @@ pub mod licensing;
 pub mod metrics;
 pub mod proxy;
 pub mod random;
+pub mod release_document;
 mod running_service;
 pub mod scheduler;
 pub mod sealed_file;

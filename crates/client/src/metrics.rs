@@ -40,7 +40,7 @@ struct DecisionLabels {
 
 /// The reasons with their own series, and whether they mean available. Lapses share one, so that
 /// the number of series is bounded.
-const REASONS: [(&str, &str); 9] = [
+const REASONS: [(&str, &str); 10] = [
     ("core", "true"),
     ("licensed", "true"),
     ("grace_period", "true"),
@@ -50,6 +50,7 @@ const REASONS: [(&str, &str); 9] = [
     ("lapsed", "false"),
     ("starts_later", "false"),
     ("ended", "false"),
+    ("update_not_covered", "false"),
 ];
 
 /// The index of a reason in [`REASONS`].
@@ -64,6 +65,7 @@ fn index(reason: Reason<'_>) -> usize {
         Reason::Lapsed(_) => 6,
         Reason::StartsLater(_) => 7,
         Reason::Ended(_) => 8,
+        Reason::UpdateNotCovered => 9,
     }
 }
 

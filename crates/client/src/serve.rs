@@ -23,6 +23,7 @@ use crate::http::subscribers::Subscribers;
 use crate::http::{self, HttpState, body, ext_authz};
 use crate::jobs;
 use crate::knowledge::timekeeping::Occasion;
+use crate::licensing;
 use crate::store::left_behind;
 
 /// Maximum time that callers wait for the database when the service starts.
@@ -58,6 +59,7 @@ pub async fn serve(
     state_dir::remove_left_over(&settings.state_dir, clock.now());
     let app = Arc::new(App::new(settings, clock)?);
     app.knowledge.load_local_copy();
+    licensing::release::follow(&app).await;
     let opening = open_database(&app, &shutdown).await;
     announce(settings, &app, &access, &listener, ext_authz.as_ref())?;
     if settings.database_url.is_none() {

@@ -1,8 +1,8 @@
 //! Signed documents: JWS compact serialization with Ed25519
 //! (RFC 7515, RFC 8037, RFC 9864), in both directions.
 //!
-//! Only [`verify_license`] and [`verify_denial`] return a [`VerifiedLicense`] or
-//! [`VerifiedDenial`]: the type is the proof. Values are taken from the verified
+//! Only [`verify_license`], [`verify_denial`] and [`verify_release`] return a [`VerifiedLicense`],
+//! [`VerifiedDenial`] or [`VerifiedRelease`]: the type is the proof. Values are taken from the verified
 //! payload, never from the JSON around the document. `docs/license-format.md` describes
 //! the format.
 
@@ -18,10 +18,11 @@ use serde_json::Value;
 
 use crate::keyring::Keyring;
 use crate::license::{Expiry, License};
+use crate::release::{PRODUCT, Release, parse_version};
 use crate::{foreign_text, unambiguous_json};
 
 pub(crate) use claims::Claims;
-pub use claims::{DenialClaims, DenialReason, LicenseClaims};
+pub use claims::{DenialClaims, DenialReason, LicenseClaims, ReleaseClaims};
 pub use error::DocumentError;
 
 /// Maximum size of a document in bytes.
@@ -40,6 +41,8 @@ pub enum DocumentType {
     Denial,
     /// The keys that are trusted from now on: see [`crate::rotation`].
     KeySet,
+    /// A release of the product: see [`crate::release`].
+    Release,
 }
 
 impl DocumentType {
@@ -50,6 +53,7 @@ impl DocumentType {
             Self::License => "foxsight-license+jwt",
             Self::Denial => "foxsight-denial+jwt",
             Self::KeySet => "foxsight-keyset+jwt",
+            Self::Release => "foxsight-release+jwt",
         }
     }
 }
@@ -107,6 +111,18 @@ impl VerifiedDenial {
     #[must_use]
     pub fn claims(&self) -> &DenialClaims {
         &self.claims
+    }
+}
+
+/// A release whose document's signature and form have been checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VerifiedRelease(Release);
+
+impl VerifiedRelease {
+    /// The release.
+    #[must_use]
+    pub fn release(&self) -> &Release {
+        &self.0
     }
 }
 
@@ -192,6 +208,27 @@ pub fn verify_denial(jws: &str, keyring: &Keyring) -> Result<VerifiedDenial, Doc
         claims,
         jws: jws.to_owned(),
     })
+}
+
+/// Verifies the document of a release in the same way, and that it is of this product.
+///
+/// # Errors
+/// The first [`DocumentError`] that applies.
+pub fn verify_release(jws: &str, keyring: &Keyring) -> Result<VerifiedRelease, DocumentError> {
+    let claims: ReleaseClaims = verify(jws, DocumentType::Release, keyring)?;
+    if claims.product != PRODUCT {
+        let product = foreign_text::identifier(&claims.product);
+        return Err(DocumentError::OtherProduct(product));
+    }
+    if claims.released > claims.iat {
+        return Err(DocumentError::TimesOutOfOrder);
+    }
+    let version = parse_version(&claims.version);
+    Ok(VerifiedRelease(Release {
+        version: version.map_err(|error| DocumentError::Payload(error.to_string()))?,
+        released: claims.released,
+        exempt: claims.exempt,
+    }))
 }
 
 /// The id of the key that a document names, without verification.

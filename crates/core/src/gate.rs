@@ -4,8 +4,11 @@ use std::collections::{BTreeSet, HashSet};
 
 use chrono::{DateTime, Utc};
 
+use crate::document::VerifiedRelease;
 use crate::entitlement::{Grant, Granted, Period, Quantity};
 use crate::feature::{FeatureKey, is_core, is_sold};
+use crate::license::License;
+use crate::release::Consequence;
 use crate::standing::{LapseReason, Policy, Standing};
 
 /// What a license grants, and the keys that the site has switched off.
@@ -13,6 +16,7 @@ use crate::standing::{LapseReason, Policy, Standing};
 pub struct Entitlements {
     granted: Granted,
     switched_off: HashSet<FeatureKey>,
+    is_update_not_covered: bool,
 }
 
 impl Entitlements {
@@ -22,6 +26,22 @@ impl Entitlements {
         Self {
             granted: granted.into(),
             switched_off: switched_off.into_iter().collect(),
+            is_update_not_covered: false,
+        }
+    }
+
+    /// The same at a site on which a release is installed, of which there is a signed document: if
+    /// the license does not cover it and enforces that, licensed features are off.
+    #[must_use]
+    pub fn with_installed_release(
+        self,
+        license: Option<&License>,
+        installed: Option<&VerifiedRelease>,
+    ) -> Self {
+        let consequence = installed.map(|it| Consequence::of(license, it.release()));
+        Self {
+            is_update_not_covered: consequence == Some(Consequence::FeaturesOff),
+            ..self
         }
     }
 
@@ -128,6 +148,8 @@ pub enum Reason<'a> {
     Ended(DateTime<Utc>),
     /// The license lists the feature, but it is switched off on this site.
     SwitchedOff,
+    /// The license grants the feature, but does not cover the installed release.
+    UpdateNotCovered,
     /// The license lists the feature but has lapsed.
     Lapsed(&'a LapseReason),
 }
@@ -145,6 +167,7 @@ impl<'a> Reason<'a> {
             Self::StartsLater(_) => "starts_later",
             Self::Ended(_) => "ended",
             Self::SwitchedOff => "switched_off",
+            Self::UpdateNotCovered => "update_not_covered",
             Self::Lapsed(reason) => reason.code(),
         }
     }
@@ -194,6 +217,7 @@ fn reason<'a>(
         _ if matches!(standing, Standing::Lapsed(_)) => carried,
         Grant::From(from) => Reason::StartsLater(from),
         Grant::Until(until) => Reason::Ended(until),
+        Grant::InForce if entitlements.is_update_not_covered => Reason::UpdateNotCovered,
         Grant::InForce => carried,
     }
 }

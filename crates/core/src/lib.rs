@@ -50,6 +50,8 @@ pub mod protocol;
 pub mod rate;
 pub mod reason_words;
 pub mod regressions;
+pub mod release;
+pub mod release_words;
 pub mod response;
 pub mod restored;
 pub mod rotation;

@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
+use crate::amendment::UpdateRule;
 use crate::entitlement::{Entitlement, Granted, SkippedEntitlement};
 use crate::feature::{FeatureKey, FeatureKeyError, MAX_FEATURES};
 use crate::foreign_text::{self, MAX_MESSAGE_CHARS};
@@ -22,16 +23,15 @@ pub struct License {
     expiry: Expiry,
 }
 
-/// When a license ends.
+/// When a license ends, or until when it covers releases.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expiry {
-    /// `expiresAt` is null or absent.
+    /// The field is null or absent.
     Never,
-    /// `expiresAt` is a time; the license is valid up to and including it.
+    /// The field is a time, which is included.
     At(DateTime<Utc>),
-    /// `expiresAt` is something else. An unsigned license then never expires, which
-    /// [`License::unreadable`] reports; a signed document with such a value is
-    /// rejected.
+    /// The field is something else. An unsigned license with such an `expiresAt` never
+    /// expires, which [`License::unreadable`] reports; a signed document with one is rejected.
     Unreadable,
 }
 
@@ -65,13 +65,7 @@ impl License {
     /// Takes the object unchanged.
     #[must_use]
     pub fn new(data: Map<String, Value>) -> Self {
-        let expiry = match data.get("expiresAt") {
-            None | Some(Value::Null) => Expiry::Never,
-            Some(value) => value
-                .as_str()
-                .and_then(parse_instant)
-                .map_or(Expiry::Unreadable, Expiry::At),
-        };
+        let expiry = end(data.get("expiresAt"));
         Self { data, expiry }
     }
 
@@ -121,6 +115,28 @@ impl License {
     #[must_use]
     pub fn expiry(&self) -> Expiry {
         self.expiry
+    }
+
+    /// `updatesUntil`: the last instant of the releases of the product that the license covers;
+    /// [`Expiry::Never`] if it covers all.
+    #[must_use]
+    pub fn updates_until(&self) -> Expiry {
+        end(self.data.get("updatesUntil"))
+    }
+
+    /// `updatesUntil` as written, if it is a string.
+    #[must_use]
+    pub fn updates_until_text(&self) -> Option<&str> {
+        self.text("updatesUntil")
+    }
+
+    /// `updates`: what happens with later releases. Anything but `enforce` is a warning.
+    #[must_use]
+    pub fn update_rule(&self) -> UpdateRule {
+        match self.text("updates") {
+            Some(rule) if rule == UpdateRule::Enforce.as_str() => UpdateRule::Enforce,
+            _ => UpdateRule::Warn,
+        }
     }
 
     /// `maxCameras`; some licenses use a negative number for "unlimited".
@@ -218,8 +234,8 @@ impl License {
         text.filter(|text| text.chars().nth(MAX_MESSAGE_CHARS).is_none())
     }
 
-    /// The fields with invalid values, in a fixed order: an end that is not a time, limits
-    /// that are not numbers, features that are not keys. They count as absent, and are shown
+    /// The fields with invalid values, in a fixed order: ends that are not times, limits
+    /// that are not numbers, features that are not keys, and what happens with later releases. They count as absent, and are shown
     /// with the license.
     #[must_use]
     pub fn unreadable(&self) -> Vec<&'static str> {
@@ -230,6 +246,13 @@ impl License {
             fields.push("expiresAt");
         }
         fields.extend(limits.into_iter().filter(|field| is_odd(field)));
+        if self.updates_until() == Expiry::Unreadable {
+            fields.push("updatesUntil");
+        }
+        let rules = [UpdateRule::Warn, UpdateRule::Enforce].map(|rule| Some(rule.as_str()));
+        if self.says("updates") && !rules.contains(&self.text("updates")) {
+            fields.push("updates");
+        }
         let features = self.data.get("enabledFeatures");
         if features.is_some_and(|it| !it.is_null() && !it.is_array())
             || !self.features().skipped.is_empty()
@@ -266,6 +289,17 @@ impl License {
             )]
             whole.then_some(float as i64)
         })
+    }
+}
+
+/// The end in a field.
+fn end(field: Option<&Value>) -> Expiry {
+    match field {
+        None | Some(Value::Null) => Expiry::Never,
+        Some(value) => value
+            .as_str()
+            .and_then(parse_instant)
+            .map_or(Expiry::Unreadable, Expiry::At),
     }
 }
 

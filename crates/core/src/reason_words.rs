@@ -16,6 +16,7 @@ pub fn for_operator(code: &str) -> &str {
         "starts_later" => "In the license, but not started yet",
         "ended" => "No longer in the license",
         "switched_off" => "Switched off on this site",
+        "update_not_covered" => "The license does not cover the installed release",
         "license_expired" | "expired" => "The license has expired",
         "grace_period_expired" => "The grace period has ended",
         "revoked" => "The vendor has revoked the license",
@@ -37,6 +38,9 @@ pub fn for_refused_user(code: &str, feature: &str) -> String {
         "starts_later" => format!("The license does not include '{feature}' yet"),
         "ended" => format!("The license no longer includes '{feature}'"),
         "switched_off" => format!("'{feature}' is switched off on this site"),
+        "update_not_covered" => {
+            format!("The license does not include '{feature}' in the installed release")
+        }
         "license_expired" => "The license has expired".to_owned(),
         "grace_period_expired" => "The grace period has expired; contact the operator".to_owned(),
         "no_contact" => "The license cannot be checked right now".to_owned(),
@@ -82,6 +86,7 @@ mod tests {
             Reason::StartsLater(DateTime::UNIX_EPOCH),
             Reason::Ended(DateTime::UNIX_EPOCH),
             Reason::SwitchedOff,
+            Reason::UpdateNotCovered,
         ]);
         for reason in reasons {
             assert_ne!(for_operator(reason.code()), reason.code());

@@ -34,6 +34,8 @@ pub enum Change {
         /// The limit after.
         to: Quantity,
     },
+    /// The license does not cover releases of the product after this.
+    UpdatesEnd,
     /// The license expires.
     LicenseEnds,
 }
@@ -69,24 +71,25 @@ impl Change {
             Self::FeatureStarts(_) => "feature_starts",
             Self::FeatureEnds(_) => "feature_ends",
             Self::Limit { .. } => "limit_changes",
+            Self::UpdatesEnd => "updates_end",
             Self::LicenseEnds => "license_ends",
         }
     }
 
-    /// The feature, or what is counted; `None` for the license.
+    /// The feature, or what is counted; `None` for the license and its updates.
     #[must_use]
     pub fn key(&self) -> Option<&FeatureKey> {
         match self {
             Self::FeatureStarts(key) | Self::FeatureEnds(key) | Self::Limit { key, .. } => {
                 Some(key)
             }
-            Self::LicenseEnds => None,
+            Self::UpdatesEnd | Self::LicenseEnds => None,
         }
     }
 
     fn is_loss(&self) -> bool {
         match self {
-            Self::FeatureEnds(_) | Self::LicenseEnds => true,
+            Self::FeatureEnds(_) | Self::UpdatesEnd | Self::LicenseEnds => true,
             Self::Limit { from, to, .. } => to < from,
             Self::FeatureStarts(_) => false,
         }
@@ -107,6 +110,7 @@ impl fmt::Display for Change {
                 let (from, to) = (limit(*from), limit(*to));
                 write!(f, "The limit for {key} changes from {from} to {to}")
             }
+            Self::UpdatesEnd => f.write_str("Updates end"),
             Self::LicenseEnds => f.write_str("The license expires"),
         }
     }
@@ -127,8 +131,8 @@ impl Upcoming {
     }
 }
 
-/// The next change of each feature, of everything that the license counts, and of the license
-/// itself, from `now` on and in chronological order. Nothing changes after the end of the license.
+/// The next change of each feature, of everything that the license counts, the end of updates and
+/// that of the license itself, from `now` on and in chronological order. Nothing changes after the end of the license.
 #[must_use]
 pub fn upcoming(
     license: &License,
@@ -154,13 +158,17 @@ pub fn upcoming(
         let change = Change::Limit { key, from, to };
         Some(Upcoming { at, change })
     });
-    let end = match license.expiry() {
+    let [updates_until, end] = [license.updates_until(), license.expiry()].map(|end| match end {
         Expiry::At(at) => Some(at),
         Expiry::Never | Expiry::Unreadable => None,
-    };
-    let change = Change::LicenseEnds;
-    let expires = end.map(|at| Upcoming { at, change });
-    let all = features.chain(limits).chain(expires);
+    });
+    let ends = [
+        (updates_until, Change::UpdatesEnd),
+        (end, Change::LicenseEnds),
+    ];
+    let ends = ends.into_iter();
+    let ends = ends.filter_map(|(at, change)| Some(Upcoming { at: at?, change }));
+    let all = features.chain(limits).chain(ends);
     let mut all: Vec<_> = all
         .filter(|it| now <= it.at && end.is_none_or(|end| it.at <= end))
         .collect();

@@ -58,6 +58,8 @@ reasons! {
     Ended = "ended",
     /// The license lists the feature, but it is switched off on this site.
     SwitchedOff = "switched_off",
+    /// The license grants the feature, but does not cover the installed release.
+    UpdateNotCovered = "update_not_covered",
     /// The license has expired.
     LicenseExpired = "license_expired",
     /// The grace period has expired.

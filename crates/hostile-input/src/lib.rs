@@ -12,7 +12,7 @@ use std::sync::LazyLock;
 
 use clap::Parser;
 use license_client::config::Settings;
-use license_core::document::{verify_denial, verify_license};
+use license_core::document::{verify_denial, verify_license, verify_release};
 use license_core::feature::FeatureKey;
 use license_core::keyring::Keyring;
 use license_core::offline::{OfflineRequest, Reader, from_file, import};
@@ -68,7 +68,9 @@ pub fn document(data: &[u8]) {
         return;
     };
     let keyring = keyring();
-    let believed = verify_license(text, &keyring).is_ok() || verify_denial(text, &keyring).is_ok();
+    let believed = verify_license(text, &keyring).is_ok()
+        || verify_denial(text, &keyring).is_ok()
+        || verify_release(text, &keyring).is_ok();
     assert!(!believed || is_a_seed(text), "{text}");
 }
 

@@ -79,6 +79,8 @@ pub enum Action {
     KeysUnchanged,
     /// The vendor accepted a key directory.
     KeysAccepted,
+    /// The document of a release was signed.
+    ReleaseSigned,
     /// The vendor has confirmed that the server's clock is correct.
     ClockAccepted,
     /// A version of a plan was published.
@@ -113,6 +115,7 @@ impl Action {
             Self::KeyRevoked => "key_revoked",
             Self::KeysUnchanged => "keys_unchanged",
             Self::KeysAccepted => "keys_accepted",
+            Self::ReleaseSigned => "release_signed",
             Self::ClockAccepted => "clock_accepted",
             Self::PlanPublished => "plan_published",
             Self::CatalogueChanged => "catalogue_changed",
@@ -245,6 +248,21 @@ impl Change {
         details: Value,
     ) -> Result<(), StoreError> {
         self.write(db, action, None, subject.to_owned(), details)
+            .await
+    }
+
+    /// Records that the document of a release was signed.
+    ///
+    /// # Errors
+    /// If the database returns an error.
+    pub async fn note_release(
+        &self,
+        db: &impl ConnectionTrait,
+        version: &str,
+        details: Value,
+    ) -> Result<(), StoreError> {
+        let subject = version.to_owned();
+        self.write(db, Action::ReleaseSigned, None, subject, details)
             .await
     }
 

@@ -4,6 +4,7 @@
 mod activate;
 mod attempts;
 mod check;
+mod check_upgrade;
 mod config;
 mod deactivate;
 mod doctor;
@@ -82,6 +83,15 @@ enum Command {
         license-client check module.map_view\n  \
         license-client check module.live_view module.analytics_advanced --json")]
     Check(check::Check),
+
+    /// Check whether the license covers a release before it is installed
+    #[command(after_help = "Examples:\n  \
+        license-client check-upgrade 3.2.0 --released 2027-01-15\n  \
+        license-client check-upgrade 3.1.9 --released 2027-01-15 --exempt\n  \
+        license-client check-upgrade --document release.jwt --json\n\n\
+        Exit codes: 0 the release is covered, 3 it is not, 4 this is not known, because there is no \
+        license or its updatesUntil cannot be read.")]
+    CheckUpgrade(check_upgrade::CheckUpgrade),
 
     /// List features, and why each is on or off, or switch one off or on for this site
     #[command(after_help = "Examples:\n  \
@@ -203,6 +213,7 @@ pub fn run(line: Line, dot_env: &DotEnv) -> anyhow::Result<ExitCode> {
             Command::Status(service) => status::run(&service).await,
             Command::Validate(service) => validate::run(&service).await,
             Command::Check(command) => check::run(command).await,
+            Command::CheckUpgrade(command) => check_upgrade::run(command).await,
             Command::Features(command) => features::run(command).await,
             Command::Limits(command) => limits::run(command).await,
             Command::Attempts(command) => attempts::run(command).await,

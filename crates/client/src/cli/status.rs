@@ -37,6 +37,7 @@ fn print(answer: &Answer) {
         ("License key", "licenseKey"),
         ("Tier", "tier"),
         ("Expires", "expiresAt"),
+        ("Updates until", "updatesUntil"),
         ("Cameras", "maxCameras"),
         ("Users", "maxUsers"),
         ("Last validated", "lastValidated"),
@@ -61,11 +62,22 @@ fn print(answer: &Answer) {
             other => println!("  {label:<16} {other}"),
         }
     }
+    print_release(&answer.body["release"]);
     print_limits(&answer.body);
     print_upcoming(&answer.body);
     let failure = &answer.body["lastFailure"];
     if let (Some(at), Some(message)) = (failure["at"].as_str(), failure["message"].as_str()) {
         println!("  {:<16} {at}: {message}", "Last failure");
+    }
+}
+
+/// The installed release, if its document is signed.
+fn print_release(release: &Value) {
+    if let Some(version) = release["version"].as_str() {
+        println!("  {:<16} {version}", "Release");
+    }
+    if let Some(message) = release["message"].as_str() {
+        println!("  {:<16} {message}", "Warning");
     }
 }
 

@@ -18,7 +18,7 @@ use license_core::feature::is_core;
 use license_core::hardware::{Change, Comparison, Verdict};
 use license_core::lapse_words;
 use license_core::lease::Lease;
-use license_core::license::{Expiry, License};
+use license_core::license::Expiry;
 use license_core::reason_words::for_operator;
 use license_core::standing::Standing;
 use license_core::usage::Usage;
@@ -86,6 +86,9 @@ struct LicenseCard {
     key: String,
     tier: String,
     expires: String,
+    updates_until: Option<String>,
+    /// The version of the installed release, if its document is signed.
+    release: Option<String>,
     seats: Option<i64>,
 }
 
@@ -157,7 +160,15 @@ pub(super) async fn page(
         license: license.map(|license| LicenseCard {
             key: caller.sees(evidence.license_key()),
             tier: license.tier().unwrap_or_default().to_owned(),
-            expires: expires(license),
+            expires: end_text(license.expiry(), license.expires_at_text()),
+            updates_until: match license.updates_until() {
+                Expiry::Never => None,
+                end => Some(end_text(end, license.updates_until_text())),
+            },
+            release: snapshot
+                .release()
+                .verified()
+                .map(|installed| installed.release().version.clone()),
             seats: license.seats(),
         }),
         next_validation: due(&app, now).validation.map(Moment::of),
@@ -215,11 +226,12 @@ fn gauges(usage: &Usage, snapshot: &Snapshot, now: DateTime<Utc>) -> (Vec<Gauge>
     (shown.map(gauge).collect(), hidden)
 }
 
-fn expires(license: &License) -> String {
-    match license.expiry() {
+/// An end that is written as `text` in the license.
+fn end_text(end: Expiry, text: Option<&str>) -> String {
+    match end {
         Expiry::Never => "Never".to_owned(),
         Expiry::At(at) => Moment::of(at).text,
-        Expiry::Unreadable => match license.expires_at_text() {
+        Expiry::Unreadable => match text {
             Some(text) => format!("{text} (cannot be read)"),
             None => "Cannot be read".to_owned(),
         },

@@ -1,5 +1,5 @@
-//! What the operator has to know although the license is valid: what is over its limit, and what
-//! ends soon.
+//! What the operator has to know although the license is valid: that it does not cover the installed
+//! release, what is over its limit, and what ends soon.
 
 use chrono::{DateTime, Utc};
 use license_console::moment::Moment;
@@ -8,6 +8,7 @@ use license_core::upcoming::Upcoming;
 use license_core::usage::Usage;
 
 use crate::knowledge::snapshot::Snapshot;
+use crate::licensing::release;
 
 /// Maximum number of warnings on the page.
 const MAX_SHOWN_WARNINGS: usize = 20;
@@ -24,8 +25,12 @@ pub(super) fn warnings(
         let (used, limit) = (usage.of(key)?, snapshot.limit(key, now).number()?);
         Some(usage_words(key, used, limit))
     });
+    let release = release::warning(snapshot);
     let ends = upcoming.iter().filter(|it| it.urgency(now).is_some());
-    over.chain(ends.map(dated))
+    release
+        .into_iter()
+        .chain(over)
+        .chain(ends.map(dated))
         .take(MAX_SHOWN_WARNINGS)
         .collect()
 }

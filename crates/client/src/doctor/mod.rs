@@ -12,6 +12,7 @@ mod license;
 mod license_server;
 mod machine;
 mod port;
+mod release;
 mod schedule;
 pub mod support_file;
 mod usage_queries;
@@ -139,6 +140,9 @@ pub async fn examine(
         add(finding);
     }
     if let Some(finding) = license::check(settings, examiner).await {
+        add(finding);
+    }
+    if let Some(finding) = release::check(settings, examiner).await {
         add(finding);
     }
     for finding in machine::check(settings, examiner) {

@@ -14,7 +14,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::http::access::Caller;
-use crate::http::body::field::{Field, Texts};
+use crate::http::body::field::{Described, Field, Texts};
 use crate::http::error::{ApiError, Invalid};
 
 /// Maximum size of a body with a license file, in bytes: the largest file fits.
@@ -149,6 +149,11 @@ impl JsonObject {
     /// [`ApiError::Invalid`].
     pub(super) fn read<F: Field>(&mut self, field: &F) -> Result<F::Value, ApiError> {
         field.take(self)
+    }
+
+    /// Whether a field is there.
+    pub(super) fn has(&self, field: &impl Described) -> bool {
+        self.0.contains_key(field.name())
     }
 
     /// The value of a required field, of any type.

@@ -21,6 +21,7 @@ use crate::licensing::deactivate::DeactivateError;
 use crate::licensing::offline::OfflineError;
 use crate::licensing::switch::SwitchError;
 use crate::licensing::usage::ReportError;
+use crate::release_document::UnusableDocument;
 
 /// Why a request failed.
 #[derive(Debug)]
@@ -39,6 +40,8 @@ pub enum ApiError {
     Deactivate(Box<DeactivateError>),
     /// Licensing by file failed.
     Offline(Box<OfflineError>),
+    /// The document of a release was not accepted.
+    ReleaseDocument(UnusableDocument),
     /// The feature was not changed.
     Switch(Box<SwitchError>),
     /// The usage report was not accepted.
@@ -167,6 +170,7 @@ impl ApiError {
             Self::Activate(error) => error.to_string(),
             Self::Deactivate(error) => error.to_string(),
             Self::Offline(error) => error.to_string(),
+            Self::ReleaseDocument(why) => format!("The document was not accepted: {why}"),
             Self::Switch(error) => error.to_string(),
             Self::Report(error) => error.to_string(),
             // Anyone may read this: names of hosts and users are only written to the log.
@@ -217,6 +221,8 @@ impl ApiError {
                 OfflineError::File(_) => StatusCode::BAD_REQUEST,
                 OfflineError::NotStored(_) => StatusCode::SERVICE_UNAVAILABLE,
             },
+            Self::ReleaseDocument(UnusableDocument::Unsigned) => StatusCode::CONFLICT,
+            Self::ReleaseDocument(_) => StatusCode::BAD_REQUEST,
             Self::Switch(error) => match **error {
                 SwitchError::Core(_) => StatusCode::CONFLICT,
                 SwitchError::Unknown(_) => StatusCode::NOT_FOUND,

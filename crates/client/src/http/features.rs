@@ -47,7 +47,7 @@ pub(super) struct FeatureCheckResponse<'a> {
     /// Whether the feature may be used.
     available: bool,
     /// The reason: `core`, `licensed`, `grace_period`, `no_license`, `not_in_license`,
-    /// `starts_later`, `ended`, `switched_off`, or why the license has lapsed.
+    /// `starts_later`, `ended`, `switched_off`, `update_not_covered`, or why the license has lapsed.
     reason: &'a str,
 }
 

@@ -8,6 +8,7 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use chrono::{DateTime, Utc};
+use license_core::amendment::UpdateRule;
 use license_core::hardware::{Component, Verdict};
 use license_core::lapse_words;
 use license_core::lease::Lease;
@@ -29,6 +30,7 @@ use crate::http::error::{ApiError, BodyErrors, ChangeErrors, ErrorResponse};
 use crate::http::features::json_bytes;
 use crate::http::hardware::drift;
 use crate::http::instant::naive;
+use crate::http::release::{InstalledRelease, update_rule};
 use crate::http::upcoming::{MAX_UPCOMING, UpcomingChange};
 use crate::knowledge::snapshot::Snapshot;
 use crate::licensing;
@@ -120,6 +122,12 @@ pub(super) struct LicenseStatusResponse {
     license_key: Option<String>,
     tier: Option<String>,
     expires_at: Option<String>,
+    /// The last instant of the releases that the license covers; null if it covers all.
+    updates_until: Option<String>,
+    /// What happens with later releases: `warn` or `enforce`; null if the license covers all.
+    updates: Option<&'static str>,
+    /// The installed release, if there is a signed document of it.
+    release: Option<InstalledRelease>,
     max_cameras: Option<i64>,
     max_users: Option<i64>,
     /// The limit of everything that is counted; null means unlimited.
@@ -258,6 +266,11 @@ fn status_of(snapshot: &Snapshot, now: DateTime<Utc>) -> LicenseStatusResponse {
         expires_at: license
             .and_then(License::expires_at_text)
             .map(str::to_owned),
+        updates_until: license
+            .and_then(License::updates_until_text)
+            .map(str::to_owned),
+        updates: license.and_then(update_rule).map(UpdateRule::as_str),
+        release: InstalledRelease::of(snapshot),
         max_cameras: license.and_then(License::max_cameras),
         max_users: license.and_then(License::max_users),
         limits: BTreeMap::new(),

@@ -7,6 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use license_core::hardware::{Component, Verdict};
 use license_core::lease::Lease;
 use license_core::license::{Expiry, License};
+use license_core::release::{Coverage, coverage};
 use license_service::exposition;
 use license_service::jobs::Jobs;
 use license_service::telemetry;
@@ -14,12 +15,12 @@ use license_service::telemetry;
 use crate::app::App;
 use crate::http::HttpState;
 use crate::http::error::ApiError;
+use crate::knowledge::snapshot::Snapshot;
 use crate::licensing::due::due;
 use crate::metrics::Readings;
+use crate::release_document::ReleaseDocument;
 
 /// Maximum number of resources in the metrics: the first of [`Snapshot::counted`].
-///
-/// [`Snapshot::counted`]: crate::knowledge::snapshot::Snapshot::counted
 const MAX_COUNTED: usize = 128;
 
 /// Metrics
@@ -110,6 +111,7 @@ fn read_license(app: &App, readings: &mut Readings) {
         "When the license expires",
         expiry.map(seconds),
     );
+    read_release(&snapshot, readings);
     readings.number(
         "foxsight_license_grace_end_timestamp_seconds",
         "When the grace period ends, or would end if no further validation succeeded",
@@ -150,6 +152,40 @@ fn read_license(app: &App, readings: &mut Readings) {
         "Standing of the site",
         "standing",
         ["unlicensed", "active", "grace", "lapsed"].map(|word| (word, truth(word == standing))),
+    );
+}
+
+fn read_release(snapshot: &Snapshot, readings: &mut Readings) {
+    let until = snapshot.license().map(License::updates_until);
+    readings.number(
+        "foxsight_license_updates_until_timestamp_seconds",
+        "The last instant of the releases that the license covers",
+        match until {
+            Some(Expiry::At(at)) => Some(seconds(at)),
+            Some(Expiry::Never | Expiry::Unreadable) | None => None,
+        },
+    );
+    let (document, covered) = match snapshot.release() {
+        ReleaseDocument::Absent => (None, None),
+        ReleaseDocument::Unusable(_) => (truth(false), None),
+        ReleaseDocument::Verified(installed) => {
+            let covered = match coverage(snapshot.license(), installed.release()) {
+                Coverage::Covered => truth(true),
+                Coverage::NotCovered { .. } => truth(false),
+                Coverage::Unknown => None,
+            };
+            (truth(true), covered)
+        }
+    };
+    readings.number(
+        "foxsight_license_release_document_valid",
+        "Whether the document of the installed release can be used",
+        document,
+    );
+    readings.number(
+        "foxsight_license_release_covered",
+        "Whether the license covers the installed release",
+        covered,
     );
 }
 

@@ -22,6 +22,7 @@ mod metrics;
 mod offline;
 mod ofrep;
 mod probes;
+mod release;
 pub mod subscribers;
 mod unrouted;
 mod upcoming;
@@ -150,6 +151,7 @@ fn routes() -> OpenApiRouter<HttpState> {
         .routes(routes!(features::list))
         .routes(routes!(limits::check))
         .routes(routes!(limits::list))
+        .routes(routes!(release::check))
         .routes(routes!(attempts::list))
         .routes(routes!(hardware::show))
         .routes(routes!(events::events))

@@ -17,9 +17,9 @@ pub(super) const MAX_UPCOMING: usize = 20;
 pub(super) struct UpcomingChange {
     /// The first instant of a start, the last instant before an end; UTC.
     at: String,
-    /// `feature_starts`, `feature_ends`, `limit_changes` or `license_ends`.
+    /// `feature_starts`, `feature_ends`, `limit_changes`, `updates_end` or `license_ends`.
     change: &'static str,
-    /// The feature, or what is counted; null for the license.
+    /// The feature, or what is counted; null for the license and its updates.
     key: Option<String>,
     /// A message for people, without the time.
     message: String,

@@ -4,6 +4,7 @@ mod announce;
 mod attend_scheduler;
 mod call_home;
 mod follow_database;
+mod follow_release;
 mod listen;
 mod prune_log;
 mod reload_routes;
@@ -22,6 +23,7 @@ pub fn start(app: &Arc<App>, jobs: &Arc<Jobs>) {
     start_one(app, jobs, "announce", announce::run);
     start_one(app, jobs, "call home", call_home::run);
     start_one(app, jobs, "follow database", follow_database::run);
+    start_one(app, jobs, "follow release", follow_release::run);
     start_one(app, jobs, "listen", listen::run);
     start_one(app, jobs, "attend scheduler", attend_scheduler::run);
     start_one(app, jobs, "watch clocks", watch_clocks::run);

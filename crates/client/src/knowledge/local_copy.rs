@@ -115,6 +115,7 @@ impl Knowledge {
             evidence,
             switched_off.collect(),
             parts.policy,
+            self.snapshot().release().clone(),
         ));
         self.resume_calls(Some(copy.heartbeat_at), self.clock.now());
     }

@@ -54,6 +54,7 @@ use crate::attempts_log::AttemptsLog;
 use crate::identity::{Identity, Prescribed};
 use crate::metrics::Metrics;
 use crate::random;
+use crate::release_document::ReleaseDocument;
 use crate::scheduler::Scheduler;
 use crate::state_file::StateFile;
 use crate::store::Store;
@@ -113,7 +114,12 @@ impl Knowledge {
     #[must_use]
     pub fn new(parts: Parts, remembered: Remembered) -> Self {
         let clock = parts.time.clock();
-        let nothing = Snapshot::new(Evidence::default(), BTreeSet::new(), parts.policy);
+        let nothing = Snapshot::new(
+            Evidence::default(),
+            BTreeSet::new(),
+            parts.policy,
+            ReleaseDocument::Absent,
+        );
         let calls = Calls::new(clock.now(), random::jitter(), random::jitter());
         Self {
             turn: tokio::sync::Mutex::new(()),

@@ -9,13 +9,16 @@ use chrono::{DateTime, Utc};
 use license_core::announcement::{Announcement, announce, next_change};
 use license_core::evidence::Evidence;
 use license_core::feature::{CORE_FEATURES, FeatureKey, LICENSED_FEATURES};
-use license_core::gate::{self, Decision, Entitlements};
+use license_core::gate::{self, Decision, Entitlements, Reason};
 use license_core::lease::Lease;
 use license_core::license::License;
 use license_core::limits::Limit;
+use license_core::release::Consequence;
 use license_core::standing::{Policy, Standing, grace_end, standing};
 use license_core::upcoming::{Upcoming, upcoming};
 use license_core::usage::{Resource, Usage};
+
+use crate::release_document::ReleaseDocument;
 
 /// Evidence, and the conclusions from it at any instant.
 #[derive(Clone, Debug)]
@@ -25,29 +28,67 @@ pub struct Snapshot {
     entitlements: Entitlements,
     unreadable_fields: Vec<&'static str>,
     policy: Policy,
+    release: ReleaseDocument,
 }
 
 impl Snapshot {
-    /// Combines evidence with the features that the site has switched off.
+    /// Combines evidence with the features that the site has switched off, and with the release
+    /// that is installed.
     pub(super) fn new(
         evidence: Evidence,
         switched_off: BTreeSet<FeatureKey>,
         policy: Policy,
+        release: ReleaseDocument,
     ) -> Self {
         let license = evidence.lease.as_ref().map(Lease::license);
         let granted = license.map(License::granted).unwrap_or_default();
         Self {
-            entitlements: Entitlements::new(granted, switched_off),
+            entitlements: Entitlements::new(granted, switched_off)
+                .with_installed_release(license, release.verified()),
             unreadable_fields: license.map(License::unreadable).unwrap_or_default(),
             evidence,
             policy,
+            release,
         }
     }
 
     /// The same site with other evidence.
     pub(super) fn with_evidence(&self, evidence: Evidence) -> Self {
-        let switched_off = self.entitlements.switched_off().cloned().collect();
-        Self::new(evidence, switched_off, self.policy)
+        Self::new(
+            evidence,
+            self.switched_off(),
+            self.policy,
+            self.release.clone(),
+        )
+    }
+
+    /// The same site with another release.
+    pub(super) fn with_release(&self, release: ReleaseDocument) -> Self {
+        Self::new(
+            self.evidence.clone(),
+            self.switched_off(),
+            self.policy,
+            release,
+        )
+    }
+
+    fn switched_off(&self) -> BTreeSet<FeatureKey> {
+        self.entitlements.switched_off().cloned().collect()
+    }
+
+    /// The document of the installed release.
+    #[must_use]
+    pub fn release(&self) -> &ReleaseDocument {
+        &self.release
+    }
+
+    /// What the installed release means for the site.
+    #[must_use]
+    pub fn release_consequence(&self) -> Consequence {
+        let installed = self.release.verified();
+        installed.map_or(Consequence::None, |installed| {
+            Consequence::of(self.license(), installed.release())
+        })
     }
 
     /// What the license grants, and the features that are switched off.
@@ -120,6 +161,22 @@ impl Snapshot {
             }
             _ => Vec::new(),
         }
+    }
+
+    /// The features in force at `now` that are not core features, also where the installed release
+    /// switches them off.
+    #[must_use]
+    pub fn licensed_features(&self, now: DateTime<Utc>) -> Vec<FeatureKey> {
+        let is_in_force = |key: &&FeatureKey| {
+            self.decide(key.as_str(), now, |decision| {
+                matches!(
+                    decision.reason,
+                    Reason::Licensed | Reason::GracePeriod | Reason::UpdateNotCovered
+                )
+            })
+        };
+        let known = self.known_features();
+        known.iter().filter(is_in_force).cloned().collect()
     }
 
     /// All features worth showing: those of the product, those of the license, and those that are

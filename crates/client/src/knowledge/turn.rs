@@ -19,6 +19,7 @@ use super::evidence_rows::EvidenceRows;
 use super::snapshot::Snapshot;
 use super::unwritten::Unwritten;
 use super::{Knowledge, reports, requests};
+use crate::release_document::ReleaseDocument;
 use crate::store::local_license_validation_attempts::Attempt;
 use crate::store::{
     StoreError, local_feature_flags, local_license_cache, local_license_validation_attempts,
@@ -118,6 +119,13 @@ impl<'a> Turn<'a> {
         let snapshot = self.store(None, now, Evidence::clone).await?;
         self.knowledge.publish(snapshot).await;
         Ok(())
+    }
+
+    /// Puts the document of the installed release into effect. It is not stored: its file is read
+    /// again at the next start.
+    pub fn set_release(&self, release: ReleaseDocument) {
+        let snapshot = self.knowledge.snapshot().with_release(release);
+        self.knowledge.show(snapshot);
     }
 
     /// Switches a feature off or on for this site.
@@ -248,7 +256,13 @@ impl Knowledge {
         evidence: Evidence,
     ) -> Result<Snapshot, StoreError> {
         let switched_off = local_feature_flags::switched_off(db).await?;
-        Ok(Snapshot::new(evidence, switched_off, self.parts.policy))
+        let release = self.snapshot().release().clone();
+        Ok(Snapshot::new(
+            evidence,
+            switched_off,
+            self.parts.policy,
+            release,
+        ))
     }
 }
 

@@ -11,6 +11,7 @@ pub mod due;
 pub mod exchange;
 pub mod heartbeat;
 pub mod offline;
+pub mod release;
 pub mod switch;
 pub mod usage;
 pub mod validate;

@@ -71,6 +71,7 @@ mod raw_http;
 mod read_settings;
 mod refused_calls;
 mod repetition;
+mod releases;
 mod replicas;
 mod request_ids;
 mod restored;

@@ -27,7 +27,11 @@ const AROUND: [(&str, &str); 10] = [
 fn example(variable: &str) -> &'static str {
     match variable {
         "ADMIN_TOKEN" => TOKEN,
-        "ADMIN_TOKEN_FILE" | "LICENSE_TRUSTED_KEYS" | "LICENSE_CA_FILE" | "GATE_ROUTES" => "a file",
+        "ADMIN_TOKEN_FILE"
+        | "LICENSE_TRUSTED_KEYS"
+        | "LICENSE_CA_FILE"
+        | "GATE_ROUTES"
+        | "RELEASE_DOCUMENT" => "a file",
         "ALLOWED_HOSTS" => "vms.example,other.example",
         "ALLOW_UNLICENSED_CORE_FEATURES" => "false",
         "APP_VERSION" => "3.1",

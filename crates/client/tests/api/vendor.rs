@@ -4,8 +4,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
 use ed25519_dalek::SigningKey;
+use license_core::amendment::{self, Amendment, Change, UpdateRule};
 use license_core::keyring::{Jwk, JwkSet};
 use license_server::app::App;
 use license_server::audit::Actor;
@@ -17,7 +18,8 @@ use license_server::licensing::issue::{IssueError, IssueRequest, issue};
 use license_server::licensing::status::set_status;
 use license_server::serve::serve;
 use license_server::signing::SigningKeys;
-use license_server::store::licenses::Status;
+use license_server::store::amendments;
+use license_server::store::licenses::{self, Status};
 use license_service::admin_token::AdminToken;
 use license_service::clock::{Clock as _, ManualClock};
 use license_service::database_url::DatabaseUrl;
@@ -166,6 +168,39 @@ impl Vendor {
         set_status(&self.app.store, key, status, message, &change)
             .await
             .unwrap();
+    }
+
+    /// Amends the terms: the license covers the releases until this instant.
+    pub async fn set_updates(&self, key: &str, until: Option<DateTime<Utc>>, updates: UpdateRule) {
+        let store = &self.app.store;
+        let license = licenses::find(store.reader(), key).await.unwrap().unwrap();
+        let (transaction, license) = store.hold(license).await.unwrap();
+        let mut all = amendments::of_license(&transaction, &license.id)
+            .await
+            .unwrap();
+        let now = self.clock.now();
+        let at = now.trunc_subsecs(0);
+        let amendment = Amendment {
+            number: all.last().unwrap().number + 1,
+            author: "test".to_owned(),
+            reason: None,
+            order: None,
+            recorded_at: at,
+            effective_at: at,
+            undoes: None,
+            changes: vec![Change::Terms(amendment::Terms {
+                updates_until: until,
+                updates,
+                ..license.terms(&all, now)
+            })],
+        };
+        all.push(amendment);
+        let (license, newest) = (license.amended(&all, now), all.last().unwrap());
+        amendments::insert(&transaction, &license.id, newest)
+            .await
+            .unwrap();
+        licenses::save(&transaction, &license).await.unwrap();
+        transaction.commit().await.unwrap();
     }
 
     /// Makes the next key, which signs after `overlap`.

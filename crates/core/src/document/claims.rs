@@ -89,6 +89,26 @@ pub struct DenialClaims {
     pub message: String,
 }
 
+/// The payload of a document about a release of the product.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ReleaseClaims {
+    /// The issuer.
+    pub iss: String,
+    /// When it was signed.
+    #[serde(with = "ts_seconds")]
+    pub iat: DateTime<Utc>,
+    /// The product: [`crate::release::PRODUCT`].
+    pub product: String,
+    /// The version of the release.
+    pub version: String,
+    /// When it was released; not after `iat`.
+    #[serde(with = "ts_seconds")]
+    pub released: DateTime<Utc>,
+    /// Whether every license covers it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub exempt: bool,
+}
+
 /// Why the License Server denies the license.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -138,6 +158,12 @@ pub(crate) trait Claims: DeserializeOwned {
 }
 
 impl Claims for LicenseClaims {
+    fn iat(&self) -> DateTime<Utc> {
+        self.iat
+    }
+}
+
+impl Claims for ReleaseClaims {
     fn iat(&self) -> DateTime<Utc> {
         self.iat
     }

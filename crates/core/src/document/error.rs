@@ -69,7 +69,10 @@ pub enum DocumentError {
         /// The call that the document names.
         answered: &'static str,
     },
-    /// `iat`, `validUntil` and `exp` are not in this order.
+    /// The release of another product.
+    #[error("the document is about another product, '{0}'")]
+    OtherProduct(String),
+    /// `iat`, `validUntil` and `exp` are not in this order, or `released` is after `iat`.
     #[error("the document's times contradict each other")]
     TimesOutOfOrder,
     /// The license inside has no `licenseKey`.
@@ -107,6 +110,7 @@ impl DocumentError {
             Self::RevokedKeyId(kid) => Self::RevokedKeyId(id(kid)),
             Self::KeyNotInUse { kid, iat } => Self::KeyNotInUse { kid: id(kid), iat },
             Self::Payload(why) => Self::Payload(message(why)),
+            Self::OtherProduct(product) => Self::OtherProduct(id(product)),
             other => other,
         }
     }

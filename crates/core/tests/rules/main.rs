@@ -26,6 +26,7 @@ mod offline_files;
 mod plans;
 mod properties;
 mod rates;
+mod releases;
 mod request_urls;
 mod restored;
 mod rotations;

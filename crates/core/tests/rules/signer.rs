@@ -5,8 +5,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, TimeDelta, Utc};
 use ed25519_dalek::{Signer as _, SigningKey};
 use license_core::document::{
-    DenialClaims, DenialReason, DocumentType, LicenseClaims, VerifiedDenial, encode, verify_denial,
-    verify_license,
+    DenialClaims, DenialReason, DocumentType, LicenseClaims, ReleaseClaims, VerifiedDenial, encode,
+    verify_denial, verify_license,
 };
 use license_core::evidence::Evidence;
 use license_core::keyring::{Jwk, JwkSet, Keyring};
@@ -15,6 +15,7 @@ use license_core::license::License;
 use license_core::protocol::{
     ActivateRequest, DeactivateRequest, HeartbeatRequest, ValidateRequest,
 };
+use license_core::release::PRODUCT;
 use license_core::response::{
     Acknowledgement, Contact, Question, Receipt, Reply, Request as _, Trust,
 };
@@ -107,6 +108,11 @@ impl Signer {
         encode(DocumentType::Denial, &self.kid, claims, sign).unwrap()
     }
 
+    pub fn release(&self, claims: &ReleaseClaims) -> String {
+        let sign = |input: &[u8]| self.key.sign(input).to_bytes();
+        encode(DocumentType::Release, &self.kid, claims, sign).unwrap()
+    }
+
     /// A verified lease.
     pub fn lease(&self, claims: &LicenseClaims) -> Lease {
         let document = verify_license(&self.license(claims), &self.keyring()).unwrap();
@@ -190,6 +196,18 @@ pub fn license_claims() -> LicenseClaims {
         offline: false,
         key_set: None,
         license: license_object(),
+    }
+}
+
+/// A release on the day of the default documents.
+pub fn release_claims() -> ReleaseClaims {
+    ReleaseClaims {
+        iss: "https://licenses.example".into(),
+        iat: T0,
+        product: PRODUCT.into(),
+        version: "3.2.0".into(),
+        released: T0,
+        exempt: false,
     }
 }
 

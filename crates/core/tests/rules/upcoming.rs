@@ -27,6 +27,7 @@ fn changes(license: &Value, hour: i64) -> Vec<(i64, String, &'static str)> {
 fn the_next_change_of_each_thing_is_named_in_order() {
     let license = json!({
         "expiresAt": at(100).to_rfc3339(),
+        "updatesUntil": at(50).to_rfc3339(),
         "entitlements": [
             {"key": "module.map_view"},
             {"key": "fair", "from": at(5), "until": at(20)},
@@ -49,12 +50,14 @@ fn the_next_change_of_each_thing_is_named_in_order() {
         change(5, "fair starts", "feature_starts"),
         change(7, lanes, "limit_changes"),
         change(30, "renewed ends", "feature_ends"),
+        change(50, "Updates end", "updates_end"),
         change(100, "The license expires", "license_ends"),
     ];
     assert_eq!(changes(&license, 0), first);
     let later = [
         change(20, "fair ends", "feature_ends"),
         change(30, "renewed ends", "feature_ends"),
+        change(50, "Updates end", "updates_end"),
         change(100, "The license expires", "license_ends"),
     ];
     assert_eq!(changes(&license, 8), later);
@@ -64,8 +67,7 @@ fn the_next_change_of_each_thing_is_named_in_order() {
 
 #[test]
 fn an_end_is_urgent_from_30_days_before() {
-    let urgency = |entitlement: Value, days: i64| {
-        let license = json!({ "entitlements": [entitlement] });
+    let urgency_of = |license: Value, days: i64| {
         let license = License::new(license.as_object().unwrap().clone());
         let entitlements = Entitlements::new(license.granted(), BTreeSet::new());
         let now = at(24 * 100) - TimeDelta::days(days);
@@ -73,6 +75,8 @@ fn an_end_is_urgent_from_30_days_before() {
         assert_eq!(changes.len(), 1);
         changes[0].urgency(now)
     };
+    let urgency =
+        |entitlement: Value, days: i64| urgency_of(json!({ "entitlements": [entitlement] }), days);
     let end = at(24 * 100);
     for (days, expected) in [
         (31, None),
@@ -86,6 +90,7 @@ fn an_end_is_urgent_from_30_days_before() {
         assert_eq!(urgency(json!({"key": "a", "until": end}), days), expected);
         let count = json!({"key": "a", "quantity": 1, "until": end});
         assert_eq!(urgency(count, days), expected);
+        assert_eq!(urgency_of(json!({"updatesUntil": end}), days), expected);
     }
     // What starts is no warning.
     assert_eq!(urgency(json!({"key": "a", "from": end}), 1), None);

@@ -82,17 +82,17 @@ pub(super) enum Keys {
     },
 }
 
-/// The issuer of a key set.
+/// The issuer of a key set or of the document of a release.
 #[derive(Debug, Args)]
 pub(super) struct Issuer {
-    /// Issuer of the set
+    /// Issuer of what is signed
     #[arg(
         long,
         env,
         default_value = "foxsight-license-server",
         value_name = "NAME"
     )]
-    issuer: String,
+    pub(super) issuer: String,
 }
 
 pub(super) async fn run(
@@ -252,7 +252,7 @@ async fn revoke_key(
 }
 
 /// Whether this machine's clock is trusted.
-async fn permit(store: &Store, now: DateTime<Utc>) -> anyhow::Result<SigningTime> {
+pub(super) async fn permit(store: &Store, now: DateTime<Utc>) -> anyhow::Result<SigningTime> {
     let clock = clock::open(store, Arc::new(SystemClock)).await?;
     Ok(clock.permit(now)?)
 }

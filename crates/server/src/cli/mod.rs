@@ -12,6 +12,7 @@ mod keys;
 mod licenses;
 mod offline;
 mod plans;
+mod release;
 mod seats;
 mod serve;
 mod suspicions;
@@ -159,6 +160,10 @@ enum Command {
     #[command(subcommand)]
     Offline(offline::Offline),
 
+    /// Sign the document of a release of the VMS
+    #[command(subcommand)]
+    Release(release::Release),
+
     /// Show and confirm the clock used for signing
     #[command(subcommand)]
     Clock(clock::Clock),
@@ -253,6 +258,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<()> {
         }
         Command::Seats(command) => seats::run(&storage, command, json, now).await,
         Command::Offline(command) => offline::run(&storage, command, json).await,
+        Command::Release(command) => release::run(&storage, command, json, now).await,
         Command::Clock(command) => clock::run(&storage, command, json, now).await,
         Command::Suspicions(command) => suspicions::run(&storage, command, json).await,
         Command::Audit(command) => audit::run(&storage, command, json).await,

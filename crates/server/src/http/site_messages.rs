@@ -173,6 +173,13 @@ pub(super) struct SiteLicense {
     /// How many more times a seat may move to another machine before the old machine's lease has
     /// ended.
     moves_left: u32,
+    /// The last instant of the releases of the product that the license covers; absent if it covers
+    /// all.
+    #[schema(nullable = false)]
+    updates_until: Option<DateTime<Utc>>,
+    /// What happens with later releases: `warn` or `enforce`; absent if the license covers all.
+    #[schema(nullable = false)]
+    updates: Option<String>,
     /// The signed license, a JWS. Only this counts where the site has trusted keys. Absent in the
     /// answer to a heartbeat.
     #[schema(nullable = false)]

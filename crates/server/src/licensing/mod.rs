@@ -28,6 +28,7 @@ pub mod plan_file;
 pub mod plan_words;
 pub mod plans;
 mod refusal;
+pub mod release;
 pub mod renew;
 pub mod restored;
 mod review;

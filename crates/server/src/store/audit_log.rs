@@ -50,13 +50,13 @@ pub struct Entry {
     /// The action: `issued`, `renewed`, `amended`, `suspended`, `reinstated`, `revoked`, `seat_taken`,
     /// `seat_given_back`, `installation_changed`, `seat_freed`, `seat_moved`, `seat_released`,
     /// `offline_signed`, `site_entries_limited`, `site_entries_counted`, `key_made`, `key_revoked`,
-    /// `keys_unchanged`, `keys_accepted`, `clock_accepted`, `plan_published`, `catalogue_changed` or
-    /// `answer_withheld`.
+    /// `keys_unchanged`, `keys_accepted`, `release_signed`, `clock_accepted`, `plan_published`,
+    /// `catalogue_changed` or `answer_withheld`.
     pub action: String,
     /// The id of the license; `null` if the entry is not about a license.
     pub license_id: Option<String>,
-    /// The masked license key, the hardware id, the key id, the plan with its version, or the key of
-    /// the catalogue entry.
+    /// The masked license key, the hardware id, the key id, the version of the release, the plan with
+    /// its version, or the key of the catalogue entry.
     pub subject: String,
     /// Further details.
     #[schema(value_type = Option<Object>)]

@@ -81,8 +81,8 @@ pub struct License {
     pub plan: String,
     /// The number of the newest amendment.
     pub amendment: u32,
-    /// Whether the columns say all that is granted: nothing starts or ends on its own or is amended
-    /// later, and nothing but cameras, users and storage is counted.
+    /// Whether the columns say all that documents do: nothing starts or ends on its own or is amended
+    /// later, nothing but cameras, users and storage is counted, and all releases are covered.
     #[serde(skip)]
     pub is_plain: bool,
     /// From when on the amendments add up to something else than these values; `null` if that is

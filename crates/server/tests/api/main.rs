@@ -69,6 +69,7 @@ mod read_settings;
 mod refused_calls;
 #[path = "../../../client/tests/api/repetition.rs"]
 mod repetition;
+mod releases;
 mod requests;
 mod restored;
 mod search_path;

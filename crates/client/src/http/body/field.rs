@@ -3,6 +3,7 @@
 
 mod amounts;
 mod choice;
+mod parsed;
 
 use license_core::whole_number::whole_number;
 use serde_json::{Map, Value};
@@ -12,6 +13,7 @@ use utoipa::openapi::schema::{
 
 pub(in crate::http) use self::amounts::Amounts;
 pub(in crate::http) use self::choice::Choice;
+pub(in crate::http) use self::parsed::Parsed;
 use super::{JsonObject, invalid, too_long, unacceptable};
 use crate::http::error::ApiError;
 
@@ -412,6 +414,12 @@ pub(in crate::http) fn with_one_of(
 pub(in crate::http) fn one_of(bodies: impl IntoIterator<Item = Schema>) -> Schema {
     let one = OneOfBuilder::new();
     bodies.into_iter().fold(one, OneOfBuilder::item).into()
+}
+
+/// The schema of a body that is at least one of these.
+pub(in crate::http) fn any_of(bodies: impl IntoIterator<Item = Schema>) -> Schema {
+    let any = AnyOfBuilder::new();
+    bodies.into_iter().fold(any, AnyOfBuilder::item).into()
 }
 
 /// A body in the API's document: `body!(Name, schema)`.

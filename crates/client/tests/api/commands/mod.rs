@@ -291,6 +291,7 @@ fn no_command_makes_a_database_or_a_directory() {
         &["check", "module.map_view"],
         &["features"],
         &["limits"],
+        &["check-upgrade", "3.2.0", "--released", "2027-01-15"],
         &["attempts"],
         &["hardware"],
         &["deactivate", "--force"],

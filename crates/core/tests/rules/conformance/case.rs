@@ -11,7 +11,7 @@ use crate::signer::{Signer, license_claims};
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Case {
     pub(super) name: String,
-    /// `license`, `denial` or `keyset`.
+    /// `license`, `denial`, `release` or `keyset`.
     pub(super) kind: String,
     /// The trusted JWK Set.
     pub(super) keys: JwkSet,

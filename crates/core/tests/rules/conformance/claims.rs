@@ -138,6 +138,18 @@ fn licenses(cases: &mut Cases) {
         license(json!({"expiresAt": "2027-12-31T23:59:59+02:00"})),
         "ok",
     );
+    cases.claim(
+        "updates until a time",
+        "license",
+        license(json!({"updatesUntil": "2028-04-30T23:59:59Z", "updates": "enforce"})),
+        "ok",
+    );
+    cases.claim(
+        "updates until something that is no time, which restricts nothing",
+        "license",
+        license(json!({"updatesUntil": "soon", "updates": 7})),
+        "ok",
+    );
     let month = license(json!({"expiresAt": "2027-13-01T00:00:00Z"}));
     cases.claim(
         "an expiry in a 13th month",

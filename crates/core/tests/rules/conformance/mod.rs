@@ -8,8 +8,9 @@ mod case;
 mod claims;
 mod forms;
 mod key_sets;
+mod releases;
 
-use license_core::document::{verify_denial, verify_license};
+use license_core::document::{verify_denial, verify_license, verify_release};
 use license_core::keyring::Keyring;
 use license_core::rotation::walk;
 
@@ -17,6 +18,7 @@ use self::case::{Case, Cases};
 use self::claims::{claims, denials};
 use self::forms::{forms, headers, signatures};
 use self::key_sets::{key_sets, key_windows, sets_of_keys};
+use self::releases::releases;
 use crate::signer::Signer;
 
 const FILE: &str = concat!(
@@ -61,6 +63,7 @@ fn outcome(case: &Case) -> String {
     match case.kind.as_str() {
         "license" => verify_license(document, &keyring).map_or_else(|e| word(&e), |_| ok()),
         "denial" => verify_denial(document, &keyring).map_or_else(|e| word(&e), |_| ok()),
+        "release" => verify_release(document, &keyring).map_or_else(|e| word(&e), |_| ok()),
         _ => {
             let walk = walk(keyring, &case.documents);
             walk.error.map_or_else(ok, |error| word(&error))
@@ -89,6 +92,7 @@ fn cases() -> Vec<Case> {
     signatures(&mut cases);
     claims(&mut cases);
     denials(&mut cases);
+    releases(&mut cases);
     key_windows(&mut cases);
     key_sets(&mut cases);
     sets_of_keys(&mut cases);
