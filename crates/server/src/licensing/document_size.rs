@@ -5,7 +5,7 @@ use license_core::amendment::Amendment;
 use license_core::document::MAX_LICENSE_BYTES;
 use serde_json::{Map, Value};
 
-use crate::licensing::document::{license_object, with_entitlements, with_updates};
+use crate::licensing::document::{license_object, with_entitlements};
 use crate::store::licenses::License;
 
 /// No site could read the license's documents.
@@ -40,7 +40,6 @@ pub fn check_size(
         ..license.clone()
     };
     let mut object = license_object(&largest);
-    with_updates(&mut object, &license.terms(amendments, now));
     if !license.is_plain {
         with_entitlements(&mut object, &entitlements);
     }
