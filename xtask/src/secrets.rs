@@ -12,6 +12,8 @@ const KNOWN: [&str; 4] = [
     "pa55word-of",
     "a-token-that-nobody",
 ];
+/// The beginning of a named token; 43 characters in base64url follow.
+const TOKEN_PREFIX: &str = "fxt_";
 /// The beginning of a license key; four groups of four characters follow.
 const PREFIX: &str = "FXSGHT-";
 
@@ -23,7 +25,8 @@ pub(crate) fn search(logs: &Path) -> Result<()> {
         let text = String::from_utf8_lossy(&fs::read(&file)?).into_owned();
         for line in text.lines() {
             lines += 1;
-            if KNOWN.iter().any(|secret| line.contains(secret)) || has_license_key(line) {
+            let is_known = KNOWN.iter().any(|secret| line.contains(secret));
+            if is_known || has_license_key(line) || has_token(line) {
                 bail!("a secret was logged ({}): {line}", file.display());
             }
         }
@@ -46,9 +49,25 @@ fn has_license_key(line: &str) -> bool {
     })
 }
 
+fn has_token(line: &str) -> bool {
+    line.match_indices(TOKEN_PREFIX).any(|(at, _)| {
+        let is_of_token = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_".contains(byte);
+        let rest = line.as_bytes().iter().skip(at + TOKEN_PREFIX.len());
+        rest.take_while(|byte| is_of_token(byte)).count() >= 43
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn named_tokens_are_found() {
+        let token = format!("fxt_{}", "aB-_0".repeat(9));
+        assert!(has_token(&format!("token={token},")));
+        assert!(!has_token(&format!("token={},", &token[..40])));
+        assert!(!has_token("fxt_…"));
+    }
 
     #[test]
     fn whole_keys_are_found_and_masked_ones_are_not() {

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use chrono::{DateTime, NaiveTime, Utc};
 use license_core::license_key::mask;
 use license_core::rate::max_site_entries;
+use license_service::sessions::Door;
 use sea_orm::ConnectionTrait;
 use serde_json::{Value, json};
 
@@ -14,15 +15,23 @@ use crate::store::audit_log::{self, Entry};
 use crate::store::licenses::License;
 use crate::store::{StoreError, site_entries};
 
+/// The author of changes with the `ADMIN_TOKEN`.
+pub const BREAK_GLASS: &str = "break-glass";
+
 /// The author of a change.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Actor {
     /// A user on the License Server's machine.
     CommandLine,
-    /// A browser, from this address.
-    Console(IpAddr),
-    /// A program with the administrator's token, from this address.
-    Api(IpAddr),
+    /// A person or program with a token.
+    Staff {
+        /// The name of the token, or [`BREAK_GLASS`].
+        name: String,
+        /// Whether it was a browser or a program.
+        door: Door,
+        /// The address of the caller.
+        address: IpAddr,
+    },
     /// The site itself.
     Site,
     /// The License Server itself, at its first start.
@@ -30,7 +39,7 @@ pub enum Actor {
 }
 
 /// The author and time of a change.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Change {
     /// The author.
     pub by: Actor,
@@ -89,6 +98,10 @@ pub enum Action {
     CatalogueChanged,
     /// A site was not denied because it knows more than the database.
     AnswerWithheld,
+    /// A token for administration was created.
+    TokenAdded,
+    /// A token for administration was revoked.
+    TokenRevoked,
 }
 
 impl Action {
@@ -120,6 +133,8 @@ impl Action {
             Self::PlanPublished => "plan_published",
             Self::CatalogueChanged => "catalogue_changed",
             Self::AnswerWithheld => "answer_withheld",
+            Self::TokenAdded => "token_added",
+            Self::TokenRevoked => "token_revoked",
         }
     }
 }
@@ -138,11 +153,23 @@ impl fmt::Display for Actor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::CommandLine => f.write_str("command line"),
-            Self::Console(address) => write!(f, "console from {address}"),
-            Self::Api(address) => write!(f, "API from {address}"),
+            Self::Staff { name, .. } => f.write_str(name),
             Self::Site => f.write_str("site"),
             Self::Service => f.write_str("service"),
         }
+    }
+}
+
+impl Actor {
+    /// From where a change was made over HTTP.
+    fn source(&self) -> Option<String> {
+        let Self::Staff { door, address, .. } = self else {
+            return None;
+        };
+        Some(match door {
+            Door::Console => format!("console from {address}"),
+            Door::Api => format!("API from {address}"),
+        })
     }
 }
 
@@ -266,6 +293,20 @@ impl Change {
             .await
     }
 
+    /// Records an action on a token for administration.
+    ///
+    /// # Errors
+    /// If the database returns an error.
+    pub async fn note_token(
+        &self,
+        db: &impl ConnectionTrait,
+        action: Action,
+        name: &str,
+        details: Value,
+    ) -> Result<(), StoreError> {
+        self.write(db, action, None, name.to_owned(), details).await
+    }
+
     /// Records that the server's clock was accepted.
     ///
     /// # Errors
@@ -307,6 +348,7 @@ impl Change {
             number: 0,
             at: self.at,
             actor: self.by.to_string(),
+            source: self.by.source(),
             action: action.as_str().to_owned(),
             license_id: license_id.map(str::to_owned),
             subject,

@@ -92,15 +92,21 @@ pub async fn serve_within(
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
     tracing::info!(address = %listener.local_addr()?, keys = ?app.keys(), "listening");
-    if !access.sessions.can_begin() {
-        tracing::info!("ADMIN_TOKEN is not set; the console and /api/admin are disabled");
+    let access = Arc::new(access);
+    if let Err(error) = access.named.read(&app.store).await {
+        tracing::debug!(%error, "failed to read the tokens");
+    }
+    if !access.has_tokens() {
+        tracing::info!(
+            "the console and /api/admin are disabled: ADMIN_TOKEN is not set, and there are no \
+             named tokens; create one with 'license-server tokens add NAME'"
+        );
     }
     app.numbering.wait_for_another(app.clock.now());
     record_coverage(&app, false).await;
     let stop_jobs = CancellationToken::new();
     let survey: Arc<Survey> = Arc::default();
-    let jobs = start_jobs(&app, &survey, stop_jobs.clone());
-    let access = Arc::new(access);
+    let jobs = start_jobs(&app, &survey, &access, stop_jobs.clone());
     let state = HttpState {
         app: app.clone(),
         access,
@@ -132,7 +138,12 @@ async fn record_coverage(app: &App, is_closed: bool) {
 }
 
 /// Starts the background jobs, under supervision.
-fn start_jobs(app: &Arc<App>, survey: &Arc<Survey>, shutdown: CancellationToken) -> Arc<Jobs> {
+fn start_jobs(
+    app: &Arc<App>,
+    survey: &Arc<Survey>,
+    access: &Arc<Access>,
+    shutdown: CancellationToken,
+) -> Arc<Jobs> {
     let jobs = Arc::new(Jobs::new(app.clock.clone(), shutdown));
     let (watched, kept, compared) = (app.clone(), app.clone(), app.clone());
     let proven = app.clone();
@@ -147,6 +158,11 @@ fn start_jobs(app: &Arc<App>, survey: &Arc<Survey>, shutdown: CancellationToken)
     let amended = app.clone();
     jobs.run("update amended licenses", move || {
         follow_amendments(amended.clone())
+    });
+    let (reading, access) = (app.clone(), access.clone());
+    jobs.run("follow tokens", move || {
+        let (app, access) = (reading.clone(), access.clone());
+        async move { access.named.follow(&app.store).await }
     });
     jobs.run("report log", telemetry::report_regularly);
     supervisor::start_watchdog(&jobs);

@@ -1,5 +1,6 @@
-//! The administrator's token. Only its hash is stored.
+//! Tokens for administration. Only their hashes are kept.
 
+use std::fmt::Write as _;
 use std::fs::File;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -83,6 +84,32 @@ impl AdminToken {
         Self(hash(token.expose_secret()))
     }
 
+    /// The token with this hash, as [`AdminToken::hash_text`] has written it.
+    #[must_use]
+    pub fn of_hash(text: &str) -> Option<Self> {
+        let digit = |byte: u8| char::from(byte).to_digit(16);
+        let mut hash = [0; 32];
+        let pairs = text.as_bytes().chunks(2);
+        if text.len() != 2 * hash.len() {
+            return None;
+        }
+        for (byte, pair) in hash.iter_mut().zip(pairs) {
+            let [high, low] = pair.try_into().ok()?;
+            *byte = u8::try_from(16 * digit(high)? + digit(low)?).ok()?;
+        }
+        Some(Self(hash))
+    }
+
+    /// The hash of the token, in 64 hexadecimal digits.
+    #[must_use]
+    pub fn hash_text(&self) -> String {
+        self.0.iter().fold(String::new(), |mut text, byte| {
+            // Writing to a string does not fail.
+            write!(text, "{byte:02x}").unwrap_or_default();
+            text
+        })
+    }
+
     /// Whether the token is this text. Hashes are compared, so that the duration reveals nothing
     /// about the token.
     #[must_use]
@@ -114,8 +141,14 @@ impl AdminToken {
         self.mac(text).verify_slice(&code).is_ok()
     }
 
-    /// The token that a request carries (RFC 6750, section 2.1). A caller that reads the same env
-    /// file as the service may send it in quotation marks.
+    /// Whether the token is this text, or this text in quotation marks: a caller that reads the
+    /// same env file as the service may send them.
+    #[must_use]
+    pub fn is_quoted(&self, text: &str) -> bool {
+        self.is(text) || self.is(unquoted(text))
+    }
+
+    /// The token that a request carries.
     #[must_use]
     pub fn shown_in(&self, headers: &HeaderMap) -> ShownToken {
         let value = headers.get(header::AUTHORIZATION);
@@ -123,14 +156,8 @@ impl AdminToken {
     }
 
     fn shown_as(&self, authorization: Option<&[u8]>) -> ShownToken {
-        let shown = authorization
-            .and_then(text_of)
-            .and_then(|value| value.trim_start().split_once(' '))
-            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
-            .map(|(_, token)| token.trim())
-            .filter(|token| !token.is_empty());
-        match shown {
-            Some(token) if self.is(token) || self.is(unquoted(token)) => ShownToken::Right,
+        match bearer_in(authorization) {
+            Some(token) if self.is_quoted(token) => ShownToken::Right,
             Some(_) => ShownToken::Wrong,
             None => ShownToken::None,
         }
@@ -152,6 +179,22 @@ pub enum ShownToken {
     Wrong,
     /// The administrator's token.
     Right,
+}
+
+/// The text of the token that a request carries (RFC 6750, section 2.1), if it is not empty.
+#[must_use]
+pub fn bearer(headers: &HeaderMap) -> Option<&str> {
+    bearer_in(
+        headers
+            .get(header::AUTHORIZATION)
+            .map(HeaderValue::as_bytes),
+    )
+}
+
+fn bearer_in(authorization: Option<&[u8]>) -> Option<&str> {
+    let (scheme, token) = text_of(authorization?)?.trim_start().split_once(' ')?;
+    let is_bearer = scheme.eq_ignore_ascii_case("bearer");
+    Some(token.trim()).filter(|token| is_bearer && !token.is_empty())
 }
 
 fn read(file: &Path) -> anyhow::Result<SecretString> {
@@ -229,6 +272,22 @@ mod tests {
             "BEARER  0123456789abcdef0",
         ] {
             assert_eq!(shown(wrong), ShownToken::Wrong, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_token_is_known_by_its_hash() {
+        let token = AdminToken::new(&"0123456789abcdef".into());
+        let text = token.hash_text();
+        assert_eq!(text.len(), 64);
+        assert!(AdminToken::of_hash(&text).unwrap().is("0123456789abcdef"));
+        for none in [
+            "",
+            &text[2..],
+            &format!("{text}00"),
+            &text.replace('9', "g"),
+        ] {
+            assert!(AdminToken::of_hash(none).is_none(), "{none}");
         }
     }
 

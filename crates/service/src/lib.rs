@@ -52,6 +52,7 @@ pub mod supervisor;
 pub mod telemetry;
 pub mod text_file;
 pub mod tls_explanation;
+pub mod token_text;
 mod trimmed;
 pub mod turns;
 pub mod unattended;

@@ -4,7 +4,9 @@
 //! a database stores [`SessionTimes`] there instead. The browser has a random name, of which only
 //! the hash is stored here.
 
-use std::collections::{BTreeSet, HashMap};
+mod sealed_name;
+
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -17,6 +19,7 @@ use crate::admin_token::AdminToken;
 use crate::client_address::network;
 use crate::clock::Clock;
 use crate::random;
+pub use sealed_name::SealedName;
 
 /// Idle timeout of a session.
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(30 * 60);
@@ -28,8 +31,6 @@ pub const MAX_SESSIONS: usize = 100;
 const MAX_CLOCK_SKEW: TimeDelta = TimeDelta::minutes(10);
 /// Characters of a session's name: 32 random bytes in base64url.
 const NAME_CHARS: usize = 43;
-/// Characters of a name that is sealed with the token: the same, a full stop and the seal.
-const SEALED_NAME_CHARS: usize = 87;
 /// Wrong tokens from one network within [`FAILURE_WINDOW`], after which further
 /// wrong ones are answered with [`SignInError::TooMany`].
 const MAX_FAILURES: usize = 5;
@@ -177,7 +178,7 @@ impl Sessions {
     pub fn touch(&self, headers: &HeaderMap) -> bool {
         let now = self.clock.running();
         let by_itself = headers.contains_key(REFRESH);
-        let hashes: Vec<_> = self.names(headers, NAME_CHARS).map(hash).collect();
+        let hashes: Vec<_> = self.names(headers, &[NAME_CHARS]).map(hash).collect();
         let mut kept = self.lock();
         kept.sessions.retain(|_, session| session.lasts(now));
         hashes.iter().any(|name| {
@@ -191,27 +192,11 @@ impl Sessions {
         })
     }
 
-    /// A name for a session that is stored elsewhere, sealed with the token, and the id under which
-    /// it is stored; `None` without a token. Changing the token ends the session.
-    #[must_use]
-    pub fn new_name(&self) -> Option<(String, String)> {
-        let nonce = random::nonce();
-        let name = format!("{nonce}.{}", self.token?.seal(&nonce));
-        let id = id(&name);
-        Some((name, id))
-    }
-
-    /// The ids of the sessions that a request names, of those that were made by
-    /// [`Sessions::new_name`] with this token.
-    #[must_use]
-    pub fn ids(&self, headers: &HeaderMap) -> BTreeSet<String> {
-        let is_ours = |name: &&str| {
-            let token = self.token.as_ref();
-            let parts = token.zip(name.split_once('.'));
-            parts.is_some_and(|(token, (nonce, code))| token.is_sealed(nonce, code))
-        };
-        let names = self.names(headers, SEALED_NAME_CHARS);
-        names.filter(is_ours).map(id).collect()
+    /// The names in a request of sessions that are stored elsewhere. Anyone can send one: its seal
+    /// has to be checked.
+    pub fn sealed_names<'a>(&self, headers: &'a HeaderMap) -> impl Iterator<Item = SealedName<'a>> {
+        self.names(headers, &SealedName::LENGTHS)
+            .filter_map(SealedName::of)
     }
 
     /// The cookie that contains a name. `headers` are those of the request.
@@ -227,7 +212,7 @@ impl Sessions {
     /// Ends every session that the request names; returns the cookie that removes its name.
     #[must_use]
     pub fn end(&self, headers: &HeaderMap) -> HeaderValue {
-        let hashes: Vec<_> = self.names(headers, NAME_CHARS).map(hash).collect();
+        let hashes: Vec<_> = self.names(headers, &[NAME_CHARS]).map(hash).collect();
         let mut kept = self.lock();
         for name in hashes {
             kept.sessions.remove(&name);
@@ -256,10 +241,14 @@ impl Sessions {
         }
     }
 
-    /// The values of all cookies that may be names with so many characters. Other hosts of the
+    /// The values of all cookies that may be names with one of these lengths. Other hosts of the
     /// domain and other ports of the host can add cookies with any name and value, so the
     /// session's own one may be the last of many. The size of a request head bounds them.
-    fn names<'a>(&self, headers: &'a HeaderMap, chars: usize) -> impl Iterator<Item = &'a str> {
+    fn names<'a>(
+        &self,
+        headers: &'a HeaderMap,
+        lengths: &[usize],
+    ) -> impl Iterator<Item = &'a str> {
         let cookie = self.cookie_name(headers);
         let lines = headers.get_all(header::COOKIE).iter();
         lines
@@ -268,7 +257,7 @@ impl Sessions {
                 let pair = pair.trim_ascii().strip_prefix(cookie.as_bytes())?;
                 pair.strip_prefix(b"=")
             })
-            .filter(move |value| value.len() == chars)
+            .filter(move |value| lengths.contains(&value.len()))
             .filter_map(|value| str::from_utf8(value).ok())
     }
 
@@ -317,16 +306,6 @@ fn came_by_tls(headers: &HeaderMap) -> bool {
 /// The names are base64url.
 fn text(cookie: &str) -> HeaderValue {
     HeaderValue::from_str(cookie).unwrap_or(HeaderValue::from_static(""))
-}
-
-/// The id under which a session is kept.
-fn id(name: &str) -> String {
-    use std::fmt::Write as _;
-    hash(name).iter().fold(String::new(), |mut id, byte| {
-        // Writing to a string does not fail.
-        write!(id, "{byte:02x}").unwrap_or_default();
-        id
-    })
 }
 
 fn hash(name: &str) -> [u8; 32] {

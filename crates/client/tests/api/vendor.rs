@@ -191,7 +191,7 @@ impl Vendor {
             changes: vec![Change::Terms(amendment::Terms {
                 updates_until: until,
                 updates,
-                ..license.terms(&all, now)
+                ..amendment::contents(&all, now).terms
             })],
         };
         all.push(amendment);

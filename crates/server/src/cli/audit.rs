@@ -50,12 +50,16 @@ fn print(entry: &Entry, json: bool) -> anyhow::Result<()> {
         return Ok(());
     }
     let details = entry.details.as_ref().map(ToString::to_string);
+    let author = match &entry.source {
+        Some(source) => format!("{}, {source}", entry.actor),
+        None => entry.actor.clone(),
+    };
     println!(
         "{}  {:<15}  {}  {}  {}",
         table::time(Some(entry.at), ""),
         entry.action,
         escaped(&entry.subject),
-        escaped(&entry.actor),
+        escaped(&author),
         escaped(&details.unwrap_or_default())
     );
     Ok(())

@@ -18,6 +18,7 @@ mod serve;
 mod suspicions;
 mod table;
 mod terms;
+mod tokens;
 mod until;
 
 use chrono::{DateTime, Utc};
@@ -156,6 +157,10 @@ enum Command {
     #[command(subcommand)]
     Seats(seats::Seats),
 
+    /// Create, list and revoke the tokens of people and programs
+    #[command(subcommand)]
+    Tokens(tokens::Tokens),
+
     /// License sites without internet, by file
     #[command(subcommand)]
     Offline(offline::Offline),
@@ -257,6 +262,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<()> {
             licenses::set(&storage, &key, Status::Revoked, message, json, now).await
         }
         Command::Seats(command) => seats::run(&storage, command, json, now).await,
+        Command::Tokens(command) => tokens::run(&storage, command, json, now).await,
         Command::Offline(command) => offline::run(&storage, command, json).await,
         Command::Release(command) => release::run(&storage, command, json, now).await,
         Command::Clock(command) => clock::run(&storage, command, json, now).await,

@@ -27,6 +27,7 @@ const ROWS: usize = 50;
 pub(super) struct Entry {
     pub(super) at: Moment,
     pub(super) actor: String,
+    pub(super) source: Option<String>,
     pub(super) action: String,
     pub(super) license_id: Option<String>,
     pub(super) subject: String,
@@ -103,6 +104,7 @@ pub(super) fn entry(entry: audit_log::Entry) -> Entry {
     Entry {
         at: Moment::of(entry.at),
         actor: entry.actor,
+        source: entry.source,
         action: entry.action,
         license_id: entry.license_id,
         subject: short(&entry.subject),

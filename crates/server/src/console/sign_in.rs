@@ -1,21 +1,22 @@
 //! Sessions for the vendor's staff.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use askama::Template;
 use axum::Form;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, Request, State};
-use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Redirect, Response};
 use license_console::page::show;
 use license_service::request_body::allow_bytes;
+use license_service::sessions::Door;
 use serde::Deserialize;
 
 use super::frame::{Done, Frame, Said, trouble};
 use super::kept::Kept;
-use crate::audit::Actor;
 use crate::http::access::{Access, ClientAddress, MAX_NEXT_BYTES};
 use crate::http::error::ApiError;
 use crate::http::{HttpState, sessions};
@@ -72,7 +73,7 @@ fn form(
     };
     let page = SignIn {
         frame,
-        possible: access.sessions.can_begin(),
+        possible: access.has_tokens(),
         next: next.to_owned(),
         kept,
         error: error.map(ApiError::message),
@@ -97,29 +98,35 @@ pub(super) async fn sign_in(
     let (token, next) = (field("token"), field("next"));
     let (token, next) = (token.trim(), own_page(&next));
     let kept = Kept::of_sign_in(fields);
-    let signed_in = match state.access.sessions.check(token, address) {
-        Ok(()) => sessions::begin(&state, &headers)
-            .await
-            .map_err(ApiError::from),
-        Err(error) => {
-            tracing::warn!(security = true, peer = %address, "sign-in failed: {error}");
-            Err(ApiError::SignIn(error))
-        }
-    };
-    match signed_in {
+    match begin(&state, token, address, &headers).await {
         Ok(cookie) => {
-            tracing::info!(security = true, peer = %address, "signed in");
             let mut response = match kept.is_empty() {
                 true => Done::SignedIn.redirect(next),
                 false => kept.resume(next),
             };
-            if let Some(cookie) = cookie {
-                response.headers_mut().insert(header::SET_COOKIE, cookie);
-            }
+            response.headers_mut().insert(header::SET_COOKIE, cookie);
             response
         }
         Err(error) => form(&state.access, next, kept, None, Some(&error)),
     }
+}
+
+/// Begins a session for a browser with a correct token; returns the cookie to set.
+async fn begin(
+    state: &HttpState,
+    token: &str,
+    address: IpAddr,
+    headers: &HeaderMap,
+) -> Result<HeaderValue, ApiError> {
+    let signing_in = state.access.sign_in(&state.app.store, token, address);
+    let caller = signing_in.await.inspect_err(|error| {
+        let why = error.message();
+        tracing::warn!(security = true, peer = %address, "sign-in failed: {why}");
+    })?;
+    let cookie = sessions::begin(state, headers, &caller).await?;
+    let name = caller.name();
+    tracing::info!(security = true, peer = %address, name, "signed in");
+    Ok(cookie)
 }
 
 /// Lets browsers with a session through. All others are redirected to the sign-in page and, after
@@ -130,11 +137,11 @@ pub(super) async fn in_session(
     mut request: Request,
     next: Next,
 ) -> Response {
-    let is_signed_in = match sessions::is_signed_in(&state, request.headers()).await {
-        Ok(is_signed_in) => is_signed_in,
+    let caller = match sessions::signed_in(&state, request.headers()).await {
+        Ok(caller) => caller,
         Err(error) => return trouble("sign-in", error),
     };
-    if !is_signed_in {
+    let Some(caller) = caller else {
         let wanted = request.uri().path_and_query().map_or("/", |it| it.as_str());
         let (method, wanted) = (request.method().clone(), wanted.to_owned());
         let kept = Kept::of(request).await;
@@ -149,8 +156,8 @@ pub(super) async fn in_session(
             _ => "%2F".to_owned(),
         };
         return Redirect::to(&format!("/console/sign-in?next={next}")).into_response();
-    }
-    let actor = Actor::Console(address);
+    };
+    let actor = caller.actor(Door::Console, address);
     request.extensions_mut().insert(actor);
     next.run(request).await
 }

@@ -1,4 +1,4 @@
-//! Who may perform administration: programs with the token, and browsers with a session.
+//! Who may perform administration: programs with a token, and browsers with a session.
 //!
 //! Sites need neither: their license key decides what they may do.
 
@@ -10,22 +10,29 @@ use axum::http::HeaderMap;
 use axum::http::request::Parts;
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
-use license_service::admin_token::{AdminToken, ShownToken};
+use license_service::admin_token::{AdminToken, bearer};
 use license_service::client_address::TrustedProxies;
 use license_service::clock::Clock;
 use license_service::hosts::{AllowedHost, Hosts};
 use license_service::sessions::{Door, Sessions, SignInError};
 use tower_http::csrf::{CsrfLayer, ProtectionError};
 
-use crate::audit::Actor;
+use crate::audit::{Actor, BREAK_GLASS};
+use crate::http::HttpState;
 use crate::http::error::ApiError;
+use crate::http::known_tokens::{KnownToken, KnownTokens, NotRead};
+use crate::store::Store;
 
 /// Maximum length of the URL of a page shown after sign-in, in bytes; longer ones are ignored.
 pub(crate) const MAX_NEXT_BYTES: usize = 2 * 1024;
 
 /// The rules, built at start.
 pub struct Access {
+    /// The `ADMIN_TOKEN`.
     token: Option<AdminToken>,
+    /// The tokens in the database.
+    pub(crate) named: KnownTokens,
+    clock: Arc<dyn Clock>,
     hosts: Hosts,
     proxies: TrustedProxies,
     /// Logged only once, because anyone can send the header.
@@ -35,7 +42,7 @@ pub struct Access {
 }
 
 impl Access {
-    /// Without a token, access is always refused.
+    /// `token` is the `ADMIN_TOKEN`. Without it and named tokens, access is always refused.
     #[must_use]
     pub fn new(
         token: Option<AdminToken>,
@@ -44,6 +51,8 @@ impl Access {
     ) -> Self {
         Self {
             token,
+            named: KnownTokens::default(),
+            clock: clock.clone(),
             hosts: Hosts::new(allowed_hosts),
             proxies: TrustedProxies::default(),
             warned_of_proxy: Once::new(),
@@ -51,33 +60,153 @@ impl Access {
         }
     }
 
-    /// Whether a request carries the token. Health checks and browsers send none, which does not
-    /// count as a guess; a wrong token is logged and counted.
+    /// Whether there is any token to sign in with, as far as is known.
+    pub(crate) fn has_tokens(&self) -> bool {
+        self.token.is_some() || !self.named.is_empty()
+    }
+
+    /// Whose token a request carries. Health checks and browsers send none, which does not count as
+    /// a guess; a wrong token is logged and counted.
     ///
     /// # Errors
-    /// For a wrong token: 401, or 429 for too many.
-    pub(super) fn is_administrator(
+    /// For a wrong or expired token: 401, or 429 for too many wrong ones.
+    pub(super) async fn caller(
         &self,
+        store: &Store,
         headers: &HeaderMap,
         address: IpAddr,
-    ) -> Result<bool, ApiError> {
-        match self.token.map(|token| token.shown_in(headers)) {
-            Some(ShownToken::Right) => Ok(true),
-            Some(ShownToken::None) | None => Ok(false),
-            Some(ShownToken::Wrong) => {
-                tracing::warn!(security = true, peer = %address, "wrong administrator token");
-                Err(match self.sessions.note_failure(Door::Api, address) {
-                    true => ApiError::Unauthorized,
-                    false => ApiError::SignIn(SignInError::TooMany),
-                })
-            }
+    ) -> Result<Option<Caller>, ApiError> {
+        let Some(shown) = bearer(headers) else {
+            return Ok(None);
+        };
+        let caller = self.owner(store, shown).await?;
+        if caller.is_some() || !self.has_tokens() {
+            return Ok(caller);
         }
+        tracing::warn!(security = true, peer = %address, "wrong administrator token");
+        Err(match self.sessions.note_failure(Door::Api, address) {
+            true => ApiError::Unauthorized,
+            false => ApiError::SignIn(SignInError::TooMany),
+        })
+    }
+
+    /// Whose token was entered in the sign-in form.
+    ///
+    /// # Errors
+    /// If it is missing, wrong or expired.
+    pub(crate) async fn sign_in(
+        &self,
+        store: &Store,
+        shown: &str,
+        address: IpAddr,
+    ) -> Result<Caller, ApiError> {
+        if let Some(caller) = self.owner(store, shown).await? {
+            return Ok(caller);
+        }
+        // An empty form is not a guess.
+        let is_new = shown.is_empty() || self.sessions.note_failure(Door::Console, address);
+        Err(ApiError::SignIn(match is_new {
+            true => SignInError::WrongToken,
+            false => SignInError::TooMany,
+        }))
+    }
+
+    /// Whose token a text is. The correct token is never refused, regardless of how many wrong ones
+    /// came before.
+    async fn owner(&self, store: &Store, shown: &str) -> Result<Option<Caller>, ApiError> {
+        if let Some(token) = self.token.filter(|token| token.is_quoted(shown)) {
+            return Ok(Some(Caller::break_glass(token)));
+        }
+        let Some(known) = self.named.find(shown.trim_matches('"')).await? else {
+            return Ok(None);
+        };
+        self.used(store, &known).await.map(Some)
+    }
+
+    /// The owner of a named token that is used now.
+    ///
+    /// # Errors
+    /// If it has expired.
+    async fn used(&self, store: &Store, known: &KnownToken) -> Result<Caller, ApiError> {
+        let (token, now) = (&known.token, self.clock.now());
+        if token.has_ended(now) {
+            return Err(ApiError::TokenExpired(token.name.clone()));
+        }
+        self.named.note_used(store, token, now).await;
+        Ok(Caller {
+            name: token.name.clone(),
+            token: Some(token.id),
+            key: known.key,
+        })
+    }
+
+    /// Makes a change of the named tokens known to this server immediately; other servers notice it
+    /// within seconds.
+    pub(super) async fn follow_change(&self) {
+        if self.named.reread().await.is_err() {
+            tracing::warn!("a change of the tokens applies when the database can be read again");
+        }
+    }
+
+    /// Whose tokens these are: of the named tokens with these numbers, and of the `ADMIN_TOKEN` for
+    /// `None`. Those that are revoked or have expired are left out.
+    ///
+    /// # Errors
+    /// If one is not known, and the table cannot be read.
+    pub(super) async fn owners(&self, tokens: &[Option<i64>]) -> Result<Vec<Caller>, NotRead> {
+        let mut ids: Vec<i64> = tokens.iter().copied().flatten().collect();
+        ids.sort_unstable();
+        ids.dedup();
+        let now = self.clock.now();
+        let named = self.named.with_ids(&ids).await?;
+        let named = named.into_iter().filter(|it| !it.token.has_ended(now));
+        let named = named.map(|it| Caller {
+            name: it.token.name.clone(),
+            token: Some(it.token.id),
+            key: it.key,
+        });
+        Ok(named.chain(self.token.map(Caller::break_glass)).collect())
     }
 
     /// The same behind this many trusted proxies.
     #[must_use]
     pub fn behind(self, proxies: TrustedProxies) -> Self {
         Self { proxies, ..self }
+    }
+}
+
+/// The owner of a token.
+#[derive(Clone)]
+pub(crate) struct Caller {
+    /// The author of the changes that are made with it.
+    pub(super) name: String,
+    /// The number of the named token; `None` for the `ADMIN_TOKEN`.
+    pub(super) token: Option<i64>,
+    /// What seals the names of sessions.
+    pub(super) key: AdminToken,
+}
+
+impl Caller {
+    fn break_glass(token: AdminToken) -> Self {
+        Self {
+            name: BREAK_GLASS.to_owned(),
+            token: None,
+            key: token,
+        }
+    }
+
+    /// The author of what this caller does, for the log.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The author of what this caller does.
+    pub(crate) fn actor(self, door: Door, address: IpAddr) -> Actor {
+        Actor::Staff {
+            name: self.name,
+            door,
+            address,
+        }
     }
 }
 
@@ -128,22 +257,21 @@ pub(super) async fn by_known_host(
     }
 }
 
-/// Lets programs with the token through.
+/// Lets programs with a token through.
 pub(super) async fn with_token(
-    State(access): State<Arc<Access>>,
+    State(state): State<HttpState>,
     ClientAddress(address): ClientAddress,
     mut request: Request,
     next: Next,
 ) -> Response {
-    if access.token.is_none() {
-        return ApiError::NoToken.into_response();
-    }
-    match access.is_administrator(request.headers(), address) {
-        Ok(true) => {}
-        Ok(false) => return ApiError::Unauthorized.into_response(),
+    let (access, store) = (&state.access, &state.app.store);
+    let caller = match access.caller(store, request.headers(), address).await {
+        Ok(Some(caller)) => caller,
+        Ok(None) if access.has_tokens() => return ApiError::Unauthorized.into_response(),
+        Ok(None) => return ApiError::NoToken.into_response(),
         Err(refusal) => return refusal.into_response(),
-    }
-    let actor = Actor::Api(address);
+    };
+    let actor = caller.actor(Door::Api, address);
     request.extensions_mut().insert(actor);
     next.run(request).await
 }

@@ -12,10 +12,10 @@ use super::error::ErrorBody;
 /// Errors of every operation of the administration.
 #[derive(IntoResponses)]
 pub(super) enum AdminErrors {
-    /// `unauthorized`: the token is missing or wrong.
+    /// `unauthorized`: the token is missing or wrong. `token_expired`: its end has passed.
     #[response(status = 401)]
     Unauthorized(ErrorBody),
-    /// `no_admin_token`: the License Server has no `ADMIN_TOKEN`.
+    /// `no_admin_token`: the License Server has no named token and no `ADMIN_TOKEN`.
     #[response(status = 403)]
     NoToken(ErrorBody),
     /// `unknown_host`: the host name is not in `ALLOWED_HOSTS`.

@@ -17,6 +17,7 @@ use crate::licensing::catalogue::UNLIMITED;
 use crate::licensing::issue::MAX_CUSTOMER_CHARS;
 use crate::licensing::key_changes::{DEFAULT_OVERLAP_DAYS, MAX_OVERLAP_DAYS};
 use crate::licensing::status::MAX_MESSAGE_CHARS;
+use crate::licensing::tokens::{MAX_NAME_CHARS, MAX_NOTE_CHARS};
 
 /// No text in a body may contain a NUL, which no database stores.
 const NO_NUL: &str = r"^[^\u0000]*$";
@@ -26,8 +27,8 @@ const NO_NUL: &str = r"^[^\u0000]*$";
     info(
         title = "Foxsight License Server",
         description = "The API for License Clients, and for the administration of licenses, seats, \
-                       the fleet, signing keys and the audit log. Administration requires the \
-                       ADMIN_TOKEN as a bearer token."
+                       the fleet, signing keys, tokens and the audit log. Administration requires a \
+                       token of 'license-server tokens add', or the ADMIN_TOKEN, as a bearer token."
     ),
     modifiers(&Token)
 )]
@@ -103,7 +104,7 @@ fn forbid_nul(schemas: &mut Value, reference: &str) {
             nested.push(reference.to_owned());
         } else if let Some(items) = field.get_mut("items") {
             items["pattern"] = NO_NUL.into();
-        } else if is_free_text(field) {
+        } else if is_free_text(field) && field.get("pattern").is_none() {
             field["pattern"] = NO_NUL.into();
         }
     }
@@ -153,6 +154,10 @@ fn bounds() -> Value {
             "end/items": {"minLength": 1, "maxLength": FeatureKey::MAX_CHARS},
         },
         "Addition": {"key": {"minLength": 1, "maxLength": FeatureKey::MAX_CHARS}},
+        "TokenBody": {
+            "name": {"minLength": 1, "maxLength": MAX_NAME_CHARS, "pattern": "^[a-z][a-z0-9._-]*$"},
+            "note": {"maxLength": MAX_NOTE_CHARS},
+        },
         "StatusMessage": {"message": {"maxLength": MAX_MESSAGE_CHARS}},
         "RotateBody": {
             "overlapDays": {

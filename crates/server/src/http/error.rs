@@ -19,6 +19,7 @@ use license_service::unattended::Panicked;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::http::known_tokens::NotRead;
 use crate::licensing::admit::AdmitError;
 use crate::licensing::keys_error::KeysError;
 use crate::licensing::look_up::LookUpError;
@@ -53,8 +54,10 @@ pub enum ApiError {
     Conflict(String),
     /// The token is required.
     Unauthorized,
-    /// No token is set, so none can be used.
+    /// There is no token, so none can be used.
     NoToken,
+    /// The token of this name has expired.
+    TokenExpired(String),
     /// Sign-in failed.
     SignIn(SignInError),
     /// A page on another site sent the request.
@@ -114,7 +117,9 @@ impl ApiError {
             Self::NotOffered(_) | Self::NoToken | Self::CrossSite => StatusCode::FORBIDDEN,
             Self::Unknown(_) | Self::NotFound => StatusCode::NOT_FOUND,
             Self::Conflict(_) => StatusCode::CONFLICT,
-            Self::Unauthorized | Self::SignIn(SignInError::WrongToken) => StatusCode::UNAUTHORIZED,
+            Self::Unauthorized | Self::TokenExpired(_) | Self::SignIn(SignInError::WrongToken) => {
+                StatusCode::UNAUTHORIZED
+            }
             Self::SignIn(SignInError::TooMany) | Self::TooManyCalls(_) => {
                 StatusCode::TOO_MANY_REQUESTS
             }
@@ -142,13 +147,17 @@ impl ApiError {
             Self::BodyRefused(refusal) => capitalised(&refusal.to_string()),
             Self::SignIn(error) => error.to_string(),
             Self::Unauthorized => {
-                "Expected the header 'Authorization: Bearer' with the ADMIN_TOKEN".to_owned()
-            }
-            Self::NoToken => {
-                "No administrator token is set on the License Server; set ADMIN_TOKEN \
-                              or ADMIN_TOKEN_FILE, and restart it"
+                "Expected the header 'Authorization: Bearer' with a token of 'license-server \
+                 tokens add', or with the ADMIN_TOKEN"
                     .to_owned()
             }
+            Self::NoToken => "The License Server has no token for administration; create one with \
+                'license-server tokens add NAME'"
+                .to_owned(),
+            Self::TokenExpired(name) => format!(
+                "The token '{name}' has expired; revoke it, and create another one with \
+                 'license-server tokens add'"
+            ),
             Self::CrossSite => "The request seems to come from a page on another site. A proxy \
                 in front of the License Server must pass on the Host header with its port."
                 .to_owned(),
@@ -190,6 +199,7 @@ impl ApiError {
             Self::NotSigning => "not_signing",
             Self::OlderThanSite => "database_older_than_site",
             Self::NoToken => "no_admin_token",
+            Self::TokenExpired(_) => "token_expired",
             Self::CrossSite => "cross_site",
             Self::UnknownHost(_) => "unknown_host",
             Self::MethodNotAllowed => "method_not_allowed",
@@ -248,9 +258,17 @@ impl IntoResponse for ApiError {
                 let wait = HeaderValue::from(seconds(wait));
                 ([(header::RETRY_AFTER, wait)], body).into_response()
             }
-            (None, Self::Unauthorized) => ([CHALLENGE], body).into_response(),
+            (None, Self::Unauthorized | Self::TokenExpired(_)) => {
+                ([CHALLENGE], body).into_response()
+            }
             (None, _) => body.into_response(),
         }
+    }
+}
+
+impl From<NotRead> for ApiError {
+    fn from(_: NotRead) -> Self {
+        Self::Unavailable
     }
 }
 

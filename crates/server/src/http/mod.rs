@@ -6,6 +6,7 @@ mod answered_errors;
 mod document;
 pub mod error;
 mod given;
+pub(crate) mod known_tokens;
 mod licenses;
 mod measured;
 mod metrics;
@@ -130,7 +131,7 @@ pub fn router(state: HttpState, pages: Router<HttpState>) -> Router {
     let admin = admin::routes()
         .layer(middleware::from_fn(trusted_body))
         .layer(middleware::from_fn_with_state(
-            access.clone(),
+            state.clone(),
             access::with_token,
         ))
         .layer(known());

@@ -30,8 +30,8 @@ pub(super) async fn readyz(
     ClientAddress(address): ClientAddress,
     headers: HeaderMap,
 ) -> Result<(StatusCode, Json<Value>), ApiError> {
-    let is_administrator = access.is_administrator(&headers, address)?;
-    Ok(readiness(&app, &jobs, is_administrator).await)
+    let caller = access.caller(&app.store, &headers, address).await?;
+    Ok(readiness(&app, &jobs, caller.is_some()).await)
 }
 
 async fn readiness(app: &App, jobs: &Jobs, is_administrator: bool) -> (StatusCode, Json<Value>) {

@@ -1,62 +1,84 @@
 //! Browser sessions. They are stored in the database, so that every server knows them, sign-out
 //! applies to all servers, and the idle timeout is shared.
 
+use std::collections::BTreeSet;
+
 use axum::http::{HeaderMap, HeaderValue};
 use chrono::TimeDelta;
-use license_service::sessions::{IDLE_TIMEOUT, MAX_SESSIONS, REFRESH};
+use license_service::sessions::{IDLE_TIMEOUT, MAX_SESSIONS, REFRESH, SealedName};
 
 use crate::http::HttpState;
+use crate::http::access::{Access, Caller};
+use crate::http::error::ApiError;
+use crate::http::known_tokens::NotRead;
 use crate::store::{StoreError, console_sessions};
 
 /// Minimum interval between two updates of a session's last use.
 const NOTE_INTERVAL: TimeDelta = TimeDelta::seconds(30);
 
-/// Starts a session for a browser with the correct token; returns the cookie to set, or `None` if
-/// no token is configured.
+/// Starts a session for a browser with a correct token; returns the cookie to set.
 ///
 /// # Errors
 /// If the database returns an error; no session has begun then.
 pub(crate) async fn begin(
     state: &HttpState,
     headers: &HeaderMap,
-) -> Result<Option<HeaderValue>, StoreError> {
-    let sessions = &state.access.sessions;
-    let Some((name, id)) = sessions.new_name() else {
-        return Ok(None);
-    };
+    caller: &Caller,
+) -> Result<HeaderValue, StoreError> {
+    let (name, id) = SealedName::create(&caller.key, caller.token);
     let now = state.app.clock.now();
     let transaction = state.app.store.begin().await?;
     let idle = TimeDelta::from_std(IDLE_TIMEOUT).unwrap_or_default();
     console_sessions::prune(&transaction, now - idle, MAX_SESSIONS as u64 - 1).await?;
-    console_sessions::add(&transaction, &id, now).await?;
+    console_sessions::add(&transaction, &id, caller.token, now).await?;
     transaction.commit().await?;
-    Ok(Some(sessions.cookie(&name, headers)))
+    Ok(state.access.sessions.cookie(&name, headers))
 }
 
-/// Whether the request belongs to a session. If so, its idle timeout restarts, unless a page sent
-/// the request automatically.
+/// Who began the session that the request belongs to. If there is one, its idle timeout restarts,
+/// unless a page sent the request automatically. A session ends when its token is revoked or has
+/// expired.
 ///
 /// # Errors
 /// If the database returns an error.
-pub(crate) async fn is_signed_in(
+pub(crate) async fn signed_in(
     state: &HttpState,
     headers: &HeaderMap,
-) -> Result<bool, StoreError> {
+) -> Result<Option<Caller>, ApiError> {
     let (db, now) = (state.app.store.reader(), state.app.clock.now());
     // Names that no server has created need no query.
-    let ids = state.access.sessions.ids(headers);
+    let ids = ids(&state.access, headers).await?;
     if ids.is_empty() {
-        return Ok(false);
+        return Ok(None);
     }
     let found = console_sessions::find(db, &ids).await?;
-    let valid = found.into_iter().find(|(_, times)| times.is_valid(now));
-    let Some((id, session)) = valid else {
-        return Ok(false);
+    let valid = found.into_iter().find(|it| it.times.is_valid(now));
+    let Some(session) = valid else {
+        return Ok(None);
     };
-    if !headers.contains_key(REFRESH) && (now - session.used).abs() >= NOTE_INTERVAL {
-        console_sessions::note_used(db, &id, now).await?;
+    let owners = state.access.owners(&[session.token]).await?;
+    let owner = owners.into_iter().find(|it| it.token == session.token);
+    let is_by_user = !headers.contains_key(REFRESH);
+    if owner.is_some() && is_by_user && (now - session.times.used).abs() >= NOTE_INTERVAL {
+        console_sessions::note_used(db, &session.id, now).await?;
     }
-    Ok(true)
+    Ok(owner)
+}
+
+/// The ids of the sessions that a request names, of those that were begun with tokens that may
+/// still be used.
+async fn ids(access: &Access, headers: &HeaderMap) -> Result<BTreeSet<String>, NotRead> {
+    let names: Vec<SealedName<'_>> = access.sessions.sealed_names(headers).collect();
+    if names.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    let tokens: Vec<_> = names.iter().map(SealedName::token).collect();
+    let owners = access.owners(&tokens).await?;
+    let is_ours = |name: &&SealedName<'_>| {
+        let mut owners = owners.iter().filter(|it| it.token == name.token());
+        owners.any(|it| name.is_sealed_with(&it.key))
+    };
+    Ok(names.iter().filter(is_ours).map(SealedName::id).collect())
 }
 
 /// Ends every session that the request names, on every server; returns the cookie that removes its
@@ -64,8 +86,8 @@ pub(crate) async fn is_signed_in(
 ///
 /// # Errors
 /// If the database returns an error; no session has ended then.
-pub(crate) async fn end(state: &HttpState, headers: &HeaderMap) -> Result<HeaderValue, StoreError> {
-    let ids = state.access.sessions.ids(headers);
+pub(crate) async fn end(state: &HttpState, headers: &HeaderMap) -> Result<HeaderValue, ApiError> {
+    let ids = ids(&state.access, headers).await?;
     if !ids.is_empty() {
         console_sessions::remove(state.app.store.reader(), &ids).await?;
     }

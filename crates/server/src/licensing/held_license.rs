@@ -30,7 +30,7 @@ use crate::licensing::refusal::{Refused, Stopped};
 use crate::licensing::restored;
 use crate::licensing::review::record_suspicions;
 use crate::licensing::site_answer::{AnswerError, SiteAnswer};
-use crate::licensing::site_question::{ByFile, CallDetails};
+use crate::licensing::site_question::CallDetails;
 use crate::store::StoreError;
 use crate::store::licenses::License;
 use crate::store::seats::{self, Seat};
@@ -92,7 +92,7 @@ impl<'a> HeldLicense<'a> {
             seat,
             seat_is_new: false,
             call,
-            details: *details,
+            details: details.clone(),
             lost: None,
             now,
         };
@@ -106,7 +106,7 @@ impl<'a> HeldLicense<'a> {
     /// Refuses a deactivation by a file that was written before the latest activation.
     fn refuse_outdated(&self) -> Result<(), AnswerError> {
         if let (Call::Deactivate, Some(by_file), Some(seat)) =
-            (self.call, self.details.offline, &self.seat)
+            (self.call, &self.details.offline, &self.seat)
             && is_outdated(by_file.written_at, seat.last_activated_at)
         {
             let activated_at = seat.last_activated_at.trunc_subsecs(0);
@@ -131,7 +131,7 @@ impl<'a> HeldLicense<'a> {
     fn report(&self) -> Report<'_> {
         Report {
             newest_seq: self.details.newest_seq,
-            written_at: self.details.offline.map(|it| it.written_at),
+            written_at: self.details.offline.as_ref().map(|it| it.written_at),
             nonce: self.to.nonce.as_deref().unwrap_or_default(),
             asks_for_lease: self.call.answer_is_kept(),
             has_running_lease: self.call.answer_is_kept() && self.had_running_lease,
@@ -219,6 +219,7 @@ impl<'a> HeldLicense<'a> {
             offline: self
                 .details
                 .offline
+                .as_ref()
                 .map(|it| offline_lease(&self.license, it.lease)),
             holds_until: match self.details.knows_entitlements {
                 true => None,
@@ -348,8 +349,11 @@ impl<'a> HeldLicense<'a> {
             let details = json!({"installation": seat.installation_name});
             self.log(Action::SeatTaken, details).await?;
         }
-        if let Some(ByFile { by, .. }) = self.details.offline {
-            let change = Change { by, at: self.now };
+        if let Some(file) = &self.details.offline {
+            let change = Change {
+                by: file.by.clone(),
+                at: self.now,
+            };
             let details = json!({"question": self.call.as_str()});
             self.log_as(&change, Action::OfflineSigned, details).await?;
         }

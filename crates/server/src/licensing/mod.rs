@@ -36,4 +36,5 @@ pub mod seats;
 pub mod site_answer;
 pub mod site_question;
 pub mod status;
+pub mod tokens;
 mod validate;

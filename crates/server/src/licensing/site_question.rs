@@ -32,7 +32,7 @@ impl SiteQuestion {
 }
 
 /// How a site asks.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct CallDetails {
     /// Set if the request came by file.
     pub offline: Option<ByFile>,
@@ -45,7 +45,7 @@ pub struct CallDetails {
 }
 
 /// A request that came by file.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct ByFile {
     /// Length of the lease that it may get.
     pub lease: TimeDelta,

@@ -18,6 +18,7 @@ pub struct Model {
     id: i64,
     at: NaiveDateTime,
     actor: String,
+    source: Option<String>,
     action: String,
     license_id: Option<String>,
     subject: String,
@@ -44,19 +45,22 @@ pub struct Entry {
     pub number: i64,
     /// When.
     pub at: DateTime<Utc>,
-    /// The author: `command line`, `console from 10.0.0.5`, `API from 10.0.0.5`, `site`, or
-    /// `service`.
+    /// The author: the name of a token, `break-glass` for the `ADMIN_TOKEN`, `command line`, `site`
+    /// or `service`. In entries from before there were named tokens, also what is now the source.
     pub actor: String,
+    /// From where staff made the change: `console from 10.0.0.5` or `API from 10.0.0.5`; `null` for
+    /// other authors.
+    pub source: Option<String>,
     /// The action: `issued`, `renewed`, `amended`, `suspended`, `reinstated`, `revoked`, `seat_taken`,
     /// `seat_given_back`, `installation_changed`, `seat_freed`, `seat_moved`, `seat_released`,
     /// `offline_signed`, `site_entries_limited`, `site_entries_counted`, `key_made`, `key_revoked`,
     /// `keys_unchanged`, `keys_accepted`, `release_signed`, `clock_accepted`, `plan_published`,
-    /// `catalogue_changed` or `answer_withheld`.
+    /// `catalogue_changed`, `answer_withheld`, `token_added` or `token_revoked`.
     pub action: String,
     /// The id of the license; `null` if the entry is not about a license.
     pub license_id: Option<String>,
     /// The masked license key, the hardware id, the key id, the version of the release, the plan with
-    /// its version, or the key of the catalogue entry.
+    /// its version, the key of the catalogue entry, or the name of the token.
     pub subject: String,
     /// Further details.
     #[schema(value_type = Option<Object>)]
@@ -91,6 +95,7 @@ pub async fn append(db: &impl ConnectionTrait, entry: Entry) -> Result<(), Store
         id: ActiveValue::NotSet,
         at: ActiveValue::Set(entry.at.naive_utc()),
         actor: ActiveValue::Set(entry.actor),
+        source: ActiveValue::Set(entry.source),
         action: ActiveValue::Set(entry.action),
         license_id: ActiveValue::Set(entry.license_id),
         subject: ActiveValue::Set(entry.subject),
@@ -190,6 +195,7 @@ impl From<Model> for Entry {
             number: row.id,
             at: row.at.and_utc(),
             actor: row.actor,
+            source: row.source,
             action: row.action,
             license_id: row.license_id,
             subject: row.subject,

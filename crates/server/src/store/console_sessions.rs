@@ -19,6 +19,7 @@ pub struct Model {
     id: String,
     begun_at: NaiveDateTime,
     used_at: NaiveDateTime,
+    token_id: Option<i64>,
 }
 
 /// There are no relations.
@@ -32,19 +33,32 @@ pub(super) fn expected() -> ExpectedTable {
     ExpectedTable::of::<Entity>(&[])
 }
 
-/// Adds a session that begins now.
+/// A session that was not ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConsoleSession {
+    /// The hash of its name.
+    pub id: String,
+    /// When it began, and when it was last used.
+    pub times: SessionTimes,
+    /// The named token that began it; `None` for the `ADMIN_TOKEN`.
+    pub token: Option<i64>,
+}
+
+/// Adds a session that begins now, with this named token.
 ///
 /// # Errors
 /// If the database returns an error.
 pub async fn add(
     db: &impl ConnectionTrait,
     id: &str,
+    token: Option<i64>,
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
     let row = ActiveModel {
         id: ActiveValue::Set(id.to_owned()),
         begun_at: ActiveValue::Set(now.naive_utc()),
         used_at: ActiveValue::Set(now.naive_utc()),
+        token_id: ActiveValue::Set(token),
     };
     Entity::insert(row).exec_without_returning(db).await?;
     Ok(())
@@ -57,16 +71,17 @@ pub async fn add(
 pub async fn find(
     db: &impl ConnectionTrait,
     ids: &BTreeSet<String>,
-) -> Result<Vec<(String, SessionTimes)>, StoreError> {
+) -> Result<Vec<ConsoleSession>, StoreError> {
     let rows = Entity::find().filter(Column::Id.is_in(ids)).all(db).await?;
-    let times = |row: Model| SessionTimes {
-        begun: row.begun_at.and_utc(),
-        used: row.used_at.and_utc(),
+    let session = |row: Model| ConsoleSession {
+        id: row.id,
+        times: SessionTimes {
+            begun: row.begun_at.and_utc(),
+            used: row.used_at.and_utc(),
+        },
+        token: row.token_id,
     };
-    Ok(rows
-        .into_iter()
-        .map(|row| (row.id.clone(), times(row)))
-        .collect())
+    Ok(rows.into_iter().map(session).collect())
 }
 
 /// Records that a session was used.
@@ -93,6 +108,18 @@ pub async fn note_used(
 pub async fn remove(db: &impl ConnectionTrait, ids: &BTreeSet<String>) -> Result<(), StoreError> {
     Entity::delete_many()
         .filter(Column::Id.is_in(ids))
+        .exec(db)
+        .await?;
+    Ok(())
+}
+
+/// Ends the sessions that a named token began.
+///
+/// # Errors
+/// If the database returns an error.
+pub async fn remove_of_token(db: &impl ConnectionTrait, token: i64) -> Result<(), StoreError> {
+    Entity::delete_many()
+        .filter(Column::TokenId.eq(token))
         .exec(db)
         .await?;
     Ok(())

@@ -17,6 +17,7 @@ mod m0013_folded_names;
 mod m0014_commit_proofs;
 mod m0015_amendments;
 mod m0016_plans;
+mod m0017_admin_tokens;
 
 use license_service::database::{Database, MIGRATION_TIMEOUT, MigratedRows};
 use sea_orm::{ConnectionTrait, DbBackend, Statement};
@@ -64,6 +65,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0014_commit_proofs::Migration),
             Box::new(m0015_amendments::Migration),
             Box::new(m0016_plans::Migration),
+            Box::new(m0017_admin_tokens::Migration),
         ]
     }
 }

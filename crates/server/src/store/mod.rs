@@ -2,6 +2,7 @@
 //!
 //! One file per table. Rows are converted to domain values here, and are not used in upper layers.
 
+pub mod admin_tokens;
 pub mod amendments;
 pub mod audit_log;
 pub mod callers;
@@ -160,6 +161,7 @@ impl StoreError {
 /// What this program needs of its tables.
 fn expected_tables() -> Vec<ExpectedTable> {
     vec![
+        admin_tokens::expected(),
         amendments::expected(),
         audit_log::expected(),
         calls::expected(),

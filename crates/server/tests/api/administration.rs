@@ -100,7 +100,8 @@ async fn a_license_goes_through_its_life_and_the_log_has_all_of_it(engine: Engin
         "issued",
     ];
     assert_eq!(actions(&log), expected);
-    assert_eq!(log[8]["actor"], "API from 127.0.0.1");
+    assert_eq!(log[8]["actor"], "break-glass");
+    assert_eq!(log[8]["source"], "API from 127.0.0.1");
     assert_eq!(log[7]["actor"], "site");
     assert_eq!(
         log[4]["details"],
@@ -388,7 +389,7 @@ async fn keys_that_cannot_be_written_are_not_changed_and_the_log_says_so() {
         .permit(vendor.app.clock.now())
         .unwrap();
     let by = Actor::CommandLine;
-    let rotate = || rotate(store, &keys, "test", TimeDelta::zero(), by, at);
+    let rotate = || rotate(store, &keys, "test", TimeDelta::zero(), by.clone(), at);
     let (mut made, mut refused) = (0, 0);
     while refused == 0 && made < 8 {
         let (one, two) = tokio::join!(rotate(), rotate());

@@ -68,7 +68,7 @@ async fn the_license_of_a_customer_who_calls_is_amended(engine: Engine) {
     let answer = amended(&vendor, &key, body).await;
     let amendment = &answer["amendment"];
     assert_eq!(amendment["number"], 2);
-    assert_eq!(amendment["author"], "API from 127.0.0.1");
+    assert_eq!(amendment["author"], "break-glass");
     assert_eq!(amendment["effectiveAt"], "2026-11-24T12:00:00Z");
     let effects = json!([
         {"at": "2027-05-01T00:00:00Z", "changes": [
@@ -297,7 +297,7 @@ async fn the_second_of_two_at_once_is_shown_what_changed(engine: Engine) {
     };
     let message = refused["error"]["message"].as_str().unwrap();
     assert!(
-        message.contains("2 by API from 127.0.0.1 (8 cameras added)"),
+        message.contains("2 by break-glass (8 cameras added)"),
         "{message}"
     );
     let after = license(&vendor, &key).await;

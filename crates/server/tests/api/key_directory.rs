@@ -47,7 +47,7 @@ async fn replaced(vendor: &Vendor) -> (String, String) {
         .kid
         .clone();
     let (by, at) = (Actor::CommandLine, permitted(now));
-    let rotated = rotate(store, &directory, "test", TimeDelta::zero(), by, at).await;
+    let rotated = rotate(store, &directory, "test", TimeDelta::zero(), by.clone(), at).await;
     let (second, _) = rotated.unwrap();
     let revoked = revoke(store, &directory, "test", &first, by, at).await;
     assert_eq!(revoked.unwrap(), 3);
@@ -74,7 +74,7 @@ async fn change_keys(vendor: &Vendor, keys_dir: &Path) -> Vec<String> {
     let (store, at) = (&vendor.app.store, permitted(vendor.clock.now()));
     let (by, now) = (Actor::CommandLine, TimeDelta::zero());
     let kid = "any".to_owned();
-    let rotated = rotate(store, keys_dir, "test", now, by, at).await;
+    let rotated = rotate(store, keys_dir, "test", now, by.clone(), at).await;
     let revoked = revoke(store, keys_dir, "test", &kid, by, at).await;
     let said = [rotated.map(drop), revoked.map(drop)];
     said.map(|it| it.unwrap_err().to_string()).to_vec()

@@ -67,9 +67,9 @@ mod raw_http;
 mod read_settings;
 #[path = "../../../client/tests/api/refused_calls.rs"]
 mod refused_calls;
+mod releases;
 #[path = "../../../client/tests/api/repetition.rs"]
 mod repetition;
-mod releases;
 mod requests;
 mod restored;
 mod search_path;
@@ -84,6 +84,7 @@ mod state_dir;
 mod supervised;
 #[path = "../../../client/tests/api/thread_limit.rs"]
 mod thread_limit;
+mod tokens;
 mod told;
 #[path = "../../../client/tests/api/traps.rs"]
 mod traps;

@@ -11,9 +11,9 @@ use license_core::seat::Overlap;
 use license_core::suspicion::installation_fingerprint;
 use license_server::licensing::look_up::look_up;
 use license_server::store::{
-    Migrator, Store, amendments, audit_log, calls, catalogue, commit_proofs, console_sessions,
-    coverage, key_record, licenses, lost_numbers, plans, seat_moves, seats, signing_clock,
-    site_entries, suspicions, usage_days,
+    Migrator, Store, admin_tokens, amendments, audit_log, calls, catalogue, commit_proofs,
+    console_sessions, coverage, key_record, licenses, lost_numbers, plans, seat_moves, seats,
+    signing_clock, site_entries, suspicions, usage_days,
 };
 use license_service::database_url::DatabaseUrl;
 use sea_orm::{ConnectionTrait as _, Database, DatabaseConnection, Statement};
@@ -28,7 +28,7 @@ macro_rules! samples {
 }
 
 /// Sample rows of each migration, in order. Databases record these names.
-const SAMPLES: [(&str, &str); 16] = samples![
+const SAMPLES: [(&str, &str); 17] = samples![
     "m0001_licenses_and_seats",
     "m0002_suspicions",
     "m0003_audit_and_history",
@@ -45,6 +45,7 @@ const SAMPLES: [(&str, &str); 16] = samples![
     "m0014_commit_proofs",
     "m0015_amendments",
     "m0016_plans",
+    "m0017_admin_tokens",
 ];
 
 on_both_engines! {
@@ -77,20 +78,12 @@ async fn a_table_of_migrations_that_is_ours_gets_its_own_name(engine: Engine) {
     let connection = connect(&database).await;
     let rename = "ALTER TABLE license_server_migrations RENAME TO seaql_migrations";
     connection.execute_unprepared(rename).await.unwrap();
-    let last = SAMPLES.len() - 1;
+    let (last, _) = SAMPLES[SAMPLES.len() - 1];
     let remove = format!(
-        "DELETE FROM seaql_migrations WHERE version = '{}'; \
-         DROP TABLE plans; DROP TABLE catalogue; {}",
-        SAMPLES[last].0,
-        [
-            "lease_hours",
-            "grace_hours",
-            "offline_days",
-            "updates_until",
-            "updates",
-        ]
-        .map(|column| format!("ALTER TABLE licenses DROP COLUMN {column};"))
-        .concat()
+        "DELETE FROM seaql_migrations WHERE version = '{last}'; \
+         DROP TABLE admin_tokens; \
+         ALTER TABLE audit_log DROP COLUMN source; \
+         ALTER TABLE console_sessions DROP COLUMN token_id"
     );
     connection.execute_unprepared(&remove).await.unwrap();
     let store = Store::open_existing(&database.url.parse().unwrap()).await;
@@ -231,8 +224,17 @@ async fn sample_data_of_every_version_survives_all_later_migrations(engine: Engi
     );
     let ids = ["abc".to_owned()].into();
     let sessions = console_sessions::find(store.reader(), &ids).await.unwrap();
-    let session = sessions[0].1;
+    let session = sessions[0].times;
     assert_eq!(session.used - session.begun, TimeDelta::minutes(20));
+    assert_eq!(sessions[0].token, None);
+    let ids = ["def".to_owned()].into();
+    let sessions = console_sessions::find(store.reader(), &ids).await.unwrap();
+    assert_eq!(sessions[0].token, Some(41));
+    let token = admin_tokens::find(store.reader(), "ana").await.unwrap();
+    assert_eq!(token.unwrap().note.as_deref(), Some("Sales"));
+    let tokens = admin_tokens::newest(store.reader(), None, 9).await.unwrap();
+    assert_eq!((tokens.len(), tokens[0].name.as_str()), (2, "ben"));
+    assert!(tokens[0].revoked_at.is_some());
     let lost = lost_numbers::around(store.reader(), 1_795_525_200_000).await;
     assert_eq!(lost.unwrap().unwrap().after, 1_795_521_600_000);
     let not_lost = lost_numbers::around(store.reader(), 1_795_521_600_000).await;

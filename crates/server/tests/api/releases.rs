@@ -1,7 +1,7 @@
 //! Until when a license covers releases, and the documents of releases.
 
 use chrono::{SubsecRound as _, TimeDelta};
-use license_core::amendment::{Amendment, Change, Terms, UpdateRule};
+use license_core::amendment::{Amendment, Change, Terms, UpdateRule, contents};
 use license_core::document::verify_release;
 use license_core::release::Release;
 use license_server::licensing::catalogue::Tier;
@@ -33,7 +33,7 @@ async fn amend(vendor: &Vendor, key: &str, terms: &[(i64, Option<&str>, UpdateRu
         let terms = Terms {
             updates_until: until.map(|until| until.parse().unwrap()),
             updates: *updates,
-            ..license.terms(&all, now)
+            ..contents(&all, now).terms
         };
         let amendment = Amendment {
             number: all.last().unwrap().number + 1,

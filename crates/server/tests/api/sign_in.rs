@@ -137,7 +137,8 @@ async fn behind_trusted_proxies_the_callers_count_and_are_named() {
         .json()
         .await
         .unwrap();
-    assert_eq!(log["entries"][0]["actor"], "API from 203.0.113.9");
+    assert_eq!(log["entries"][0]["actor"], "break-glass");
+    assert_eq!(log["entries"][0]["source"], "API from 203.0.113.9");
 
     let refused = Command::new(env!("CARGO_BIN_EXE_license-server"))
         .arg("serve")

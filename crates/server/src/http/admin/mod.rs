@@ -15,6 +15,7 @@ mod paging;
 mod plan_schema;
 mod plans;
 mod seats;
+mod tokens;
 mod usage;
 
 pub(crate) use audit::jsonl;
@@ -47,6 +48,8 @@ pub(super) fn routes() -> OpenApiRouter<HttpState> {
         .routes(routes!(keys::list))
         .routes(routes!(keys::rotate))
         .routes(routes!(keys::revoke))
+        .routes(routes!(tokens::list, tokens::add))
+        .routes(routes!(tokens::revoke))
         .routes(routes!(audit::list))
         .routes(routes!(audit::export))
 }

@@ -7,6 +7,7 @@ use crate::licensing::plans::{FindPlanError, PublishError};
 use crate::licensing::renew::RenewError;
 use crate::licensing::seats::{FreeError, ReleaseError};
 use crate::licensing::status::StatusError;
+use crate::licensing::tokens::TokenError;
 
 impl From<IssueError> for ApiError {
     fn from(error: IssueError) -> Self {
@@ -94,6 +95,20 @@ impl From<StatusError> for ApiError {
             StatusError::Store(error) => error.into(),
             StatusError::Revoked => Self::Conflict(error.to_string()),
             StatusError::Message => Self::BadRequest(error.to_string()),
+        }
+    }
+}
+
+impl From<TokenError> for ApiError {
+    fn from(error: TokenError) -> Self {
+        match error {
+            TokenError::Store(error) => error.into(),
+            TokenError::Unknown(_) => Self::Unknown(error.to_string()),
+            TokenError::Exists(_) | TokenError::TooMany => Self::Conflict(error.to_string()),
+            TokenError::Name(_)
+            | TokenError::Reserved(_)
+            | TokenError::Note
+            | TokenError::Ended(_) => Self::BadRequest(error.to_string()),
         }
     }
 }

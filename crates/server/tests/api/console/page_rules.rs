@@ -240,7 +240,10 @@ async fn pages_are_small_and_strict_and_need_no_script() {
     let same = replayed.headers()["location"].to_str().unwrap();
     assert_eq!(Some(same), address.strip_suffix("?done=issued"));
     assert_eq!(vendor.look("/licenses").await["total"], 1);
-    assert_eq!(vendor.audit("").await[0]["actor"], "console from 127.0.0.1");
+    assert_eq!(
+        vendor.audit("").await[0]["source"],
+        "console from 127.0.0.1"
+    );
 
     // Who guesses has to wait.
     let mut statuses = Vec::new();

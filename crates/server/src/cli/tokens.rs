@@ -1,0 +1,155 @@
+//! `license-server tokens …`
+
+use chrono::{DateTime, Utc};
+use clap::{Args, Subcommand};
+use license_console::escaped;
+use license_service::stderr::say;
+use license_service::stdout::note_change;
+
+use crate::cli::{additions, cli_change, table};
+use crate::config::Storage;
+use crate::licensing::tokens::{ShownNamedToken, ShownNewToken, TokenRequest, add, revoke};
+use crate::open::open_store;
+use crate::store::admin_tokens::{TokensCursor, newest};
+
+/// Tokens per query.
+const AT_A_TIME: u64 = 1000;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Tokens {
+    /// Create a token, and print it: the only time that it is shown
+    #[command(after_help = "Examples:\n  \
+        license-server tokens add ana --note 'Sales, Lisbon'\n  \
+        license-server tokens add shop --expires 2027-12-31 > shop-token")]
+    Add(Add),
+
+    /// List all tokens, newest first, also those that were revoked
+    #[command(after_help = "Examples:\n  \
+        license-server tokens list\n  license-server tokens list --json")]
+    List,
+
+    /// Revoke a token, and end the sessions of the console that were begun with it
+    #[command(after_help = "Example:\n  license-server tokens revoke ana")]
+    Revoke {
+        /// Name of the token
+        name: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Add {
+    /// Name of the person or program, which becomes the author of changes: lower-case letters,
+    /// digits, '.', '-' and '_'
+    name: String,
+
+    /// Last day, or exact end, of the token (UTC); default is no end
+    #[arg(long, value_name = "DATE", value_parser = additions::end)]
+    expires: Option<DateTime<Utc>>,
+
+    /// Note for people
+    #[arg(long, value_name = "TEXT")]
+    note: Option<String>,
+}
+
+pub(super) async fn run(
+    storage: &Storage,
+    command: Tokens,
+    json: bool,
+    now: DateTime<Utc>,
+) -> anyhow::Result<()> {
+    match command {
+        Tokens::Add(command) => create(storage, command, json, now).await,
+        Tokens::List => list(storage, json, now).await,
+        Tokens::Revoke { name } => end(storage, &name, json, now).await,
+    }
+}
+
+async fn create(
+    storage: &Storage,
+    command: Add,
+    json: bool,
+    now: DateTime<Utc>,
+) -> anyhow::Result<()> {
+    let request = TokenRequest {
+        name: command.name,
+        expires_at: command.expires,
+        note: command.note,
+    };
+    let store = open_store(storage).await?;
+    let (token, known) = add(&store, &request, &cli_change(now)).await?;
+    note_change("the token was created; see 'license-server tokens list'");
+    store.close().await;
+    if json {
+        let known = ShownNamedToken::of(known, now);
+        println!("{}", escaped::json(&ShownNewToken { token, known })?);
+        return Ok(());
+    }
+    println!("{token}");
+    say(format_args!(
+        "note: this is the only time that the token of {} is shown; keep it like a password. It \
+         signs in at the console, and programs send it as 'Authorization: Bearer'",
+        known.name
+    ));
+    Ok(())
+}
+
+async fn list(storage: &Storage, json: bool, now: DateTime<Utc>) -> anyhow::Result<()> {
+    let store = open_store(storage).await?;
+    let mut tokens = Vec::new();
+    let mut after = None;
+    loop {
+        let found = newest(store.reader(), after.as_ref(), AT_A_TIME).await?;
+        let Some(last) = found.last() else { break };
+        after = Some(TokensCursor { below: last.id });
+        let shown = found.into_iter().map(|it| ShownNamedToken::of(it, now));
+        tokens.extend(shown);
+    }
+    store.close().await;
+    if json {
+        println!("{}", escaped::json(&tokens)?);
+        return Ok(());
+    }
+    if tokens.is_empty() {
+        println!("No tokens. Create one with 'license-server tokens add NAME'.");
+        return Ok(());
+    }
+    let rows: Vec<_> = tokens
+        .into_iter()
+        .map(|token| {
+            [
+                token.name,
+                token.status.as_str().to_owned(),
+                table::time(Some(token.created_at), ""),
+                token.created_by,
+                table::time(token.expires_at, "never"),
+                table::time(token.last_used_at, "never"),
+                token.note.unwrap_or_default(),
+            ]
+        })
+        .collect();
+    let head = [
+        "NAME",
+        "STATUS",
+        "CREATED",
+        "BY",
+        "EXPIRES",
+        "LAST USED",
+        "NOTE",
+    ];
+    table::print(head, &rows);
+    Ok(())
+}
+
+async fn end(storage: &Storage, name: &str, json: bool, now: DateTime<Utc>) -> anyhow::Result<()> {
+    let store = open_store(storage).await?;
+    let token = revoke(&store, name, &cli_change(now)).await?;
+    note_change("the token was revoked; see 'license-server tokens list'");
+    store.close().await;
+    if json {
+        let token = ShownNamedToken::of(token, now);
+        println!("{}", escaped::json(&token)?);
+    } else {
+        println!("The token of {name} is revoked. Running servers refuse it within 3 seconds.");
+    }
+    Ok(())
+}

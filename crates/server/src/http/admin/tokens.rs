@@ -1,0 +1,137 @@
+//! Named tokens of the vendor's staff.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::{Extension, Json};
+use chrono::{DateTime, Utc};
+use license_service::cursor::next_cursor;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::paging::{PageSize, page_start};
+use crate::app::App;
+use crate::audit::Actor;
+use crate::http::access::Access;
+use crate::http::answered_errors::{AdminErrors, BodyErrors, QueryErrors};
+use crate::http::error::{ApiError, ErrorBody};
+use crate::http::given::{Body, Params, expiry_schema, until};
+use crate::licensing;
+use crate::licensing::tokens::{ShownNamedToken, ShownNewToken, TokenRequest};
+use crate::store::admin_tokens::{NamedToken, TokensCursor, count, newest};
+
+/// Which page of the tokens.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(in crate::http) struct TokensParams {
+    /// The `nextCursor` of the previous page.
+    cursor: Option<String>,
+    /// Maximum number of rows on the page.
+    #[serde(default)]
+    #[param(inline)]
+    limit: PageSize,
+}
+
+/// One page of the tokens.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(in crate::http) struct TokensPage {
+    tokens: Vec<ShownNamedToken>,
+    /// The number of tokens.
+    total: u64,
+    /// The `cursor` of the next page; `null` on the last one.
+    next_cursor: Option<String>,
+}
+
+/// List the tokens, newest first, also those that were revoked.
+#[utoipa::path(
+    get, path = "/tokens", operation_id = "list_tokens", tag = "tokens", params(TokensParams),
+    responses(
+        (status = 200, description = "A page of tokens", body = TokensPage),
+        AdminErrors, QueryErrors,
+    )
+)]
+pub(in crate::http) async fn list(
+    State(app): State<Arc<App>>,
+    Params(params): Params<TokensParams>,
+) -> Result<Json<TokensPage>, ApiError> {
+    let start = page_start::<TokensCursor>(params.cursor.as_deref(), |_| true)?;
+    let size = u64::from(params.limit.get());
+    let (db, now) = (app.store.reader(), app.clock.now());
+    let mut found = newest(db, start.after(), size + 1).await?;
+    let cursor = |last: &NamedToken| TokensCursor { below: last.id };
+    let next_cursor = next_cursor(&mut found, size, cursor);
+    let tokens = found.into_iter().map(|it| ShownNamedToken::of(it, now));
+    Ok(Json(TokensPage {
+        tokens: tokens.collect(),
+        total: count(db).await?,
+        next_cursor,
+    }))
+}
+
+/// The token to create.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(in crate::http) struct TokenBody {
+    /// The author of changes that are made with it: lower-case letters, digits, `.`, `-` and `_`,
+    /// starting with a letter. Only one token that is not revoked has this name.
+    name: String,
+    #[serde(default, deserialize_with = "until")]
+    #[schema(schema_with = expiry_schema)]
+    expires_at: Option<DateTime<Utc>>,
+    /// For people.
+    note: Option<String>,
+}
+
+/// Create a token. The answer is the only one that contains it.
+#[utoipa::path(
+    post, path = "/tokens", operation_id = "add_token", tag = "tokens", request_body = TokenBody,
+    responses(
+        (status = 201, description = "The new token", body = ShownNewToken),
+        AdminErrors, BodyErrors,
+        (status = 409, body = ErrorBody,
+            description = "There is a token with this name already, or there are too many"),
+    )
+)]
+pub(in crate::http) async fn add(
+    State(app): State<Arc<App>>,
+    State(access): State<Arc<Access>>,
+    Extension(actor): Extension<Actor>,
+    Body(body): Body<TokenBody>,
+) -> Result<(StatusCode, Json<ShownNewToken>), ApiError> {
+    let request = TokenRequest {
+        name: body.name,
+        expires_at: body.expires_at,
+        note: body.note,
+    };
+    let change = app.change(actor);
+    let (token, known) = licensing::tokens::add(&app.store, &request, &change).await?;
+    access.follow_change().await;
+    let known = ShownNamedToken::of(known, change.at);
+    Ok((StatusCode::CREATED, Json(ShownNewToken { token, known })))
+}
+
+/// Revoke a token, and end the sessions of the console that were begun with it.
+#[utoipa::path(
+    delete, path = "/tokens/{name}", operation_id = "revoke_token", tag = "tokens",
+    params(("name" = String, Path)),
+    responses(
+        (status = 200, description = "The token", body = ShownNamedToken),
+        AdminErrors,
+        (status = 404, body = ErrorBody,
+            description = "`not_found`: no token that is not revoked has this name"),
+    )
+)]
+pub(in crate::http) async fn revoke(
+    State(app): State<Arc<App>>,
+    State(access): State<Arc<Access>>,
+    Extension(actor): Extension<Actor>,
+    Path(name): Path<String>,
+) -> Result<Json<ShownNamedToken>, ApiError> {
+    let change = app.change(actor);
+    let token = licensing::tokens::revoke(&app.store, &name, &change).await?;
+    access.follow_change().await;
+    Ok(Json(ShownNamedToken::of(token, change.at)))
+}
