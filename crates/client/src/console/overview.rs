@@ -18,7 +18,7 @@ use license_core::feature::is_core;
 use license_core::hardware::{Change, Comparison, Verdict};
 use license_core::lapse_words;
 use license_core::lease::Lease;
-use license_core::license::Expiry;
+use license_core::license::{Expiry, License};
 use license_core::reason_words::for_operator;
 use license_core::standing::Standing;
 use license_core::usage::Usage;
@@ -157,20 +157,7 @@ pub(super) async fn page(
             .filter(|_| is_offline)
             .map(|lease| Moment::of(lease.valid_until())),
         unsigned: !app.keys.are_required(),
-        license: license.map(|license| LicenseCard {
-            key: caller.sees(evidence.license_key()),
-            tier: license.tier().unwrap_or_default().to_owned(),
-            expires: end_text(license.expiry(), license.expires_at_text()),
-            updates_until: match license.updates_until() {
-                Expiry::Never => None,
-                end => Some(end_text(end, license.updates_until_text())),
-            },
-            release: snapshot
-                .release()
-                .verified()
-                .map(|installed| installed.release().version.clone()),
-            seats: license.seats(),
-        }),
+        license: license.map(|license| card(license, &snapshot, caller)),
         next_validation: due(&app, now).validation.map(Moment::of),
         installation_id: identity
             .map(|identity| identity.installation_id.clone())
@@ -201,6 +188,21 @@ fn title<'a>(standing: &'a Standing, warnings: &[String]) -> &'a str {
         Standing::Active => "Everything is OK",
         Standing::Grace { .. } => "The License Server cannot confirm the license",
         Standing::Lapsed(why) => lapse_words::headline(why),
+    }
+}
+
+fn card(license: &License, snapshot: &Snapshot, caller: Caller) -> LicenseCard {
+    let installed = snapshot.release().verified();
+    LicenseCard {
+        key: caller.sees(snapshot.evidence.license_key()),
+        tier: license.tier().unwrap_or_default().to_owned(),
+        expires: end_text(license.expiry(), license.expires_at_text()),
+        updates_until: match license.updates_until() {
+            Expiry::Never => None,
+            end => Some(end_text(end, license.updates_until_text())),
+        },
+        release: installed.map(|installed| installed.release().version.clone()),
+        seats: license.seats(),
     }
 }
 
