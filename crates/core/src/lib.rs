@@ -22,6 +22,7 @@ pub mod calendar_duration;
 pub mod call;
 pub mod calls;
 pub mod catalogue;
+pub mod customer_id;
 pub mod document;
 pub mod entitlement;
 pub mod evidence;

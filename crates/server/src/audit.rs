@@ -102,6 +102,12 @@ pub enum Action {
     TokenAdded,
     /// A token for administration was revoked.
     TokenRevoked,
+    /// A customer was added.
+    CustomerAdded,
+    /// A customer was changed.
+    CustomerChanged,
+    /// A customer was merged into another one.
+    CustomerMerged,
 }
 
 impl Action {
@@ -135,6 +141,9 @@ impl Action {
             Self::AnswerWithheld => "answer_withheld",
             Self::TokenAdded => "token_added",
             Self::TokenRevoked => "token_revoked",
+            Self::CustomerAdded => "customer_added",
+            Self::CustomerChanged => "customer_changed",
+            Self::CustomerMerged => "customer_merged",
         }
     }
 }
@@ -305,6 +314,20 @@ impl Change {
         details: Value,
     ) -> Result<(), StoreError> {
         self.write(db, action, None, name.to_owned(), details).await
+    }
+
+    /// Records an action on a customer.
+    ///
+    /// # Errors
+    /// If the database returns an error.
+    pub async fn note_customer(
+        &self,
+        db: &impl ConnectionTrait,
+        action: Action,
+        id: &str,
+        details: Value,
+    ) -> Result<(), StoreError> {
+        self.write(db, action, None, id.to_owned(), details).await
     }
 
     /// Records that the server's clock was accepted.

@@ -195,7 +195,10 @@ impl Vendor {
             })],
         };
         all.push(amendment);
-        let (license, newest) = (license.amended(&all, now), all.last().unwrap());
+        let license = licenses::amended(&transaction, license, &all, now)
+            .await
+            .unwrap();
+        let newest = all.last().unwrap();
         amendments::insert(&transaction, &license.id, newest)
             .await
             .unwrap();

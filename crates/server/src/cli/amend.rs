@@ -16,7 +16,7 @@ use crate::cli::terms::TermArguments;
 use crate::cli::{cli_change, license_key, table};
 use crate::config::Storage;
 use crate::licensing::amend::{Affected, AmendRequest, Amended, ShownAmended, amend, preview};
-use crate::licensing::amendment_words::words;
+use crate::licensing::amendment_words::{customer_names, words};
 use crate::licensing::look_up::look_up;
 use crate::open::open_store;
 use crate::store::amendments::of_license;
@@ -50,8 +50,8 @@ pub(super) struct Amend {
     #[arg(long, value_name = "DATE")]
     expires: Option<End>,
 
-    /// Customer
-    #[arg(long, value_name = "NAME")]
+    /// Customer: name, reference or id; a new name adds a customer, '' removes it
+    #[arg(long, value_name = "CUSTOMER")]
     customer: Option<String>,
 
     #[command(flatten)]
@@ -163,7 +163,7 @@ fn print(amended: &Amended, is_preview: bool) {
         true => println!("Preview: nothing was changed. It would be amendment {number} of {key}:"),
         false => println!("Amendment {number} of {key}:"),
     }
-    for statement in words(&amended.amendment) {
+    for statement in words(&amended.amendment, &amended.customers) {
         println!("  {}", escaped(&statement));
     }
     for effect in &amended.effects {
@@ -223,6 +223,7 @@ pub(super) async fn list(storage: &Storage, command: Amendments, json: bool) -> 
     let store = open_store(storage).await?;
     let license = look_up(&store, &key).await?;
     let amendments = of_license(store.reader(), &license.id).await?;
+    let names = customer_names(store.reader(), &amendments).await?;
     store.close().await;
     if json {
         println!("{}", escaped::json(&amendments)?);
@@ -238,7 +239,7 @@ pub(super) async fn list(storage: &Storage, command: Amendments, json: bool) -> 
                 amendment.author.clone(),
                 amendment.order.clone().unwrap_or_default(),
                 amendment.reason.clone().unwrap_or_default(),
-                words(&amendment).join(", "),
+                words(&amendment, &names).join(", "),
             ]
         })
         .collect();

@@ -33,8 +33,8 @@ pub(super) struct Issue {
     #[arg(long)]
     tier: Option<Tier>,
 
-    /// Customer
-    #[arg(long, default_value = "", value_name = "NAME")]
+    /// Customer: name, reference or id; a new name adds a customer
+    #[arg(long, default_value = "", value_name = "CUSTOMER")]
     customer: String,
 
     #[command(flatten)]

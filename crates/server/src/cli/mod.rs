@@ -5,6 +5,7 @@ mod additions;
 mod amend;
 mod audit;
 mod clock;
+mod customers;
 mod health;
 mod init;
 mod issue;
@@ -157,6 +158,10 @@ enum Command {
     #[command(subcommand)]
     Seats(seats::Seats),
 
+    /// List, add, change and merge customers
+    #[command(subcommand)]
+    Customers(customers::Customers),
+
     /// Create, list and revoke the tokens of people and programs
     #[command(subcommand)]
     Tokens(tokens::Tokens),
@@ -262,6 +267,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<()> {
             licenses::set(&storage, &key, Status::Revoked, message, json, now).await
         }
         Command::Seats(command) => seats::run(&storage, command, json, now).await,
+        Command::Customers(command) => customers::run(&storage, command, json, now).await,
         Command::Tokens(command) => tokens::run(&storage, command, json, now).await,
         Command::Offline(command) => offline::run(&storage, command, json).await,
         Command::Release(command) => release::run(&storage, command, json, now).await,

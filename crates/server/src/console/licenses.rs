@@ -99,6 +99,7 @@ impl LicensesQuery {
             return Err(unknown("tier", &self.tier, &names.join(", ")));
         }
         let search = Search {
+            customer_id: None,
             text: self.search.clone(),
             status: None,
             ended: None,

@@ -85,3 +85,11 @@ pub(super) enum LicenseErrors {
     #[response(status = 404)]
     NotFound(ErrorBody),
 }
+
+/// Errors of operations on one customer.
+#[derive(IntoResponses)]
+pub(super) enum CustomerErrors {
+    /// `not_found`: no customer has this id, name or reference.
+    #[response(status = 404)]
+    NotFound(ErrorBody),
+}

@@ -14,6 +14,7 @@ use utoipa::{Modify, OpenApi, openapi};
 use crate::http::licenses::MAX_TEXT_CHARS;
 use crate::licensing::amend::{MAX_ORDER_CHARS, MAX_REASON_CHARS};
 use crate::licensing::catalogue::UNLIMITED;
+use crate::licensing::customers::{MAX_CONTACTS, MAX_NOTES_CHARS};
 use crate::licensing::issue::MAX_CUSTOMER_CHARS;
 use crate::licensing::key_changes::{DEFAULT_OVERLAP_DAYS, MAX_OVERLAP_DAYS};
 use crate::licensing::status::MAX_MESSAGE_CHARS;
@@ -127,6 +128,12 @@ fn bounds() -> Value {
     let amount = json!({"minimum": 0, "maximum": u64::MAX});
     let text = json!({"maxLength": MAX_TEXT_CHARS});
     let hardware_id = json!({"minLength": 1, "maxLength": MAX_TEXT_CHARS});
+    let customer = json!({
+        "name": {"minLength": 1, "maxLength": MAX_CUSTOMER_CHARS},
+        "reference": text,
+        "contacts": {"maxItems": MAX_CONTACTS},
+        "notes": {"maxLength": MAX_NOTES_CHARS},
+    });
     json!({
         "IssueBody": {
             "customer": {"maxLength": MAX_CUSTOMER_CHARS},
@@ -154,6 +161,9 @@ fn bounds() -> Value {
             "end/items": {"minLength": 1, "maxLength": FeatureKey::MAX_CHARS},
         },
         "Addition": {"key": {"minLength": 1, "maxLength": FeatureKey::MAX_CHARS}},
+        "CustomerBody": customer,
+        "EditBody": customer,
+        "Contact": {"name": text, "email": text, "phone": text},
         "TokenBody": {
             "name": {"minLength": 1, "maxLength": MAX_NAME_CHARS, "pattern": "^[a-z][a-z0-9._-]*$"},
             "note": {"maxLength": MAX_NOTE_CHARS},

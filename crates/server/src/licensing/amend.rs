@@ -17,9 +17,11 @@ use sea_orm::ConnectionTrait;
 use serde_json::json;
 
 use crate::audit::{Action, Change};
-use crate::licensing::amendment_words::words;
+use crate::licensing::amendment_words::{CustomerNames, customer_names, words};
+use crate::licensing::current::hold_customer;
+use crate::licensing::customers::{Chosen, CustomerError, choose};
 use crate::licensing::document_size::{TooLong, check_size};
-use crate::licensing::issue::{ExpiryError, MAX_CUSTOMER_CHARS};
+use crate::licensing::issue::ExpiryError;
 use crate::licensing::look_up::{LookUpError, look_up};
 use crate::licensing::plans::FindPlanError;
 use crate::store::installations::reported;
@@ -71,9 +73,9 @@ pub enum AmendError {
     /// The end is invalid.
     #[error("invalid expiresAt: {0}")]
     Expiry(#[from] ExpiryError),
-    /// The customer's name is too long.
-    #[error("invalid customer: the name is limited to {MAX_CUSTOMER_CHARS} characters")]
-    Customer,
+    /// The customer is not one.
+    #[error("invalid customer: {0}")]
+    Customer(CustomerError),
     /// The amendment breaks a rule.
     #[error("{}{error}", field_of(.error))]
     Rule {
@@ -93,6 +95,15 @@ impl From<FindPlanError> for AmendError {
         match error {
             FindPlanError::Store(error) => Self::Store(error),
             error => Self::Plan(error),
+        }
+    }
+}
+
+impl From<CustomerError> for AmendError {
+    fn from(error: CustomerError) -> Self {
+        match error {
+            CustomerError::Store(error) => Self::Store(error),
+            error => Self::Customer(error),
         }
     }
 }
@@ -126,6 +137,8 @@ pub struct Amended {
     pub effects: Vec<Effect>,
     /// The machines that hold a seat, at most [`MAX_INSTALLATIONS`].
     pub installations: Vec<Affected>,
+    /// The names of the customers that the amendment is about.
+    pub customers: CustomerNames,
 }
 
 /// A machine that an amendment affects.
@@ -192,18 +205,29 @@ async fn try_amend(
     }
     let known = amendments::of_license(&transaction, &license.id).await?;
     if let Some(after) = request.after {
-        check_newest(&known, after)?;
+        check_newest(&transaction, &known, after).await?;
     }
-    let amendment = request.amendment(&transaction, &known, change).await?;
+    let customer = match &request.customer {
+        Some(text) => Some(choose(&transaction, text, change.at).await?),
+        None => None,
+    };
+    let is_new_customer = customer.as_ref().is_some_and(|it| it.is_new);
+    let amendment = request
+        .amendment(&transaction, &known, customer.map(Chosen::id), change)
+        .await?;
     let (license, all) = record(&transaction, license, &known, &amendment, change.at).await?;
-    let details = json!({
+    let customers = customer_names(&transaction, std::slice::from_ref(&amendment)).await?;
+    let mut details = json!({
         "amendment": amendment.number,
         "reason": amendment.reason,
         "order": amendment.order,
         "effectiveAt": amendment.effective_at,
         "undoes": amendment.undoes,
-        "changes": words(&amendment).join(", "),
+        "changes": words(&amendment, &customers).join(", "),
     });
+    if is_new_customer {
+        details["newCustomer"] = true.into();
+    }
     change
         .note(&transaction, Action::Amended, &license, details)
         .await?;
@@ -219,6 +243,7 @@ async fn try_amend(
         amendment,
         effects,
         installations,
+        customers,
     })
 }
 
@@ -241,9 +266,11 @@ pub(super) async fn record(
     };
     check(known, amendment, decided).map_err(|error| AmendError::Rule { error })?;
     let all = [known, std::slice::from_ref(amendment)].concat();
+    let before = license.customer_id.clone();
+    let license = licenses::amended(db, license, &all, now).await?;
     let license = License {
         updated_at: now,
-        ..license.amended(&all, now)
+        ..hold_customer(db, license, before.as_deref()).await?
     };
     check_size(&license, &all, now)?;
     amendments::insert(db, &license.id, amendment).await?;
@@ -252,7 +279,11 @@ pub(super) async fn record(
 }
 
 /// Whether the newest amendment is the one for which a request was made.
-fn check_newest(known: &[Amendment], after: u32) -> Result<(), AmendError> {
+async fn check_newest(
+    db: &impl ConnectionTrait,
+    known: &[Amendment],
+    after: u32,
+) -> Result<(), AmendError> {
     let newest = known.last().map_or(0, |it| it.number);
     if after > newest {
         return Err(AmendError::Field {
@@ -260,19 +291,23 @@ fn check_newest(known: &[Amendment], after: u32) -> Result<(), AmendError> {
             why: format!("the newest amendment is {newest}, not {after}"),
         });
     }
+    if after == newest {
+        return Ok(());
+    }
+    let names = customer_names(db, known).await?;
     let since: Vec<String> = known
         .iter()
         .filter(|it| it.number > after)
-        .map(|it| format!("{} by {} ({})", it.number, it.author, words(it).join(", ")))
+        .map(|it| {
+            let changes = words(it, &names).join(", ");
+            format!("{} by {} ({changes})", it.number, it.author)
+        })
         .collect();
-    match since.is_empty() {
-        true => Ok(()),
-        false => Err(AmendError::Amended {
-            after,
-            newest,
-            changes: since.join("; "),
-        }),
-    }
+    Err(AmendError::Amended {
+        after,
+        newest,
+        changes: since.join("; "),
+    })
 }
 
 async fn affected(

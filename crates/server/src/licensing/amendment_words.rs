@@ -1,25 +1,49 @@
 //! Amendments in words, for people.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use license_core::amendment::{Amendment, Change, Terms};
 use license_core::entitlement::{Entitlement, Quantity};
+use sea_orm::ConnectionTrait;
+
+use crate::store::{StoreError, customers};
+
+/// The names of customers, by their ids.
+pub type CustomerNames = BTreeMap<String, String>;
+
+/// The present names of the customers that amendments are about.
+///
+/// # Errors
+/// If the database returns an error.
+pub async fn customer_names(
+    db: &impl ConnectionTrait,
+    amendments: &[Amendment],
+) -> Result<CustomerNames, StoreError> {
+    let changes = amendments.iter().flat_map(|it| &it.changes);
+    let ids = changes.filter_map(|change| match change {
+        Change::Customer(id) if !id.is_empty() => Some(id.clone()),
+        _ => None,
+    });
+    customers::names(db, ids.collect()).await
+}
 
 /// What an amendment does, one statement for each change.
 #[must_use]
-pub fn words(amendment: &Amendment) -> Vec<String> {
+pub fn words(amendment: &Amendment, names: &CustomerNames) -> Vec<String> {
     let undone = amendment
         .undoes
         .map(|number| format!("amendment {number} undone"));
-    let changes = amendment.changes.iter().map(change);
+    let changes = amendment.changes.iter().map(|it| change(it, names));
     undone.into_iter().chain(changes).collect()
 }
 
-fn change(change: &Change) -> String {
+fn change(change: &Change, names: &CustomerNames) -> String {
     match change {
         Change::Grant(entitlement) => grant(entitlement),
         Change::End { key } => format!("{} ended", key.as_str()),
         Change::Plan(plan) => format!("plan {plan}"),
-        Change::Customer(customer) => format!("customer '{customer}'"),
+        Change::Customer(id) => format!("customer '{}'", names.get(id).unwrap_or(id)),
         Change::Start(None) => "started".to_owned(),
         Change::Start(Some(at)) => format!("starts {}", time(*at)),
         Change::Expiry(None) => "never expires".to_owned(),

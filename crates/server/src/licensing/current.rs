@@ -6,7 +6,7 @@ use license_core::amendment::Amendment;
 use sea_orm::ConnectionTrait;
 
 use crate::store::licenses::{self, License};
-use crate::store::{Store, StoreError, amendments};
+use crate::store::{Store, StoreError, amendments, customers};
 
 /// Licenses that are read together.
 const AT_A_TIME: usize = 100;
@@ -56,7 +56,8 @@ pub(super) async fn with_amendments(
         return Ok((license, Vec::new()));
     }
     let amendments = amendments::of_license(db, &license.id).await?;
-    Ok((license.amended(&amendments, now), amendments))
+    let license = licenses::amended(db, license, &amendments, now).await?;
+    Ok((license, amendments))
 }
 
 /// Stores what licenses have become on their own since they were last changed, so that they are
@@ -84,13 +85,35 @@ pub async fn catch_up(store: &Store, now: DateTime<Utc>) -> Result<usize, StoreE
     }
 }
 
+/// Locks the customer of a license that is stored in this transaction, if it had another one
+/// before: a new name of the customer is then in either this license or the list of licenses that
+/// get the name.
+///
+/// # Errors
+/// If the database returns an error.
+pub(super) async fn hold_customer(
+    db: &impl ConnectionTrait,
+    license: License,
+    before: Option<&str>,
+) -> Result<License, StoreError> {
+    match license.customer_id.as_deref() {
+        Some(id) if Some(id) != before => {
+            customers::hold(db, id).await?;
+            licenses::with_customer(db, license).await
+        }
+        _ => Ok(license),
+    }
+}
+
 async fn store_current(
     store: &Store,
     license: License,
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
     let (transaction, license) = store.hold(license).await?;
+    let before = license.customer_id.clone();
     let (license, _) = with_amendments(&transaction, license, now).await?;
+    let license = hold_customer(&transaction, license, before.as_deref()).await?;
     licenses::save(&transaction, &license).await?;
     Ok(transaction.commit().await?)
 }

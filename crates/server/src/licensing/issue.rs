@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Datelike as _, NaiveDate, NaiveTime, SubsecRound as _, Timelike as _, Utc};
-use license_core::amendment::{Amendment, AmendmentError, TermChanges, UpdateRule, check};
+use license_core::amendment::{self, Amendment, AmendmentError, TermChanges, UpdateRule, check};
 use license_core::calendar_duration::EndsTooLate;
 use license_core::catalogue::{Catalogue, NotSold};
 use license_core::entitlement::Quantity;
@@ -18,8 +18,10 @@ use uuid::Uuid;
 
 use crate::audit::{Action, Change};
 use crate::licensing::catalogue::UNLIMITED;
+use crate::licensing::customers::{CustomerError, choose};
 use crate::licensing::document_size::{TooLong, check_size};
 use crate::licensing::plans::{FindPlanError, find_plan};
+use crate::store::customers::Customer;
 use crate::store::licenses::{self, License};
 use crate::store::plans::PublishedPlan;
 use crate::store::{Store, StoreError, amendments, catalogue};
@@ -32,7 +34,7 @@ pub const MAX_CUSTOMER_CHARS: usize = 255;
 pub struct IssueRequest {
     /// The plan.
     pub plan: PlanChoice,
-    /// The customer.
+    /// The customer: its id, name or reference, or the name of a new one; empty for none.
     pub customer: String,
     /// Maximum number of machines at the same time.
     pub seats: Option<u32>,
@@ -158,6 +160,9 @@ pub enum IssueError {
     /// The customer's name is too long.
     #[error("invalid customer: the name is limited to {MAX_CUSTOMER_CHARS} characters")]
     Customer,
+    /// The customer is not one.
+    #[error("invalid customer: {0}")]
+    WrongCustomer(CustomerError),
     /// No site could read the license's documents.
     #[error(transparent)]
     TooLong(#[from] TooLong),
@@ -174,6 +179,15 @@ impl From<FindPlanError> for IssueError {
         match error {
             FindPlanError::Store(error) => Self::Store(error),
             error => Self::Plan(error),
+        }
+    }
+}
+
+impl From<CustomerError> for IssueError {
+    fn from(error: CustomerError) -> Self {
+        match error {
+            CustomerError::Store(error) => Self::Store(error),
+            error => Self::WrongCustomer(error),
         }
     }
 }
@@ -262,12 +276,23 @@ pub async fn issue(
 }
 
 async fn add(store: &Store, draft: Draft, change: &Change) -> Result<License, IssueError> {
-    let Draft { license, first } = draft;
+    let Draft { license, mut first } = draft;
     let transaction = store.begin().await?;
     let known = licenses::find(&transaction, &license.license_key).await?;
     if known.is_some() {
         return Err(IssueError::Exists(license.license_key));
     }
+    let chosen = choose(&transaction, &license.customer, change.at).await?;
+    let is_new_customer = chosen.is_new;
+    let license = license_of(license, chosen.customer);
+    let id = license.customer_id.as_deref().unwrap_or_default();
+    for change in &mut first.changes {
+        if let amendment::Change::Customer(customer) = change {
+            id.clone_into(customer);
+        }
+    }
+    // The name may be longer than the text by which it was found.
+    check_size(&license, std::slice::from_ref(&first), change.at)?;
     if let Err(error) = licenses::insert(&transaction, &license).await {
         return Err(if error.is_taken() {
             // Another call has issued it at the same time.
@@ -277,10 +302,11 @@ async fn add(store: &Store, draft: Draft, change: &Change) -> Result<License, Is
         });
     }
     amendments::insert(&transaction, &license.id, &first).await?;
-    let details = json!({
+    let mut details = json!({
         "tier": license.tier,
         "plan": license.plan,
         "customer": license.customer,
+        "customerId": license.customer_id,
         "features": license.features,
         "maxCameras": license.max_cameras,
         "maxUsers": license.max_users,
@@ -290,6 +316,9 @@ async fn add(store: &Store, draft: Draft, change: &Change) -> Result<License, Is
         "movesPeriodDays": license.moves_period_days,
         "expiresAt": license.expires_at,
     });
+    if is_new_customer {
+        details["newCustomer"] = true.into();
+    }
     change
         .note(&transaction, Action::Issued, &license, details)
         .await?;
@@ -297,6 +326,15 @@ async fn add(store: &Store, draft: Draft, change: &Change) -> Result<License, Is
     let license_key = mask(&license.license_key);
     tracing::info!(license_key, plan = license.plan, "license issued");
     Ok(license)
+}
+
+fn license_of(license: License, customer: Option<Customer>) -> License {
+    let (id, name) = customer.map(|it| (it.id, it.name)).unzip();
+    License {
+        customer: name.unwrap_or_default(),
+        customer_id: id,
+        ..license
+    }
 }
 
 /// The license that would be issued.
@@ -328,6 +366,7 @@ pub fn draft(
         None => random_key()?,
     };
     let at = change.at.trunc_subsecs(0);
+    let customer = request.customer.clone();
     let first = Amendment {
         number: 1,
         author: change.by.to_string(),
@@ -344,7 +383,10 @@ pub fn draft(
     };
     check(&[], &first, Decided::Valid).map_err(|error| IssueError::Rule { error })?;
     let id = Uuid::new_v4().to_string();
-    let license = License::issued(id, key.to_string(), &first, change.at);
+    let license = License {
+        customer,
+        ..License::issued(id, key.to_string(), &first, change.at)
+    };
     check_size(&license, std::slice::from_ref(&first), change.at)?;
     Ok(Draft { license, first })
 }
@@ -386,7 +428,8 @@ fn order(
         quantities: quantities(&request)?,
         without: without.collect::<Result<BTreeSet<_>, _>>()?,
         with: with.collect::<Result<_, IssueError>>()?,
-        customer: request.customer,
+        // The id is known when the license is stored.
+        customer: String::new(),
     })
 }
 

@@ -9,6 +9,7 @@ pub mod catalogue;
 pub mod claim;
 pub mod clock;
 pub mod current;
+pub mod customers;
 mod deactivate;
 pub mod document;
 pub mod document_size;

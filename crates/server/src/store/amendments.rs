@@ -1,7 +1,9 @@
-//! `amendments`: what each license consists of. Rows are only added, never changed.
+//! `amendments`: what each license consists of. Rows are only added, never changed. Those from before
+//! there were records of customers have names of customers; they are read as the ids of the records.
 
 use chrono::NaiveDateTime;
-use license_core::amendment::{Amendment, MAX_AMENDMENTS};
+use license_core::amendment::{Amendment, Change, MAX_AMENDMENTS};
+use license_core::customer_id;
 use license_service::database::ExpectedTable;
 use sea_orm::entity::prelude::*;
 use sea_orm::{ActiveValue, ConnectionTrait, EntityTrait, QueryOrder as _, QuerySelect as _};
@@ -117,9 +119,14 @@ impl TryFrom<Model> for Amendment {
     fn try_from(row: Model) -> Result<Self, StoreError> {
         let number = |number: i32| u32::try_from(number).unwrap_or_default();
         let changes = row.changes.to_string();
-        let changes = serde_json::from_value(row.changes).map_err(|_| StoreError::Value {
+        let read = serde_json::from_value::<Vec<Change>>(row.changes);
+        let read = read.map_err(|_| StoreError::Value {
             column: "amendments.changes",
             value: changes,
+        })?;
+        let changes = read.into_iter().map(|change| match change {
+            Change::Customer(text) => Change::Customer(customer_id::of_amendment(&text)),
+            change => change,
         });
         Ok(Self {
             number: number(row.number),
@@ -129,7 +136,7 @@ impl TryFrom<Model> for Amendment {
             recorded_at: row.recorded_at.and_utc(),
             effective_at: row.effective_at.and_utc(),
             undoes: row.undoes.map(number),
-            changes: changes?,
+            changes: changes.collect(),
         })
     }
 }

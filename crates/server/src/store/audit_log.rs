@@ -55,12 +55,13 @@ pub struct Entry {
     /// `seat_given_back`, `installation_changed`, `seat_freed`, `seat_moved`, `seat_released`,
     /// `offline_signed`, `site_entries_limited`, `site_entries_counted`, `key_made`, `key_revoked`,
     /// `keys_unchanged`, `keys_accepted`, `release_signed`, `clock_accepted`, `plan_published`,
-    /// `catalogue_changed`, `answer_withheld`, `token_added` or `token_revoked`.
+    /// `catalogue_changed`, `answer_withheld`, `token_added`, `token_revoked`, `customer_added`,
+    /// `customer_changed` or `customer_merged`.
     pub action: String,
     /// The id of the license; `null` if the entry is not about a license.
     pub license_id: Option<String>,
     /// The masked license key, the hardware id, the key id, the version of the release, the plan with
-    /// its version, the key of the catalogue entry, or the name of the token.
+    /// its version, the key of the catalogue entry, the name of the token, or the id of the customer.
     pub subject: String,
     /// Further details.
     #[schema(value_type = Option<Object>)]

@@ -1,6 +1,7 @@
 //! `licenses`: the issued licenses.
 
 mod contents;
+mod of_customer;
 mod search;
 
 use std::fmt;
@@ -18,6 +19,10 @@ use utoipa::ToSchema;
 
 use super::StoreError;
 pub use contents::judged_at;
+pub use of_customer::{
+    amended, count_of_customers, move_customer, of_customer, rename_customer, with_customer,
+};
+pub(in crate::store) use search::containing;
 pub use search::{LicensesCursor, MAX_LISTED, Search, Sort, count, list};
 
 /// A row as the database library sees it.
@@ -52,6 +57,7 @@ pub struct Model {
     offline_days: Option<i32>,
     updates_until: Option<NaiveDateTime>,
     updates: String,
+    customer_id: Option<String>,
 }
 
 /// There are no relations.
@@ -73,8 +79,10 @@ pub struct License {
     pub id: String,
     /// The license key, in canonical spelling.
     pub license_key: String,
-    /// The customer; may be empty.
+    /// The name of the customer, as documents carry it; may be empty.
     pub customer: String,
+    /// The id of the customer; `null` without one.
+    pub customer_id: Option<String>,
     /// Name of the tier.
     pub tier: String,
     /// The plan with its version, such as `professional@1`.
@@ -246,6 +254,7 @@ fn row(license: &License) -> ActiveModel {
         offline_days: ActiveValue::Set(license.offline_days.map(column)),
         updates_until: ActiveValue::Set(license.updates_until.map(|time| time.naive_utc())),
         updates: ActiveValue::Set(license.updates.as_str().to_owned()),
+        customer_id: ActiveValue::Set(license.customer_id.clone()),
     }
 }
 
@@ -330,6 +339,7 @@ impl TryFrom<Model> for License {
             id: row.id,
             license_key: row.license_key,
             customer: row.customer,
+            customer_id: row.customer_id,
             tier: row.tier,
             plan: row.plan,
             amendment: number(row.amendment),

@@ -18,6 +18,7 @@ mod m0014_commit_proofs;
 mod m0015_amendments;
 mod m0016_plans;
 mod m0017_admin_tokens;
+mod m0018_customers;
 
 use license_service::database::{Database, MIGRATION_TIMEOUT, MigratedRows};
 use sea_orm::{ConnectionTrait, DbBackend, Statement};
@@ -66,6 +67,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0015_amendments::Migration),
             Box::new(m0016_plans::Migration),
             Box::new(m0017_admin_tokens::Migration),
+            Box::new(m0018_customers::Migration),
         ]
     }
 }

@@ -11,6 +11,7 @@ pub mod catalogue;
 pub mod commit_proofs;
 pub mod console_sessions;
 pub mod coverage;
+pub mod customers;
 pub mod installations;
 pub mod key_record;
 pub mod licenses;
@@ -84,6 +85,9 @@ pub enum StoreError {
     /// A license has no amendments, so it is not known what it consists of.
     #[error("the license {0} has no rows in the table 'amendments'; restore them from a backup")]
     NoAmendments(String),
+    /// A license belongs to a customer that there is no record of.
+    #[error("there is no customer {0} in the table 'customers'; restore it from a backup")]
+    NoCustomer(String),
     /// A row contains a value that this program never writes.
     #[error("the column '{column}' contains the unexpected value '{value}'")]
     Value {
@@ -116,6 +120,7 @@ impl StoreError {
             | Self::Missing
             | Self::Unreadable(_)
             | Self::NoAmendments(_)
+            | Self::NoCustomer(_)
             | Self::Value { .. } => false,
         }
     }
@@ -138,7 +143,7 @@ impl StoreError {
                     | Failure::NoTable
                     | Failure::Schema
             ),
-            Self::NoAmendments(_) | Self::Value { .. } => true,
+            Self::NoAmendments(_) | Self::NoCustomer(_) | Self::Value { .. } => true,
             Self::Connect(_) | Self::Missing | Self::Unreadable(_) | Self::Held => false,
         }
     }
@@ -152,6 +157,7 @@ impl StoreError {
             Self::Missing
             | Self::Unreadable(_)
             | Self::NoAmendments(_)
+            | Self::NoCustomer(_)
             | Self::Value { .. }
             | Self::Held => false,
         }
@@ -169,6 +175,7 @@ fn expected_tables() -> Vec<ExpectedTable> {
         commit_proofs::expected(),
         console_sessions::expected(),
         coverage::expected(),
+        customers::expected(),
         key_record::expected(),
         licenses::expected(),
         lost_numbers::expected(),

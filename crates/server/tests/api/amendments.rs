@@ -9,7 +9,7 @@ use license_server::licensing::current::catch_up;
 use license_server::licensing::issue::IssueRequest;
 use license_server::licensing::look_up::look_up;
 use license_server::store::amendments;
-use license_server::store::licenses::{License, Status};
+use license_server::store::licenses::{self, License, Status};
 use license_service::clock::Clock as _;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -181,6 +181,7 @@ async fn a_row_is_what_its_amendments_add_up_to(engine: Engine) {
         let all = amendments::of_license(db, &row.id).await.unwrap();
         let blank = License {
             customer: String::new(),
+            customer_id: None,
             tier: String::new(),
             plan: String::new(),
             features: Vec::new(),
@@ -194,7 +195,8 @@ async fn a_row_is_what_its_amendments_add_up_to(engine: Engine) {
             amendment: 0,
             ..row.clone()
         };
-        assert_eq!(blank.amended(&all, vendor.clock.now()), row, "{all:?}");
+        let whole = licenses::amended(db, blank, &all, vendor.clock.now()).await;
+        assert_eq!(whole.unwrap(), row, "{all:?}");
         row
     };
     rebuilt(&vendor).await;

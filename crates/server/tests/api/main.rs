@@ -20,6 +20,7 @@ mod command_line;
 mod commands;
 mod console;
 mod copies;
+mod customers;
 #[path = "../../../client/tests/api/database.rs"]
 mod database;
 #[path = "../../../client/tests/api/database_gate.rs"]

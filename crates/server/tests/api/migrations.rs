@@ -2,6 +2,7 @@
 //! keeps its data.
 
 mod first_amendments;
+mod former_customers;
 
 use chrono::TimeDelta;
 use license_core::amendment::UpdateRule;
@@ -12,8 +13,8 @@ use license_core::suspicion::installation_fingerprint;
 use license_server::licensing::look_up::look_up;
 use license_server::store::{
     Migrator, Store, admin_tokens, amendments, audit_log, calls, catalogue, commit_proofs,
-    console_sessions, coverage, key_record, licenses, lost_numbers, plans, seat_moves, seats,
-    signing_clock, site_entries, suspicions, usage_days,
+    console_sessions, coverage, customers, key_record, licenses, lost_numbers, plans, seat_moves,
+    seats, signing_clock, site_entries, suspicions, usage_days,
 };
 use license_service::database_url::DatabaseUrl;
 use sea_orm::{ConnectionTrait as _, Database, DatabaseConnection, Statement};
@@ -28,7 +29,7 @@ macro_rules! samples {
 }
 
 /// Sample rows of each migration, in order. Databases record these names.
-const SAMPLES: [(&str, &str); 17] = samples![
+const SAMPLES: [(&str, &str); 18] = samples![
     "m0001_licenses_and_seats",
     "m0002_suspicions",
     "m0003_audit_and_history",
@@ -46,6 +47,7 @@ const SAMPLES: [(&str, &str); 17] = samples![
     "m0015_amendments",
     "m0016_plans",
     "m0017_admin_tokens",
+    "m0018_customers",
 ];
 
 on_both_engines! {
@@ -81,9 +83,9 @@ async fn a_table_of_migrations_that_is_ours_gets_its_own_name(engine: Engine) {
     let (last, _) = SAMPLES[SAMPLES.len() - 1];
     let remove = format!(
         "DELETE FROM seaql_migrations WHERE version = '{last}'; \
-         DROP TABLE admin_tokens; \
-         ALTER TABLE audit_log DROP COLUMN source; \
-         ALTER TABLE console_sessions DROP COLUMN token_id"
+         DROP INDEX licenses_of_customer; \
+         DROP TABLE customers; \
+         ALTER TABLE licenses DROP COLUMN customer_id"
     );
     connection.execute_unprepared(&remove).await.unwrap();
     let store = Store::open_existing(&database.url.parse().unwrap()).await;
@@ -145,9 +147,9 @@ async fn sample_data_of_every_version_survives_all_later_migrations(engine: Engi
         (amendments.len(), license.amendment, order),
         (2, 2, Some("4711"))
     );
-    let later = license
-        .clone()
-        .amended(&amendments, amendments[1].effective_at);
+    let at = amendments[1].effective_at;
+    let later = licenses::amended(store.reader(), license.clone(), &amendments, at).await;
+    let later = later.unwrap();
     assert_eq!((later.max_cameras, later.features.len()), (48, 0));
     check_plans(&store, &license).await;
     let query = seats::SeatsQuery::default();
@@ -235,6 +237,20 @@ async fn sample_data_of_every_version_survives_all_later_migrations(engine: Engi
     let tokens = admin_tokens::newest(store.reader(), None, 9).await.unwrap();
     assert_eq!((tokens.len(), tokens[0].name.as_str()), (2, "ben"));
     assert!(tokens[0].revoked_at.is_some());
+    let customer = customers::find_merged(store.reader(), "cus_00000000000000000000000000000002");
+    let customer = customer.await.unwrap().unwrap();
+    assert_eq!(
+        (
+            &*customer.name,
+            customer.reference.as_deref(),
+            &*customer.contacts[0].name
+        ),
+        ("Quay & Co", Some("K-17"), "Ana")
+    );
+    let customer = customers::find(store.reader(), "harbour ltd")
+        .await
+        .unwrap();
+    assert_eq!(customer.map(|it| it.id), license.customer_id);
     let lost = lost_numbers::around(store.reader(), 1_795_525_200_000).await;
     assert_eq!(lost.unwrap().unwrap().after, 1_795_521_600_000);
     let not_lost = lost_numbers::around(store.reader(), 1_795_521_600_000).await;

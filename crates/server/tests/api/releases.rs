@@ -49,7 +49,9 @@ async fn amend(vendor: &Vendor, key: &str, terms: &[(i64, Option<&str>, UpdateRu
         inserted.await.unwrap();
         all.push(amendment);
     }
-    let license = license.amended(&all, now);
+    let license = licenses::amended(&transaction, license, &all, now)
+        .await
+        .unwrap();
     licenses::save(&transaction, &license).await.unwrap();
     transaction.commit().await.unwrap();
 }

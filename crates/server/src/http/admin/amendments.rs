@@ -118,7 +118,8 @@ pub(in crate::http) struct AmendBody {
     #[serde(default, deserialize_with = "stated_until")]
     #[schema(schema_with = expiry_schema)]
     expires_at: Option<Option<DateTime<Utc>>>,
-    /// The customer.
+    /// The customer: its id, its name or its reference. A name that no customer has adds one; an
+    /// empty text means none.
     customer: Option<String>,
     /// Maximum number of machines at the same time.
     seats: Option<u32>,

@@ -14,7 +14,7 @@ use super::paging::{PageSize, page_start};
 use crate::app::App;
 use crate::audit::Actor;
 use crate::http::answered_errors::{
-    AdminErrors, BodyErrors, LicenseErrors, QueryErrors, RevokedErrors,
+    AdminErrors, BodyErrors, CustomerErrors, LicenseErrors, QueryErrors, RevokedErrors,
 };
 use crate::http::error::{ApiError, ErrorBody};
 use crate::http::given::{
@@ -25,6 +25,7 @@ use crate::licensing;
 use crate::licensing::catalogue::Tier;
 use crate::licensing::claim::moves_left;
 use crate::licensing::current::{all_current, current};
+use crate::licensing::customers::look_up as look_up_customer;
 use crate::licensing::issue::IssueRequest;
 use crate::licensing::judge::{ShownLicense, ShownStatus};
 use crate::licensing::look_up::look_up;
@@ -47,6 +48,8 @@ pub(in crate::http) struct LicensesParams {
     #[param(inline)]
     status: Option<ShownStatus>,
     tier: Option<String>,
+    /// Only licenses of this customer: its id, its name or its reference.
+    customer: Option<String>,
     /// Only licenses that end by this instant or day.
     #[serde(default, deserialize_with = "until")]
     #[param(inline, value_type = UntilText)]
@@ -97,7 +100,7 @@ struct ListedLicense {
     params(LicensesParams),
     responses(
         (status = 200, description = "A page of licenses", body = LicensesPage),
-        AdminErrors, QueryErrors,
+        AdminErrors, CustomerErrors, QueryErrors,
     )
 )]
 pub(in crate::http) async fn list(
@@ -106,11 +109,16 @@ pub(in crate::http) async fn list(
 ) -> Result<Json<LicensesPage>, ApiError> {
     let db = app.store.reader();
     let now = app.clock.now();
+    let customer_id = match &params.customer {
+        Some(customer) => Some(look_up_customer(db, customer).await?.id),
+        None => None,
+    };
     let mut search = Search {
         text: params.search,
         status: None,
         ended: None,
         tier: params.tier,
+        customer_id,
         expires_until: params.expires_until,
         expires_after: params.expires_after,
         sort: params.sort,
@@ -147,6 +155,7 @@ pub(in crate::http) struct IssueBody {
     /// The plan of this name, if `plan` is missing.
     #[schema(inline)]
     tier: Option<Tier>,
+    /// The customer: its id, its name or its reference. A name that no customer has adds one.
     #[serde(default)]
     customer: String,
     seats: Option<u32>,

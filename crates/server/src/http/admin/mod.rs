@@ -7,6 +7,7 @@
 
 mod amendments;
 mod audit;
+mod customers;
 mod fleet;
 mod keys;
 mod licenses;
@@ -48,6 +49,9 @@ pub(super) fn routes() -> OpenApiRouter<HttpState> {
         .routes(routes!(keys::list))
         .routes(routes!(keys::rotate))
         .routes(routes!(keys::revoke))
+        .routes(routes!(customers::list, customers::add))
+        .routes(routes!(customers::show, customers::edit))
+        .routes(routes!(customers::merge))
         .routes(routes!(tokens::list, tokens::add))
         .routes(routes!(tokens::revoke))
         .routes(routes!(audit::list))

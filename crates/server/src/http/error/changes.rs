@@ -2,6 +2,7 @@
 
 use super::ApiError;
 use crate::licensing::amend::AmendError;
+use crate::licensing::customers::CustomerError;
 use crate::licensing::issue::IssueError;
 use crate::licensing::plans::{FindPlanError, PublishError};
 use crate::licensing::renew::RenewError;
@@ -28,6 +29,7 @@ impl From<IssueError> for ApiError {
             | IssueError::Rule { .. }
             | IssueError::Expiry(_)
             | IssueError::TooLong(_)
+            | IssueError::WrongCustomer(_)
             | IssueError::Customer => Self::BadRequest(error.to_string()),
         }
     }
@@ -81,7 +83,7 @@ impl From<AmendError> for ApiError {
             | AmendError::Plan(_)
             | AmendError::EndsTooLate(_)
             | AmendError::Expiry(_)
-            | AmendError::Customer
+            | AmendError::Customer(_)
             | AmendError::Rule { .. }
             | AmendError::TooLong(_) => Self::BadRequest(error.to_string()),
         }
@@ -95,6 +97,26 @@ impl From<StatusError> for ApiError {
             StatusError::Store(error) => error.into(),
             StatusError::Revoked => Self::Conflict(error.to_string()),
             StatusError::Message => Self::BadRequest(error.to_string()),
+        }
+    }
+}
+
+impl From<CustomerError> for ApiError {
+    fn from(error: CustomerError) -> Self {
+        match error {
+            CustomerError::Store(error) => error.into(),
+            CustomerError::UnknownId(_) | CustomerError::Unknown(_) => {
+                Self::Unknown(error.to_string())
+            }
+            CustomerError::NameTaken(_)
+            | CustomerError::ReferenceTaken(_)
+            | CustomerError::Merged { .. } => Self::Conflict(error.to_string()),
+            CustomerError::Name
+            | CustomerError::NoName
+            | CustomerError::NameIsId(_)
+            | CustomerError::Field { .. }
+            | CustomerError::Itself
+            | CustomerError::TooLong { .. } => Self::BadRequest(error.to_string()),
         }
     }
 }

@@ -10,7 +10,7 @@ use sea_orm::ConnectionTrait;
 
 use super::AmendError;
 use crate::audit::Change;
-use crate::licensing::issue::{MAX_CUSTOMER_CHARS, check_expiry};
+use crate::licensing::issue::check_expiry;
 use crate::licensing::plans::find_plan;
 use crate::store::licenses::judged_at;
 use crate::store::plans::{self, PublishedPlan};
@@ -44,7 +44,7 @@ pub struct AmendRequest {
     pub starts_at: Option<Option<DateTime<Utc>>>,
     /// The last instant at which the license may be used; `Some(None)` means never.
     pub expires_at: Option<Option<DateTime<Utc>>>,
-    /// The customer.
+    /// The customer: its id, name or reference, or the name of a new one; empty for none.
     pub customer: Option<String>,
     /// The terms.
     pub terms: TermChanges,
@@ -72,7 +72,8 @@ struct Offer {
 }
 
 impl AmendRequest {
-    /// The amendment that follows those that are known, without what stays as it is.
+    /// The amendment that follows those that are known, without what stays as it is. `customer` is
+    /// the id of the requested customer; empty for none.
     ///
     /// # Errors
     /// For each field with an invalid value, or if the database returns an error.
@@ -80,6 +81,7 @@ impl AmendRequest {
         &self,
         db: &impl ConnectionTrait,
         known: &[Amendment],
+        customer: Option<String>,
         change: &Change,
     ) -> Result<Amendment, AmendError> {
         let mut amendment = self.without_changes(known, change)?;
@@ -87,6 +89,10 @@ impl AmendRequest {
         let before = contents(&undone, amendment.effective_at);
         let offer = self.offer(db, &before).await?;
         amendment.changes = self.changes(&before, &offer, change.at, amendment.effective_at)?;
+        if let Some(customer) = customer.filter(|it| *it != before.customer) {
+            let change = amendment::Change::Customer(customer);
+            amendment.changes.push(change);
+        }
         Ok(amendment)
     }
 
@@ -162,12 +168,6 @@ impl AmendRequest {
             let name = format!("add[{place}]");
             let granted = addition.entitlement(&name, &offer.catalogue, effective_at)?;
             changes.push(Change::Grant(granted));
-        }
-        if let Some(customer) = self.customer.as_ref().filter(|it| **it != before.customer) {
-            if customer.chars().count() > MAX_CUSTOMER_CHARS || customer.contains('\0') {
-                return Err(AmendError::Customer);
-            }
-            changes.push(Change::Customer(customer.clone()));
         }
         if let Some(start) = self.starts_at.filter(|it| *it != before.starts_at) {
             changes.push(Change::Start(start));

@@ -171,7 +171,7 @@ pub struct ShownAmendment {
     /// The number of the amendment that it undoes.
     undoes: Option<u32>,
     /// What it changes, in this order: each is an object with one member, `grant`, `end`, `plan`,
-    /// `customer`, `start`, `expiry` or `terms`.
+    /// `customer` (the id of the customer; empty for none), `start`, `expiry` or `terms`.
     #[schema(value_type = Vec<Object>)]
     changes: Vec<license_core::amendment::Change>,
 }

@@ -9,6 +9,7 @@ fn license(seats: u32) -> License {
         id: "id".to_owned(),
         license_key: "FXSGHT-2222-2222-2222-2222".to_owned(),
         customer: "Harbour Ltd".to_owned(),
+        customer_id: None,
         tier: "standard".to_owned(),
         plan: "standard@1".to_owned(),
         amendment: 1,

@@ -21,6 +21,7 @@ impl License {
             id,
             license_key,
             customer: String::new(),
+            customer_id: None,
             tier: String::new(),
             plan: String::new(),
             amendment: 0,
@@ -65,9 +66,10 @@ impl License {
     }
 
     /// The same license with what is in force at `now` of its amendments, which are all of them,
-    /// in the order of their numbers.
+    /// in the order of their numbers. The name of another customer than before is missing: see
+    /// [`with_customer`](super::with_customer).
     #[must_use]
-    pub fn amended(self, amendments: &[Amendment], now: DateTime<Utc>) -> Self {
+    pub(in crate::store) fn amended(self, amendments: &[Amendment], now: DateTime<Utc>) -> Self {
         let Some(newest) = amendments.last() else {
             return self;
         };
@@ -87,11 +89,16 @@ impl License {
             .map(str::to_owned)
             .collect();
         in_order_of_grants(&mut features, amendments);
+        let customer_id = Some(customer).filter(|id| !id.is_empty());
         let last = holds_until(amendments, at);
         Self {
             tier: plan.as_ref().map_or_else(String::new, |it| it.name.clone()),
             plan: plan.map_or_else(String::new, |it| it.to_string()),
-            customer,
+            customer: match customer_id == self.customer_id {
+                true => self.customer,
+                false => String::new(),
+            },
+            customer_id,
             features,
             max_cameras: limit(&sold, Resource::Cameras, at),
             max_users: limit(&sold, Resource::Users, at),

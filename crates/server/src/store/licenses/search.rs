@@ -25,6 +25,8 @@ pub struct Search {
     pub ended: Option<(bool, DateTime<Utc>)>,
     /// Only those of this tier.
     pub tier: Option<String>,
+    /// Only those of the customer with this id.
+    pub customer_id: Option<String>,
     /// Only those that end at this instant or before …
     pub expires_until: Option<DateTime<Utc>>,
     /// … and after this one.
@@ -239,6 +241,9 @@ fn found(search: &Search) -> Select<Entity> {
     if let Some(tier) = &search.tier {
         query = query.filter(Column::Tier.eq(tier.replace('\0', "")));
     }
+    if let Some(customer) = &search.customer_id {
+        query = query.filter(Column::CustomerId.eq(customer));
+    }
     if let Some(end) = search.expires_until {
         query = query.filter(Column::ExpiresAt.lte(end.naive_utc()));
     }
@@ -282,7 +287,7 @@ fn found(search: &Search) -> Select<Entity> {
 }
 
 /// A pattern for texts that contain this one, with special characters escaped.
-fn containing(text: &str) -> String {
+pub(in crate::store) fn containing(text: &str) -> String {
     let mut pattern = String::from("%");
     for c in text.chars() {
         if matches!(c, '%' | '_' | '\\') {

@@ -23,16 +23,16 @@ on_both_engines! {
 /// Licenses in a default run; `MIGRATED_LICENSES` changes it.
 const MIGRATED_LICENSES: usize = 2_500;
 /// Maximum time that a migration may take.
-const MIGRATION_TIMEOUT: Duration = Duration::from_secs(60);
+pub(super) const MIGRATION_TIMEOUT: Duration = Duration::from_secs(60);
 
 #[expect(clippy::disallowed_methods, reason = "a test has no config.rs")]
-fn migrated_licenses() -> usize {
+pub(super) fn migrated_licenses() -> usize {
     let number = std::env::var("MIGRATED_LICENSES").ok();
     number.map_or(MIGRATED_LICENSES, |number| number.parse().unwrap())
 }
 
 /// Adds licenses of many kinds in one statement.
-async fn add_licenses(connection: &DatabaseConnection, count: usize) {
+pub(super) async fn add_licenses(connection: &DatabaseConnection, count: usize) {
     let (numbers, json, timestamp) = match connection.get_database_backend() {
         DbBackend::Postgres => (
             format!("generate_series(1, {count}) AS n(i)"),
@@ -80,16 +80,14 @@ async fn every_license_consists_of_its_first_amendment(engine: Engine) {
     let found = found.unwrap();
     assert!(found.len() == count || found.len() == 10_000);
     for license in found {
-        check(
-            &license,
-            &amendments::of_license(db, &license.id).await.unwrap(),
-        );
+        let amendments = amendments::of_license(db, &license.id).await.unwrap();
+        check(&store, &license, &amendments).await;
     }
     store.close().await;
     database.drop_database().await;
 }
 
-fn check(license: &License, amendments: &[Amendment]) {
+async fn check(store: &Store, license: &License, amendments: &[Amendment]) {
     let at: DateTime<Utc> = "2026-11-24T12:00:00Z".parse().unwrap();
     let [first] = amendments else {
         panic!("{amendments:?}");
@@ -100,6 +98,7 @@ fn check(license: &License, amendments: &[Amendment]) {
     // Rebuilt from nothing but the amendment, it is the same.
     let blank = License {
         customer: String::new(),
+        customer_id: None,
         tier: String::new(),
         plan: String::new(),
         features: Vec::new(),
@@ -113,7 +112,9 @@ fn check(license: &License, amendments: &[Amendment]) {
         is_plain: false,
         ..license.clone()
     };
-    assert_eq!(blank.amended(amendments, license.created_at), *license);
+    let db = store.reader();
+    let whole = licenses::amended(db, blank, amendments, license.created_at).await;
+    assert_eq!(whole.unwrap(), *license);
     // And a license that is issued now begins with the same changes.
     let issued = Amendment {
         changes: issued(license),

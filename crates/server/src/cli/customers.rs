@@ -1,0 +1,307 @@
+//! `license-server customers …`
+
+use std::str::FromStr;
+
+use chrono::{DateTime, Utc};
+use clap::{Args, Subcommand, value_parser};
+use license_console::escaped::{self, escaped};
+use license_service::cursor::{InvalidCursor, cut, from_text, to_text};
+use license_service::stderr::say;
+use license_service::stdout::note_change;
+
+use crate::cli::{cli_change, table};
+use crate::config::Storage;
+use crate::licensing::customers::{CustomerEdit, add, edit, look_up, merge};
+use crate::open::open_store;
+use crate::store::customers::{self, Contact, Customer, CustomersCursor, CustomersSearch, list};
+use crate::store::licenses::{MAX_LISTED, count_of_customers};
+use crate::store::page::PageStart;
+
+/// Default number of customers in a table.
+const DEFAULT_LIMIT: u64 = 100;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Customers {
+    /// List customers by name
+    #[command(after_help = "Examples:\n  \
+        license-server customers list\n  \
+        license-server customers list --search harbour --json")]
+    List(List),
+
+    /// Show one customer
+    #[command(after_help = "Example:\n  license-server customers show 'Harbour Ltd'")]
+    Show {
+        /// Customer: id, name or reference
+        customer: String,
+    },
+
+    /// Add a customer
+    #[command(after_help = "Example:\n  \
+        license-server customers add 'Harbour Ltd' --reference K-1017 \
+        --contact 'Ana Silva;ana@harbour.example;+351 21 000 00 00'")]
+    Add {
+        /// Name, which licenses carry
+        name: String,
+
+        #[command(flatten)]
+        details: Details,
+    },
+
+    /// Change a customer; a new name is in the next lease of each of its licenses
+    #[command(after_help = "Examples:\n  \
+        license-server customers edit K-1017 --name 'Harbour Limited'\n  \
+        license-server customers edit K-1017 --reference ''")]
+    Edit {
+        /// Customer: id, name or reference
+        customer: String,
+
+        /// New name
+        #[arg(long, value_name = "NAME")]
+        name: Option<String>,
+
+        #[command(flatten)]
+        details: Details,
+    },
+
+    /// Merge a customer into another one: its licenses are amended, and its record points to the
+    /// other
+    #[command(after_help = "Examples:\n  \
+        license-server customers merge 'Harbor Ltd' 'Harbour Ltd' --dry-run\n  \
+        license-server customers merge 'Harbor Ltd' 'Harbour Ltd'")]
+    Merge {
+        /// Customer to merge: id, name or reference
+        customer: String,
+
+        /// Customer that is left: id, name or reference
+        into: String,
+
+        /// Only show what would change
+        #[arg(long)]
+        dry_run: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct List {
+    /// Only customers whose name or reference contains this text
+    #[arg(long, default_value = "", value_name = "TEXT")]
+    search: String,
+
+    /// Maximum number of customers, up to 10000; default is 100 in a table, and all with
+    /// --json
+    #[arg(long, value_name = "N", value_parser = value_parser!(u64).range(1..=MAX_LISTED))]
+    limit: Option<u64>,
+
+    /// Continue after the page that ended with this cursor
+    #[arg(long, value_name = "CURSOR", value_parser = from_text::<CustomersCursor>)]
+    cursor: Option<CustomersCursor>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Details {
+    /// Your own reference, such as the number in the accounts; '' removes it
+    #[arg(long, value_name = "TEXT")]
+    reference: Option<String>,
+
+    /// Contact as 'name;email;phone'; can be repeated; replaces all contacts, '' removes them
+    #[arg(long, value_name = "CONTACT")]
+    contact: Vec<NewContact>,
+
+    /// Notes
+    #[arg(long, value_name = "TEXT")]
+    notes: Option<String>,
+}
+
+/// A contact; none for an empty text.
+#[derive(Clone, Debug)]
+struct NewContact(Option<Contact>);
+
+impl FromStr for NewContact {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.trim().is_empty() {
+            return Ok(Self(None));
+        }
+        let mut parts = text.split(';').map(|part| part.trim().to_owned());
+        let mut part = || parts.next().filter(|part| !part.is_empty());
+        let contact = Contact {
+            name: part().unwrap_or_default(),
+            email: part(),
+            phone: part(),
+        };
+        match parts.next() {
+            None => Ok(Self(Some(contact))),
+            Some(_) => Err("expected 'name;email;phone'".to_owned()),
+        }
+    }
+}
+
+impl Details {
+    fn edit(self, name: Option<String>) -> CustomerEdit {
+        let is_stated = !self.contact.is_empty();
+        let contacts = self.contact.into_iter().filter_map(|it| it.0).collect();
+        CustomerEdit {
+            name,
+            reference: self.reference.map(Some),
+            contacts: is_stated.then_some(contacts),
+            notes: self.notes,
+        }
+    }
+}
+
+pub(super) async fn run(
+    storage: &Storage,
+    command: Customers,
+    json: bool,
+    now: DateTime<Utc>,
+) -> anyhow::Result<()> {
+    match command {
+        Customers::List(command) => show_all(storage, command, json).await,
+        Customers::Show { customer } => {
+            let store = open_store(storage).await?;
+            let customer = look_up(store.reader(), &customer).await?;
+            store.close().await;
+            print(&customer, json)
+        }
+        Customers::Add { name, details } => {
+            let store = open_store(storage).await?;
+            let customer = add(&store, &details.edit(Some(name)), &cli_change(now)).await?;
+            note_change("the customer was added; see 'license-server customers list'");
+            store.close().await;
+            print(&customer, json)
+        }
+        Customers::Edit {
+            customer,
+            name,
+            details,
+        } => {
+            let store = open_store(storage).await?;
+            let customer = edit(&store, &customer, &details.edit(name), &cli_change(now)).await?;
+            note_change("the customer was changed; see 'license-server customers show'");
+            store.close().await;
+            print(&customer, json)
+        }
+        Customers::Merge {
+            customer,
+            into,
+            dry_run,
+        } => merge_into(storage, &customer, &into, dry_run, json, now).await,
+    }
+}
+
+async fn show_all(storage: &Storage, command: List, json: bool) -> anyhow::Result<()> {
+    let store = open_store(storage).await?;
+    let search = CustomersSearch {
+        text: command.search,
+        ..CustomersSearch::default()
+    };
+    let start = match command.cursor {
+        Some(cursor) if search.has(&cursor) => PageStart::After(cursor),
+        Some(_) => anyhow::bail!(InvalidCursor),
+        None => PageStart::default(),
+    };
+    let db = store.reader();
+    let total = customers::count(db, &search).await?;
+    let limit = command
+        .limit
+        .unwrap_or(if json { total } else { DEFAULT_LIMIT });
+    let mut found = list(db, &search, &start, limit.saturating_add(1)).await?;
+    let has_more = cut(&mut found, limit);
+    let ids = found.iter().map(|it| it.id.clone()).collect();
+    let licenses = count_of_customers(db, ids).await?;
+    store.close().await;
+    let last = found.last().filter(|_| has_more);
+    let cursor = last.map(|last| to_text(&search.cursor(last)));
+    if json {
+        println!("{}", escaped::json(&found)?);
+    } else if found.is_empty() {
+        println!("No matching customers.");
+    } else {
+        let rows: Vec<_> = found
+            .iter()
+            .map(|it| {
+                [
+                    it.name.clone(),
+                    it.reference.clone().unwrap_or_default(),
+                    licenses
+                        .get(&it.id)
+                        .copied()
+                        .unwrap_or_default()
+                        .to_string(),
+                    table::time(Some(it.created_at), ""),
+                    it.id.clone(),
+                ]
+            })
+            .collect();
+        table::print(["NAME", "REFERENCE", "LICENSES", "ADDED", "ID"], &rows);
+    }
+    if let Some(cursor) = cursor {
+        let shown = found.len();
+        say(format_args!(
+            "note: {shown} of {total} customers; continue with --cursor {cursor}"
+        ));
+    }
+    Ok(())
+}
+
+/// Prints a customer, one field per line.
+fn print(customer: &Customer, json: bool) -> anyhow::Result<()> {
+    if json {
+        println!("{}", escaped::json(customer)?);
+        return Ok(());
+    }
+    let contacts = customer.contacts.iter().map(|it| {
+        let parts = [Some(&it.name), it.email.as_ref(), it.phone.as_ref()];
+        let parts = parts.into_iter().flatten().filter(|part| !part.is_empty());
+        parts.cloned().collect::<Vec<_>>().join(", ")
+    });
+    let merged = customer.merged_into.clone();
+    println!("{}", escaped(&customer.name));
+    for (label, text) in [
+        ("Id", customer.id.clone()),
+        ("Reference", customer.reference.clone().unwrap_or_default()),
+        ("Contacts", contacts.collect::<Vec<_>>().join("; ")),
+        ("Notes", customer.notes.clone()),
+        ("Merged into", merged.unwrap_or_default()),
+        ("Added", table::time(Some(customer.created_at), "")),
+    ] {
+        if !text.is_empty() {
+            println!("  {label:<11} {}", escaped(&text));
+        }
+    }
+    Ok(())
+}
+
+async fn merge_into(
+    storage: &Storage,
+    customer: &str,
+    into: &str,
+    dry_run: bool,
+    json: bool,
+    now: DateTime<Utc>,
+) -> anyhow::Result<()> {
+    let store = open_store(storage).await?;
+    let merged = merge(&store, customer, into, dry_run, &cli_change(now)).await?;
+    if !dry_run {
+        note_change("the customers were merged; see 'license-server customers show'");
+    }
+    store.close().await;
+    if json {
+        println!("{}", escaped::json(&merged)?);
+        return Ok(());
+    }
+    let name = escaped(&merged.customer.name);
+    let amended = merged.amended;
+    match dry_run {
+        true => {
+            println!("Dry run: nothing was changed. {amended} licenses would be moved to {name}.");
+        }
+        false => println!("{amended} licenses were moved to {name}."),
+    }
+    for left in &merged.not_amended {
+        let (key, why) = (escaped(&left.license_key), escaped(&left.why));
+        println!("  {key} cannot be amended, and is moved without an amendment: {why}");
+    }
+    Ok(())
+}

@@ -1,0 +1,259 @@
+//! Customers: who buys licenses.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::{Extension, Json};
+use license_service::cursor::next_cursor;
+use license_service::unattended::finish_even_if_disconnected;
+use serde::{Deserialize, Deserializer, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::paging::{PageSize, page_start};
+use crate::app::App;
+use crate::audit::Actor;
+use crate::http::answered_errors::{AdminErrors, BodyErrors, CustomerErrors, QueryErrors};
+use crate::http::error::{ApiError, ErrorBody};
+use crate::http::given::{Body, Params};
+use crate::licensing;
+use crate::licensing::customers::{CustomerEdit, Merged, look_up};
+use crate::store::customers::{
+    Contact, Customer, CustomersSearch, CustomersSort, count, list as found,
+};
+use crate::store::licenses::count_of_customers;
+use crate::store::page::SortOrder;
+
+/// Which customers, and in what order.
+#[derive(Deserialize, IntoParams)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(in crate::http) struct CustomersParams {
+    /// Part of the name or the reference.
+    #[serde(default)]
+    search: String,
+    /// `true` lists the records that were merged into others, instead of the others.
+    #[serde(default)]
+    merged: bool,
+    /// Default is `name`.
+    #[serde(default)]
+    #[param(inline)]
+    sort: CustomersSort,
+    /// Default is `asc` for `name`, and `desc` for `createdAt` and `updatedAt`.
+    #[param(inline)]
+    order: Option<SortOrder>,
+    /// The `nextCursor` of the previous page, requested with the same `sort` and `order`.
+    cursor: Option<String>,
+    /// Maximum number of rows on the page.
+    #[serde(default)]
+    #[param(inline)]
+    limit: PageSize,
+}
+
+/// One page of the matching customers.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(in crate::http) struct CustomersPage {
+    customers: Vec<ListedCustomer>,
+    /// The number of matching customers.
+    total: u64,
+    /// The `cursor` of the next page; `null` on the last one.
+    next_cursor: Option<String>,
+}
+
+/// A customer, and how many licenses it has.
+#[derive(Serialize, ToSchema)]
+pub(in crate::http) struct ListedCustomer {
+    #[serde(flatten)]
+    customer: Customer,
+    /// The number of its licenses, whatever their status.
+    licenses: u64,
+}
+
+async fn listed(app: &App, customers: Vec<Customer>) -> Result<Vec<ListedCustomer>, ApiError> {
+    let ids = customers.iter().map(|it| it.id.clone()).collect();
+    let licenses = count_of_customers(app.store.reader(), ids).await?;
+    let listed = customers.into_iter().map(|customer| ListedCustomer {
+        licenses: licenses.get(&customer.id).copied().unwrap_or_default(),
+        customer,
+    });
+    Ok(listed.collect())
+}
+
+/// List customers.
+#[utoipa::path(
+    get, path = "/customers", operation_id = "list_customers", tag = "customers",
+    params(CustomersParams),
+    responses(
+        (status = 200, description = "A page of customers", body = CustomersPage),
+        AdminErrors, QueryErrors,
+    )
+)]
+pub(in crate::http) async fn list(
+    State(app): State<Arc<App>>,
+    Params(params): Params<CustomersParams>,
+) -> Result<Json<CustomersPage>, ApiError> {
+    let search = CustomersSearch {
+        text: params.search,
+        merged: params.merged,
+        sort: params.sort,
+        order: params.order,
+    };
+    let size = u64::from(params.limit.get());
+    let start = page_start(params.cursor.as_deref(), |cursor| search.has(cursor))?;
+    let db = app.store.reader();
+    let mut customers = found(db, &search, &start, size + 1).await?;
+    let next_cursor = next_cursor(&mut customers, size, |customer| search.cursor(customer));
+    Ok(Json(CustomersPage {
+        customers: listed(&app, customers).await?,
+        total: count(db, &search).await?,
+        next_cursor,
+    }))
+}
+
+/// Show a customer, by its id, its name or its reference.
+#[utoipa::path(
+    get, path = "/customers/{customer}", operation_id = "show_customer", tag = "customers",
+    params(("customer" = String, Path)),
+    responses(
+        (status = 200, description = "The customer", body = ListedCustomer),
+        AdminErrors, CustomerErrors,
+    )
+)]
+pub(in crate::http) async fn show(
+    State(app): State<Arc<App>>,
+    Path(customer): Path<String>,
+) -> Result<Json<ListedCustomer>, ApiError> {
+    let customer = look_up(app.store.reader(), &customer).await?;
+    one(&app, customer).await.map(Json)
+}
+
+async fn one(app: &App, customer: Customer) -> Result<ListedCustomer, ApiError> {
+    let mut listed = listed(app, vec![customer]).await?;
+    listed.pop().ok_or(ApiError::Internal)
+}
+
+/// The customer to add.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::http) struct CustomerBody {
+    /// The name that licenses carry.
+    name: String,
+    /// The vendor's own reference.
+    reference: Option<String>,
+    /// Whom to call.
+    #[serde(default)]
+    contacts: Vec<Contact>,
+    /// For people.
+    #[serde(default)]
+    notes: String,
+}
+
+/// Add a customer.
+#[utoipa::path(
+    post, path = "/customers", operation_id = "add_customer", tag = "customers",
+    request_body = CustomerBody,
+    responses(
+        (status = 201, description = "The new customer", body = Customer),
+        AdminErrors, BodyErrors,
+        (status = 409, body = ErrorBody, description = "Another customer has the name or reference"),
+    )
+)]
+pub(in crate::http) async fn add(
+    State(app): State<Arc<App>>,
+    Extension(actor): Extension<Actor>,
+    Body(body): Body<CustomerBody>,
+) -> Result<(StatusCode, Json<Customer>), ApiError> {
+    let request = CustomerEdit {
+        name: Some(body.name),
+        reference: Some(body.reference),
+        contacts: Some(body.contacts),
+        notes: Some(body.notes),
+    };
+    let added = licensing::customers::add(&app.store, &request, &app.change(actor)).await?;
+    Ok((StatusCode::CREATED, Json(added)))
+}
+
+/// What to change of a customer. What is absent stays as it is.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::http) struct EditBody {
+    /// The name that licenses carry from their next lease on.
+    name: Option<String>,
+    /// The vendor's own reference; `null` removes it.
+    #[serde(default, deserialize_with = "stated")]
+    #[schema(value_type = Option<String>)]
+    reference: Option<Option<String>>,
+    /// All contacts.
+    contacts: Option<Vec<Contact>>,
+    /// For people.
+    notes: Option<String>,
+}
+
+/// `Some` if the member is there.
+fn stated<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Option<String>>, D::Error> {
+    Option::deserialize(from).map(Some)
+}
+
+/// Change a customer. Its licenses carry a new name from their next lease on.
+#[utoipa::path(
+    patch, path = "/customers/{customer}", operation_id = "edit_customer", tag = "customers",
+    request_body = EditBody, params(("customer" = String, Path)),
+    responses(
+        (status = 200, description = "The customer", body = Customer),
+        AdminErrors, BodyErrors, CustomerErrors,
+        (status = 409, body = ErrorBody, description = "Another customer has the name or reference"),
+    )
+)]
+pub(in crate::http) async fn edit(
+    State(app): State<Arc<App>>,
+    Extension(actor): Extension<Actor>,
+    Path(customer): Path<String>,
+    Body(body): Body<EditBody>,
+) -> Result<Json<Customer>, ApiError> {
+    let request = CustomerEdit {
+        name: body.name,
+        reference: body.reference,
+        contacts: body.contacts,
+        notes: body.notes,
+    };
+    let change = app.change(actor);
+    let edited = licensing::customers::edit(&app.store, &customer, &request, &change);
+    Ok(Json(edited.await?))
+}
+
+/// The customer to merge into.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(in crate::http) struct MergeBody {
+    /// The id, name or reference of the customer that is left.
+    into: String,
+    /// Only tell what would change.
+    #[serde(default)]
+    dry_run: bool,
+}
+
+/// Merge a customer into another one. Its record stays, and points to the other. If the
+/// server is interrupted, repeating the call completes the merge.
+#[utoipa::path(
+    post, path = "/customers/{customer}/merge", operation_id = "merge_customer", tag = "customers",
+    request_body = MergeBody, params(("customer" = String, Path)),
+    responses(
+        (status = 200, description = "What was or would be done", body = Merged),
+        AdminErrors, BodyErrors, CustomerErrors,
+        (status = 409, body = ErrorBody, description = "Either was merged into another one"),
+    )
+)]
+pub(in crate::http) async fn merge(
+    State(app): State<Arc<App>>,
+    Extension(actor): Extension<Actor>,
+    Path(customer): Path<String>,
+    Body(body): Body<MergeBody>,
+) -> Result<Json<Merged>, ApiError> {
+    let change = app.change(actor);
+    let merging = finish_even_if_disconnected(async move {
+        let MergeBody { into, dry_run } = body;
+        licensing::customers::merge(&app.store, &customer, &into, dry_run, &change).await
+    });
+    Ok(Json(merging.await??))
+}

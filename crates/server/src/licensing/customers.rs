@@ -1,0 +1,390 @@
+//! Customers: choose, add and change. Licenses carry the name of their customer, so that a new name
+//! is in the next lease of each.
+
+mod merge;
+
+use chrono::{DateTime, Utc};
+use license_core::customer_id::{from_random, is_id, name_key};
+use license_service::database::repeated;
+use license_service::random;
+use sea_orm::ConnectionTrait;
+use serde_json::json;
+
+use crate::audit::{Action, Change};
+use crate::licensing::current::with_amendments;
+use crate::licensing::document_size::{TooLong, check_size};
+use crate::licensing::issue::MAX_CUSTOMER_CHARS;
+use crate::store::customers::{self, Contact, Customer};
+use crate::store::licenses::{self, License};
+use crate::store::{Store, StoreError};
+pub use merge::{Merged, NotAmended, merge};
+
+/// Maximum length of a reference, and of each text of a contact, in characters.
+pub const MAX_TEXT_CHARS: usize = 255;
+/// Maximum number of contacts.
+pub const MAX_CONTACTS: usize = 20;
+/// Maximum length of the notes, in characters.
+pub const MAX_NOTES_CHARS: usize = 4000;
+
+/// Licenses that are read together.
+const LICENSES_AT_A_TIME: u64 = 500;
+
+/// What to change of a customer, or what a new one has. Fields that are `None` stay as they are.
+#[derive(Clone, Debug, Default)]
+pub struct CustomerEdit {
+    /// The name.
+    pub name: Option<String>,
+    /// The vendor's own reference; `Some(None)` removes it.
+    pub reference: Option<Option<String>>,
+    /// All contacts.
+    pub contacts: Option<Vec<Contact>>,
+    /// For people.
+    pub notes: Option<String>,
+}
+
+/// Why a customer was not found, added or changed. Names of fields are those of the API.
+#[derive(Debug, thiserror::Error)]
+pub enum CustomerError {
+    /// There is no such customer.
+    #[error("no customer has the id {0}")]
+    UnknownId(String),
+    /// There is no such customer.
+    #[error("no customer has the name or reference '{0}'")]
+    Unknown(String),
+    /// The name is too long.
+    #[error("the name is limited to {MAX_CUSTOMER_CHARS} characters")]
+    Name,
+    /// The name is missing.
+    #[error("the name is empty")]
+    NoName,
+    /// The name looks like an id.
+    #[error("the name '{0}' has the form of an id")]
+    NameIsId(String),
+    /// Another customer has the name.
+    #[error("there is already a customer '{0}'; names that differ only in case are the same")]
+    NameTaken(String),
+    /// Another customer has the reference.
+    #[error("another customer has the reference '{0}'")]
+    ReferenceTaken(String),
+    /// Another field has an invalid value.
+    #[error("invalid {field}: {why}")]
+    Field {
+        /// The field.
+        field: &'static str,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The customer was merged into another one.
+    #[error("the customer {id} was merged into {into}")]
+    Merged {
+        /// The customer.
+        id: String,
+        /// The other one.
+        into: String,
+    },
+    /// A customer cannot be merged into itself.
+    #[error("a customer cannot be merged into itself")]
+    Itself,
+    /// No site could read the documents of a license with the new name.
+    #[error("the name is too long for the license {license}: {error}")]
+    TooLong {
+        /// The id of the license.
+        license: String,
+        /// How long it would be.
+        error: TooLong,
+    },
+    /// The database returned an error.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// The customer of a license.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Chosen {
+    /// The customer, who is locked; `None` for a license without one.
+    pub(super) customer: Option<Customer>,
+    /// Whether it was just added. The entry of the license in the audit log says so.
+    pub(super) is_new: bool,
+}
+
+impl Chosen {
+    /// The id of the customer; empty for none.
+    pub(super) fn id(self) -> String {
+        self.customer.map_or_else(String::new, |it| it.id)
+    }
+}
+
+/// The customer that staff mean by an id, a name or a reference; a new one if no customer has the
+/// name, and none if the text is empty.
+///
+/// # Errors
+/// For an unknown id, and a name that is too long.
+pub(super) async fn choose(
+    db: &impl ConnectionTrait,
+    text: &str,
+    now: DateTime<Utc>,
+) -> Result<Chosen, CustomerError> {
+    let text = text.trim();
+    if name_key(text).is_none() {
+        return Ok(Chosen::default());
+    }
+    let chosen = |customer, is_new| Chosen {
+        customer: Some(customer),
+        is_new,
+    };
+    check_name(text, true)?;
+    if let Some(found) = held(db, text).await? {
+        return Ok(chosen(found, false));
+    }
+    if is_id(text) {
+        return Err(CustomerError::UnknownId(text.to_owned()));
+    }
+    let customer = new_customer(text, now);
+    if customers::insert(db, &customer).await? {
+        return Ok(chosen(customer, true));
+    }
+    // Another call has added it at the same time.
+    match held(db, text).await? {
+        Some(found) => Ok(chosen(found, false)),
+        None => Err(CustomerError::NameTaken(text.to_owned())),
+    }
+}
+
+/// A customer, or the one that it was merged into, locked.
+async fn held(db: &impl ConnectionTrait, text: &str) -> Result<Option<Customer>, StoreError> {
+    let Some(found) = customers::find(db, text).await? else {
+        return Ok(None);
+    };
+    customers::hold(db, &found.id).await?;
+    let Some(merged) = customers::find_merged(db, &found.id).await? else {
+        return Ok(None);
+    };
+    if merged.id != found.id {
+        customers::hold(db, &merged.id).await?;
+    }
+    customers::find_merged(db, &merged.id).await
+}
+
+/// The customer with this id, name or reference.
+///
+/// # Errors
+/// If there is none.
+pub async fn look_up(db: &impl ConnectionTrait, text: &str) -> Result<Customer, CustomerError> {
+    let found = customers::find(db, text).await?;
+    found.ok_or_else(|| match is_id(text.trim()) {
+        true => CustomerError::UnknownId(text.trim().to_owned()),
+        false => CustomerError::Unknown(text.to_owned()),
+    })
+}
+
+/// Adds a customer.
+///
+/// # Errors
+/// One [`CustomerError`] for each reason; nothing is added then.
+pub async fn add(
+    store: &Store,
+    request: &CustomerEdit,
+    change: &Change,
+) -> Result<Customer, CustomerError> {
+    let name = request.name.as_deref().unwrap_or_default();
+    check_name(name, false)?;
+    let customer = edited(new_customer(name, change.at), request)?;
+    repeated(|| try_add(store, &customer, change)).await
+}
+
+async fn try_add(
+    store: &Store,
+    customer: &Customer,
+    change: &Change,
+) -> Result<Customer, CustomerError> {
+    let transaction = store.begin().await?;
+    if !customers::insert(&transaction, customer).await? {
+        let named = customers::find(&transaction, &customer.name).await?;
+        return Err(match &customer.reference {
+            Some(reference) if named.is_none() => CustomerError::ReferenceTaken(reference.clone()),
+            _ => CustomerError::NameTaken(customer.name.clone()),
+        });
+    }
+    let details = json!({"name": customer.name, "reference": customer.reference});
+    change
+        .note_customer(&transaction, Action::CustomerAdded, &customer.id, details)
+        .await?;
+    transaction.commit().await.map_err(StoreError::from)?;
+    Ok(customer.clone())
+}
+
+/// Changes a customer. A new name is in the next lease of each of its licenses.
+///
+/// # Errors
+/// One [`CustomerError`] for each reason; nothing is changed then.
+pub async fn edit(
+    store: &Store,
+    customer: &str,
+    request: &CustomerEdit,
+    change: &Change,
+) -> Result<Customer, CustomerError> {
+    if let Some(name) = &request.name {
+        check_name(name, false)?;
+    }
+    repeated(|| try_edit(store, customer, request, change)).await
+}
+
+async fn try_edit(
+    store: &Store,
+    customer: &str,
+    request: &CustomerEdit,
+    change: &Change,
+) -> Result<Customer, CustomerError> {
+    let transaction = store.begin().await?;
+    let id = look_up(&transaction, customer).await?.id;
+    customers::hold(&transaction, &id).await?;
+    let before = look_up(&transaction, &id).await?;
+    let after = edited(before.clone(), request)?;
+    if after == before {
+        return Ok(before);
+    }
+    let after = Customer {
+        updated_at: change.at,
+        ..after
+    };
+    check_free(&transaction, &after).await?;
+    if after.name != before.name {
+        check_sizes(&transaction, &after, change.at).await?;
+        licenses::rename_customer(&transaction, &id, &after.name, change.at).await?;
+    }
+    match customers::save(&transaction, &after).await {
+        // Another call has taken it at the same time.
+        Err(error) if error.is_taken() => return Err(CustomerError::NameTaken(after.name)),
+        saved => saved?,
+    }
+    let details = json!({
+        "name": after.name,
+        "before": (after.name != before.name).then_some(before.name),
+        "reference": after.reference,
+    });
+    change
+        .note_customer(&transaction, Action::CustomerChanged, &id, details)
+        .await?;
+    transaction.commit().await.map_err(StoreError::from)?;
+    Ok(after)
+}
+
+/// Checks that no other customer has the name or the reference.
+async fn check_free(db: &impl ConnectionTrait, customer: &Customer) -> Result<(), CustomerError> {
+    let named = customers::find(db, &customer.name).await?;
+    let is_other = |found: &Customer| found.id != customer.id;
+    if named.as_ref().is_some_and(is_other)
+        && named.is_some_and(|it| name_key(&it.name) == name_key(&customer.name))
+    {
+        return Err(CustomerError::NameTaken(customer.name.clone()));
+    }
+    let Some(reference) = &customer.reference else {
+        return Ok(());
+    };
+    match customers::has_reference(db, reference, &customer.id).await? {
+        true => Err(CustomerError::ReferenceTaken(reference.clone())),
+        false => Ok(()),
+    }
+}
+
+/// Checks that sites can read the documents of all licenses with the new name.
+async fn check_sizes(
+    db: &impl ConnectionTrait,
+    customer: &Customer,
+    now: DateTime<Utc>,
+) -> Result<(), CustomerError> {
+    let mut after: Option<String> = None;
+    loop {
+        let found = licenses::of_customer(db, &customer.id, after.as_deref(), LICENSES_AT_A_TIME);
+        let found = found.await?;
+        let Some(last) = found.last() else {
+            return Ok(());
+        };
+        after = Some(last.id.clone());
+        for license in found {
+            let (license, amendments) = with_amendments(db, license, now).await?;
+            let renamed = License {
+                customer: customer.name.clone(),
+                ..license
+            };
+            let fits = check_size(&renamed, &amendments, now);
+            fits.map_err(|error| CustomerError::TooLong {
+                license: renamed.id,
+                error,
+            })?;
+        }
+    }
+}
+
+fn new_customer(name: &str, now: DateTime<Utc>) -> Customer {
+    Customer {
+        id: from_random(&random::bytes()),
+        name: name.trim().to_owned(),
+        reference: None,
+        contacts: Vec::new(),
+        notes: String::new(),
+        merged_into: None,
+        created_at: now,
+        updated_at: now,
+    }
+}
+
+fn check_name(name: &str, may_be_id: bool) -> Result<(), CustomerError> {
+    let name = name.trim();
+    if name.chars().count() > MAX_CUSTOMER_CHARS || name.contains('\0') {
+        return Err(CustomerError::Name);
+    }
+    if name_key(name).is_none() {
+        return Err(CustomerError::NoName);
+    }
+    match is_id(name) && !may_be_id {
+        true => Err(CustomerError::NameIsId(name.to_owned())),
+        false => Ok(()),
+    }
+}
+
+/// The customer with the requested values.
+fn edited(customer: Customer, request: &CustomerEdit) -> Result<Customer, CustomerError> {
+    let reference = request.reference.clone().unwrap_or(customer.reference);
+    let reference = reference.map(|it| it.trim().to_owned());
+    let edited = Customer {
+        name: match &request.name {
+            Some(name) => name.trim().to_owned(),
+            None => customer.name,
+        },
+        reference: reference.filter(|it| !it.is_empty()),
+        contacts: request.contacts.clone().unwrap_or(customer.contacts),
+        notes: request.notes.clone().unwrap_or(customer.notes),
+        ..customer
+    };
+    check_text("reference", edited.reference.as_deref(), MAX_TEXT_CHARS)?;
+    check_text("notes", Some(&edited.notes), MAX_NOTES_CHARS)?;
+    if edited.contacts.len() > MAX_CONTACTS {
+        return Err(CustomerError::Field {
+            field: "contacts",
+            why: format!("limited to {MAX_CONTACTS} contacts"),
+        });
+    }
+    for contact in &edited.contacts {
+        let Contact { name, email, phone } = contact;
+        for text in [Some(name.as_str()), email.as_deref(), phone.as_deref()] {
+            check_text("contacts", text, MAX_TEXT_CHARS)?;
+        }
+        if name.trim().is_empty() && email.is_none() && phone.is_none() {
+            return Err(CustomerError::Field {
+                field: "contacts",
+                why: "a contact has a name, an email address or a telephone number".to_owned(),
+            });
+        }
+    }
+    Ok(edited)
+}
+
+fn check_text(field: &'static str, text: Option<&str>, max: usize) -> Result<(), CustomerError> {
+    let text = text.unwrap_or_default();
+    if text.chars().count() > max || text.contains('\0') {
+        let why = format!("limited to {max} characters");
+        return Err(CustomerError::Field { field, why });
+    }
+    Ok(())
+}

@@ -1,0 +1,258 @@
+//! `customers`: who buys licenses. A record that was merged into another one stays, and points to
+//! it.
+
+mod search;
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, NaiveDateTime, Utc};
+use license_core::customer_id::{is_id, name_key};
+use license_core::folded_text::folded;
+use license_service::database::ExpectedTable;
+use sea_orm::entity::prelude::*;
+use sea_orm::sea_query::OnConflict;
+use sea_orm::{ActiveValue, ConnectionTrait, EntityTrait, TryInsertResult};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::StoreError;
+pub use search::{CustomersCursor, CustomersSearch, CustomersSort, count, list};
+
+/// A row as the database library sees it.
+#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[sea_orm(table_name = "customers")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    id: String,
+    name: String,
+    name_folded: String,
+    name_key: String,
+    reference: Option<String>,
+    contacts: Json,
+    notes: String,
+    merged_into: Option<String>,
+    created_at: NaiveDateTime,
+    updated_at: NaiveDateTime,
+}
+
+/// There are no relations.
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}
+
+/// What this program needs of the table.
+pub(super) fn expected() -> ExpectedTable {
+    ExpectedTable::of::<Entity>(&[&[Column::Id], &[Column::NameKey], &[Column::Reference]])
+}
+
+/// A customer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Customer {
+    /// `cus_` and 32 hexadecimal digits.
+    pub id: String,
+    /// The name that licenses carry. No other customer has it, regardless of case.
+    pub name: String,
+    /// The vendor's own reference, such as the number in the accounts. No other customer has it.
+    pub reference: Option<String>,
+    /// Whom to call.
+    pub contacts: Vec<Contact>,
+    /// For people.
+    pub notes: String,
+    /// The id of the customer that this record was merged into.
+    pub merged_into: Option<String>,
+    /// When it was created.
+    pub created_at: DateTime<Utc>,
+    /// When it was last changed.
+    pub updated_at: DateTime<Utc>,
+}
+
+/// A person to call.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Contact {
+    /// The name.
+    #[serde(default)]
+    pub name: String,
+    /// The email address.
+    #[serde(default)]
+    pub email: Option<String>,
+    /// The telephone number.
+    #[serde(default)]
+    pub phone: Option<String>,
+}
+
+/// Adds a customer; returns whether there was none with this name or reference.
+///
+/// # Errors
+/// If the database returns an error.
+pub async fn insert(db: &impl ConnectionTrait, customer: &Customer) -> Result<bool, StoreError> {
+    // Waits for others that add the same name, and does not fail: PostgreSQL would end the
+    // transaction.
+    let inserted = Entity::insert(row(customer)?)
+        .on_conflict(OnConflict::new().do_nothing().to_owned())
+        .try_insert()
+        .exec_without_returning(db)
+        .await?;
+    Ok(matches!(inserted, TryInsertResult::Inserted(rows) if rows > 0))
+}
+
+/// Stores a customer that is locked.
+///
+/// # Errors
+/// If the database returns an error, for example because another one has the name.
+pub async fn save(db: &impl ConnectionTrait, customer: &Customer) -> Result<(), StoreError> {
+    Entity::update(row(customer)?).exec(db).await?;
+    Ok(())
+}
+
+fn row(customer: &Customer) -> Result<ActiveModel, StoreError> {
+    let contacts = serde_json::to_value(&customer.contacts);
+    let contacts = contacts.map_err(|error| DbErr::Json(error.to_string()))?;
+    Ok(ActiveModel {
+        id: ActiveValue::Set(customer.id.clone()),
+        name: ActiveValue::Set(customer.name.clone()),
+        name_folded: ActiveValue::Set(folded(&customer.name)),
+        name_key: ActiveValue::Set(name_key(&customer.name).unwrap_or_default()),
+        reference: ActiveValue::Set(customer.reference.clone()),
+        contacts: ActiveValue::Set(contacts),
+        notes: ActiveValue::Set(customer.notes.clone()),
+        merged_into: ActiveValue::Set(customer.merged_into.clone()),
+        created_at: ActiveValue::Set(customer.created_at.naive_utc()),
+        updated_at: ActiveValue::Set(customer.updated_at.naive_utc()),
+    })
+}
+
+/// The customer with this id.
+///
+/// # Errors
+/// If the database returns an error.
+pub async fn find_by_id(
+    db: &impl ConnectionTrait,
+    id: &str,
+) -> Result<Option<Customer>, StoreError> {
+    let row = Entity::find_by_id(id).one(db).await?;
+    row.map(Customer::try_from).transpose()
+}
+
+/// The customer with this id, or the one that it was merged into.
+///
+/// # Errors
+/// If the database returns an error.
+pub async fn find_merged(
+    db: &impl ConnectionTrait,
+    id: &str,
+) -> Result<Option<Customer>, StoreError> {
+    let found = find_by_id(db, id).await?;
+    match found.as_ref().and_then(|it| it.merged_into.as_deref()) {
+        // A merge redirects all records that were merged before.
+        Some(into) => find_by_id(db, into).await,
+        None => Ok(found),
+    }
+}
+
+/// The customer with this id, name or reference, in this order; also one that was merged.
+///
+/// # Errors
+/// If the database returns an error.
+pub async fn find(db: &impl ConnectionTrait, text: &str) -> Result<Option<Customer>, StoreError> {
+    // PostgreSQL does not accept NUL, and no text here contains one.
+    let text = text.trim().replace('\0', "");
+    if is_id(&text) {
+        return find_by_id(db, &text).await;
+    }
+    let Some(key) = name_key(&text) else {
+        return Ok(None);
+    };
+    let named = Entity::find().filter(Column::NameKey.eq(key)).one(db);
+    let row = match named.await? {
+        Some(row) => Some(row),
+        None => {
+            let found = Entity::find().filter(Column::Reference.eq(text));
+            found.one(db).await?
+        }
+    };
+    row.map(Customer::try_from).transpose()
+}
+
+/// Whether another customer than this one has a reference.
+///
+/// # Errors
+/// If the database returns an error.
+pub async fn has_reference(
+    db: &impl ConnectionTrait,
+    reference: &str,
+    except: &str,
+) -> Result<bool, StoreError> {
+    let found = Entity::find()
+        .filter(Column::Reference.eq(reference))
+        .filter(Column::Id.ne(except));
+    Ok(found.one(db).await?.is_some())
+}
+
+/// Locks a customer until the transaction ends: its name stays what it is. To be called before the
+/// customer is read.
+///
+/// # Errors
+/// If the database returns an error.
+pub async fn hold(db: &impl ConnectionTrait, id: &str) -> Result<(), StoreError> {
+    // Writing the present value to a row locks it on PostgreSQL; on SQLite, the transaction already
+    // has exclusive access to the file.
+    Entity::update_many()
+        .col_expr(Column::Id, Expr::col(Column::Id))
+        .filter(Column::Id.eq(id))
+        .exec(db)
+        .await?;
+    Ok(())
+}
+
+/// Makes the records that were merged into a customer point to the one that it is merged into.
+///
+/// # Errors
+/// If the database returns an error.
+pub async fn redirect(db: &impl ConnectionTrait, from: &str, to: &str) -> Result<(), StoreError> {
+    Entity::update_many()
+        .col_expr(Column::MergedInto, to.into())
+        .filter(Column::MergedInto.eq(from))
+        .exec(db)
+        .await?;
+    Ok(())
+}
+
+/// The names of customers, by their ids.
+///
+/// # Errors
+/// If the database returns an error.
+pub async fn names(
+    db: &impl ConnectionTrait,
+    ids: Vec<String>,
+) -> Result<BTreeMap<String, String>, StoreError> {
+    if ids.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let rows = Entity::find().filter(Column::Id.is_in(ids)).all(db).await?;
+    Ok(rows.into_iter().map(|row| (row.id, row.name)).collect())
+}
+
+impl TryFrom<Model> for Customer {
+    type Error = StoreError;
+
+    fn try_from(row: Model) -> Result<Self, StoreError> {
+        let contacts = row.contacts.to_string();
+        let contacts = serde_json::from_value(row.contacts).map_err(|_| StoreError::Value {
+            column: "customers.contacts",
+            value: contacts,
+        });
+        Ok(Self {
+            id: row.id,
+            name: row.name,
+            reference: row.reference,
+            contacts: contacts?,
+            notes: row.notes,
+            merged_into: row.merged_into,
+            created_at: row.created_at.and_utc(),
+            updated_at: row.updated_at.and_utc(),
+        })
+    }
+}
