@@ -133,15 +133,22 @@ async fn read_licenses(db: &impl ConnectionTrait, names: &mut Names) -> Result<(
     }
 }
 
-/// Also the names that licenses had or will have: amendments are never changed.
+/// Also the names that licenses had or will have: amendments are never changed. A license with one
+/// amendment has had no other name.
 async fn read_amendments(db: &impl ConnectionTrait, names: &mut Names) -> Result<(), DbErr> {
     let mut after = i64::MIN;
     loop {
+        let amended = Query::select()
+            .column("id")
+            .from("licenses")
+            .and_where(Expr::col("amendment").gt(1))
+            .take();
         let mut select = Query::select();
         select
             .columns(["id", "changes", "recorded_at"])
             .from("amendments")
             .and_where(Expr::col("id").gt(after))
+            .and_where(Expr::col("license_id").in_subquery(amended))
             .order_by("id", Order::Asc)
             .limit(ROWS_AT_A_TIME);
         let rows = db.query_all(&select).await?;
