@@ -1,0 +1,111 @@
+//! The commands for tokens, and a server that has no other token.
+
+use std::process::{Command, Stdio};
+
+use serde_json::{Value, json};
+
+use super::status;
+use crate::PROGRAM;
+use crate::commands::{json, run, said};
+use crate::database::{Engine, on_both_engines};
+use crate::gates::process::{Process, free_port};
+use crate::harness::Vendor;
+
+on_both_engines! {
+    commands_create_list_and_revoke_tokens;
+}
+
+async fn commands_create_list_and_revoke_tokens(engine: Engine) {
+    let vendor = Vendor::start(engine).await;
+    let add = [
+        "tokens",
+        "add",
+        "ana",
+        "--expires",
+        "2099-12-31",
+        "--note",
+        "Sales",
+    ];
+    let output = run(&vendor, &add).await;
+    assert!(output.status.success(), "{}", said(&output));
+    let token = String::from_utf8(output.stdout).unwrap();
+    // Nothing else, so that it can be redirected to a file.
+    let token = token.strip_suffix('\n').unwrap();
+    assert!(license_service::token_text::is_token(token), "{token}");
+    let hint = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        hint.contains("only time") && !hint.contains(token),
+        "{hint}"
+    );
+    assert_eq!(status(&vendor, token).await, 200);
+
+    let listed = json(&vendor, &["tokens", "list"]).await;
+    assert_eq!(
+        (
+            &listed[0]["name"],
+            &listed[0]["note"],
+            &listed[0]["expiresAt"]
+        ),
+        (
+            &"ana".into(),
+            &"Sales".into(),
+            &"2099-12-31T23:59:59Z".into()
+        )
+    );
+    let again = run(&vendor, &add).await;
+    assert!(!again.status.success());
+    assert!(
+        said(&again).contains("there is already a token 'ana'"),
+        "{}",
+        said(&again)
+    );
+    let revoked = json(&vendor, &["tokens", "revoke", "ana"]).await;
+    assert_eq!(revoked["status"], "revoked");
+    let table = said(&run(&vendor, &["tokens", "list"]).await);
+    assert!(
+        table.contains("revoked") && !table.contains(token),
+        "{table}"
+    );
+    let log = said(&run(&vendor, &["audit"]).await);
+    assert!(
+        log.contains("token_revoked") && !log.contains(token),
+        "{log}"
+    );
+    vendor.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_without_an_admin_token_accepts_a_named_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let port = free_port();
+    let command = || {
+        let mut command = Command::new(PROGRAM);
+        command
+            .env("STATE_DIR", directory.path().join("state"))
+            .env_remove("ADMIN_TOKEN")
+            .current_dir(directory.path());
+        command
+    };
+    let mut serve = command();
+    serve.args(["serve", "--port", &port.to_string()]);
+    let server = Process::start(serve.stdout(Stdio::null()).stderr(Stdio::null()), port).await;
+    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    let code = async |token: &str| {
+        let request = http.get(format!("{}/api/admin/keys", server.url));
+        let answer = request.bearer_auth(token).send().await.unwrap();
+        let status = answer.status().as_u16();
+        let answer: Value = answer.json().await.unwrap();
+        (status, answer["error"]["code"].clone())
+    };
+    assert_eq!(code("wrong").await, (403, json!("no_admin_token")));
+    let page = async || {
+        let page = http.get(format!("{}/console/sign-in", server.url));
+        page.send().await.unwrap().text().await.unwrap()
+    };
+    assert!(page().await.contains("license-server tokens add"));
+    let added = command().args(["tokens", "add", "ana"]).output().unwrap();
+    let token = String::from_utf8(added.stdout).unwrap();
+    assert_eq!(code(token.trim()).await, (200, Value::Null));
+    assert_eq!(code("wrong").await, (401, json!("unauthorized")));
+    assert!(page().await.contains("Your own token"));
+}
