@@ -95,7 +95,7 @@ enum Http {
         unsent: Vec<u8>,
     },
     /// The library does.
-    Serving(http1::Connection<TokioIo<Socket>, Requests>),
+    Serving(Box<http1::Connection<TokioIo<Socket>, Requests>>),
     /// It has ended.
     Ended,
 }
@@ -271,7 +271,7 @@ impl Connection {
         }
         let io = TokioIo::new(socket);
         let http = self.builder.serve_connection(io, requests);
-        self.http = Http::Serving(http);
+        self.http = Http::Serving(Box::new(http));
     }
 
     /// When to check again if nothing happens; `None` if there is no deadline.
@@ -310,10 +310,10 @@ impl Connection {
 
     /// Ends a connection whose peer does not read, including the data in system buffers.
     fn reset(&mut self) {
-        if let Some((socket, ..)) = self.http.take() {
-            if let Err(error) = socket.stream.get_ref().set_zero_linger() {
-                tracing::debug!(%error, "a connection was closed instead of reset");
-            }
+        if let Some((socket, ..)) = self.http.take()
+            && let Err(error) = socket.stream.get_ref().set_zero_linger()
+        {
+            tracing::debug!(%error, "a connection was closed instead of reset");
         }
     }
 

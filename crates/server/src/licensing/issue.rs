@@ -377,7 +377,7 @@ pub fn draft(
         undoes: None,
         changes: {
             let start = request.starts_at.unwrap_or(at);
-            let order = order(request, &plan.contents, catalogue, start, change.at)?;
+            let order = order(&request, &plan.contents, catalogue, start, change.at)?;
             issued(plan.version.clone(), &plan.contents, order, start)?
         },
     };
@@ -393,7 +393,7 @@ pub fn draft(
 
 /// The differences from the plan, for a license whose time starts at `start`.
 fn order(
-    request: IssueRequest,
+    request: &IssueRequest,
     plan: &Plan,
     catalogue: &Catalogue,
     start: DateTime<Utc>,
@@ -425,7 +425,7 @@ fn order(
         starts_at: request.starts_at,
         expires_at,
         terms,
-        quantities: quantities(&request)?,
+        quantities: quantities(request)?,
         without: without.collect::<Result<BTreeSet<_>, _>>()?,
         with: with.collect::<Result<_, IssueError>>()?,
         // The id is known when the license is stored.
