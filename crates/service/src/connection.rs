@@ -435,7 +435,7 @@ impl Future for Connection {
             if order != 0 && !this.is_closing {
                 this.is_closing = true;
                 if let Http::Serving(http) = &mut this.http {
-                    Pin::new(http).graceful_shutdown();
+                    Pin::new(&mut **http).graceful_shutdown();
                 }
             }
             if order == DISMISS && this.leaves_by.is_none() {

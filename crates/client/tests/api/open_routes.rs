@@ -26,10 +26,11 @@ const REPEATS: usize = 12;
 const CONCURRENT: usize = 4;
 /// Statements of the background jobs and of the readings that all callers
 /// share, per second …
-const STATEMENTS_PER_SECOND: f64 = 3.0;
+const STATEMENTS_PER_SECOND: f64 = 9.0;
 /// … and at most as many at the beginning. Each use of a connection counts one more, with
-/// which the pool makes sure that it is given back clean.
-const FIRST_STATEMENTS: f64 = 45.0;
+/// which the pool makes sure that it is given back clean, and each transaction three more: its
+/// begin, its search path and its end.
+const FIRST_STATEMENTS: f64 = 90.0;
 /// New connections of the pool for these.
 const NEW_CONNECTIONS: u64 = 4;
 
