@@ -19,7 +19,7 @@ pub enum Way {
     /// The host has vanished: nothing comes through, and the connections that there
     /// are stay silent also when there is another host.
     Vanished,
-    /// A COMMIT comes through, and nothing comes back from then on.
+    /// A COMMIT of new rows comes through, and nothing comes back from then on.
     CommitUnanswered,
     /// The connection ends with a COMMIT that comes through.
     CommitCut,
@@ -86,15 +86,19 @@ async fn forward(mut client: TcpStream, server: (String, u16), mut way: watch::R
     }
 }
 
-/// Forwards until a COMMIT of the client was passed on, or one of the two has ended.
+/// Forwards until a COMMIT of something new that the client writes was passed on, or one of the two
+/// has ended.
 async fn until_commit(client: &mut TcpStream, server: &mut TcpStream) {
     let (mut asks, mut is_answered) = client.split();
     let (mut answers, mut is_asked) = server.split();
     let asking = async {
         let mut bytes = [0; 16 * 1024];
+        let mut is_writing = false;
         while let Ok(read @ 1..) = asks.read(&mut bytes).await {
             is_asked.write_all(&bytes[..read]).await.unwrap();
-            if bytes[..read].windows(7).any(|it| it == b"COMMIT\0") {
+            let has = |text: &[u8]| bytes[..read].windows(text.len()).any(|it| it == text);
+            is_writing |= has(b"INSERT INTO ");
+            if is_writing && has(b"COMMIT\0") {
                 return;
             }
         }

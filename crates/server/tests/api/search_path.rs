@@ -16,7 +16,11 @@ async fn operators_and_functions_of_other_database_users_are_not_called() {
     let database = TestDatabase::new(Engine::Postgres).await;
     traps::set(&database).await;
     let vendor = Vendor::start_before(database, Timeouts::default()).await;
-    let key = vendor.issue(IssueRequest::of(Tier::Professional)).await;
+    let request = IssueRequest {
+        customer: "Quay".to_owned(),
+        ..IssueRequest::of(Tier::Professional)
+    };
+    let key = vendor.issue(request).await;
     for machine in ["one", "two"] {
         assert_eq!(vendor.activate(&key, machine).await.word(), "yes");
         assert_eq!(vendor.validate(&key, machine).await.word(), "yes");
@@ -38,6 +42,8 @@ async fn operators_and_functions_of_other_database_users_are_not_called() {
             continue;
         };
         let path = path.replace("{license}", &key);
+        let path = path.replace("{customer}", "Quay");
+        let path = path.replace("{name}", "professional");
         for query in ["", "?limit=1", "?search=professional", "?order=asc"] {
             let url = format!("{}/api/admin{path}{query}", vendor.url);
             let answer = vendor.http.get(&url).bearer_auth(ADMIN_TOKEN).send().await;

@@ -266,7 +266,7 @@ async fn a_lease_by_file_counts_until_it_ends_or_is_released(engine: Engine) {
         (
             &json!("seat_released"),
             &json!("2027-02-25T12:00:00Z"),
-            &json!("API from 127.0.0.1")
+            &json!("break-glass")
         )
     );
     vendor.end().await;

@@ -142,7 +142,7 @@ fn issued(license: &License) -> Vec<Change> {
     }))
     .unwrap();
     let order = Order {
-        customer: license.customer.clone(),
+        customer: license.customer_id.clone().unwrap_or_default(),
         expires_at: license.expires_at,
         terms: Terms {
             seats: license.seats,
