@@ -6,7 +6,6 @@ use axum::Json;
 use axum::extract::State;
 use chrono::{DateTime, Utc};
 use license_core::amendment::UpdateRule;
-use license_core::document::MAX_BYTES;
 use license_core::feature::FeatureKey;
 use license_core::license::License;
 use license_core::release::{Release, coverage, parse_released, parse_version};
@@ -71,9 +70,12 @@ impl InstalledRelease {
     }
 }
 
+/// Maximum length of a document in a request, in characters: all of the body fits into 8 KiB.
+const MAX_DOCUMENT_CHARS: usize = 4 * 1024;
+
 const DOCUMENT: Text = Text::new("document", "The signed document of the release")
     .not_blank()
-    .max_chars(MAX_BYTES);
+    .max_chars(MAX_DOCUMENT_CHARS);
 const VERSION: Parsed<String> = Parsed {
     text: Text::new("version", "The version of the release").example("3.2.0"),
     pattern: r"^[0-9][0-9A-Za-z.+_\-]{0,63}$",

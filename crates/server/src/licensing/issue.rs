@@ -348,7 +348,7 @@ pub async fn prepare(
 ) -> Result<Draft, IssueError> {
     let plan = find_plan(store.reader(), &request.plan).await?;
     let catalogue = catalogue::kinds(store.reader()).await?;
-    draft(request, &plan, &catalogue, change)
+    draft(&request, &plan, &catalogue, change)
 }
 
 /// The license that would be issued from this plan.
@@ -356,7 +356,7 @@ pub async fn prepare(
 /// # Errors
 /// As [`prepare`].
 pub fn draft(
-    request: IssueRequest,
+    request: &IssueRequest,
     plan: &PublishedPlan,
     catalogue: &Catalogue,
     change: &Change,
@@ -377,7 +377,7 @@ pub fn draft(
         undoes: None,
         changes: {
             let start = request.starts_at.unwrap_or(at);
-            let order = order(&request, &plan.contents, catalogue, start, change.at)?;
+            let order = order(request, &plan.contents, catalogue, start, change.at)?;
             issued(plan.version.clone(), &plan.contents, order, start)?
         },
     };

@@ -41,7 +41,7 @@ async fn the_longest_license_is_confirmed_with_a_document_that_sites_read() {
     let catalogue = catalogue::kinds(db).await.unwrap();
     let change = vendor.app.change(Actor::CommandLine);
     let refused = |count: &usize| {
-        let drafted = draft(request(*count), &plan, &catalogue, &change);
+        let drafted = draft(&request(*count), &plan, &catalogue, &change);
         matches!(drafted, Err(IssueError::TooLong(_)))
     };
     let too_many = (1..1000).find(refused).unwrap();
