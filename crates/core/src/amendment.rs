@@ -6,6 +6,7 @@
 mod change;
 mod check;
 mod effect;
+mod recorded;
 mod terms;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,6 +21,7 @@ pub use check::{
     AmendmentError, MAX_AMENDMENTS, MAX_CHANGES, MAX_ENTITLEMENTS, check, check_terms,
 };
 pub use effect::{Effect, Value, ValueChange, effects};
+pub use recorded::corrected;
 pub use terms::{
     MAX_GRACE_HOURS, MAX_LEASE_HOURS, MAX_OFFLINE_DAYS, TermChanges, Terms, UpdateRule,
 };

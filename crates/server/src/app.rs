@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use license_core::document::DocumentType;
+use license_core::signing_clock::ClockDoubt;
 use license_service::clock::Clock;
 use serde::Serialize;
 
-use crate::audit::{Actor, Change};
+use crate::audit::{Actor, Change, PermittedChange};
 use crate::call_queues::CallQueues;
 use crate::config::Terms;
 use crate::metrics::Metrics;
@@ -51,6 +52,15 @@ impl App {
             by,
             at: self.clock.now(),
         }
+    }
+
+    /// The same for a change that needs a clock that is trusted.
+    ///
+    /// # Errors
+    /// [`ClockDoubt`], while the clock may be wrong.
+    pub fn permitted_change(&self, by: Actor) -> Result<PermittedChange, ClockDoubt> {
+        let at = self.signing_clock.permit(self.clock.now())?;
+        Ok(PermittedChange::new(by, at))
     }
 
     /// Stores the counted calls, if possible.

@@ -3,10 +3,12 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::ops::Deref;
 
 use chrono::{DateTime, NaiveTime, Utc};
 use license_core::license_key::mask;
 use license_core::rate::max_site_entries;
+use license_core::signing_clock::SigningTime;
 use license_service::sessions::Door;
 use sea_orm::ConnectionTrait;
 use serde_json::{Value, json};
@@ -45,6 +47,40 @@ pub struct Change {
     pub by: Actor,
     /// The time.
     pub at: DateTime<Utc>,
+}
+
+/// A change at a time at which the clock is trusted: what it records counts from that time on, and
+/// cannot be taken back.
+#[derive(Clone, Debug)]
+pub struct PermittedChange {
+    change: Change,
+    time: SigningTime,
+}
+
+impl PermittedChange {
+    /// A change at this time.
+    #[must_use]
+    pub fn new(by: Actor, time: SigningTime) -> Self {
+        let at = time.instant();
+        Self {
+            change: Change { by, at },
+            time,
+        }
+    }
+
+    /// The time.
+    #[must_use]
+    pub fn time(&self) -> SigningTime {
+        self.time
+    }
+}
+
+impl Deref for PermittedChange {
+    type Target = Change;
+
+    fn deref(&self) -> &Change {
+        &self.change
+    }
 }
 
 /// The action.

@@ -196,10 +196,13 @@ async fn look_at_fleet(app: Arc<App>, survey: Arc<Survey>) -> Infallible {
     }
 }
 
-/// Stores what licenses have become on their own, so that lists find them by that.
+/// Stores what licenses have become on their own, so that lists find them by that. Nothing is stored
+/// while the clock may be wrong.
 async fn follow_amendments(app: Arc<App>) -> Infallible {
     loop {
-        if let Err(error) = catch_up(&app.store, app.clock.now()).await {
+        if let Ok(at) = app.signing_clock.permit(app.clock.now())
+            && let Err(error) = catch_up(&app.store, at).await
+        {
             // The database module logs failures of the database.
             tracing::debug!(%error, "failed to update amended licenses");
         }

@@ -144,7 +144,7 @@ impl Vendor {
     }
 
     pub async fn issue(&self, request: IssueRequest) -> String {
-        let change = self.app.change(Actor::CommandLine);
+        let change = self.app.permitted_change(Actor::CommandLine).unwrap();
         issue(&self.app.store, request, &change)
             .await
             .unwrap()
@@ -153,7 +153,7 @@ impl Vendor {
 
     /// The same, where the database may fail.
     pub async fn try_issue_professional(&self) -> Result<String, IssueError> {
-        let change = self.app.change(Actor::CommandLine);
+        let change = self.app.permitted_change(Actor::CommandLine).unwrap();
         let request = IssueRequest::of(Tier::Professional);
         let issued = issue(&self.app.store, request, &change).await?;
         Ok(issued.license_key)
@@ -195,14 +195,15 @@ impl Vendor {
             })],
         };
         all.push(amendment);
-        let license = licenses::amended(&transaction, license, &all, now)
+        let at = self.app.signing_clock.permit(now).unwrap();
+        let judged = licenses::judged(&transaction, license, &all, at)
             .await
             .unwrap();
         let newest = all.last().unwrap();
-        amendments::insert(&transaction, &license.id, newest)
+        amendments::insert(&transaction, &judged.license().id, newest)
             .await
             .unwrap();
-        licenses::save(&transaction, &license).await.unwrap();
+        licenses::save(&transaction, &judged).await.unwrap();
         transaction.commit().await.unwrap();
     }
 

@@ -13,7 +13,7 @@ use license_service::stdout::note_change;
 
 use crate::cli::additions::{self, Additions};
 use crate::cli::terms::TermArguments;
-use crate::cli::{cli_change, license_key, table};
+use crate::cli::{license_key, permitted_change, table};
 use crate::config::Storage;
 use crate::licensing::amend::{Affected, AmendRequest, Amended, ShownAmended, amend, preview};
 use crate::licensing::amendment_words::{customer_names, words};
@@ -136,7 +136,7 @@ pub(super) async fn run(
     };
     let key = license_key(command.key)?;
     let store = open_store(storage).await?;
-    let change = cli_change(now);
+    let change = permitted_change(&store, now).await?;
     let amended = match command.preview {
         true => preview(&store, &key, &request, &change).await?,
         false => {

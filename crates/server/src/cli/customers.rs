@@ -9,7 +9,7 @@ use license_service::cursor::{InvalidCursor, cut, from_text, to_text};
 use license_service::stderr::say;
 use license_service::stdout::note_change;
 
-use crate::cli::{cli_change, table};
+use crate::cli::{cli_change, permitted_change, table};
 use crate::config::Storage;
 use crate::licensing::customers::{CustomerEdit, add, edit, look_up, merge};
 use crate::open::open_store;
@@ -282,7 +282,8 @@ async fn merge_into(
     now: DateTime<Utc>,
 ) -> anyhow::Result<()> {
     let store = open_store(storage).await?;
-    let merged = merge(&store, customer, into, dry_run, &cli_change(now)).await?;
+    let change = permitted_change(&store, now).await?;
+    let merged = merge(&store, customer, into, dry_run, &change).await?;
     if !dry_run {
         note_change("the customers were merged; see 'license-server customers show'");
     }

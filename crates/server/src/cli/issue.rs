@@ -11,7 +11,7 @@ use license_service::stdout::note_change;
 use crate::cli::licenses::describe;
 use crate::cli::terms::TermArguments;
 use crate::cli::until::Until;
-use crate::cli::{additions, cli_change, license_key};
+use crate::cli::{additions, license_key, permitted_change};
 use crate::config::Storage;
 use crate::licensing::catalogue::Tier;
 use crate::licensing::issue::{IssueRequest, issue};
@@ -102,7 +102,8 @@ pub(super) async fn run(
         key: command.key.map(license_key).transpose()?,
     };
     let store = open_store(storage).await?;
-    let license = issue(&store, request, &cli_change(now)).await?;
+    let change = permitted_change(&store, now).await?;
+    let license = issue(&store, request, &change).await?;
     note_change("the license was issued; see 'license-server list'");
     store.close().await;
     if json {

@@ -11,7 +11,7 @@ use sea_orm::ConnectionTrait;
 use serde_json::json;
 
 use crate::cli::until::Until;
-use crate::cli::{cli_change, seats, table};
+use crate::cli::{cli_change, permitted_change, seats, table};
 use crate::config::Storage;
 use crate::licensing;
 use crate::licensing::claim::moves_left;
@@ -252,7 +252,8 @@ pub(super) async fn renew(
     );
     let key = super::license_key(command.key)?;
     let store = open_store(storage).await?;
-    let license = licensing::renew::renew(&store, &key, end, &cli_change(now)).await?;
+    let change = permitted_change(&store, now).await?;
+    let license = licensing::renew::renew(&store, &key, end, &change).await?;
     note_change("the end date of the license was changed; see 'license-server show'");
     store.close().await;
     if json {

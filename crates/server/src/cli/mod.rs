@@ -34,8 +34,9 @@ use license_service::stderr::say;
 use license_service::telemetry::{self, LogFormat};
 use tracing::level_filters::LevelFilter;
 
-use crate::audit::{Actor, Change};
+use crate::audit::{Actor, Change, PermittedChange};
 use crate::config::{Serve, Storage};
+use crate::store::Store;
 use crate::store::licenses::Status;
 
 /// License Server of Foxsight Central Command
@@ -296,4 +297,10 @@ fn cli_change(now: DateTime<Utc>) -> Change {
         by: Actor::CommandLine,
         at: now,
     }
+}
+
+/// The same for a change that needs a clock that is trusted.
+async fn permitted_change(store: &Store, now: DateTime<Utc>) -> anyhow::Result<PermittedChange> {
+    let at = keys::permit(store, now).await?;
+    Ok(PermittedChange::new(Actor::CommandLine, at))
 }

@@ -101,7 +101,11 @@ pub(super) async fn ask(
         Ok(request) => request,
         Err(error) => return form(given, Some(&error)),
     };
-    match prepare(&app.store, request, &app.change(actor)).await {
+    let change = match app.permitted_change(actor) {
+        Ok(change) => change,
+        Err(doubt) => return form(given, Some(&doubt.into())),
+    };
+    match prepare(&app.store, request, &change).await {
         Ok(draft) => question(&given, &draft.license).ask("licenses"),
         Err(error) => form(given, Some(&ApiError::from(error))),
     }
@@ -116,7 +120,10 @@ pub(super) async fn issue(
         Ok(request) => request,
         Err(error) => return form(given, Some(&error)),
     };
-    let change = app.change(actor);
+    let change = match app.permitted_change(actor) {
+        Ok(change) => change,
+        Err(doubt) => return form(given, Some(&doubt.into())),
+    };
     match issue_license(&app.store, request, &change).await {
         Ok(license) => Done::Issued.redirect(&address(&license)),
         Err(IssueError::Exists(key)) => match look_up(&app.store, &key).await {

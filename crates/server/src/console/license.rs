@@ -339,6 +339,7 @@ async fn carry_out(
     let set = |status, words| status::set_status(store, &license.id, status, words, &change);
     match what {
         What::Renew => {
+            let change = app.permitted_change(change.by.clone())?;
             renew::renew(store, &license.id, last_day(&given.day)?, &change).await?;
             Ok(Done::Renewed)
         }

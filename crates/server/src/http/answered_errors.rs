@@ -28,7 +28,7 @@ pub(super) enum AdminErrors {
     #[response(status = 500)]
     Internal(ErrorBody),
     /// `unavailable` or `busy`: the database cannot be used at present. `outcome_unknown`: a change
-    /// may have been stored.
+    /// may have been stored. `not_signing`: the License Server's clock may be wrong.
     #[response(status = 503)]
     Unavailable(ErrorBody),
 }

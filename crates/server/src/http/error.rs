@@ -11,6 +11,7 @@ use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use license_console::refusal::Refusal;
+use license_core::signing_clock::ClockDoubt;
 use license_service::hosts::UnknownHost;
 use license_service::request_body::BodyRefusal;
 use license_service::request_span::RequestId;
@@ -68,6 +69,8 @@ pub enum ApiError {
     TooManyCalls(Duration),
     /// Nothing is signed now: the clock may be wrong, or no key may sign.
     NotSigning,
+    /// A change is not recorded, because the clock may be wrong.
+    ClockDoubt(ClockDoubt),
     /// The site is newer than the database, which may be a restored backup.
     OlderThanSite,
     /// Not found.
@@ -129,6 +132,7 @@ impl ApiError {
             | Self::Unavailable
             | Self::Uncertain
             | Self::NotSigning
+            | Self::ClockDoubt(_)
             | Self::OlderThanSite => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -166,6 +170,11 @@ impl ApiError {
                 format!("Too many calls; wait {} s, then try again", seconds(*wait))
             }
             Self::NotSigning => "The License Server cannot sign at present; see its log".to_owned(),
+            Self::ClockDoubt(doubt) => {
+                format!(
+                    "Nothing was changed, because the License Server's clock may be wrong: {doubt}"
+                )
+            }
             Self::OlderThanSite => "The License Server's database is older than this site's \
                                     license; the vendor has been alerted"
                 .to_owned(),
@@ -196,7 +205,7 @@ impl ApiError {
             Self::Unauthorized | Self::SignIn(SignInError::WrongToken) => "unauthorized",
             Self::SignIn(SignInError::TooMany) => "too_many_tries",
             Self::TooManyCalls(_) => "too_many_calls",
-            Self::NotSigning => "not_signing",
+            Self::NotSigning | Self::ClockDoubt(_) => "not_signing",
             Self::OlderThanSite => "database_older_than_site",
             Self::NoToken => "no_admin_token",
             Self::TokenExpired(_) => "token_expired",
@@ -231,7 +240,7 @@ impl ApiError {
         match self {
             Self::TooManyCalls(wait) => Some(*wait),
             Self::SignIn(SignInError::TooMany) => Some(FAILURE_WINDOW),
-            Self::NotSigning | Self::OlderThanSite => Some(NOT_SIGNING_WAIT),
+            Self::NotSigning | Self::ClockDoubt(_) | Self::OlderThanSite => Some(NOT_SIGNING_WAIT),
             Self::Busy => Some(BUSY_WAIT),
             Self::Unavailable => Some(UNAVAILABLE_WAIT),
             Self::BodyRefused(BodyRefusal::Busy) => Some(Duration::from_secs(1)),
@@ -314,6 +323,10 @@ impl From<AnswerError> for ApiError {
             AnswerError::OlderThanSite => Self::OlderThanSite,
             AnswerError::TooManyCalls(wait) => Self::TooManyCalls(wait),
             AnswerError::Store(error) => error.into(),
+            error @ AnswerError::Document(SignError::TooLong { .. }) => {
+                tracing::error!(security = true, %error, "a site gets no license");
+                Self::Internal
+            }
             error @ AnswerError::Document(_) => {
                 tracing::error!(%error, "failed to answer a request");
                 Self::Internal
@@ -348,6 +361,12 @@ impl From<LookUpError> for ApiError {
                 Self::Unknown(error.to_string())
             }
         }
+    }
+}
+
+impl From<ClockDoubt> for ApiError {
+    fn from(doubt: ClockDoubt) -> Self {
+        Self::ClockDoubt(doubt)
     }
 }
 

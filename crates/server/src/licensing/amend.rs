@@ -11,16 +11,17 @@ use license_core::amendment::{Amendment, AmendmentError, Effect, Value, check, e
 use license_core::calendar_duration::EndsTooLate;
 use license_core::entitlement::Quantity;
 use license_core::license_state::Decided;
+use license_core::signing_clock::SigningTime;
 use license_core::usage::Resource;
 use license_service::database::repeated;
 use sea_orm::ConnectionTrait;
 use serde_json::json;
 
-use crate::audit::{Action, Change};
+use crate::audit::{Action, PermittedChange};
 use crate::licensing::amendment_words::{CustomerNames, customer_names, words};
-use crate::licensing::current::hold_customer;
+use crate::licensing::current::amendments_at;
 use crate::licensing::customers::{Chosen, CustomerError, choose};
-use crate::licensing::document_size::{TooLong, check_size};
+use crate::licensing::document_size::{SizeError, TooLong, check_sizes};
 use crate::licensing::issue::ExpiryError;
 use crate::licensing::look_up::{LookUpError, look_up};
 use crate::licensing::plans::FindPlanError;
@@ -99,6 +100,15 @@ impl From<FindPlanError> for AmendError {
     }
 }
 
+impl From<SizeError> for AmendError {
+    fn from(error: SizeError) -> Self {
+        match error {
+            SizeError::Store(error) => Self::Store(error),
+            SizeError::TooLong(error) => Self::TooLong(error),
+        }
+    }
+}
+
 impl From<CustomerError> for AmendError {
     fn from(error: CustomerError) -> Self {
         match error {
@@ -112,7 +122,9 @@ impl From<CustomerError> for AmendError {
 fn field_of(error: &AmendmentError) -> &'static str {
     match error {
         AmendmentError::NotNext { .. } => "invalid after: ",
-        AmendmentError::InThePast { .. } => "invalid effectiveAt: ",
+        AmendmentError::InThePast { .. } => {
+            "invalid effectiveAt: "
+        }
         AmendmentError::NotUndoable(_) => "invalid undoes: ",
         AmendmentError::NotGranted(_) => "invalid end: ",
         AmendmentError::EndBeforeStart { .. } => "invalid expiresAt: ",
@@ -173,7 +185,7 @@ pub async fn amend(
     store: &Store,
     license: &str,
     request: &AmendRequest,
-    change: &Change,
+    change: &PermittedChange,
 ) -> Result<Amended, AmendError> {
     repeated(|| try_amend(store, license, request, change, true)).await
 }
@@ -186,7 +198,7 @@ pub async fn preview(
     store: &Store,
     license: &str,
     request: &AmendRequest,
-    change: &Change,
+    change: &PermittedChange,
 ) -> Result<Amended, AmendError> {
     repeated(|| try_amend(store, license, request, change, false)).await
 }
@@ -195,7 +207,7 @@ async fn try_amend(
     store: &Store,
     license: &str,
     request: &AmendRequest,
-    change: &Change,
+    change: &PermittedChange,
     is_stored: bool,
 ) -> Result<Amended, AmendError> {
     let license = look_up(store, license).await?;
@@ -203,7 +215,7 @@ async fn try_amend(
     if license.status == Status::Revoked {
         return Err(AmendError::Revoked);
     }
-    let known = amendments::of_license(&transaction, &license.id).await?;
+    let known = amendments_at(&transaction, &license.id, change.at).await?;
     if let Some(after) = request.after {
         check_newest(&transaction, &known, after).await?;
     }
@@ -215,7 +227,7 @@ async fn try_amend(
     let amendment = request
         .amendment(&transaction, &known, customer.map(Chosen::id), change)
         .await?;
-    let (license, all) = record(&transaction, license, &known, &amendment, change.at).await?;
+    let (license, all) = record(&transaction, license, &known, &amendment, change.time()).await?;
     let customers = customer_names(&transaction, std::slice::from_ref(&amendment)).await?;
     let mut details = json!({
         "amendment": amendment.number,
@@ -257,7 +269,7 @@ pub(super) async fn record(
     license: License,
     known: &[Amendment],
     amendment: &Amendment,
-    now: DateTime<Utc>,
+    at: SigningTime,
 ) -> Result<(License, Vec<Amendment>), AmendError> {
     let decided = match license.status {
         Status::Active => Decided::Valid,
@@ -266,16 +278,11 @@ pub(super) async fn record(
     };
     check(known, amendment, decided).map_err(|error| AmendError::Rule { error })?;
     let all = [known, std::slice::from_ref(amendment)].concat();
-    let before = license.customer_id.clone();
-    let license = licenses::amended(db, license, &all, now).await?;
-    let license = License {
-        updated_at: now,
-        ..hold_customer(db, license, before.as_deref()).await?
-    };
-    check_size(&license, &all, now)?;
-    amendments::insert(db, &license.id, amendment).await?;
+    let license = licenses::judged(db, license, &all, at).await?.changed();
+    check_sizes(db, license.license(), &all, at.instant()).await?;
+    amendments::insert(db, &license.license().id, amendment).await?;
     licenses::save(db, &license).await?;
-    Ok((license, all))
+    Ok((license.license().clone(), all))
 }
 
 /// Whether the newest amendment is the one for which a request was made.

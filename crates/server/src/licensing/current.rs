@@ -2,11 +2,12 @@
 //! changed.
 
 use chrono::{DateTime, Utc};
-use license_core::amendment::Amendment;
+use license_core::amendment::{Amendment, corrected};
+use license_core::signing_clock::SigningTime;
 use sea_orm::ConnectionTrait;
 
 use crate::store::licenses::{self, License};
-use crate::store::{Store, StoreError, amendments, customers};
+use crate::store::{Store, StoreError, amendments};
 
 /// Licenses that are read together.
 const AT_A_TIME: usize = 100;
@@ -20,7 +21,7 @@ pub async fn current(
     license: License,
     now: DateTime<Utc>,
 ) -> Result<License, StoreError> {
-    if license.changes_at.is_none_or(|at| now < at) {
+    if license.is_current(now) {
         return Ok(license);
     }
     let (license, _) = with_amendments(db, license, now).await?;
@@ -52,27 +53,40 @@ pub(super) async fn with_amendments(
     license: License,
     now: DateTime<Utc>,
 ) -> Result<(License, Vec<Amendment>), StoreError> {
-    if license.is_plain {
+    if license.is_plain && license.was_judged_by(now) {
         return Ok((license, Vec::new()));
     }
-    let amendments = amendments::of_license(db, &license.id).await?;
+    let amendments = amendments_at(db, &license.id, now).await?;
     let license = licenses::amended(db, license, &amendments, now).await?;
     Ok((license, amendments))
 }
 
+/// All amendments of a license, in the order of their numbers, as they count at `now`.
+///
+/// # Errors
+/// If the database returns an error.
+pub(super) async fn amendments_at(
+    db: &impl ConnectionTrait,
+    license_id: &str,
+    now: DateTime<Utc>,
+) -> Result<Vec<Amendment>, StoreError> {
+    let stored = amendments::of_license(db, license_id).await?;
+    Ok(corrected(&stored, now).into_owned())
+}
+
 /// Stores what licenses have become on their own since they were last changed, so that they are
-/// found. Returns how many there were.
+/// found, and repairs those that were judged in the future. Returns how many there were.
 ///
 /// # Errors
 /// The last error of the database; other licenses have been stored.
-pub async fn catch_up(store: &Store, now: DateTime<Utc>) -> Result<usize, StoreError> {
+pub async fn catch_up(store: &Store, at: SigningTime) -> Result<usize, StoreError> {
     let mut count = 0;
     loop {
-        let outdated = licenses::outdated(store.reader(), now, AT_A_TIME as u64).await?;
+        let outdated = licenses::outdated(store.reader(), at.instant(), AT_A_TIME as u64).await?;
         let is_last = outdated.len() < AT_A_TIME;
         let mut failed = None;
         for license in outdated {
-            match store_current(store, license, now).await {
+            match store_current(store, license, at).await {
                 Ok(()) => count += 1,
                 Err(error) => failed = Some(error),
             }
@@ -85,35 +99,10 @@ pub async fn catch_up(store: &Store, now: DateTime<Utc>) -> Result<usize, StoreE
     }
 }
 
-/// Locks the customer of a license that is stored in this transaction, if it had another one
-/// before: a new name of the customer is then in either this license or the list of licenses that
-/// get the name.
-///
-/// # Errors
-/// If the database returns an error.
-pub(super) async fn hold_customer(
-    db: &impl ConnectionTrait,
-    license: License,
-    before: Option<&str>,
-) -> Result<License, StoreError> {
-    match license.customer_id.as_deref() {
-        Some(id) if Some(id) != before => {
-            customers::hold(db, id).await?;
-            licenses::with_customer(db, license).await
-        }
-        _ => Ok(license),
-    }
-}
-
-async fn store_current(
-    store: &Store,
-    license: License,
-    now: DateTime<Utc>,
-) -> Result<(), StoreError> {
+async fn store_current(store: &Store, license: License, at: SigningTime) -> Result<(), StoreError> {
     let (transaction, license) = store.hold(license).await?;
-    let before = license.customer_id.clone();
-    let (license, _) = with_amendments(&transaction, license, now).await?;
-    let license = hold_customer(&transaction, license, before.as_deref()).await?;
+    let amendments = amendments_at(&transaction, &license.id, at.instant()).await?;
+    let license = licenses::judged(&transaction, license, &amendments, at).await?;
     licenses::save(&transaction, &license).await?;
     Ok(transaction.commit().await?)
 }

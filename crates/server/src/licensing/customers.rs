@@ -12,7 +12,7 @@ use serde_json::json;
 
 use crate::audit::{Action, Change};
 use crate::licensing::current::with_amendments;
-use crate::licensing::document_size::{TooLong, check_size};
+use crate::licensing::document_size::{SizeError, TooLong, check_sizes};
 use crate::licensing::issue::MAX_CUSTOMER_CHARS;
 use crate::store::customers::{self, Contact, Customer};
 use crate::store::licenses::{self, License};
@@ -249,7 +249,7 @@ async fn try_edit(
     };
     check_free(&transaction, &after).await?;
     if after.name != before.name {
-        check_sizes(&transaction, &after, change.at).await?;
+        check_documents(&transaction, &after, change.at).await?;
         licenses::rename_customer(&transaction, &id, &after.name, change.at).await?;
     }
     match customers::save(&transaction, &after).await {
@@ -288,7 +288,7 @@ async fn check_free(db: &impl ConnectionTrait, customer: &Customer) -> Result<()
 }
 
 /// Checks that sites can read the documents of all licenses with the new name.
-async fn check_sizes(
+async fn check_documents(
     db: &impl ConnectionTrait,
     customer: &Customer,
     now: DateTime<Utc>,
@@ -307,10 +307,13 @@ async fn check_sizes(
                 customer: customer.name.clone(),
                 ..license
             };
-            let fits = check_size(&renamed, &amendments, now);
-            fits.map_err(|error| CustomerError::TooLong {
-                license: renamed.id,
-                error,
+            let fits = check_sizes(db, &renamed, &amendments, now).await;
+            fits.map_err(|error| match error {
+                SizeError::Store(error) => error.into(),
+                SizeError::TooLong(error) => CustomerError::TooLong {
+                    license: renamed.id,
+                    error,
+                },
             })?;
         }
     }

@@ -1,7 +1,7 @@
 //! Creates the documents that sites receive.
 
 use chrono::{DateTime, SecondsFormat, SubsecRound as _, TimeDelta, Utc};
-use license_core::document::{DenialClaims, DenialReason, DocumentType, LicenseClaims};
+use license_core::document::{DenialClaims, DenialReason, DocumentType, LicenseClaims, MAX_BYTES};
 use license_core::entitlement::Entitlement;
 use license_core::fleet::Signed;
 use license_core::lease_end::lease_end;
@@ -55,7 +55,7 @@ pub struct LeaseLength {
 /// validity. `object` is what is signed of the license.
 ///
 /// # Errors
-/// If the claims cannot be serialized as JSON, which never happens with ours.
+/// If nothing can be signed, or the document is longer than sites read.
 pub fn signed_license(
     app: &App,
     license: &License,
@@ -100,6 +100,10 @@ pub fn signed_license(
         license: object.clone(),
     };
     let jws = app.sign(DocumentType::License, &claims, at)?;
+    if jws.len() > MAX_BYTES {
+        let (license, bytes) = (license.id.clone(), jws.len());
+        return Err(SignError::TooLong { license, bytes });
+    }
     object.insert("signature".to_owned(), jws.into());
     let signed = Signed {
         valid_until,

@@ -1,12 +1,16 @@
 //! Whether sites can read the documents of a license.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
 use license_core::amendment::Amendment;
 use license_core::document::MAX_LICENSE_BYTES;
+use sea_orm::ConnectionTrait;
 use serde_json::{Map, Value};
 
 use crate::licensing::document::{license_object, with_entitlements};
-use crate::store::licenses::License;
+use crate::store::StoreError;
+use crate::store::licenses::{self, License};
 
 /// No site could read the license's documents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -21,8 +25,40 @@ pub struct TooLong {
     pub bytes: usize,
 }
 
-/// Checks the size of the documents of a license, now and later, also after it was renewed.
-/// `amendments` are needed unless it is plain.
+/// Why it is not known that sites can read all documents of a license.
+#[derive(Debug, thiserror::Error)]
+pub enum SizeError {
+    /// They cannot.
+    #[error(transparent)]
+    TooLong(#[from] TooLong),
+    /// The database returned an error.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Checks the size of the documents of a license now and after each amendment that is recorded and
+/// takes effect later.
+///
+/// # Errors
+/// [`SizeError`].
+pub async fn check_sizes(
+    db: &impl ConnectionTrait,
+    license: &License,
+    amendments: &[Amendment],
+    now: DateTime<Utc>,
+) -> Result<(), SizeError> {
+    check_size(license, amendments, now)?;
+    let later = amendments.iter().map(|it| it.effective_at);
+    let later: BTreeSet<DateTime<Utc>> = later.filter(|at| now < *at).collect();
+    for at in later {
+        let then = licenses::amended(db, license.clone(), amendments, at).await?;
+        check_size(&then, amendments, at)?;
+    }
+    Ok(())
+}
+
+/// Checks the size of the documents of a license from `now` on, if it is not amended until then, also
+/// after it was renewed. `amendments` are needed unless it is plain.
 ///
 /// # Errors
 /// [`TooLong`].

@@ -16,7 +16,7 @@ use license_service::database::repeated;
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::audit::{Action, Change};
+use crate::audit::{Action, PermittedChange};
 use crate::licensing::catalogue::UNLIMITED;
 use crate::licensing::customers::{CustomerError, choose};
 use crate::licensing::document_size::{TooLong, check_size};
@@ -269,13 +269,13 @@ pub struct Draft {
 pub async fn issue(
     store: &Store,
     request: IssueRequest,
-    change: &Change,
+    change: &PermittedChange,
 ) -> Result<License, IssueError> {
     let draft = prepare(store, request, change).await?;
     repeated(|| add(store, draft.clone(), change)).await
 }
 
-async fn add(store: &Store, draft: Draft, change: &Change) -> Result<License, IssueError> {
+async fn add(store: &Store, draft: Draft, change: &PermittedChange) -> Result<License, IssueError> {
     let Draft { license, mut first } = draft;
     let transaction = store.begin().await?;
     let known = licenses::find(&transaction, &license.license_key).await?;
@@ -344,7 +344,7 @@ fn license_of(license: License, customer: Option<Customer>) -> License {
 pub async fn prepare(
     store: &Store,
     request: IssueRequest,
-    change: &Change,
+    change: &PermittedChange,
 ) -> Result<Draft, IssueError> {
     let plan = find_plan(store.reader(), &request.plan).await?;
     let catalogue = catalogue::kinds(store.reader()).await?;
@@ -359,7 +359,7 @@ pub fn draft(
     request: &IssueRequest,
     plan: &PublishedPlan,
     catalogue: &Catalogue,
-    change: &Change,
+    change: &PermittedChange,
 ) -> Result<Draft, IssueError> {
     let key = match &request.key {
         Some(text) => LicenseKey::parse(text)?,

@@ -5,12 +5,13 @@ use license_core::amendment::{self, Amendment};
 use license_service::database::repeated;
 use serde_json::json;
 
-use crate::audit::{Action, Change};
+use crate::audit::{Action, PermittedChange};
 use crate::licensing::amend::{AmendError, AmendRequest, record};
+use crate::licensing::current::amendments_at;
 use crate::licensing::issue::{ExpiryError, check_expiry};
 use crate::licensing::look_up::{LookUpError, look_up};
 use crate::store::licenses::{License, Status};
-use crate::store::{Store, StoreError, amendments};
+use crate::store::{Store, StoreError};
 
 /// Why the end of a license was not changed.
 #[derive(Debug, thiserror::Error)]
@@ -50,7 +51,7 @@ pub async fn renew(
     store: &Store,
     license: &str,
     expires_at: Option<DateTime<Utc>>,
-    change: &Change,
+    change: &PermittedChange,
 ) -> Result<License, RenewError> {
     let expires_at = expires_at.map(|end| end.trunc_subsecs(0));
     check_expiry(expires_at, change.at)?;
@@ -61,20 +62,20 @@ async fn try_renew(
     store: &Store,
     license: &str,
     expires_at: Option<DateTime<Utc>>,
-    change: &Change,
+    change: &PermittedChange,
 ) -> Result<License, RenewError> {
     let license = look_up(store, license).await?;
     let (transaction, license) = store.hold(license).await?;
     if license.status == Status::Revoked {
         return Err(RenewError::Revoked);
     }
-    let known = amendments::of_license(&transaction, &license.id).await?;
+    let known = amendments_at(&transaction, &license.id, change.at).await?;
     let amendment = Amendment {
         changes: vec![amendment::Change::Expiry(expires_at)],
         ..AmendRequest::default().without_changes(&known, change)?
     };
     let from = license.expires_at;
-    let (license, _) = record(&transaction, license, &known, &amendment, change.at).await?;
+    let (license, _) = record(&transaction, license, &known, &amendment, change.time()).await?;
     let details = json!({"from": from, "to": expires_at});
     change
         .note(&transaction, Action::Renewed, &license, details)

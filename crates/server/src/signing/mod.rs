@@ -172,6 +172,17 @@ pub enum SignError {
     /// The clock may be wrong.
     #[error(transparent)]
     Clock(#[from] ClockDoubt),
+    /// No site could read the document.
+    #[error(
+        "the document for the license {license} is {bytes} bytes long, and sites read at most \
+         {max}; amend the license to have fewer features", max = document::MAX_BYTES
+    )]
+    TooLong {
+        /// The id of the license.
+        license: String,
+        /// Size of the document.
+        bytes: usize,
+    },
     /// The claims cannot be serialized as JSON.
     #[error("cannot serialize a document as JSON: {0}")]
     Json(#[from] serde_json::Error),

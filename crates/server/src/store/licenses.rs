@@ -13,14 +13,15 @@ use license_core::folded_text::folded;
 use license_core::seat::TransferBudget;
 use license_service::database::ExpectedTable;
 use sea_orm::entity::prelude::*;
-use sea_orm::{ActiveValue, ConnectionTrait, EntityTrait, QuerySelect as _};
+use sea_orm::{ActiveValue, Condition, ConnectionTrait, EntityTrait, QuerySelect as _};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::StoreError;
 pub use contents::judged_at;
 pub use of_customer::{
-    amended, count_of_customers, move_customer, of_customer, rename_customer, with_customer,
+    Judged, amended, count_of_customers, judged, move_customer, of_customer, rename_customer,
+    with_customer,
 };
 pub(in crate::store) use search::containing;
 pub use search::{LicensesCursor, MAX_LISTED, Search, Sort, count, list};
@@ -58,6 +59,7 @@ pub struct Model {
     updates_until: Option<NaiveDateTime>,
     updates: String,
     customer_id: Option<String>,
+    judged_at: Option<NaiveDateTime>,
 }
 
 /// There are no relations.
@@ -93,6 +95,9 @@ pub struct License {
     /// later, nothing but cameras, users and storage is counted, and all releases are covered.
     #[serde(skip)]
     pub is_plain: bool,
+    /// The instant for which these values were computed; `None` if it is not known.
+    #[serde(skip)]
+    pub judged_at: Option<DateTime<Utc>>,
     /// From when on the amendments add up to something else than these values; `null` if that is
     /// not scheduled.
     pub changes_at: Option<DateTime<Utc>>,
@@ -201,17 +206,17 @@ pub async fn insert(db: &impl ConnectionTrait, license: &License) -> Result<(), 
     Ok(())
 }
 
-/// Stores a license that is locked.
+/// Stores a license that is locked, as it was judged at a time at which the clock is trusted.
 ///
 /// # Errors
 /// If the database returns an error.
-pub async fn save(db: &impl ConnectionTrait, license: &License) -> Result<(), StoreError> {
-    Entity::update(row(license)).exec(db).await?;
+pub async fn save(db: &impl ConnectionTrait, license: &Judged) -> Result<(), StoreError> {
+    Entity::update(row(license.license())).exec(db).await?;
     Ok(())
 }
 
 /// Some of the licenses whose amendments added up to something else at an instant before `now`
-/// than what is stored.
+/// than what is stored, and of those that were judged at a later instant.
 ///
 /// # Errors
 /// If the database returns an error.
@@ -220,7 +225,11 @@ pub async fn outdated(
     now: DateTime<Utc>,
     most: u64,
 ) -> Result<Vec<License>, StoreError> {
-    let found = Entity::find().filter(Column::ChangesAt.lt(now.naive_utc()));
+    let is_outdated = Condition::any()
+        .add(Column::ChangesAt.lt(now.naive_utc()))
+        .add(Column::JudgedAt.is_null())
+        .add(Column::JudgedAt.gt(now.naive_utc()));
+    let found = Entity::find().filter(is_outdated);
     let rows = found.limit(most).all(db).await?;
     rows.into_iter().map(License::try_from).collect()
 }
@@ -255,6 +264,7 @@ fn row(license: &License) -> ActiveModel {
         updates_until: ActiveValue::Set(license.updates_until.map(|time| time.naive_utc())),
         updates: ActiveValue::Set(license.updates.as_str().to_owned()),
         customer_id: ActiveValue::Set(license.customer_id.clone()),
+        judged_at: ActiveValue::Set(license.judged_at.map(|time| time.naive_utc())),
     }
 }
 
@@ -345,6 +355,7 @@ impl TryFrom<Model> for License {
             amendment: number(row.amendment),
             is_plain: row.is_plain,
             changes_at: row.changes_at.map(|time| time.and_utc()),
+            judged_at: row.judged_at.map(|time| time.and_utc()),
             max_cameras: row.max_cameras,
             max_users: row.max_users,
             max_storage_gb: row.max_storage_gb,

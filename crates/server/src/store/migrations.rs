@@ -19,6 +19,7 @@ mod m0015_amendments;
 mod m0016_plans;
 mod m0017_admin_tokens;
 mod m0018_customers;
+mod m0019_judged_licenses;
 
 use license_service::database::{Database, MIGRATION_TIMEOUT, MigratedRows};
 use sea_orm::{ConnectionTrait, DbBackend, Statement};
@@ -68,6 +69,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0016_plans::Migration),
             Box::new(m0017_admin_tokens::Migration),
             Box::new(m0018_customers::Migration),
+            Box::new(m0019_judged_licenses::Migration),
         ]
     }
 }

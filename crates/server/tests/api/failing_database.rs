@@ -248,7 +248,7 @@ async fn a_commit_whose_answer_is_lost_may_have_stored_the_license() {
     // What commands say.
     gate.set(Way::CommitUnanswered);
     let request = IssueRequest::of(Tier::Standard);
-    let change = vendor.app.change(Actor::CommandLine);
+    let change = vendor.app.permitted_change(Actor::CommandLine).unwrap();
     let error = issue::issue(&vendor.app.store, request, &change).await;
     let error = error.unwrap_err().to_string();
     assert_eq!(

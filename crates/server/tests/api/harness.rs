@@ -8,6 +8,7 @@ use license_core::document::{verify_denial, verify_license};
 use license_core::keyring::Keyring;
 use license_core::license_key::{LicenseKey, fingerprint};
 use license_core::offline::{OfflineRequest, Purpose};
+use license_core::signing_clock::SigningTime;
 use license_server::app::App;
 use license_server::audit::Actor;
 use license_server::config::{Storage, Terms};
@@ -20,7 +21,7 @@ use license_server::serve::{Bounds, serve_within};
 use license_server::store::licenses::Status;
 use license_server::store::seats::{self, Seat};
 use license_service::admin_token::AdminToken;
-use license_service::clock::ManualClock;
+use license_service::clock::{Clock as _, ManualClock};
 use license_service::database::Timeouts;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -276,8 +277,13 @@ impl Vendor {
         self.told("heartbeat", body).await
     }
 
+    /// The time by the clock, which is trusted.
+    pub fn permitted(&self) -> SigningTime {
+        self.app.signing_clock.permit(self.clock.now()).unwrap()
+    }
+
     pub async fn issue(&self, request: IssueRequest) -> String {
-        let change = self.app.change(Actor::CommandLine);
+        let change = self.app.permitted_change(Actor::CommandLine).unwrap();
         issue(&self.app.store, request, &change)
             .await
             .unwrap()

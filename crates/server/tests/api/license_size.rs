@@ -39,7 +39,7 @@ async fn the_longest_license_is_confirmed_with_a_document_that_sites_read() {
     let db = vendor.app.store.reader();
     let plan = find_plan(db, &Tier::Standard.into()).await.unwrap();
     let catalogue = catalogue::kinds(db).await.unwrap();
-    let change = vendor.app.change(Actor::CommandLine);
+    let change = vendor.app.permitted_change(Actor::CommandLine).unwrap();
     let refused = |count: &usize| {
         let drafted = draft(&request(*count), &plan, &catalogue, &change);
         matches!(drafted, Err(IssueError::TooLong(_)))

@@ -29,7 +29,7 @@ macro_rules! samples {
 }
 
 /// Sample rows of each migration, in order. Databases record these names.
-const SAMPLES: [(&str, &str); 18] = samples![
+const SAMPLES: [(&str, &str); 19] = samples![
     "m0001_licenses_and_seats",
     "m0002_suspicions",
     "m0003_audit_and_history",
@@ -48,6 +48,7 @@ const SAMPLES: [(&str, &str); 18] = samples![
     "m0016_plans",
     "m0017_admin_tokens",
     "m0018_customers",
+    "m0019_judged_licenses",
 ];
 
 on_both_engines! {
@@ -83,9 +84,8 @@ async fn a_table_of_migrations_that_is_ours_gets_its_own_name(engine: Engine) {
     let (last, _) = SAMPLES[SAMPLES.len() - 1];
     let remove = format!(
         "DELETE FROM seaql_migrations WHERE version = '{last}'; \
-         DROP INDEX licenses_of_customer; \
-         DROP TABLE customers; \
-         ALTER TABLE licenses DROP COLUMN customer_id"
+         DROP INDEX licenses_judged_at; \
+         ALTER TABLE licenses DROP COLUMN judged_at"
     );
     connection.execute_unprepared(&remove).await.unwrap();
     let store = Store::open_existing(&database.url.parse().unwrap()).await;
@@ -151,6 +151,8 @@ async fn sample_data_of_every_version_survives_all_later_migrations(engine: Engi
     let later = licenses::amended(store.reader(), license.clone(), &amendments, at).await;
     let later = later.unwrap();
     assert_eq!((later.max_cameras, later.features.len()), (48, 0));
+    let judged_at = license.judged_at.map(|at| at.to_rfc3339());
+    assert_eq!(judged_at.as_deref(), Some("2026-11-26T12:00:00+00:00"));
     check_plans(&store, &license).await;
     let query = seats::SeatsQuery::default();
     let seats = seats::list(store.reader(), &license.id, &query, 9)

@@ -404,6 +404,7 @@ async fn a_license_is_amended_to_another_plan_and_back(engine: Engine) {
     let expected = License {
         amendment: 4,
         updated_at: after.updated_at,
+        judged_at: after.judged_at,
         ..before
     };
     assert_eq!(after, expected);

@@ -49,7 +49,7 @@ async fn amend(vendor: &Vendor, key: &str, terms: &[(i64, Option<&str>, UpdateRu
         inserted.await.unwrap();
         all.push(amendment);
     }
-    let license = licenses::amended(&transaction, license, &all, now)
+    let license = licenses::judged(&transaction, license, &all, vendor.permitted())
         .await
         .unwrap();
     licenses::save(&transaction, &license).await.unwrap();

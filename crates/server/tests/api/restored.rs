@@ -135,7 +135,10 @@ async fn what_was_lost_with_the_database_is_not_denied_and_staff_are_alerted(eng
     vendor.clock.advance(TimeDelta::hours(1));
     let lost = issue(&vendor, 1, None).await;
     assert_eq!(vendor.activate(&lost, "m").await.word(), "yes");
-    let change = vendor.app.change(license_server::audit::Actor::CommandLine);
+    let change = vendor
+        .app
+        .permitted_change(license_server::audit::Actor::CommandLine)
+        .unwrap();
     renew(&vendor.app.store, &renewed, None, &change)
         .await
         .unwrap();

@@ -226,7 +226,7 @@ pub(in crate::http) async fn amend(
     Path(license): Path<String>,
     Body(body): Body<AmendBody>,
 ) -> Result<(StatusCode, Json<ShownAmended>), ApiError> {
-    let change = app.change(actor);
+    let change = app.permitted_change(actor)?;
     let is_preview = body.preview;
     let request = body.request()?;
     let (status, amended) = match is_preview {

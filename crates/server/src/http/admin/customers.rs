@@ -250,7 +250,7 @@ pub(in crate::http) async fn merge(
     Path(customer): Path<String>,
     Body(body): Body<MergeBody>,
 ) -> Result<Json<Merged>, ApiError> {
-    let change = app.change(actor);
+    let change = app.permitted_change(actor)?;
     let merging = finish_even_if_disconnected(async move {
         let MergeBody { into, dry_run } = body;
         licensing::customers::merge(&app.store, &customer, &into, dry_run, &change).await

@@ -222,7 +222,7 @@ pub(in crate::http) async fn issue(
     Body(body): Body<IssueBody>,
 ) -> Result<(StatusCode, Json<ShownLicense>), ApiError> {
     let request = body.request()?;
-    let change = app.change(actor);
+    let change = app.permitted_change(actor)?;
     let license = licensing::issue::issue(&app.store, request, &change).await?;
     let license = ShownLicense::of(license, change.at);
     Ok((StatusCode::CREATED, Json(license)))
@@ -342,7 +342,7 @@ pub(in crate::http) async fn renew(
     Path(license): Path<String>,
     Body(end): Body<RenewBody>,
 ) -> Result<Json<ShownLicense>, ApiError> {
-    let change = app.change(actor);
+    let change = app.permitted_change(actor)?;
     let renewing = licensing::renew::renew(&app.store, &license, end.expires_at, &change);
     Ok(Json(ShownLicense::of(renewing.await?, change.at)))
 }

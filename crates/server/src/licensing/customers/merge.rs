@@ -11,7 +11,7 @@ use serde_json::json;
 use utoipa::ToSchema;
 
 use super::{CustomerError, LICENSES_AT_A_TIME, look_up};
-use crate::audit::{Action, Change};
+use crate::audit::{Action, Change, PermittedChange};
 use crate::licensing::amend::{AmendError, AmendRequest, amend};
 use crate::licensing::look_up::LookUpError;
 use crate::store::customers::{self, Customer};
@@ -59,7 +59,7 @@ pub async fn merge(
     from: &str,
     into: &str,
     is_dry_run: bool,
-    change: &Change,
+    change: &PermittedChange,
 ) -> Result<Merged, CustomerError> {
     if is_dry_run {
         return preview(store, from, into).await;
@@ -103,7 +103,7 @@ async fn assign(
     store: &Store,
     license: &License,
     merged: &mut Merged,
-    change: &Change,
+    change: &PermittedChange,
 ) -> Result<(), CustomerError> {
     let request = AmendRequest {
         customer: Some(merged.customer.id.clone()),

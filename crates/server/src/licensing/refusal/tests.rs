@@ -15,6 +15,7 @@ fn license(seats: u32) -> License {
         amendment: 1,
         is_plain: true,
         changes_at: None,
+        judged_at: None,
         features: Vec::new(),
         max_cameras: 1,
         max_users: 1,

@@ -27,6 +27,7 @@ impl License {
             amendment: 0,
             is_plain: false,
             changes_at: None,
+            judged_at: None,
             features: Vec::new(),
             max_cameras: 0,
             max_users: 0,
@@ -115,8 +116,22 @@ impl License {
             amendment: newest.number,
             is_plain: last.is_none() && is_plain(amendments, at),
             changes_at: last.and_then(following),
+            judged_at: Some(now.trunc_subsecs(6)),
             ..self
         }
+    }
+
+    /// Whether it is at `now` what it says, without computing it from its amendments: it was judged
+    /// no later, and nothing has changed since then.
+    #[must_use]
+    pub fn is_current(&self, now: DateTime<Utc>) -> bool {
+        self.was_judged_by(now) && self.changes_at.is_none_or(|at| now < at)
+    }
+
+    /// Whether it was judged at `now` or earlier.
+    #[must_use]
+    pub fn was_judged_by(&self, now: DateTime<Utc>) -> bool {
+        self.judged_at.is_some_and(|at| at <= now)
     }
 
     /// The last instant at which it stays what it is; `None` if nothing else is scheduled.

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use chrono::{DateTime, Utc};
 use license_core::amendment::Amendment;
 use license_core::folded_text::folded;
+use license_core::signing_clock::SigningTime;
 use sea_orm::entity::prelude::*;
 use sea_orm::{ConnectionTrait, EntityTrait, QueryOrder as _, QuerySelect as _};
 
@@ -28,6 +29,58 @@ pub async fn amended(
         true => Ok(license),
         false => with_customer(db, license).await,
     }
+}
+
+/// A license as its amendments add up at a time at which the clock is trusted. Only [`judged`]
+/// creates one.
+#[derive(Clone, Debug)]
+pub struct Judged {
+    license: License,
+    at: SigningTime,
+}
+
+impl Judged {
+    /// The license.
+    #[must_use]
+    pub fn license(&self) -> &License {
+        &self.license
+    }
+
+    /// The same, changed by the vendor at that time.
+    #[must_use]
+    pub fn changed(self) -> Self {
+        Self {
+            license: License {
+                updated_at: self.at.instant(),
+                ..self.license
+            },
+            ..self
+        }
+    }
+}
+
+/// The same as [`amended`], to be stored in this transaction. Locks the customer if the license had
+/// another one before: a new name of the customer is then in either this license or the list of
+/// licenses that get the name.
+///
+/// # Errors
+/// If the database returns an error.
+pub async fn judged(
+    db: &impl ConnectionTrait,
+    license: License,
+    amendments: &[Amendment],
+    at: SigningTime,
+) -> Result<Judged, StoreError> {
+    let before = license.customer_id.clone();
+    let license = amended(db, license, amendments, at.instant()).await?;
+    let license = match license.customer_id.as_deref() {
+        Some(id) if Some(id) != before.as_deref() => {
+            customers::hold(db, id).await?;
+            with_customer(db, license).await?
+        }
+        _ => license,
+    };
+    Ok(Judged { license, at })
 }
 
 /// The license with the name of its customer, or of the one that the customer was merged into.

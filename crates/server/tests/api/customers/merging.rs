@@ -132,7 +132,10 @@ async fn an_interrupted_merge_is_completed_by_repeating_it(engine: Engine) {
     assert_eq!(vendor.database.texts(counted).await, [Some("2".to_owned())]);
     let back = "INSERT INTO amendments SELECT * FROM hidden";
     vendor.database.execute(back).await;
-    let change = vendor.app.change(license_server::audit::Actor::CommandLine);
+    let change = vendor
+        .app
+        .permitted_change(license_server::audit::Actor::CommandLine)
+        .unwrap();
     let store = &vendor.app.store;
     let merged = merge(store, "harbor", "Harbour Ltd", false, &change).await;
     assert_eq!(merged.unwrap().amended, 2);

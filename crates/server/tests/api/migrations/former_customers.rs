@@ -94,6 +94,14 @@ async fn equal_names_become_one_customer_and_each_license_keeps_its_own(engine: 
     let unnamed = licenses::find(db, "name-4").await.unwrap().unwrap();
     assert_eq!((&*unnamed.customer, unnamed.customer_id), ("", None));
 
+    // Whether it was judged with a wrong clock is known of those that never change.
+    let dated = licenses::find(db, "name-0").await.unwrap().unwrap();
+    let plain = licenses::find(db, "name-1").await.unwrap().unwrap();
+    assert_eq!(
+        (dated.judged_at, plain.judged_at),
+        (None, Some(plain.created_at))
+    );
+
     // A customer who is renamed keeps the licenses that name it in their amendments.
     let renamed = "UPDATE customers SET name = 'Harbour Limited' WHERE name = 'Harbour Ltd'; \
                    UPDATE licenses SET customer = 'Harbour Limited' WHERE customer = 'Harbour Ltd'";
