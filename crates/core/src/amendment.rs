@@ -18,7 +18,8 @@ use crate::entitlement::{Entitlement, Granted, Period};
 
 pub use change::{Change, PlanVersion};
 pub use check::{
-    AmendmentError, MAX_AMENDMENTS, MAX_CHANGES, MAX_ENTITLEMENTS, check, check_terms,
+    AmendmentError, MAX_AMENDMENTS, MAX_CHANGES, MAX_ENTITLEMENTS, MAX_SCHEDULED, check,
+    check_terms,
 };
 pub use effect::{Effect, Value, ValueChange, effects};
 pub use recorded::corrected;

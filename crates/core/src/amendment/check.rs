@@ -11,6 +11,9 @@ use crate::seat::{MAX_MOVES, MAX_MOVES_PERIOD_DAYS, MAX_SEATS};
 
 /// Maximum number of amendments of a license.
 pub const MAX_AMENDMENTS: u32 = 10_000;
+/// Maximum number of amendments of a license that are recorded and have not taken effect yet: what a
+/// license will consist of is computed for each of them.
+pub const MAX_SCHEDULED: usize = 100;
 /// Maximum number of changes in one amendment.
 pub const MAX_CHANGES: usize = 1_000;
 /// Maximum number of entitlements that a license has at any time.
@@ -30,6 +33,12 @@ pub enum AmendmentError {
     /// There are too many.
     #[error("a license has at most {MAX_AMENDMENTS} amendments")]
     TooMany,
+    /// Too many have not taken effect yet.
+    #[error(
+        "a license has at most {MAX_SCHEDULED} amendments that have not taken effect yet; make one \
+         of those that are recorded apply to more, or wait until one has taken effect"
+    )]
+    TooManyScheduled,
     /// It changes nothing.
     #[error("the amendment changes nothing")]
     Nothing,
@@ -108,6 +117,10 @@ pub fn check(
     }
     if number >= MAX_AMENDMENTS {
         return Err(AmendmentError::TooMany);
+    }
+    let is_scheduled = |it: &&Amendment| next.recorded_at < it.effective_at;
+    if is_scheduled(&next) && amendments.iter().filter(is_scheduled).count() >= MAX_SCHEDULED {
+        return Err(AmendmentError::TooManyScheduled);
     }
     if next.changes.is_empty() && next.undoes.is_none() {
         return Err(AmendmentError::Nothing);

@@ -122,7 +122,7 @@ impl From<CustomerError> for AmendError {
 fn field_of(error: &AmendmentError) -> &'static str {
     match error {
         AmendmentError::NotNext { .. } => "invalid after: ",
-        AmendmentError::InThePast { .. } => {
+        AmendmentError::InThePast { .. } | AmendmentError::TooManyScheduled => {
             "invalid effectiveAt: "
         }
         AmendmentError::NotUndoable(_) => "invalid undoes: ",

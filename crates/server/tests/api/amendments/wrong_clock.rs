@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use license_core::amendment::{Amendment, Change, TermChanges, contents};
+use license_core::amendment::{Amendment, Change, MAX_SCHEDULED, TermChanges, contents};
 use license_server::licensing::catalogue::Tier;
 use license_server::licensing::current::catch_up;
 use license_server::licensing::issue::IssueRequest;
@@ -23,6 +23,7 @@ on_both_engines! {
     staff_amend_nothing_while_the_clock_may_be_wrong;
     a_command_amends_nothing_while_the_clock_may_be_wrong;
     what_was_recorded_in_the_future_is_in_force_and_can_be_amended;
+    at_most_a_hundred_amendments_are_scheduled;
     what_no_document_will_hold_later_is_refused_now_and_never_signed;
 }
 
@@ -199,6 +200,25 @@ async fn what_was_recorded_in_the_future_is_in_force_and_can_be_amended(engine: 
     vendor.clock.advance(TimeDelta::days(400));
     let found = shown(&vendor, &key).await;
     assert_eq!(of(&found), (json!(2), json!(16)));
+    vendor.end().await;
+}
+
+async fn at_most_a_hundred_amendments_are_scheduled(engine: Engine) {
+    let vendor = Vendor::start(engine).await;
+    let key = vendor.issue(IssueRequest::of(Tier::Standard)).await;
+    let now = "2026-11-24T12:00:00Z".parse().unwrap();
+    for hours in 1..=i64::try_from(MAX_SCHEDULED).unwrap() {
+        let at = now + TimeDelta::hours(hours);
+        record(&vendor, &key, amendment(now, at, Change::Expiry(None))).await;
+    }
+    let one_more = json!({"seats": 2, "effectiveAt": "2027-06-01"});
+    let (status, answer) = amend(&vendor, &key, one_more.clone()).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST, "{answer}");
+    let message = answer["error"]["message"].as_str().unwrap();
+    assert!(message.contains("at most 100 amendments that"), "{message}");
+    amended(&vendor, &key, json!({"seats": 3})).await;
+    vendor.clock.advance(TimeDelta::hours(1));
+    amended(&vendor, &key, one_more).await;
     vendor.end().await;
 }
 
