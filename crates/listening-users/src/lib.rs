@@ -12,8 +12,9 @@ use url::Url;
 
 /// The directory in which packages keep the License Client's state.
 pub const PACKAGED_STATE_DIR: &str = "/var/lib/license-client";
-/// The tables of listening sockets, by protocol version.
-const TABLES: [&str; 2] = ["/proc/net/tcp", "/proc/net/tcp6"];
+/// The tables of listening sockets, by protocol version. `/proc/net` is a link to `/proc/self/net`
+/// that is missing where `/proc` is mounted with `subset=pid` (systemd's `ProcSubset=pid`).
+const TABLES: [&str; 2] = ["/proc/self/net/tcp", "/proc/self/net/tcp6"];
 /// State of a listening socket (`TCP_LISTEN` of the kernel).
 const LISTENS: &str = "0A";
 
@@ -37,10 +38,16 @@ pub enum ListenerError {
         user: u32,
     },
     /// The system does not report who is listening.
-    #[error("cannot determine which user is listening on {address}: {error}")]
+    #[error(
+        "cannot determine which user is listening on {address}: cannot read {table}: {error}. No \
+         secret was sent. /proc is not mounted, or restricted; mount it ('mount -t proc proc /proc') \
+         or run this where it is mounted"
+    )]
     Unknown {
         /// The address.
         address: SocketAddr,
+        /// The file that cannot be read.
+        table: &'static str,
         /// The cause.
         error: std::io::Error,
     },
@@ -119,7 +126,13 @@ fn check(address: SocketAddr, trusted: &BTreeSet<u32>) -> Result<(), ListenerErr
             Ok(text) => tables.push(text),
             // A machine without IPv6 has no such table.
             Err(error) if error.kind() == std::io::ErrorKind::NotFound && !tables.is_empty() => {}
-            Err(error) => return Err(ListenerError::Unknown { address, error }),
+            Err(error) => {
+                return Err(ListenerError::Unknown {
+                    address,
+                    table,
+                    error,
+                });
+            }
         }
     }
     let mut users = BTreeSet::new();
@@ -285,5 +298,71 @@ mod tests {
                 "{none:?}"
             );
         }
+    }
+
+    /// Runs a test of this program where `/proc` is mounted in this way, or says why it cannot.
+    fn runs_with_proc(test: &str, mount: &str) -> Option<std::process::Output> {
+        let script =
+            format!("{mount} || exit 77; exec \"$0\" --exact --ignored --nocapture {test}");
+        let program = std::env::current_exe().unwrap();
+        let output = std::process::Command::new("unshare")
+            .args(["--user", "--map-root-user", "--mount", "--pid", "--fork"])
+            .args(["sh", "-c", &script])
+            .arg(program)
+            .output();
+        match output {
+            Ok(output) if output.status.code() != Some(77) && ran(&output) => Some(output),
+            other => {
+                eprintln!("SKIPPED: cannot mount /proc in a namespace: {other:?}");
+                None
+            }
+        }
+    }
+
+    fn ran(output: &std::process::Output) -> bool {
+        String::from_utf8_lossy(&output.stdout).contains("running 1 test")
+    }
+
+    #[test]
+    fn the_users_are_known_where_proc_shows_only_processes() {
+        let test = "tests::in_a_namespace_our_own_listener_is_found";
+        if let Some(output) = runs_with_proc(test, "mount -t proc -o subset=pid proc /proc") {
+            assert!(output.status.success(), "{output:?}");
+        }
+    }
+
+    #[test]
+    fn where_proc_is_not_mounted_the_error_says_so() {
+        let test = "tests::in_a_namespace_the_error_names_the_table";
+        if let Some(output) = runs_with_proc(test, "mount -t tmpfs tmpfs /proc") {
+            assert!(output.status.success(), "{output:?}");
+        }
+    }
+
+    #[test]
+    #[ignore = "run by another test, in a namespace"]
+    fn in_a_namespace_our_own_listener_is_found() {
+        assert!(!Path::new("/proc/net").exists());
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let found = first_trusted([address], &trusted_users([])).unwrap();
+        assert_eq!(found, Some(address));
+    }
+
+    #[test]
+    #[ignore = "run by another test, in a namespace"]
+    fn in_a_namespace_the_error_names_the_table() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let error = first_trusted([address], &trusted_users([])).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!(
+                "cannot determine which user is listening on {address}: cannot read \
+                 /proc/self/net/tcp: No such file or directory (os error 2). No secret was sent. \
+                 /proc is not mounted, or restricted; mount it ('mount -t proc proc /proc') or run \
+                 this where it is mounted"
+            )
+        );
     }
 }
