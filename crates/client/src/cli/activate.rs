@@ -9,6 +9,7 @@ use license_service::secret_argument::SecretArgument;
 use license_service::stderr::say;
 use serde_json::{Value, json};
 
+use crate::cli::LICENSE_KEY;
 use crate::running_service::ServiceArgs;
 
 #[derive(Debug, Args)]
@@ -22,7 +23,7 @@ pub(super) struct Activate {
 }
 
 pub(super) async fn run(command: Activate) -> anyhow::Result<ExitCode> {
-    let typed = SecretArgument::read_or_ask(command.key, "license key")?;
+    let typed = SecretArgument::read_or_ask(command.key, LICENSE_KEY)?;
     match LicenseKey::parse(&typed) {
         Ok(_) => {}
         Err(error @ LicenseKeyError::Several) => bail!("{error}"),

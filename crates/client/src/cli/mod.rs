@@ -22,13 +22,26 @@ mod validate;
 use std::process::ExitCode;
 
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use license_core::license_key::{LicenseKey, LicenseKeyError};
 use license_service::command_line::{self, Mistake};
 use license_service::dot_env::DotEnv;
 use license_service::runtime;
+use license_service::secret_argument::SecretForm;
 use license_service::stderr::say;
 
 use crate::config::Settings;
 use crate::running_service::ServiceArgs;
+
+/// The form of license keys. A mail program may wrap a key over two lines, or put text above it.
+const LICENSE_KEY: SecretForm = SecretForm {
+    name: "license key",
+    example: "FXSGHT-XXXX-XXXX-XXXX-XXXX",
+    find: |text| match LicenseKey::parse(text) {
+        Ok(key) => Some(key.to_string()),
+        Err(LicenseKeyError::Form(_)) => None,
+        Err(_) => Some(text.trim().to_owned()),
+    },
+};
 
 /// The answer is no: no license, a feature that is not available, or an unhealthy
 /// service.

@@ -13,7 +13,7 @@ use license_service::stdout;
 use license_service::text_file;
 use serde_json::json;
 
-use crate::cli::NO;
+use crate::cli::{LICENSE_KEY, NO};
 use crate::running_service::ServiceArgs;
 
 #[derive(Debug, Subcommand)]
@@ -81,7 +81,7 @@ async fn request(command: Request) -> anyhow::Result<ExitCode> {
         Purpose::Deactivate => "deactivate",
     };
     let key = match command.purpose {
-        Purpose::Activate => Some(SecretArgument::read_or_ask(command.key, "license key")?),
+        Purpose::Activate => Some(SecretArgument::read_or_ask(command.key, LICENSE_KEY)?),
         Purpose::Renew | Purpose::Deactivate => None,
     };
     // A mistake found only after the file came back would take days to correct.

@@ -24,12 +24,13 @@ mod until;
 
 use chrono::{DateTime, Utc};
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use license_core::license_key::{LicenseKey, LicenseKeyError};
 use license_service::clock::{Clock as _, SystemClock};
 use license_service::command_line::{self, Mistake};
 use license_service::dot_env::DotEnv;
 use license_service::log_filter::LogFilter;
 use license_service::runtime;
-use license_service::secret_argument::SecretArgument;
+use license_service::secret_argument::{SecretArgument, SecretForm};
 use license_service::stderr::say;
 use license_service::telemetry::{self, LogFormat};
 use tracing::level_filters::LevelFilter;
@@ -286,9 +287,20 @@ async fn dispatch(cli: Cli) -> anyhow::Result<()> {
     }
 }
 
+/// The form of license keys. A mail program may wrap a key over two lines, or put text above it.
+const LICENSE_KEY: SecretForm = SecretForm {
+    name: "license key",
+    example: "FXSGHT-XXXX-XXXX-XXXX-XXXX",
+    find: |text| match LicenseKey::parse(text) {
+        Ok(key) => Some(key.to_string()),
+        Err(LicenseKeyError::Form(_)) => None,
+        Err(_) => Some(text.trim().to_owned()),
+    },
+};
+
 /// The license key argument.
 fn license_key(argument: SecretArgument) -> anyhow::Result<String> {
-    argument.read("license key")
+    argument.read(LICENSE_KEY)
 }
 
 /// Changes by commands are attributed to a user of this machine.
