@@ -7,6 +7,11 @@
 //!
 //! Signed leases that have not ended are therefore never more than the seats,
 //! the overlaps of moves and the overlaps that staff released.
+//!
+//! A license may later get fewer seats than are taken. The seats that count are then ordered by the
+//! time at which they were taken, and those beyond the license's number are excess: nothing that
+//! runs is stopped immediately, but their leases are not extended. Until these have ended, more
+//! leases are valid than the license has seats.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -70,6 +75,28 @@ impl SeatState {
     pub fn occupies(&self, now: DateTime<Utc>) -> bool {
         self.is_held || self.is_waiting(now)
     }
+
+    /// How far the lease of a machine that holds a seat may be extended. A seat `is_excess` if at
+    /// least as many seats as the license has are occupied and were taken earlier.
+    #[must_use]
+    pub fn extension(&self, is_excess: bool, now: DateTime<Utc>) -> Extension {
+        match self.signed_until {
+            _ if !is_excess => Extension::Full,
+            Some(end) if now <= end => Extension::Until(end),
+            _ => Extension::Ended,
+        }
+    }
+}
+
+/// How far the lease of a machine that holds a seat may be extended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extension {
+    /// As far as the license allows.
+    Full,
+    /// Not beyond the end of what is signed, which is this instant.
+    Until(DateTime<Utc>),
+    /// No further, and what was signed has ended: the seat is freed.
+    Ended,
 }
 
 /// How often a seat may move to another machine while the old machine's lease

@@ -167,6 +167,11 @@ fn register(fleet: &Fleet, registry: &mut Registry) {
             fleet.over_limit,
         ),
         (
+            "foxsight_license_server_licenses_over_seats",
+            "Licenses with more held seats than they have",
+            fleet.licenses_over_seats,
+        ),
+        (
             "foxsight_license_server_installations_suspected",
             "Installations with suspicions in the last 30 days",
             fleet.suspected,

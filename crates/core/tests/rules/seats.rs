@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use license_core::seat::{Occupancy, Overlap, SeatLimit, SeatState, TransferBudget};
+use license_core::seat::{Extension, Occupancy, Overlap, SeatLimit, SeatState, TransferBudget};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
@@ -86,6 +86,29 @@ fn a_seat_is_taken_freely_by_a_move_or_not_at_all() {
 }
 
 #[test]
+fn only_the_lease_of_an_excess_seat_is_not_extended() {
+    let state = |signed_until| SeatState {
+        is_held: true,
+        signed_until,
+        overlap: None,
+    };
+    let now = at(0);
+    let over = now - TimeDelta::seconds(1);
+    for (signed_until, is_excess, expected) in [
+        (Some(at(5)), false, Extension::Full),
+        (Some(over), false, Extension::Full),
+        (None, false, Extension::Full),
+        (Some(at(5)), true, Extension::Until(at(5))),
+        (Some(now), true, Extension::Until(now)),
+        (Some(over), true, Extension::Ended),
+        (None, true, Extension::Ended),
+    ] {
+        let found = state(signed_until).extension(is_excess, now);
+        assert_eq!(found, expected, "{signed_until:?} {is_excess}");
+    }
+}
+
+#[test]
 fn moves_count_for_a_whole_period() {
     let budget = TransferBudget {
         moves: 3,
@@ -105,6 +128,7 @@ enum Step {
     SignByFile(u8),
     Free(u8),
     Release(u8),
+    Amend(u32),
     Wait(i64),
 }
 
@@ -114,6 +138,10 @@ struct Server {
     budget: TransferBudget,
     now: DateTime<Utc>,
     machines: BTreeMap<u8, SeatState>,
+    /// In which order the seats were taken.
+    taken: BTreeMap<u8, usize>,
+    /// Each number of seats that was lowered, and the end of the last lease that was then signed.
+    lowered: Vec<(u32, DateTime<Utc>)>,
     /// Every lease that was signed.
     leases: BTreeMap<u8, Vec<DateTime<Utc>>>,
     /// When each move was used, and when its overlap ends.
@@ -126,6 +154,13 @@ impl Server {
     fn apply(&mut self, step: Step) {
         let now = self.now;
         match step {
+            Step::Amend(seats) => {
+                let last = self.leases.values().flatten().max();
+                if seats < self.seats {
+                    self.lowered.extend(last.map(|end| (self.seats, *end)));
+                }
+                self.seats = seats;
+            }
             Step::Wait(hours) => self.now += TimeDelta::hours(hours),
             Step::Activate(machine) => {
                 let is_held = self.machines.get(&machine).is_some_and(|it| it.is_held);
@@ -137,6 +172,10 @@ impl Server {
                     });
                     seat.is_held = true;
                     seat.overlap = None;
+                    if !is_held {
+                        let newest = self.taken.values().max().map_or(0, |it| it + 1);
+                        self.taken.insert(machine, newest);
+                    }
                     self.sign(machine, TimeDelta::hours(96));
                 }
             }
@@ -187,10 +226,22 @@ impl Server {
     }
 
     fn sign(&mut self, machine: u8, lease: TimeDelta) {
+        let (now, taken) = (self.now, &self.taken);
+        let is_ahead = |id: &u8| taken.get(id) < taken.get(&machine);
+        let occupied = self.machines.iter().filter(|(_, it)| it.occupies(now));
+        let ahead = occupied.filter(|(id, _)| is_ahead(id)).count();
+        let is_excess = ahead >= usize::try_from(self.seats).unwrap();
         if let Some(seat) = self.machines.get_mut(&machine)
             && seat.is_held
         {
-            let exp = self.now + lease;
+            let exp = match seat.extension(is_excess, now) {
+                Extension::Full => now + lease,
+                Extension::Until(end) => end.min(now + lease),
+                Extension::Ended => {
+                    seat.is_held = false;
+                    return;
+                }
+            };
             seat.signed_until = seat.signed_until.max(Some(exp));
             self.leases.entry(machine).or_default().push(exp);
         }
@@ -204,7 +255,9 @@ impl Server {
             let running = self.leases.values().filter(running).count();
             let moves = self.moves.iter().filter(|(_, until)| now <= *until).count();
             let releases = self.releases.iter().filter(|until| now <= **until).count();
-            let allowed = usize::try_from(self.seats).unwrap() + moves + releases;
+            let lowered = self.lowered.iter().filter(|(_, end)| now <= *end);
+            let seats = lowered.map(|(seats, _)| *seats).chain([self.seats]).max();
+            let allowed = usize::try_from(seats.unwrap()).unwrap() + moves + releases;
             assert!(running <= allowed, "{running} > {allowed} at {now}");
         }
         for (end, _) in &self.moves {
@@ -225,6 +278,7 @@ fn signed_leases_never_exceed_seats_open_moves_and_releases() {
         1 => machine().prop_map(Step::SignByFile),
         4 => machine().prop_map(Step::Free),
         1 => machine().prop_map(Step::Release),
+        1 => (1..4_u32).prop_map(Step::Amend),
         3 => (0..200_i64).prop_map(Step::Wait),
     ];
     let histories = (
@@ -240,6 +294,8 @@ fn signed_leases_never_exceed_seats_open_moves_and_releases() {
             budget: TransferBudget { moves, period_days },
             now: at(0),
             machines: BTreeMap::new(),
+            taken: BTreeMap::new(),
+            lowered: Vec::new(),
             leases: BTreeMap::new(),
             moves: Vec::new(),
             releases: Vec::new(),

@@ -12,6 +12,7 @@ use license_service::secret_argument::SecretArgument;
 use license_service::stdout::note_change;
 
 use crate::cli::additions::{self, Additions};
+use crate::cli::seats::over_seats;
 use crate::cli::terms::TermArguments;
 use crate::cli::{license_key, permitted_change, table};
 use crate::config::Storage;
@@ -175,6 +176,10 @@ fn print(amended: &Amended, is_preview: bool) {
         println!("No machine has a seat of this license.");
         return;
     }
+    let (held, seats) = (amended.seats_held, amended.seats);
+    if held > u64::from(seats) {
+        println!("{}\n", over_seats(held, seats));
+    }
     let rows: Vec<_> = amended.installations.iter().map(installation).collect();
     table::print(["INSTALLATION", "MACHINE", "RECEIVES IT BY", "OVER"], &rows);
 }
@@ -206,11 +211,19 @@ fn installation(affected: &Affected) -> [String; 4] {
             time(over.at)
         )
     });
+    let excess = affected.is_excess.then(|| match affected.ends_at {
+        Some(end) => format!("seat, runs until {}", time(end)),
+        None => "seat".to_owned(),
+    });
     [
         affected.seat.installation_name.clone(),
         affected.seat.hardware_id.clone(),
         table::time(affected.learns_by, "unknown"),
-        over.collect::<Vec<_>>().join(", "),
+        excess
+            .into_iter()
+            .chain(over)
+            .collect::<Vec<_>>()
+            .join(", "),
     ]
 }
 

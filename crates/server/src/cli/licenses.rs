@@ -186,7 +186,7 @@ pub(super) async fn show(
     let db = store.reader();
     let license = current(db, look_up(&store, key).await?, now).await?;
     let query = SeatsQuery::default();
-    let listed = seats_page(db, &license.id, &query, seats::DEFAULT_LIMIT).await?;
+    let listed = seats_page(db, &license, &query, seats::DEFAULT_LIMIT, now).await?;
     let moves_left = moves_left(db, &license, now).await?;
     let suspected = suspicions::list(db, Some(&license.id), suspicions::MAX_PER_LICENSE).await?;
     store.close().await;

@@ -10,8 +10,9 @@ use serde_json::json;
 use crate::cli::{cli_change, license_key, table};
 use crate::config::Storage;
 use crate::licensing;
+use crate::licensing::current::current;
 use crate::licensing::look_up::look_up;
-use crate::licensing::seats::{ReleaseError, SeatsPage, in_seconds, seats_page};
+use crate::licensing::seats::{ListedSeat, ReleaseError, SeatsPage, in_seconds, seats_page};
 use crate::open::open_store;
 use crate::store::page::PageStart;
 use crate::store::seats::{MAX_LISTED, SeatsCursor, SeatsQuery};
@@ -79,11 +80,12 @@ pub(super) async fn run(
     match command {
         Seats::List { key, limit, cursor } => {
             let license = look_up(&store, &license_key(key)?).await?;
+            let license = current(store.reader(), license, now).await?;
             let query = SeatsQuery {
                 start: cursor.map_or_else(PageStart::default, PageStart::After),
                 ..SeatsQuery::default()
             };
-            let listed = seats_page(store.reader(), &license.id, &query, limit).await?;
+            let listed = seats_page(store.reader(), &license, &query, limit, now).await?;
             if json {
                 println!("{}", escaped::json(&json!(listed))?);
             } else {
@@ -144,7 +146,7 @@ pub(super) fn print(page: &SeatsPage, now: DateTime<Utc>) {
     }
     let rows: Vec<_> = seats
         .iter()
-        .map(|seat| {
+        .map(|ListedSeat { seat, is_excess }| {
             let state = seat.state();
             let still_runs = seat.signed_until.filter(|_| state.may_run(now));
             [
@@ -154,6 +156,7 @@ pub(super) fn print(page: &SeatsPage, now: DateTime<Utc>) {
                 table::time(seat.freed_at, "held"),
                 table::time(still_runs, "–"),
                 match (state.occupies(now), state.overlap) {
+                    (true, _) if *is_excess => "excess".to_owned(),
                     (true, _) => "yes".to_owned(),
                     (false, Some(overlap)) if state.may_run(now) => overlap.as_str().to_owned(),
                     (false, _) => "no".to_owned(),
@@ -174,10 +177,21 @@ pub(super) fn print(page: &SeatsPage, now: DateTime<Utc>) {
         ],
         &rows,
     );
+    if page.seats_held > u64::from(page.license_seats) {
+        println!("{}", over_seats(page.seats_held, page.license_seats));
+    }
     if let Some(cursor) = &page.next_cursor {
         let shown = seats.len();
         println!(
             "{shown} of {total} seats; continue with 'license-server seats list' and --cursor {cursor}."
         );
     }
+}
+
+/// What more held seats than a license has means.
+pub(super) fn over_seats(held: u64, seats: u32) -> String {
+    format!(
+        "{held} of {seats} seats are held. The machines that took theirs last get no new lease, and \
+         run until what is signed for them ends; free another seat to choose differently."
+    )
 }

@@ -37,7 +37,7 @@ use crate::store::audit_log::{self, Filter};
 use crate::store::installations::reported;
 use crate::store::licenses::{License, Status};
 use crate::store::page::PageStart;
-use crate::store::seats::{Seat, SeatsQuery};
+use crate::store::seats::{Seat, SeatsQuery, TakenAt};
 use crate::store::{seats, suspicions};
 
 /// Days of usage on the page.
@@ -61,6 +61,8 @@ struct LicensePage {
     limits: Vec<Limit>,
     held: Vec<Machine>,
     held_count: u64,
+    /// How many more seats are held than the license has.
+    over_seats: u64,
     pager: Pager,
     moves_left: u32,
     /// Freed seats whose leases have not ended; those that count come first.
@@ -86,6 +88,8 @@ struct Machine {
     may_run_until: Option<Moment>,
     /// `moved`, `released` or empty.
     overlap: &'static str,
+    /// Whether its lease is not extended, because the license has fewer seats than are taken.
+    is_excess: bool,
     gauges: Vec<Gauge>,
 }
 
@@ -159,7 +163,8 @@ async fn load(app: &App, license: &str, wanted: u64) -> Result<LicensePage, ApiE
         ..Filter::default()
     };
     let history = audit_log::newest(db, &of_this, HISTORY).await?;
-    let machine = |seat: &Seat| machine(seat, &license, now);
+    let first_excess = seats::first_excess(db, &license.id, license.seats, now).await?;
+    let machine = |seat: &Seat| machine(seat, &license, first_excess, now);
     Ok(LicensePage {
         frame: Frame::new("licenses"),
         ends: license.expires_at.map(Moment::of),
@@ -173,6 +178,7 @@ async fn load(app: &App, license: &str, wanted: u64) -> Result<LicensePage, ApiE
             .into(),
         held: held.iter().map(machine).collect(),
         held_count,
+        over_seats: held_count.saturating_sub(license.seats.into()),
         pager,
         moves_left: moves_left(db, &license, now).await?,
         waiting: waiting.iter().map(machine).collect(),
@@ -194,7 +200,12 @@ async fn load(app: &App, license: &str, wanted: u64) -> Result<LicensePage, ApiE
     })
 }
 
-fn machine(seat: &Seat, license: &License, now: DateTime<Utc>) -> Machine {
+fn machine(
+    seat: &Seat,
+    license: &License,
+    first_excess: Option<TakenAt>,
+    now: DateTime<Utc>,
+) -> Machine {
     let usage = reported(seat.usage.clone());
     Machine {
         name: seat.installation_name.clone(),
@@ -207,6 +218,7 @@ fn machine(seat: &Seat, license: &License, now: DateTime<Utc>) -> Machine {
         freed: seat.freed_at.map(Moment::of),
         may_run_until: seat.signed_until.map(Moment::of),
         overlap: seat.overlap.map(Overlap::as_str).unwrap_or_default(),
+        is_excess: seat.is_excess(first_excess, now),
         gauges: Resource::ALL
             .into_iter()
             .map(|resource| {

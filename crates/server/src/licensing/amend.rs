@@ -7,7 +7,7 @@ mod request;
 mod shown;
 
 use chrono::{DateTime, Utc};
-use license_core::amendment::{Amendment, AmendmentError, Effect, Value, check, effects};
+use license_core::amendment::{Amendment, AmendmentError, Effect, Value, check, contents, effects};
 use license_core::calendar_duration::EndsTooLate;
 use license_core::entitlement::Quantity;
 use license_core::license_state::Decided;
@@ -147,6 +147,10 @@ pub struct Amended {
     pub amendment: Amendment,
     /// What is different, from when on.
     pub effects: Vec<Effect>,
+    /// How many machines hold a seat.
+    pub seats_held: u64,
+    /// How many seats the license has when the amendment applies.
+    pub seats: u32,
     /// The machines that hold a seat, at most [`MAX_INSTALLATIONS`].
     pub installations: Vec<Affected>,
     /// The names of the customers that the amendment is about.
@@ -162,6 +166,10 @@ pub struct Affected {
     pub learns_by: Option<DateTime<Utc>>,
     /// What it last reported to use, where that will be more than is granted.
     pub over: Vec<Over>,
+    /// Whether its seat is excess when the amendment applies: its lease is then not extended.
+    pub is_excess: bool,
+    /// If its seat is excess now: until when it may run; `None` if its lease has ended.
+    pub ends_at: Option<DateTime<Utc>>,
 }
 
 /// A count that is below what a machine uses. What runs is never stopped by that.
@@ -244,7 +252,11 @@ async fn try_amend(
         .note(&transaction, Action::Amended, &license, details)
         .await?;
     let effects = effects(&known, &all, judged_at(&all, change.at));
-    let installations = affected(&transaction, &license, &effects, change.at).await?;
+    let applies_at = amendment.effective_at.max(change.at);
+    let seats = contents(&all, applies_at).terms.seats;
+    let (db, id) = (&transaction, &license.id);
+    let installations = affected(db, id, seats, applies_at, &effects, change.at).await?;
+    let seats_held = seats::count(db, id, &SeatsQuery::held()).await?;
     if is_stored {
         transaction.commit().await.map_err(StoreError::from)?;
         let license_key = license_core::license_key::mask(&license.license_key);
@@ -254,6 +266,8 @@ async fn try_amend(
         license,
         amendment,
         effects,
+        seats_held,
+        seats,
         installations,
         customers,
     })
@@ -319,14 +333,21 @@ async fn check_newest(
 
 async fn affected(
     db: &impl ConnectionTrait,
-    license: &License,
+    license_id: &str,
+    seats: u32,
+    applies_at: DateTime<Utc>,
     effects: &[Effect],
     now: DateTime<Utc>,
 ) -> Result<Vec<Affected>, StoreError> {
-    let held = seats::list(db, &license.id, &SeatsQuery::held(), MAX_INSTALLATIONS).await?;
+    let held = seats::list(db, license_id, &SeatsQuery::held(), MAX_INSTALLATIONS).await?;
+    let first_excess = seats::first_excess(db, license_id, seats, now).await?;
     let affected = held.into_iter().map(|seat| {
         let valid_until = seat.signed.map(|signed| signed.valid_until);
+        let is_excess = seat.is_excess(first_excess, now);
+        let is_now = is_excess && applies_at <= now;
         Affected {
+            is_excess,
+            ends_at: seat.signed_until.filter(|end| is_now && now <= *end),
             learns_by: valid_until.filter(|until| now <= *until),
             over: Resource::ALL
                 .into_iter()

@@ -49,6 +49,8 @@ pub struct LeaseLength {
     /// The last instant at which the entitlements stay what they are, for a site that does not
     /// know entitlements: its lease ends then.
     pub holds_until: Option<DateTime<Utc>>,
+    /// The end that the lease and its grace period do not exceed.
+    pub not_beyond: Option<DateTime<Utc>>,
 }
 
 /// The license object of a response with the signed lease as `signature`, and the end of its
@@ -82,13 +84,18 @@ pub fn signed_license(
         None => valid_until,
         Some(_) => lease_end(iat, valid_until, length.holds_until, spread()),
     };
+    let bounded = |end: DateTime<Utc>| match length.not_beyond {
+        Some(bound) => end.min(bound.trunc_subsecs(0)).max(iat),
+        None => end,
+    };
+    let valid_until = bounded(valid_until);
     let claims = LicenseClaims {
         iss: app.terms.issuer.clone(),
         sub: license.id.clone(),
         jti: Uuid::new_v4().to_string(),
         iat,
         nbf: iat,
-        exp: valid_until + terms.grace,
+        exp: bounded(valid_until + terms.grace),
         valid_until,
         seq,
         nonce: to.nonce.clone(),

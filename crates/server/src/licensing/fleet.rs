@@ -20,7 +20,7 @@ use crate::licensing::judge::{ShownStatus, refusal};
 use crate::store::installations::{Installation, Window, all, count};
 use crate::store::licenses::{Search, Status};
 use crate::store::page::{PageStart, SortOrder};
-use crate::store::{StoreError, calls, licenses, suspicions};
+use crate::store::{StoreError, calls, licenses, seats, suspicions};
 
 /// Suspicions older than this are not counted.
 const SUSPECTED_FOR: TimeDelta = TimeDelta::days(30);
@@ -95,6 +95,8 @@ pub struct Fleet {
     pub last_seen: LastSeen,
     /// The number of installations that exceed a limit of their license.
     pub over_limit: u64,
+    /// The number of licenses with more held seats than they have.
+    pub licenses_over_seats: u64,
     /// The number of installations with a suspicion in the last 30 days.
     pub suspected: u64,
     /// Calls of the last 24 hours that were not answered because the site is newer than the
@@ -217,6 +219,7 @@ async fn look(app: &App) -> Result<Fleet, StoreError> {
         versions: Vec::new(),
         last_seen: LastSeen::default(),
         over_limit: 0,
+        licenses_over_seats: seats::count_licenses_over_seats(db).await?,
         suspected: 0,
         withheld: withheld_since(app, now - TimeDelta::days(1)).await?,
     };

@@ -10,6 +10,7 @@ use license_core::document::MAX_LICENSE_BYTES;
 use license_core::offline::is_outdated;
 use license_core::protocol::Call;
 use license_core::restored::{next_number, takes_seat};
+use license_core::seat::Extension;
 use license_core::suspicion::Report;
 use license_service::database::Transaction;
 use serde_json::{Map, Value, json};
@@ -58,6 +59,8 @@ pub(super) struct HeldLicense<'a> {
     had_running_lease: bool,
     /// When that lease ends or ended.
     lease_end: Option<DateTime<Utc>>,
+    /// The end that a new lease must not exceed: the machine's seat is excess.
+    not_beyond: Option<DateTime<Utc>>,
     pub(super) now: DateTime<Utc>,
 }
 
@@ -94,6 +97,7 @@ impl<'a> HeldLicense<'a> {
             call,
             details: details.clone(),
             lost: None,
+            not_beyond: None,
             now,
         };
         held.refuse_outdated()?;
@@ -165,7 +169,7 @@ impl<'a> HeldLicense<'a> {
     /// machines have activated or the database returns an error.
     pub(super) async fn take_seat(&mut self) -> Result<Seat, Stopped> {
         let mut seat = match self.seat.take_if(|seat| seat.is_held()) {
-            Some(seat) => seat,
+            Some(seat) => self.keep_seat(seat).await?,
             None => self.claim_seat().await?,
         };
         seat.last_seen_at = self.now;
@@ -175,6 +179,34 @@ impl<'a> HeldLicense<'a> {
             self.log(Action::InstallationChanged, details).await?;
         }
         seat.installation_id.clone_from(to);
+        Ok(seat)
+    }
+
+    /// The seat that the machine holds, unless the license has fewer seats than are taken and the
+    /// machine's lease has ended.
+    async fn keep_seat(&mut self, mut seat: Seat) -> Result<Seat, Stopped> {
+        let license = &self.license;
+        // Seats are lowered only by amendments. A database that was restored may lack an amendment.
+        if self.call == Call::Deactivate || license.amendment <= 1 || self.lost.is_some() {
+            return Ok(seat);
+        }
+        let (db, now) = (&self.transaction, self.now);
+        let first_excess = seats::first_excess(db, &license.id, license.seats, now).await?;
+        let is_excess = seat.is_excess(first_excess, now);
+        match seat.state().extension(is_excess, now) {
+            Extension::Full => {}
+            Extension::Until(end) => self.not_beyond = Some(end),
+            Extension::Ended => {
+                let refused = Refused::too_few_seats(license, self.call);
+                seat.freed_at = Some(now);
+                let details = json!({
+                    "installation": seat.installation_name, "seats": license.seats,
+                });
+                self.log(Action::SeatFreed, details).await?;
+                self.seat = Some(seat);
+                return Err(refused.into());
+            }
+        }
         Ok(seat)
     }
 
@@ -225,6 +257,7 @@ impl<'a> HeldLicense<'a> {
                 true => None,
                 false => self.license.holds_until(),
             },
+            not_beyond: self.not_beyond,
         };
         let envelope = self.envelope(seat.last_seq);
         let (license, signed) = signed_license(self.app, &self.license, license, envelope, length)?;

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use license_core::license_key::LicenseKeyError;
+use license_core::protocol::Call;
 use license_core::restored::Refusal;
 use license_core::seat::SeatLimit;
 
@@ -115,6 +116,26 @@ impl Refused {
         Self {
             refusal: Refusal::SeatLimit,
             message,
+        }
+    }
+
+    /// The license has fewer seats than are taken, the machine's seat was taken after the others, and
+    /// its lease has ended. `seat_limit` answers only an activation: a site would not accept it
+    /// otherwise.
+    pub(super) fn too_few_seats(license: &License, call: Call) -> Self {
+        let now_has = match license.seats {
+            1 => "The license now has 1 seat, and another machine took it".to_owned(),
+            n => format!("The license now has {n} seats, and other machines took them"),
+        };
+        Self {
+            refusal: match call {
+                Call::Activate => Refusal::SeatLimit,
+                _ => Refusal::SeatFreed,
+            },
+            message: format!(
+                "{now_has} before this one; deactivate the license there and activate it here \
+                 again, or ask your vendor for another seat"
+            ),
         }
     }
 

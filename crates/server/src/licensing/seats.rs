@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 
 use crate::audit::{Action, Change};
 use crate::licensing::look_up::{LookUpError, look_up};
+use crate::store::licenses::License;
 use crate::store::seats::{self, Seat, SeatsQuery};
 use crate::store::{Store, StoreError};
 use license_service::cursor::next_cursor;
@@ -20,11 +21,27 @@ use license_service::cursor::next_cursor;
 #[serde(rename_all = "camelCase")]
 pub struct SeatsPage {
     /// The seats.
-    pub seats: Vec<Seat>,
+    pub seats: Vec<ListedSeat>,
     /// How many there are on all pages.
     pub total: u64,
+    /// How many seats of the license are held.
+    pub seats_held: u64,
+    /// How many seats the license has.
+    pub license_seats: u32,
     /// The `cursor` of the next page; `null` on the last one.
     pub next_cursor: Option<String>,
+}
+
+/// A seat in a list.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct ListedSeat {
+    /// The seat.
+    #[serde(flatten)]
+    pub seat: Seat,
+    /// Whether it counts although the license has fewer seats, because others were taken earlier.
+    /// Its lease is not extended; the machine may run until `signedUntil`.
+    #[serde(rename = "excess")]
+    pub is_excess: bool,
 }
 
 /// A page of `size` seats of a license.
@@ -33,15 +50,24 @@ pub struct SeatsPage {
 /// If the database returns an error.
 pub async fn seats_page(
     db: &impl ConnectionTrait,
-    license_id: &str,
+    license: &License,
     query: &SeatsQuery,
     size: u64,
+    now: DateTime<Utc>,
 ) -> Result<SeatsPage, StoreError> {
-    let mut found = seats::list(db, license_id, query, size + 1).await?;
+    let mut found = seats::list(db, &license.id, query, size + 1).await?;
+    let first_excess = seats::first_excess(db, &license.id, license.seats, now).await?;
+    let next_cursor = next_cursor(&mut found, size, Seat::cursor);
+    let found = found.into_iter().map(|seat| ListedSeat {
+        is_excess: seat.is_excess(first_excess, now),
+        seat,
+    });
     Ok(SeatsPage {
-        total: seats::count(db, license_id, query).await?,
-        next_cursor: next_cursor(&mut found, size, Seat::cursor),
-        seats: found,
+        seats: found.collect(),
+        total: seats::count(db, &license.id, query).await?,
+        seats_held: seats::count(db, &license.id, &SeatsQuery::held()).await?,
+        license_seats: license.seats,
+        next_cursor,
     })
 }
 

@@ -21,7 +21,8 @@ use utoipa::ToSchema;
 use super::StoreError;
 pub use lists::{MAX_LISTED, SeatsCursor, SeatsQuery, beginning_with, count, list};
 pub use occupancy::{
-    count_held_by_others, count_held_of, count_running_freed, count_waiting, running_freed, waiting,
+    count_held_by_others, count_held_of, count_licenses_over_seats, count_running_freed,
+    count_waiting, first_excess, running_freed, waiting,
 };
 
 /// A row as the database library sees it.
@@ -128,6 +129,13 @@ pub struct Seat {
     trail: Trail,
 }
 
+/// When a seat was taken; those that were taken at the same instant are in the order of their rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TakenAt {
+    at: DateTime<Utc>,
+    row: i64,
+}
+
 impl Seat {
     /// A seat that is not in the database yet.
     #[must_use]
@@ -161,6 +169,21 @@ impl Seat {
             signed_until: self.signed_until,
             overlap: self.overlap,
         }
+    }
+
+    /// When it was taken.
+    #[must_use]
+    pub fn taken_at(&self) -> TakenAt {
+        TakenAt {
+            at: self.activated_at,
+            row: self.row.unwrap_or(i64::MAX),
+        }
+    }
+
+    /// Whether it is one of those that count from [`first_excess`] on.
+    #[must_use]
+    pub fn is_excess(&self, first: Option<TakenAt>, now: DateTime<Utc>) -> bool {
+        self.state().occupies(now) && first.is_some_and(|first| first <= self.taken_at())
     }
 
     /// Its position in lists; `None` if it is not in the database yet.

@@ -1,5 +1,7 @@
 //! Seats: the limit holds for concurrent calls, and everything signed counts until it ends.
 
+mod lowered;
+
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};

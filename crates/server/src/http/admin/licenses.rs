@@ -29,10 +29,10 @@ use crate::licensing::customers::look_up as look_up_customer;
 use crate::licensing::issue::IssueRequest;
 use crate::licensing::judge::{ShownLicense, ShownStatus};
 use crate::licensing::look_up::look_up;
-use crate::licensing::seats::{SeatsPage, seats_page};
+use crate::licensing::seats::{ListedSeat, SeatsPage, seats_page};
 use crate::store::licenses::{Search, Sort, Status};
 use crate::store::page::SortOrder;
-use crate::store::seats::{Seat, SeatsQuery};
+use crate::store::seats::SeatsQuery;
 use crate::store::suspicions::Suspected;
 use crate::store::{licenses, seats, suspicions};
 use license_service::cursor::next_cursor;
@@ -271,7 +271,7 @@ pub(in crate::http) struct LicenseDetails {
     /// The number of machines that currently have a seat.
     seats_held: u64,
     /// The first seats, held and freed, at most 50; `…/seats` lists all.
-    seats: Vec<Seat>,
+    seats: Vec<ListedSeat>,
     /// The number of seats.
     seats_total: u64,
     /// The `cursor` of the next page of `…/seats`; `null` if these are all.
@@ -299,17 +299,20 @@ pub(in crate::http) async fn show(
     let SeatsPage {
         seats,
         total,
+        seats_held,
         next_cursor,
+        ..
     } = seats_page(
         db,
-        &license.id,
+        &license,
         &SeatsQuery::default(),
         PageSize::default().get().into(),
+        app.clock.now(),
     )
     .await?;
     Ok(Json(LicenseDetails {
         moves_left: moves_left(db, &license, app.clock.now()).await?,
-        seats_held: seats::count(db, &license.id, &SeatsQuery::held()).await?,
+        seats_held,
         seats,
         seats_total: total,
         next_cursor,

@@ -15,6 +15,7 @@ use crate::http::answered_errors::{AdminErrors, BodyErrors, LicenseErrors, Query
 use crate::http::error::{ApiError, ErrorBody};
 use crate::http::given::{Body, Params};
 use crate::licensing;
+use crate::licensing::current::current;
 use crate::licensing::look_up::look_up;
 use crate::licensing::seats::{SeatsPage, seats_page};
 use crate::store::seats::{Seat, SeatsQuery};
@@ -64,7 +65,9 @@ pub(in crate::http) async fn list(
         ..SeatsQuery::default()
     };
     let (db, size) = (app.store.reader(), params.limit.get().into());
-    Ok(Json(seats_page(db, &license.id, &query, size).await?))
+    let now = app.clock.now();
+    let license = current(db, license, now).await?;
+    Ok(Json(seats_page(db, &license, &query, size, now).await?))
 }
 
 /// A machine.

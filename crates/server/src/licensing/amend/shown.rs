@@ -22,6 +22,11 @@ pub struct ShownAmended {
     license: ShownLicense,
     /// What is different from the license without the amendment, from when on.
     effects: Vec<ShownEffect>,
+    /// How many machines hold a seat.
+    seats_held: u64,
+    /// How many seats the license has when the amendment applies. If more are held, those that were
+    /// taken last are excess: what is signed for them stays valid, but is not extended.
+    seats: u32,
     /// The machines that hold a seat, at most 1000.
     installations: Vec<ShownAffected>,
 }
@@ -65,6 +70,11 @@ struct ShownAffected {
     learns_by: Option<DateTime<Utc>>,
     /// What it uses more of than will be granted. What runs is never stopped by that.
     over: Vec<ShownOver>,
+    /// Whether its seat is excess when the amendment applies.
+    excess: bool,
+    /// If its seat is excess now: until when it may run. `null` if its lease has ended, or the
+    /// amendment applies later.
+    ends_at: Option<DateTime<Utc>>,
 }
 
 /// A count that is below what a machine last reported to use.
@@ -105,6 +115,8 @@ impl ShownAmended {
             stored,
             amendment: amended.amendment.into(),
             license: ShownLicense::of(amended.license, now),
+            seats_held: amended.seats_held,
+            seats: amended.seats,
             effects: amended.effects.into_iter().map(ShownEffect::from).collect(),
             installations: amended
                 .installations
@@ -143,6 +155,8 @@ impl From<Affected> for ShownAffected {
         });
         Self {
             over: over.collect(),
+            excess: affected.is_excess,
+            ends_at: affected.ends_at,
             learns_by: affected.learns_by,
             hardware_id: affected.seat.hardware_id,
             installation_id: affected.seat.installation_id,

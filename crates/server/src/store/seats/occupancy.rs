@@ -5,10 +5,12 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 use sea_orm::entity::prelude::*;
-use sea_orm::{ConnectionTrait, EntityTrait, QueryOrder as _, QuerySelect as _};
+use sea_orm::{
+    Condition, ConnectionTrait, EntityTrait, JoinType, QueryOrder as _, QuerySelect as _,
+};
 
-use super::{Column, Entity, MAX_LISTED, Seat};
-use crate::store::StoreError;
+use super::{Column, Entity, MAX_LISTED, Relation, Seat, TakenAt};
+use crate::store::{StoreError, licenses};
 
 /// The number of held seats of each of these licenses. Licenses without held seats are omitted.
 ///
@@ -92,6 +94,54 @@ fn waiting_seats(license_id: &str, hardware_id: &str, now: DateTime<Utc>) -> Sel
         .filter(Column::FreedAt.is_not_null())
         .filter(Column::Overlap.is_null())
         .filter(Column::SignedUntil.gte(now.naive_utc()))
+}
+
+/// When the first seat was taken that counts although the license has only `seats` seats: this one
+/// and those that count and were taken later are excess. `None` if there are none.
+///
+/// # Errors
+/// If the database returns an error.
+pub async fn first_excess(
+    db: &impl ConnectionTrait,
+    license_id: &str,
+    seats: u32,
+    now: DateTime<Utc>,
+) -> Result<Option<TakenAt>, StoreError> {
+    let is_waiting = Condition::all()
+        .add(Column::Overlap.is_null())
+        .add(Column::SignedUntil.gte(now.naive_utc()));
+    let counts = Condition::any()
+        .add(Column::FreedAt.is_null())
+        .add(is_waiting);
+    let row = Entity::find()
+        .filter(Column::LicenseId.eq(license_id))
+        .filter(counts)
+        .order_by_asc(Column::ActivatedAt)
+        .order_by_asc(Column::Id)
+        .offset(u64::from(seats))
+        .one(db)
+        .await?;
+    let seat = row.map(Seat::try_from).transpose()?;
+    Ok(seat.map(|seat| seat.taken_at()))
+}
+
+/// The number of licenses with more held seats than they have.
+///
+/// # Errors
+/// If the database returns an error.
+pub async fn count_licenses_over_seats(db: &impl ConnectionTrait) -> Result<u64, StoreError> {
+    let over = Entity::find()
+        .select_only()
+        .column(Column::LicenseId)
+        .join(JoinType::InnerJoin, Relation::License.def())
+        .filter(Column::FreedAt.is_null())
+        .group_by(Column::LicenseId)
+        .group_by(licenses::Column::Seats)
+        .having(sea_orm::sea_query::ExprTrait::gt(
+            Column::Id.count(),
+            Expr::col((licenses::Entity, licenses::Column::Seats)),
+        ));
+    Ok(over.count(db).await?)
 }
 
 /// Freed seats whose leases are still valid: first those that wait, then those whose place was
