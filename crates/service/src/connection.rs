@@ -13,10 +13,10 @@ pub(crate) mod exchange;
 pub(crate) mod http2;
 mod opening;
 mod response_bytes;
+mod resting;
 mod socket;
 mod whole_request;
 
-use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -28,14 +28,15 @@ use axum::body::Bytes;
 use axum::http::{HeaderValue, header};
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead as _, AsyncReadExt as _, ReadBuf};
+use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
-use self::activity::{Activity, COUNTED_FROM_BYTES, DISMISS, END, UNCOUNTED_ANSWER_BYTES};
+use self::activity::{Activity, COUNTED_FROM_BYTES, DISMISS, END};
 use self::exchange::{Answers, Requests, unavailable};
 use self::opening::Opening;
-use self::socket::{MAX_READ_BYTES, Socket};
+use self::resting::{Rested, Resting};
+use self::socket::Socket;
 use crate::admission::Place;
 use crate::clock;
 
@@ -87,13 +88,8 @@ enum Phase {
 
 /// Who reads the requests of a connection.
 enum Http {
-    /// Nobody has to remember anything between two requests. The response to the last one may not
-    /// be sent yet.
-    Resting {
-        socket: Socket,
-        requests: Requests,
-        unsent: Vec<u8>,
-    },
+    /// Nobody has to remember anything between two requests.
+    Resting(Resting),
     /// The library does.
     Serving(Box<http1::Connection<TokioIo<Socket>, Requests>>),
     /// It has ended.
@@ -101,25 +97,14 @@ enum Http {
 }
 
 impl Http {
-    fn resting(socket: Socket, requests: Requests) -> Self {
-        let unsent = Vec::new();
-        Self::Resting {
-            socket,
-            requests,
-            unsent,
-        }
-    }
-
     fn is_resting(&self) -> bool {
-        matches!(self, Self::Resting { .. })
+        matches!(self, Self::Resting(_))
     }
 
     /// The parts of the connection, which has ended then, and the bytes that the library has read.
     fn take(&mut self) -> Option<(Socket, Requests, Bytes)> {
         match std::mem::replace(self, Self::Ended) {
-            Self::Resting {
-                socket, requests, ..
-            } => Some((socket, requests, Bytes::new())),
+            Self::Resting(resting) => Some((resting.socket, resting.requests, Bytes::new())),
             Self::Serving(http) => {
                 let parts = http.into_parts();
                 Some((parts.io.into_inner(), parts.service, parts.read_buf))
@@ -184,7 +169,7 @@ impl Connection {
         let now = clock::ticks();
         let timer = Box::pin(tokio::time::sleep_until(now + timeouts.head));
         Self {
-            http: Http::resting(socket, requests),
+            http: Http::Resting(Resting::new(socket, requests)),
             builder,
             activity,
             place,
@@ -255,7 +240,7 @@ impl Connection {
         // A copy, because the bytes are part of a large buffer.
         socket.unread = Bytes::copy_from_slice(&[&read[..], &socket.unread].concat());
         match socket.unread.len() {
-            0 => self.http = Http::resting(socket, requests),
+            0 => self.http = Http::Resting(Resting::new(socket, requests)),
             partial => {
                 self.received = self.received.saturating_sub(partial as u64);
                 self.phase = Phase::Head;
@@ -334,8 +319,8 @@ impl Connection {
     }
 
     fn poll_http(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.http.is_resting() {
-            match ready!(self.poll_resting(cx)) {
+        if let Http::Resting(resting) = &mut self.http {
+            match ready!(resting.poll(cx, self.is_closing)) {
                 Rested::Ended => self.http = Http::Ended,
                 Rested::Received(bytes) => {
                     if let Some((mut socket, requests, _)) = self.http.take() {
@@ -352,56 +337,6 @@ impl Connection {
         }
         Poll::Ready(())
     }
-
-    /// Responds to requests that arrive in one piece and need no router.
-    fn poll_resting(&mut self, cx: &mut Context<'_>) -> Poll<Rested> {
-        let Http::Resting {
-            socket,
-            requests,
-            unsent,
-        } = &mut self.http
-        else {
-            return Poll::Ready(Rested::Ended);
-        };
-        loop {
-            while !unsent.is_empty() {
-                match ready!(socket.poll_send(cx, unsent)) {
-                    Ok(0) | Err(_) => return Poll::Ready(Rested::Ended),
-                    Ok(sent) if sent < unsent.len() => drop(unsent.drain(..sent)),
-                    Ok(_) => {
-                        *unsent = Vec::new();
-                        self.activity.finish_request();
-                    }
-                }
-            }
-            let mut buffer = [const { MaybeUninit::uninit() }; MAX_READ_BYTES];
-            let mut buffer = ReadBuf::uninit(&mut buffer);
-            let read = ready!(Pin::new(&mut *socket).poll_read(cx, &mut buffer));
-            let received = buffer.filled();
-            if read.is_err() || received.is_empty() {
-                return Poll::Ready(Rested::Ended);
-            }
-            let respond =
-                || whole_request::read(received, |head, body| requests.direct(head, body));
-            let response = (!self.is_closing).then(respond).flatten();
-            // The bytes of a longer one are counted.
-            match response.filter(|it| it.body.len() <= UNCOUNTED_ANSWER_BYTES) {
-                Some(response) => {
-                    self.activity.begin_request(false);
-                    *unsent = response_bytes::bytes_of(&response);
-                }
-                None => return Poll::Ready(Rested::Received(Bytes::copy_from_slice(received))),
-            }
-        }
-    }
-}
-
-/// Why a connection does not rest any longer.
-enum Rested {
-    /// The peer has closed it, or it has failed.
-    Ended,
-    /// These bytes are for the library.
-    Received(Bytes),
 }
 
 /// Responds that there are too many connections. Nothing waits for the write: an empty buffer takes

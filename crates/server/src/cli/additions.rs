@@ -6,7 +6,7 @@ use clap::{Arg, ArgAction, ArgMatches, Args, Command, Error, FromArgMatches};
 use license_core::entitlement::{Period, Quantity};
 
 use crate::licensing::amend::Addition;
-use crate::licensing::issue::{end_of, start_of};
+use crate::licensing::expiry::{end_of, start_of};
 
 /// What to grant in addition.
 #[derive(Debug)]

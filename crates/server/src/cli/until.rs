@@ -4,7 +4,7 @@ use anyhow::Context as _;
 use chrono::{DateTime, TimeDelta, Utc};
 use clap::Args;
 
-use crate::licensing::issue::end_of;
+use crate::licensing::expiry::end_of;
 
 /// The end of a license.
 #[derive(Debug, Args)]

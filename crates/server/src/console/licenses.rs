@@ -20,7 +20,7 @@ use crate::app::App;
 use crate::http::error::ApiError;
 use crate::licensing::catalogue::Tier;
 use crate::licensing::current::all_current;
-use crate::licensing::issue::end_of;
+use crate::licensing::expiry::end_of;
 use crate::licensing::judge::ShownStatus;
 use crate::store::licenses::{License, Search, Sort};
 use crate::store::page::PageStart;

@@ -17,7 +17,7 @@ use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
 use crate::http::error::ApiError;
-use crate::licensing::issue::{end_of, start_of};
+use crate::licensing::expiry::{end_of, start_of};
 
 /// A JSON body.
 pub(super) struct Body<T>(pub(super) T);

@@ -22,7 +22,7 @@ use crate::licensing::amendment_words::{CustomerNames, customer_names, words};
 use crate::licensing::current::amendments_at;
 use crate::licensing::customers::{Chosen, CustomerError, choose};
 use crate::licensing::document_size::{SizeError, TooLong, check_sizes};
-use crate::licensing::issue::ExpiryError;
+use crate::licensing::expiry::ExpiryError;
 use crate::licensing::look_up::{LookUpError, look_up};
 use crate::licensing::plans::FindPlanError;
 use crate::store::installations::reported;

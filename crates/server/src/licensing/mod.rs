@@ -13,6 +13,7 @@ pub mod customers;
 mod deactivate;
 pub mod document;
 pub mod document_size;
+pub mod expiry;
 pub mod fleet;
 mod heartbeat;
 mod held_license;

@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::audit::{Action, PermittedChange};
 use crate::licensing::amend::{AmendError, AmendRequest, record};
 use crate::licensing::current::amendments_at;
-use crate::licensing::issue::{ExpiryError, check_expiry};
+use crate::licensing::expiry::{ExpiryError, check_expiry};
 use crate::licensing::look_up::{LookUpError, look_up};
 use crate::store::licenses::{License, Status};
 use crate::store::{Store, StoreError};

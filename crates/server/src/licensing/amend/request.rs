@@ -10,7 +10,7 @@ use sea_orm::ConnectionTrait;
 
 use super::AmendError;
 use crate::audit::Change;
-use crate::licensing::issue::check_expiry;
+use crate::licensing::expiry::check_expiry;
 use crate::licensing::plans::find_plan;
 use crate::store::licenses::judged_at;
 use crate::store::plans::{self, PublishedPlan};
