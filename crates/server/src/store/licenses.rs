@@ -95,7 +95,7 @@ pub struct License {
     /// later, nothing but cameras, users and storage is counted, and all releases are covered.
     #[serde(skip)]
     pub is_plain: bool,
-    /// The instant for which these values were computed; `None` if it is not known.
+    /// The instant for which these values were computed; `None` if they are the same at all times.
     #[serde(skip)]
     pub judged_at: Option<DateTime<Utc>>,
     /// From when on the amendments add up to something else than these values; `null` if that is
@@ -227,7 +227,6 @@ pub async fn outdated(
 ) -> Result<Vec<License>, StoreError> {
     let is_outdated = Condition::any()
         .add(Column::ChangesAt.lt(now.naive_utc()))
-        .add(Column::JudgedAt.is_null())
         .add(Column::JudgedAt.gt(now.naive_utc()));
     let found = Entity::find().filter(is_outdated);
     let rows = found.limit(most).all(db).await?;

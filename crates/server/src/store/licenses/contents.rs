@@ -128,10 +128,10 @@ impl License {
         self.was_judged_by(now) && self.changes_at.is_none_or(|at| now < at)
     }
 
-    /// Whether it was judged at `now` or earlier.
+    /// Whether it was judged at `now` or earlier, or is the same at all times.
     #[must_use]
     pub fn was_judged_by(&self, now: DateTime<Utc>) -> bool {
-        self.judged_at.is_some_and(|at| at <= now)
+        self.judged_at.is_none_or(|at| at <= now)
     }
 
     /// The last instant at which it stays what it is; `None` if nothing else is scheduled.

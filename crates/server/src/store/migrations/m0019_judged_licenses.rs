@@ -1,5 +1,5 @@
 //! The instants at which licenses were judged. Rows that a server with a wrong clock may have judged
-//! get none, and are judged again.
+//! get one in the future, and are judged again.
 
 use sea_orm_migration::prelude::*;
 
@@ -15,7 +15,7 @@ impl MigrationTrait for Migration {
         add_column(manager, "licenses", judged_at).await?;
         create_index(manager, "licenses", &["judged_at"]).await?;
         // Without dates in its amendments, a license is the same at all times.
-        let judge = "UPDATE licenses SET judged_at = created_at WHERE id NOT IN (\
+        let judge = "UPDATE licenses SET judged_at = '9999-12-31 00:00:00' WHERE id IN (\
              SELECT license_id FROM amendments WHERE effective_at > recorded_at \
              OR CAST(changes AS TEXT) LIKE '%\"from\"%' \
              OR CAST(changes AS TEXT) LIKE '%\"until\"%' \

@@ -154,8 +154,9 @@ async fn record(vendor: &Vendor, key: &str, add: Amendment) {
     let number = known.last().unwrap().number + 1;
     let next = Amendment { number, ..add };
     amendments::insert(db, &id, &next).await.unwrap();
-    let row =
-        format!("UPDATE licenses SET amendment = {number}, judged_at = NULL WHERE id = '{id}'");
+    let row = format!(
+        "UPDATE licenses SET amendment = {number}, judged_at = '9999-12-31 00:00:00' WHERE id = '{id}'"
+    );
     vendor.database.execute(&row).await;
 }
 

@@ -94,12 +94,13 @@ async fn equal_names_become_one_customer_and_each_license_keeps_its_own(engine: 
     let unnamed = licenses::find(db, "name-4").await.unwrap().unwrap();
     assert_eq!((&*unnamed.customer, unnamed.customer_id), ("", None));
 
-    // Whether it was judged with a wrong clock is known of those that never change.
+    // Those with dates are judged again.
     let dated = licenses::find(db, "name-0").await.unwrap().unwrap();
     let plain = licenses::find(db, "name-1").await.unwrap().unwrap();
+    let now = SystemClock.now();
     assert_eq!(
-        (dated.judged_at, plain.judged_at),
-        (None, Some(plain.created_at))
+        (dated.was_judged_by(now), plain.was_judged_by(now)),
+        (false, true)
     );
 
     // A customer who is renamed keeps the licenses that name it in their amendments.
