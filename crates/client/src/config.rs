@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use clap::Args;
+use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use ipnet::{IpNet, Ipv4Net};
 use license_service::admin_token::AdminTokenSettings;
 use license_service::client_address::TrustedProxies;
@@ -29,6 +30,7 @@ use license_service::log_filter::LogFilter;
 use license_service::ownership::{OthersChoice, require_chosen};
 use license_service::presentable_url::{SecretUrl, SecretUrlError};
 use license_service::request_body::BodyLimits;
+use license_service::state_dir;
 use license_service::telemetry::LogFormat;
 
 use crate::proxy::ProxySettings;
@@ -80,7 +82,13 @@ pub struct Settings {
     pub database_url: Option<DatabaseUrl>,
 
     /// Directory for persistent data
-    #[arg(long, env, default_value = "license-client-data", value_name = "DIR")]
+    #[arg(
+        long,
+        env,
+        default_value = "license-client-data",
+        value_parser = OsStringValueParser::new().try_map(state_dir::parse),
+        value_name = "DIR"
+    )]
     pub state_dir: PathBuf,
 
     /// Id of this installation; default is the stored id, created on the first start

@@ -12,6 +12,7 @@ use std::path::PathBuf;
 
 use chrono::TimeDelta;
 use clap::Args;
+use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use license_service::admin_token::AdminTokenSettings;
 use license_service::client_address::TrustedProxies;
 use license_service::database::Timeouts;
@@ -20,6 +21,7 @@ use license_service::hosts::AllowedHost;
 use license_service::listener::max_connections;
 use license_service::log_filter::LogFilter;
 use license_service::ownership::{OthersChoice, require_chosen};
+use license_service::state_dir;
 use license_service::telemetry::LogFormat;
 
 /// Where licenses and keys are stored. Every command needs these settings.
@@ -36,6 +38,7 @@ pub struct Storage {
         env,
         default_value = "license-server-data",
         global = true,
+        value_parser = OsStringValueParser::new().try_map(state_dir::parse),
         value_name = "DIR"
     )]
     pub state_dir: PathBuf,

@@ -25,6 +25,7 @@ mod timeouts;
 mod transaction;
 mod work;
 mod writable;
+pub mod writes;
 
 use std::fmt;
 use std::sync::{Arc, Mutex as StdMutex, PoisonError};
@@ -57,6 +58,7 @@ pub use transaction::Transaction;
 use work::uninterrupted;
 pub use work::{is_for_another_try, repeated, within};
 use writable::Check;
+pub use writable::CheckedRow;
 
 /// Maximum number of calls that wait for a connection.
 const MAX_WAITING: usize = 1000;

@@ -8,7 +8,7 @@
 //! ([`give_to_owner`]): a command that root runs leaves nothing that the service
 //! cannot read.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, Permissions};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -81,6 +81,15 @@ pub enum NotWritable {
         /// The reason.
         reason: String,
     },
+}
+
+/// Reads STATE_DIR from the command line or the environment.
+///
+/// # Errors
+/// If it is not valid UTF-8: SQLite cannot open a file in it.
+pub fn parse(directory: OsString) -> Result<PathBuf, &'static str> {
+    let valid = directory.into_string().map(PathBuf::from);
+    valid.map_err(|_| "STATE_DIR is not valid UTF-8; rename the directory")
 }
 
 /// Creates the directory that `setting` names, if necessary, and a file in it.

@@ -5,9 +5,8 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, NaiveDateTime, Utc};
 use license_core::feature::{FeatureKey, MAX_FEATURES};
-use license_service::database::ExpectedTable;
+use license_service::database::{ExpectedTable, writes};
 use sea_orm::entity::prelude::*;
-use sea_orm::sea_query::OnConflict;
 use sea_orm::{ActiveValue, ConnectionTrait, EntityTrait, QueryOrder as _, QuerySelect as _};
 
 use super::StoreError;
@@ -68,13 +67,13 @@ pub async fn license(
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
     let listed: Vec<&str> = keys.iter().map(FeatureKey::as_str).collect();
-    Entity::update_many()
-        .col_expr(Column::Enabled, false.into())
-        .col_expr(Column::Licensed, false.into())
-        .col_expr(Column::SyncedAt, now.naive_utc().into())
-        .filter(Column::FeatureKey.is_not_in(listed.iter().copied()))
-        .exec(db)
-        .await?;
+    let others = Column::FeatureKey.is_not_in(listed.iter().copied());
+    let unlicensed = vec![
+        (Column::Enabled, false.into()),
+        (Column::Licensed, false.into()),
+        (Column::SyncedAt, now.naive_utc().into()),
+    ];
+    writes::update_all::<Entity>(db, others, unlicensed).await?;
     for key in listed {
         let row = ActiveModel {
             id: ActiveValue::NotSet,
@@ -84,13 +83,8 @@ pub async fn license(
             system_enabled: ActiveValue::Set(Some(true)),
             synced_at: ActiveValue::Set(Some(now.naive_utc())),
         };
-        let update = OnConflict::columns(KEY)
-            .update_columns([Column::Enabled, Column::Licensed, Column::SyncedAt])
-            .to_owned();
-        Entity::insert(row)
-            .on_conflict(update)
-            .exec_without_returning(db)
-            .await?;
+        let changed = [Column::Enabled, Column::Licensed, Column::SyncedAt];
+        writes::upsert::<Entity>(db, writes::values(&row), &KEY, &changed).await?;
     }
     Ok(())
 }
@@ -114,12 +108,6 @@ pub async fn switch(
         system_enabled: ActiveValue::Set(Some(on)),
         synced_at: ActiveValue::Set(Some(now.naive_utc())),
     };
-    let update = OnConflict::columns(KEY)
-        .update_column(Column::SystemEnabled)
-        .to_owned();
-    Entity::insert(row)
-        .on_conflict(update)
-        .exec_without_returning(db)
-        .await?;
-    Ok(())
+    let changed = [Column::SystemEnabled];
+    Ok(writes::upsert::<Entity>(db, writes::values(&row), &KEY, &changed).await?)
 }

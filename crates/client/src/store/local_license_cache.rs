@@ -4,9 +4,9 @@
 //! invalid. Older ones stay as rows, marked, as history.
 
 use chrono::{DateTime, NaiveDateTime, Utc};
-use license_service::database::ExpectedTable;
+use license_service::database::{ExpectedTable, writes};
 use sea_orm::entity::prelude::*;
-use sea_orm::sea_query::{Expr, ExprTrait as _, Func, OnConflict, Query};
+use sea_orm::sea_query::{Expr, ExprTrait as _, Func, Query};
 use sea_orm::{Condition, ConnectionTrait, EntityTrait, QueryOrder as _, QuerySelect as _};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -127,55 +127,40 @@ pub async fn is_empty(db: &impl ConnectionTrait) -> Result<bool, StoreError> {
 /// # Errors
 /// If the database returns an error.
 pub async fn save(db: &impl ConnectionTrait, cached: &CachedLicense) -> Result<(), StoreError> {
-    let others = Query::update()
-        .table(Entity)
-        .value(Column::IsValid, false)
-        .and_where(Column::LicenseKey.ne(&cached.license_key))
-        .to_owned();
-    db.execute(&others).await?;
+    let others = Column::LicenseKey.ne(&cached.license_key);
+    writes::update_all::<Entity>(db, others, vec![(Column::IsValid, false.into())]).await?;
 
-    let columns = [
-        Column::LicenseKey,
-        Column::LicenseData,
-        Column::CachedAt,
-        Column::ValidUntil,
-        Column::LastValidatedAt,
-        Column::IsValid,
-        Column::ValidationError,
-        Column::InGracePeriod,
-        Column::GracePeriodStartedAt,
-        Column::GracePeriodExpiresAt,
-        Column::LicenseSignature,
-    ];
     let data = Value::Object(cached.license_data.clone()).to_string();
-    let values: [Expr; 11] = [
-        Expr::val(&cached.license_key),
-        // If it were bound as a JSON value, PostgreSQL would receive `jsonb`, which loses the order
-        // of fields. Both engines have a conversion function of this name from text, which keeps
-        // the order.
-        Func::cust("json")
-            .arg(Expr::val(data).cast_as("text"))
-            .into(),
-        Expr::val(cached.cached_at.map(naive)),
-        Expr::val(naive(cached.valid_until)),
-        Expr::val(cached.last_validated_at.map(naive)),
-        Expr::val(true),
-        Expr::val(cached.validation_error.clone()),
-        Expr::val(cached.in_grace_period),
-        Expr::val(cached.grace_period_started_at.map(naive)),
-        Expr::val(cached.grace_period_expires_at.map(naive)),
-        Expr::val(&cached.license_signature),
+    // If it were bound as a JSON value, PostgreSQL would receive `jsonb`, which loses the order of
+    // fields. Both engines have a conversion function of this name from text, which keeps the
+    // order.
+    let data = Func::cust("json").arg(Expr::val(data).cast_as("text"));
+    let grace_started_at = cached.grace_period_started_at.map(naive);
+    let grace_expires_at = cached.grace_period_expires_at.map(naive);
+    let row = vec![
+        (Column::LicenseKey, Expr::val(&cached.license_key)),
+        (Column::LicenseData, data.into()),
+        (Column::CachedAt, Expr::val(cached.cached_at.map(naive))),
+        (Column::ValidUntil, Expr::val(naive(cached.valid_until))),
+        (
+            Column::LastValidatedAt,
+            Expr::val(cached.last_validated_at.map(naive)),
+        ),
+        (Column::IsValid, Expr::val(true)),
+        (
+            Column::ValidationError,
+            Expr::val(cached.validation_error.clone()),
+        ),
+        (Column::InGracePeriod, Expr::val(cached.in_grace_period)),
+        (Column::GracePeriodStartedAt, Expr::val(grace_started_at)),
+        (Column::GracePeriodExpiresAt, Expr::val(grace_expires_at)),
+        (
+            Column::LicenseSignature,
+            Expr::val(&cached.license_signature),
+        ),
     ];
-    let mut insert = Query::insert();
-    insert
-        .into_table(Entity)
-        .columns(columns)
-        .on_conflict(OnConflict::columns(KEY).update_columns(columns).to_owned());
-    insert
-        .values(values)
-        .map_err(|error| DbErr::Custom(error.to_string()))?;
-    db.execute(&insert).await?;
-    Ok(())
+    let columns: Vec<_> = row.iter().map(|(column, _)| *column).collect();
+    Ok(writes::upsert::<Entity>(db, row, &KEY, &columns).await?)
 }
 
 /// Removes the row of this key, after which no license is current.

@@ -3,7 +3,7 @@
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, TimeDelta, Utc};
 use license_core::foreign_text;
-use license_service::database::ExpectedTable;
+use license_service::database::{ExpectedTable, writes};
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{CaseStatement, Expr, ExprTrait as _, Func, Order, Query, SimpleExpr};
 use sea_orm::{
@@ -111,8 +111,7 @@ pub async fn append(
         hardware_id: ActiveValue::Set(Some(hardware_id.to_owned())),
         attempted_at: ActiveValue::Set(Some(attempt.at.naive_utc())),
     };
-    Entity::insert(row).exec_without_returning(db).await?;
-    Ok(())
+    Ok(writes::insert(db, Entity::insert(row)).await?)
 }
 
 /// The hardware id of the newest success with this key: the identity that the

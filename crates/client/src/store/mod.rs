@@ -17,7 +17,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use license_service::database::{
-    self, ConnectError, Database, Failure, Listener, OpenSchema, Timeouts, Transaction, Trouble,
+    self, CheckedRow, ConnectError, Database, Failure, Listener, OpenSchema, Timeouts, Transaction,
+    Trouble,
 };
 use license_service::database_url::DatabaseUrl;
 use sea_orm::sea_query::{CaseStatement, Expr, ExprTrait as _, Func};
@@ -29,6 +30,14 @@ use uuid::Uuid;
 
 /// The channel for notifications on PostgreSQL.
 const CHANNEL: &str = "license_client";
+
+/// A row that exists in every database of this program, and that no change waits for.
+const CHECKED_ROW: CheckedRow = CheckedRow {
+    table: "system_config",
+    row: "key = 'license_client.secret'",
+    unchanged: "updated_at = updated_at",
+    changed: "value = value || ' '",
+};
 
 /// Maximum length of a document that is read from a row, 4 MiB. The longest one that this program
 /// writes is a signed document of at most 1 MiB, with a copy of its content.
@@ -101,8 +110,8 @@ pub struct Store {
     db: Database,
     /// Timeout of everything that a request waits for.
     timeout: Duration,
-    /// The last [`Self::ping`] found no row, which has been logged.
-    has_no_row: AtomicBool,
+    /// The database did not allow the last [`Self::ping`] to change its row, which has been logged.
+    is_refused: AtomicBool,
 }
 
 /// Errors of the database.
@@ -184,7 +193,7 @@ impl Store {
         Ok(Self {
             timeout,
             db,
-            has_no_row: AtomicBool::new(false),
+            is_refused: AtomicBool::new(false),
         })
     }
 
@@ -246,21 +255,18 @@ impl Store {
     /// When they cannot: the database does not answer, can only be read, or is full, or its tables
     /// do not fit this program.
     pub async fn ping(&self) -> Result<(), StoreError> {
-        // A row that exists in every database of this program, and that no change waits for.
-        let unchanged = "UPDATE system_config SET updated_at = updated_at \
-                         WHERE key = 'license_client.secret'";
-        match self.db.check_writable(unchanged).await {
-            Err(DbErr::RecordNotUpdated) => {
-                if !self.has_no_row.swap(true, Ordering::Relaxed) {
-                    tracing::error!("{}", StoreError::NoRow);
-                }
-                Err(StoreError::NoRow)
-            }
-            checked => {
-                self.has_no_row.store(false, Ordering::Relaxed);
-                Ok(checked?)
-            }
+        let checked = match self.db.check_writable(CHECKED_ROW).await {
+            Err(DbErr::RecordNotUpdated) => Err(StoreError::NoRow),
+            checked => checked.map_err(StoreError::from),
+        };
+        // The database module logs outages.
+        let refusal = checked.as_ref().err();
+        let refusal = refusal.filter(|it| it.trouble().failure == Failure::Refused);
+        let was_refused = self.is_refused.swap(refusal.is_some(), Ordering::Relaxed);
+        if let Some(error) = refusal.filter(|_| !was_refused) {
+            tracing::error!("{error}");
         }
+        checked
     }
 
     /// Why connecting to the database fails, in its own words. A connection pool only reports a

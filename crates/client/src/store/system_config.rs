@@ -2,10 +2,10 @@
 //! row; the other keys are ours.
 
 use chrono::{DateTime, NaiveDateTime, Utc};
-use license_service::database::ExpectedTable;
+use license_service::database::{ExpectedTable, writes};
 use sea_orm::ConnectionTrait;
 use sea_orm::entity::prelude::*;
-use sea_orm::sea_query::OnConflict;
+use sea_orm::sea_query::{ExprTrait as _, OnConflict};
 use sea_orm::{ActiveValue, EntityTrait};
 
 use super::StoreError;
@@ -83,15 +83,9 @@ pub async fn set(
     value: &str,
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
-    Entity::insert(row(key, value, now))
-        .on_conflict(
-            OnConflict::columns(KEY)
-                .update_columns([Column::Value, Column::UpdatedAt])
-                .to_owned(),
-        )
-        .exec_without_returning(db)
-        .await?;
-    Ok(())
+    let row = writes::values(&row(key, value, now));
+    let changed = [Column::Value, Column::UpdatedAt];
+    Ok(writes::upsert::<Entity>(db, row, &KEY, &changed).await?)
 }
 
 /// Creates a row unless it exists. If two processes start together, one wins, and both then read
@@ -105,10 +99,9 @@ pub async fn insert_if_missing(
     value: &str,
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
-    Entity::insert(row(key, value, now))
-        .on_conflict(OnConflict::columns(KEY).do_nothing().to_owned())
-        .exec_without_returning(db)
-        .await?;
+    let is_there = OnConflict::columns(KEY).do_nothing().to_owned();
+    let insert = Entity::insert(row(key, value, now)).on_conflict(is_there);
+    writes::insert_if_missing(db, insert, Column::Key.eq(key)).await?;
     Ok(())
 }
 
@@ -124,14 +117,12 @@ pub async fn replace(
     to: &str,
     now: DateTime<Utc>,
 ) -> Result<bool, StoreError> {
-    let changed = Entity::update_many()
-        .col_expr(Column::Value, to.into())
-        .col_expr(Column::UpdatedAt, now.naive_utc().into())
-        .filter(Column::Key.eq(key))
-        .filter(Column::Value.eq(from))
-        .exec(db)
-        .await?;
-    Ok(changed.rows_affected > 0)
+    let row = Column::Key.eq(key).and(Column::Value.eq(from));
+    let values = vec![
+        (Column::Value, to.into()),
+        (Column::UpdatedAt, now.naive_utc().into()),
+    ];
+    Ok(writes::update_if::<Entity>(db, row, values).await?)
 }
 
 /// Removes a row, if there is one.

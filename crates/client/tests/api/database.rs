@@ -90,6 +90,30 @@ impl TestDatabase {
         connection.close().await.unwrap();
     }
 
+    /// Makes a trigger skip each `event`, such as INSERT, of rows of a table, without an error;
+    /// with `when`, only if that holds.
+    pub async fn skip(&self, event: &str, table: &str, when: Option<&str>) {
+        let when = when.map(|it| format!("WHEN ({it})")).unwrap_or_default();
+        let trigger = format!("CREATE TRIGGER skip_{event}_{table} BEFORE {event} ON {table}");
+        let sql = match self.name {
+            None => format!("{trigger} {when} BEGIN SELECT RAISE(IGNORE); END"),
+            Some(_) => format!(
+                "CREATE OR REPLACE FUNCTION skip() RETURNS trigger LANGUAGE plpgsql AS \
+                 $$ BEGIN RETURN NULL; END $$; \
+                 {trigger} FOR EACH ROW {when} EXECUTE FUNCTION skip()"
+            ),
+        };
+        self.execute(&sql).await;
+    }
+
+    /// Removes that trigger.
+    pub async fn skip_no_more(&self, event: &str, table: &str) {
+        let from = self.name.as_ref().map(|_| format!("ON {table}"));
+        let from = from.unwrap_or_default();
+        self.execute(&format!("DROP TRIGGER skip_{event}_{table} {from}"))
+            .await;
+    }
+
     /// The first column of each row, as text.
     pub async fn texts(&self, sql: &str) -> Vec<Option<String>> {
         self.try_texts(sql).await.unwrap()

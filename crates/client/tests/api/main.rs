@@ -83,6 +83,7 @@ mod scripted_cloud;
 mod search_path;
 mod secret_arguments;
 mod secrets;
+mod skipped_changes;
 mod supervised;
 mod switches;
 mod system_authorities;

@@ -3,8 +3,9 @@
 
 use chrono::{DateTime, NaiveDateTime, Utc};
 use license_service::admin_token::AdminToken;
-use license_service::database::ExpectedTable;
+use license_service::database::{ExpectedTable, writes};
 use sea_orm::entity::prelude::*;
+use sea_orm::sea_query::ExprTrait as _;
 use sea_orm::{ActiveValue, ConnectionTrait, EntityTrait, QueryOrder as _, QuerySelect as _};
 use serde::{Deserialize, Serialize};
 
@@ -95,11 +96,8 @@ pub async fn insert(
         last_used_at: ActiveValue::Set(None),
         revoked_at: ActiveValue::Set(None),
     };
-    let stored = Entity::insert(row).exec(db).await?;
-    Ok(NamedToken {
-        id: stored.last_insert_id,
-        ..token
-    })
+    let id = writes::insert_for_id(db, Entity::insert(row)).await?;
+    Ok(NamedToken { id, ..token })
 }
 
 /// The token with this name that is not revoked.
@@ -170,13 +168,9 @@ pub async fn revoke(
     id: i64,
     now: DateTime<Utc>,
 ) -> Result<bool, StoreError> {
-    let revoked = Entity::update_many()
-        .col_expr(Column::RevokedAt, now.naive_utc().into())
-        .filter(Column::Id.eq(id))
-        .filter(Column::RevokedAt.is_null())
-        .exec(db)
-        .await?;
-    Ok(revoked.rows_affected > 0)
+    let usable = Column::Id.eq(id).and(Column::RevokedAt.is_null());
+    let revoked = vec![(Column::RevokedAt, now.naive_utc().into())];
+    Ok(writes::update_if::<Entity>(db, usable, revoked).await?)
 }
 
 /// Records that a token was used.
@@ -188,12 +182,8 @@ pub async fn note_used(
     id: i64,
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
-    Entity::update_many()
-        .col_expr(Column::LastUsedAt, now.naive_utc().into())
-        .filter(Column::Id.eq(id))
-        .exec(db)
-        .await?;
-    Ok(())
+    let used = vec![(Column::LastUsedAt, now.naive_utc().into())];
+    Ok(writes::update_one::<Entity>(db, Column::Id.eq(id), used).await?)
 }
 
 fn unrevoked() -> Select<Entity> {

@@ -4,7 +4,7 @@
 use chrono::NaiveDateTime;
 use license_core::amendment::{Amendment, Change, MAX_AMENDMENTS};
 use license_core::customer_id;
-use license_service::database::ExpectedTable;
+use license_service::database::{ExpectedTable, writes};
 use sea_orm::entity::prelude::*;
 use sea_orm::{ActiveValue, ConnectionTrait, EntityTrait, QueryOrder as _, QuerySelect as _};
 use serde::{Deserialize, Serialize};
@@ -70,8 +70,7 @@ pub async fn insert(
         undoes: ActiveValue::Set(amendment.undoes.map(number)),
         changes: ActiveValue::Set(changes.map_err(|error| DbErr::Json(error.to_string()))?),
     };
-    Entity::insert(row).exec_without_returning(db).await?;
-    Ok(())
+    Ok(writes::insert(db, Entity::insert(row)).await?)
 }
 
 /// All amendments of a license, in the order of their numbers: at least one, and at most

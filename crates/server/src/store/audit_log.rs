@@ -1,7 +1,7 @@
 //! `audit_log`: changes and their authors. Rows are only added, never changed.
 
 use chrono::{DateTime, NaiveDateTime, Utc};
-use license_service::database::ExpectedTable;
+use license_service::database::{ExpectedTable, writes};
 use sea_orm::entity::prelude::*;
 use sea_orm::{ActiveValue, ConnectionTrait, EntityTrait, QueryOrder as _, QuerySelect as _};
 use serde::{Deserialize, Serialize};
@@ -102,8 +102,7 @@ pub async fn append(db: &impl ConnectionTrait, entry: Entry) -> Result<(), Store
         subject: ActiveValue::Set(entry.subject),
         details: ActiveValue::Set(entry.details),
     };
-    Entity::insert(row).exec_without_returning(db).await?;
-    Ok(())
+    Ok(writes::insert(db, Entity::insert(row)).await?)
 }
 
 /// The newest entries, newest first.

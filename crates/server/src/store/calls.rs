@@ -1,7 +1,7 @@
 //! `calls`: the number of calls from sites in each hour, by result.
 
 use chrono::{DateTime, NaiveDateTime, Utc};
-use license_service::database::ExpectedTable;
+use license_service::database::{ExpectedTable, writes};
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{Expr, ExprTrait as _, OnConflict};
 use sea_orm::{ActiveValue, ConnectionTrait, EntityTrait, QueryOrder as _, QuerySelect as _};
@@ -62,11 +62,8 @@ pub async fn add(db: &impl ConnectionTrait, calls: &Calls) -> Result<(), StoreEr
     };
     let mut again = OnConflict::columns(KEY);
     again.value(Column::Times, Expr::col((Entity, Column::Times)).add(times));
-    Entity::insert(row)
-        .on_conflict(again)
-        .exec_without_returning(db)
-        .await?;
-    Ok(())
+    let insert = Entity::insert(row).on_conflict(again);
+    Ok(writes::insert(db, insert).await?)
 }
 
 /// Maximum number of rows that are read: more than the calls of the period for which they are kept.

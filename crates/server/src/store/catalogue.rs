@@ -1,9 +1,8 @@
 //! `catalogue`: what can be sold. Entries are added and described anew, never removed.
 
 use license_core::catalogue::{Catalogue, CatalogueEntry, Kind};
-use license_service::database::ExpectedTable;
+use license_service::database::{ExpectedTable, writes};
 use sea_orm::entity::prelude::*;
-use sea_orm::sea_query::OnConflict;
 use sea_orm::{ActiveValue, ConnectionTrait, EntityTrait, QueryOrder as _};
 
 use super::StoreError;
@@ -43,17 +42,13 @@ pub async fn save(db: &impl ConnectionTrait, entry: &CatalogueEntry) -> Result<(
         unit: ActiveValue::Set(entry.unit.clone()),
         description: ActiveValue::Set(entry.description.clone()),
     };
-    let update = OnConflict::column(Column::Key)
-        .update_columns([
-            Column::Kind,
-            Column::Name,
-            Column::Unit,
-            Column::Description,
-        ])
-        .to_owned();
-    let insert = Entity::insert(row).on_conflict(update);
-    insert.exec_without_returning(db).await?;
-    Ok(())
+    let changed = [
+        Column::Kind,
+        Column::Name,
+        Column::Unit,
+        Column::Description,
+    ];
+    Ok(writes::upsert::<Entity>(db, writes::values(&row), &[Column::Key], &changed).await?)
 }
 
 /// All entries, by key.

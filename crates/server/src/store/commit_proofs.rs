@@ -1,8 +1,8 @@
 //! `commit_proofs`: rows of processes, each with the token of the newest transaction that wrote it.
 
-use license_service::database::ExpectedTable;
+use license_service::database::{ExpectedTable, writes};
 use sea_orm::entity::prelude::*;
-use sea_orm::sea_query::OnConflict;
+use sea_orm::sea_query::ExprTrait as _;
 use sea_orm::{
     ActiveValue, Condition, ConnectionTrait, EntityTrait, Order, QueryOrder as _, QuerySelect as _,
 };
@@ -55,14 +55,13 @@ pub async fn write(
     expected: &[i64],
 ) -> Result<bool, StoreError> {
     if !expected.is_empty() {
-        let written = Entity::update_many()
-            .col_expr(Column::Token, Expr::value(row.token))
-            .col_expr(Column::Number, Expr::value(row.number))
-            .filter(Column::Id.eq(row.id))
-            .filter(Column::Token.is_in(expected.iter().copied()))
-            .exec(db)
-            .await?;
-        if written.rows_affected > 0 {
+        let is_expected = Column::Token.is_in(expected.iter().copied());
+        let values = vec![
+            (Column::Token, Expr::value(row.token)),
+            (Column::Number, Expr::value(row.number)),
+        ];
+        let row = Column::Id.eq(row.id).and(is_expected);
+        if writes::update_if::<Entity>(db, row, values).await? {
             return Ok(true);
         }
     }
@@ -71,12 +70,8 @@ pub async fn write(
         token: ActiveValue::Set(row.token),
         number: ActiveValue::Set(row.number),
     };
-    let mut again = OnConflict::columns(KEY);
-    again.update_columns([Column::Token, Column::Number]);
-    Entity::insert(new)
-        .on_conflict(again)
-        .exec_without_returning(db)
-        .await?;
+    let changed = [Column::Token, Column::Number];
+    writes::upsert::<Entity>(db, writes::values(&new), &KEY, &changed).await?;
     Ok(expected.is_empty())
 }
 

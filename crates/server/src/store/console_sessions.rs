@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, NaiveDateTime, Utc};
-use license_service::database::ExpectedTable;
+use license_service::database::{ExpectedTable, writes};
 use license_service::sessions::SessionTimes;
 use sea_orm::entity::prelude::*;
 use sea_orm::{ActiveValue, ConnectionTrait, EntityTrait, QueryOrder as _, QuerySelect as _};
@@ -60,8 +60,7 @@ pub async fn add(
         used_at: ActiveValue::Set(now.naive_utc()),
         token_id: ActiveValue::Set(token),
     };
-    Entity::insert(row).exec_without_returning(db).await?;
-    Ok(())
+    Ok(writes::insert(db, Entity::insert(row)).await?)
 }
 
 /// Those of these sessions that were not ended.
@@ -93,11 +92,9 @@ pub async fn note_used(
     id: &str,
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
-    Entity::update_many()
-        .col_expr(Column::UsedAt, now.naive_utc().into())
-        .filter(Column::Id.eq(id))
-        .exec(db)
-        .await?;
+    // The session may have been ended meanwhile.
+    let used = vec![(Column::UsedAt, now.naive_utc().into())];
+    writes::update_if::<Entity>(db, Column::Id.eq(id), used).await?;
     Ok(())
 }
 

@@ -3,9 +3,8 @@
 
 use chrono::NaiveDateTime;
 use license_core::restored::Coverage;
-use license_service::database::ExpectedTable;
+use license_service::database::{ExpectedTable, writes};
 use sea_orm::entity::prelude::*;
-use sea_orm::sea_query::OnConflict;
 use sea_orm::{ActiveValue, ConnectionTrait, DbBackend, EntityTrait, QuerySelect as _};
 
 use super::StoreError;
@@ -73,13 +72,8 @@ pub async fn record(db: &impl ConnectionTrait, coverage: &Coverage) -> Result<()
         covered_until: ActiveValue::Set(coverage.until.naive_utc()),
         is_closed: ActiveValue::Set(coverage.is_closed),
     };
-    let mut again = OnConflict::columns(KEY);
-    again.update_columns([Column::Version, Column::CoveredUntil, Column::IsClosed]);
-    Entity::insert(row)
-        .on_conflict(again)
-        .exec_without_returning(db)
-        .await?;
-    Ok(())
+    let changed = [Column::Version, Column::CoveredUntil, Column::IsClosed];
+    Ok(writes::upsert::<Entity>(db, writes::values(&row), &KEY, &changed).await?)
 }
 
 impl From<Model> for Coverage {

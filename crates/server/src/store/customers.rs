@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, NaiveDateTime, Utc};
 use license_core::customer_id::{is_id, name_key};
 use license_core::folded_text::folded;
-use license_service::database::ExpectedTable;
+use license_service::database::{ExpectedTable, writes};
 use sea_orm::entity::prelude::*;
-use sea_orm::sea_query::OnConflict;
-use sea_orm::{ActiveValue, ConnectionTrait, EntityTrait, TryInsertResult};
+use sea_orm::sea_query::{LockType, OnConflict};
+use sea_orm::{ActiveValue, Condition, ConnectionTrait, EntityTrait, QuerySelect as _};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -90,12 +90,18 @@ pub struct Contact {
 pub async fn insert(db: &impl ConnectionTrait, customer: &Customer) -> Result<bool, StoreError> {
     // Waits for others that add the same name, and does not fail: PostgreSQL would end the
     // transaction.
-    let inserted = Entity::insert(row(customer)?)
-        .on_conflict(OnConflict::new().do_nothing().to_owned())
-        .try_insert()
-        .exec_without_returning(db)
-        .await?;
-    Ok(matches!(inserted, TryInsertResult::Inserted(rows) if rows > 0))
+    let is_there = OnConflict::new().do_nothing().to_owned();
+    let insert = Entity::insert(row(customer)?).on_conflict(is_there);
+    let existing = Condition::any()
+        .add(Column::Id.eq(&customer.id))
+        .add(Column::NameKey.eq(name_key(&customer.name).unwrap_or_default()))
+        .add_option(
+            customer
+                .reference
+                .as_ref()
+                .map(|it| Column::Reference.eq(it)),
+        );
+    Ok(writes::insert_if_missing(db, insert, existing).await?)
 }
 
 /// Stores a customer that is locked.
@@ -103,8 +109,7 @@ pub async fn insert(db: &impl ConnectionTrait, customer: &Customer) -> Result<bo
 /// # Errors
 /// If the database returns an error, for example because another one has the name.
 pub async fn save(db: &impl ConnectionTrait, customer: &Customer) -> Result<(), StoreError> {
-    Entity::update(row(customer)?).exec(db).await?;
-    Ok(())
+    Ok(writes::save(db, &row(customer)?).await?)
 }
 
 fn row(customer: &Customer) -> Result<ActiveModel, StoreError> {
@@ -197,12 +202,10 @@ pub async fn has_reference(
 /// # Errors
 /// If the database returns an error.
 pub async fn hold(db: &impl ConnectionTrait, id: &str) -> Result<(), StoreError> {
-    // Writing the present value to a row locks it on PostgreSQL; on SQLite, the transaction already
-    // has exclusive access to the file.
-    Entity::update_many()
-        .col_expr(Column::Id, Expr::col(Column::Id))
-        .filter(Column::Id.eq(id))
-        .exec(db)
+    // On SQLite, the transaction already has exclusive access to the file.
+    Entity::find_by_id(id)
+        .lock(LockType::NoKeyUpdate)
+        .one(db)
         .await?;
     Ok(())
 }
@@ -212,12 +215,8 @@ pub async fn hold(db: &impl ConnectionTrait, id: &str) -> Result<(), StoreError>
 /// # Errors
 /// If the database returns an error.
 pub async fn redirect(db: &impl ConnectionTrait, from: &str, to: &str) -> Result<(), StoreError> {
-    Entity::update_many()
-        .col_expr(Column::MergedInto, to.into())
-        .filter(Column::MergedInto.eq(from))
-        .exec(db)
-        .await?;
-    Ok(())
+    let values = vec![(Column::MergedInto, to.into())];
+    Ok(writes::update_all::<Entity>(db, Column::MergedInto.eq(from), values).await?)
 }
 
 /// The names of customers, by their ids.

@@ -2,9 +2,9 @@
 //! keys. No row means that no server has recorded one yet.
 
 use license_core::key_record::KeyRecord;
-use license_service::database::ExpectedTable;
+use license_service::database::{ExpectedTable, writes};
 use sea_orm::entity::prelude::*;
-use sea_orm::sea_query::OnConflict;
+use sea_orm::sea_query::{ExprTrait as _, OnConflict};
 use sea_orm::{ActiveValue, ConnectionTrait, EntityTrait};
 
 use super::StoreError;
@@ -62,11 +62,9 @@ pub async fn find(db: &impl ConnectionTrait) -> Result<Option<KeyRecord>, StoreE
 /// # Errors
 /// If the database fails.
 pub async fn add(db: &impl ConnectionTrait, record: &KeyRecord) -> Result<(), StoreError> {
-    let mut is_there = OnConflict::columns(KEY);
-    Entity::insert(row(record))
-        .on_conflict(is_there.do_nothing().to_owned())
-        .exec_without_returning(db)
-        .await?;
+    let is_there = OnConflict::columns(KEY).do_nothing().to_owned();
+    let insert = Entity::insert(row(record)).on_conflict(is_there);
+    writes::insert_if_missing(db, insert, Column::Id.eq(ROW)).await?;
     Ok(())
 }
 
@@ -79,13 +77,11 @@ pub async fn advance(
     from: &KeyRecord,
     to: &KeyRecord,
 ) -> Result<(), StoreError> {
-    Entity::update_many()
-        .set(row(to))
-        .filter(Column::Id.eq(ROW))
-        .filter(Column::Version.eq(stored(from.version)))
-        .filter(Column::Fingerprint.eq(&from.fingerprint))
-        .exec(db)
-        .await?;
+    let is_recorded = Column::Id
+        .eq(ROW)
+        .and(Column::Version.eq(stored(from.version)))
+        .and(Column::Fingerprint.eq(&from.fingerprint));
+    writes::update_if::<Entity>(db, is_recorded, writes::values(&row(to))).await?;
     Ok(())
 }
 
@@ -94,13 +90,8 @@ pub async fn advance(
 /// # Errors
 /// If the database fails.
 pub async fn replace(db: &impl ConnectionTrait, record: &KeyRecord) -> Result<(), StoreError> {
-    let mut again = OnConflict::columns(KEY);
-    again.update_columns([Column::Version, Column::Fingerprint, Column::Revoked]);
-    Entity::insert(row(record))
-        .on_conflict(again)
-        .exec_without_returning(db)
-        .await?;
-    Ok(())
+    let changed = [Column::Version, Column::Fingerprint, Column::Revoked];
+    Ok(writes::upsert::<Entity>(db, writes::values(&row(record)), &KEY, &changed).await?)
 }
 
 fn row(record: &KeyRecord) -> ActiveModel {

@@ -11,8 +11,9 @@ use chrono::{DateTime, NaiveDateTime, Utc};
 use license_core::amendment::UpdateRule;
 use license_core::folded_text::folded;
 use license_core::seat::TransferBudget;
-use license_service::database::ExpectedTable;
+use license_service::database::{ExpectedTable, writes};
 use sea_orm::entity::prelude::*;
+use sea_orm::sea_query::LockType;
 use sea_orm::{ActiveValue, Condition, ConnectionTrait, EntityTrait, QuerySelect as _};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -200,10 +201,7 @@ impl FromStr for Status {
 /// # Errors
 /// If the database returns an error, for example because the key already exists.
 pub async fn insert(db: &impl ConnectionTrait, license: &License) -> Result<(), StoreError> {
-    Entity::insert(row(license))
-        .exec_without_returning(db)
-        .await?;
-    Ok(())
+    Ok(writes::insert(db, Entity::insert(row(license))).await?)
 }
 
 /// Stores a license that is locked, as it was judged at a time at which the clock is trusted.
@@ -211,8 +209,7 @@ pub async fn insert(db: &impl ConnectionTrait, license: &License) -> Result<(), 
 /// # Errors
 /// If the database returns an error.
 pub async fn save(db: &impl ConnectionTrait, license: &Judged) -> Result<(), StoreError> {
-    Entity::update(row(license.license())).exec(db).await?;
-    Ok(())
+    Ok(writes::save(db, &row(license.license())).await?)
 }
 
 /// Some of the licenses whose amendments added up to something else at an instant before `now`
@@ -300,14 +297,13 @@ pub async fn find_by_id(
 /// # Errors
 /// If the database returns an error.
 pub(super) async fn hold(db: &impl ConnectionTrait, known: License) -> Result<License, StoreError> {
-    // Writing the present value to a row locks it on PostgreSQL; on SQLite, the transaction already
-    // has exclusive access to the file.
-    Entity::update_many()
-        .col_expr(Column::Id, Expr::col(Column::Id))
+    // On SQLite, the transaction already has exclusive access to the file.
+    let row = Entity::find()
         .filter(Column::LicenseKey.eq(&known.license_key))
-        .exec(db)
+        .lock(LockType::NoKeyUpdate)
+        .one(db)
         .await?;
-    Ok(find(db, &known.license_key).await?.unwrap_or(known))
+    row.map_or(Ok(known), License::try_from)
 }
 
 /// Sets whether a license may be used.
@@ -321,14 +317,12 @@ pub async fn set_status(
     message: Option<&str>,
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
-    Entity::update_many()
-        .col_expr(Column::Status, status.as_str().into())
-        .col_expr(Column::StatusMessage, message.map(str::to_owned).into())
-        .col_expr(Column::UpdatedAt, now.naive_utc().into())
-        .filter(Column::LicenseKey.eq(license_key))
-        .exec(db)
-        .await?;
-    Ok(())
+    let values = vec![
+        (Column::Status, status.as_str().into()),
+        (Column::StatusMessage, message.map(str::to_owned).into()),
+        (Column::UpdatedAt, now.naive_utc().into()),
+    ];
+    Ok(writes::update_one::<Entity>(db, Column::LicenseKey.eq(license_key), values).await?)
 }
 
 impl TryFrom<Model> for License {

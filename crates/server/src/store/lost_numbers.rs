@@ -3,7 +3,7 @@
 //! more.
 
 use license_core::restored::{LostNumbers, MAX_LEAD};
-use license_service::database::ExpectedTable;
+use license_service::database::{ExpectedTable, writes};
 use sea_orm::entity::prelude::*;
 use sea_orm::{
     ActiveValue, Condition, ConnectionTrait, EntityTrait, QueryOrder as _, QuerySelect as _,
@@ -59,8 +59,7 @@ pub async fn add(db: &impl ConnectionTrait, lost: LostNumbers) -> Result<(), Sto
         after_number: ActiveValue::Set(after),
         until_number: ActiveValue::Set(until),
     };
-    Entity::insert(row).exec_without_returning(db).await?;
-    Ok(())
+    Ok(writes::insert(db, Entity::insert(row)).await?)
 }
 
 /// A range that a number is in, or one that ends up to [`MAX_LEAD`] before it.

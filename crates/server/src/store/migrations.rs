@@ -21,7 +21,7 @@ mod m0017_admin_tokens;
 mod m0018_customers;
 mod m0019_judged_licenses;
 
-use license_service::database::{Database, MIGRATION_TIMEOUT, MigratedRows};
+use license_service::database::{CheckedRow, Database, MIGRATION_TIMEOUT, MigratedRows};
 use sea_orm::{ConnectionTrait, DbBackend, Statement};
 use sea_orm_migration::prelude::*;
 
@@ -34,9 +34,13 @@ const FORMER_TABLE: &str = "seaql_migrations";
 /// The tables that record migrations.
 pub(super) const TABLES: [&str; 2] = [TABLE, FORMER_TABLE];
 
-/// Writes the current value back to a row that every database of this program has.
-pub(super) const UNCHANGED: &str = "UPDATE license_server_migrations SET applied_at = applied_at \
-     WHERE version = 'm0001_licenses_and_seats'";
+/// A row that every database of this program has.
+pub(super) const CHECKED_ROW: CheckedRow = CheckedRow {
+    table: TABLE,
+    row: "version = 'm0001_licenses_and_seats'",
+    unchanged: "applied_at = applied_at",
+    changed: "applied_at = applied_at + 1",
+};
 
 /// All migrations, in order.
 #[derive(Debug)]

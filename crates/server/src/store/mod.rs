@@ -294,7 +294,7 @@ impl Store {
     /// # Errors
     /// If not.
     pub async fn check_writable(&self) -> Result<(), StoreError> {
-        Ok(self.db.check_writable(migrations::UNCHANGED).await?)
+        Ok(self.db.check_writable(migrations::CHECKED_ROW).await?)
     }
 
     /// Whether no statement has failed within the last 5 minutes because files of the database are

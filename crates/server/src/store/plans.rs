@@ -3,7 +3,7 @@
 use chrono::{DateTime, NaiveDateTime, Utc};
 use license_core::amendment::PlanVersion;
 use license_core::plan::Plan;
-use license_service::database::ExpectedTable;
+use license_service::database::{ExpectedTable, writes};
 use sea_orm::entity::prelude::*;
 use sea_orm::{ActiveValue, ConnectionTrait, EntityTrait, QueryOrder as _, QuerySelect as _};
 
@@ -59,8 +59,7 @@ pub async fn insert(db: &impl ConnectionTrait, plan: &PublishedPlan) -> Result<(
         author: ActiveValue::Set(plan.author.clone()),
         contents: ActiveValue::Set(contents.map_err(|error| DbErr::Json(error.to_string()))?),
     };
-    Entity::insert(row).exec_without_returning(db).await?;
-    Ok(())
+    Ok(writes::insert(db, Entity::insert(row)).await?)
 }
 
 /// A version of a plan: the newest one if none is named.

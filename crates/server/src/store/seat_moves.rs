@@ -1,7 +1,7 @@
 //! `seat_moves`: the spent moves. The transfer budget of a license limits the rows.
 
 use chrono::{DateTime, NaiveDateTime, Utc};
-use license_service::database::ExpectedTable;
+use license_service::database::{ExpectedTable, writes};
 use sea_orm::entity::prelude::*;
 use sea_orm::{ActiveValue, ConnectionTrait, EntityTrait};
 
@@ -59,8 +59,7 @@ pub async fn insert(db: &impl ConnectionTrait, seat_move: &SeatMove) -> Result<(
         to_hardware_id: ActiveValue::Set(seat_move.to_hardware_id.clone()),
         overlap_until: ActiveValue::Set(seat_move.overlap_until.naive_utc()),
     };
-    Entity::insert(row).exec_without_returning(db).await?;
-    Ok(())
+    Ok(writes::insert(db, Entity::insert(row)).await?)
 }
 
 /// The number of moves that a license spent after an instant.

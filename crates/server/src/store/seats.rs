@@ -11,7 +11,7 @@ use chrono::{DateTime, NaiveDateTime, Utc};
 use license_core::fleet::Signed;
 use license_core::seat::{Overlap, SeatState};
 use license_core::suspicion::{Report, Suspicion, Trail};
-use license_service::database::ExpectedTable;
+use license_service::database::{ExpectedTable, writes};
 use sea_orm::entity::prelude::*;
 use sea_orm::{Condition, ConnectionTrait, EntityTrait, QuerySelect as _};
 use serde::{Serialize, Serializer};
@@ -307,9 +307,9 @@ pub async fn prune(db: &impl ConnectionTrait, before: DateTime<Utc>) -> Result<u
 pub async fn save(db: &impl ConnectionTrait, seat: &Seat) -> Result<(), StoreError> {
     let row = row::of(seat);
     if seat.row.is_some() {
-        Entity::update(row).exec(db).await?;
+        writes::save(db, &row).await?;
     } else {
-        Entity::insert(row).exec_without_returning(db).await?;
+        writes::insert(db, Entity::insert(row)).await?;
     }
     Ok(())
 }

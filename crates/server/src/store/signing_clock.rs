@@ -3,9 +3,9 @@
 
 use chrono::{DateTime, NaiveDateTime, Utc};
 use license_core::signing_clock::SigningTime;
-use license_service::database::ExpectedTable;
+use license_service::database::{ExpectedTable, writes};
 use sea_orm::entity::prelude::*;
-use sea_orm::sea_query::OnConflict;
+use sea_orm::sea_query::{ExprTrait as _, OnConflict};
 use sea_orm::{ActiveValue, ConnectionTrait, DbBackend, EntityTrait, Statement};
 
 use super::StoreError;
@@ -69,19 +69,13 @@ pub async fn record(
     may_begin: bool,
 ) -> Result<(), StoreError> {
     let now = at.instant();
-    let moved = Entity::update_many()
-        .col_expr(Column::RecordedAt, Expr::value(now.naive_utc()))
-        .filter(Column::Id.eq(ROW))
-        .filter(Column::RecordedAt.lt(now.naive_utc()))
-        .exec(db)
-        .await?;
-    if moved.rows_affected == 0 && may_begin {
-        let first = row(now, None);
-        let mut is_there = OnConflict::columns(KEY);
-        Entity::insert(first)
-            .on_conflict(is_there.do_nothing().to_owned())
-            .exec_without_returning(db)
-            .await?;
+    let is_older = Column::RecordedAt.lt(now.naive_utc());
+    let moved = vec![(Column::RecordedAt, Expr::value(now.naive_utc()))];
+    let is_moved = writes::update_if::<Entity>(db, Column::Id.eq(ROW).and(is_older), moved).await?;
+    if !is_moved && may_begin {
+        let is_there = OnConflict::columns(KEY).do_nothing().to_owned();
+        let first = Entity::insert(row(now, None)).on_conflict(is_there);
+        writes::insert_if_missing(db, first, Column::Id.eq(ROW)).await?;
     }
     Ok(())
 }
@@ -92,13 +86,9 @@ pub async fn record(
 /// # Errors
 /// If the database returns an error.
 pub async fn accept(db: &impl ConnectionTrait, now: DateTime<Utc>) -> Result<(), StoreError> {
-    let mut again = OnConflict::columns(KEY);
-    again.update_columns([Column::RecordedAt, Column::AcceptedAt]);
-    Entity::insert(row(now, Some(now)))
-        .on_conflict(again)
-        .exec_without_returning(db)
-        .await?;
-    Ok(())
+    let row = writes::values(&row(now, Some(now)));
+    let changed = [Column::RecordedAt, Column::AcceptedAt];
+    Ok(writes::upsert::<Entity>(db, row, &KEY, &changed).await?)
 }
 
 fn row(at: DateTime<Utc>, accepted_at: Option<DateTime<Utc>>) -> ActiveModel {

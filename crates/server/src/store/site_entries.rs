@@ -2,9 +2,8 @@
 //! the number that were only counted. The summary of a day replaces its row.
 
 use chrono::NaiveDate;
-use license_service::database::ExpectedTable;
+use license_service::database::{ExpectedTable, writes};
 use sea_orm::entity::prelude::*;
-use sea_orm::sea_query::OnConflict;
 use sea_orm::{ActiveValue, ConnectionTrait, EntityTrait, QueryOrder as _, QuerySelect as _};
 
 use super::StoreError;
@@ -82,13 +81,8 @@ pub async fn save(db: &impl ConnectionTrait, entries: &SiteEntries) -> Result<()
         written: ActiveValue::Set(number(entries.written)),
         counted: ActiveValue::Set(number(entries.counted)),
     };
-    let mut again = OnConflict::columns(KEY);
-    again.update_columns([Column::Written, Column::Counted]);
-    Entity::insert(row)
-        .on_conflict(again)
-        .exec_without_returning(db)
-        .await?;
-    Ok(())
+    let changed = [Column::Written, Column::Counted];
+    Ok(writes::upsert::<Entity>(db, writes::values(&row), &KEY, &changed).await?)
 }
 
 /// Rows of earlier days, oldest first.

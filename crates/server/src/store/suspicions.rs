@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, NaiveDateTime, Utc};
 use license_core::suspicion::Suspicion;
-use license_service::database::ExpectedTable;
+use license_service::database::{ExpectedTable, writes};
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{Expr, ExprTrait as _, OnConflict};
 use sea_orm::{ActiveValue, ConnectionTrait, EntityTrait, QueryOrder as _, QuerySelect as _};
@@ -104,10 +104,7 @@ pub async fn note(
     again
         .value(Column::Times, Expr::col((Entity, Column::Times)).add(1))
         .value(Column::LastSeenAt, now.naive_utc());
-    Entity::insert(row)
-        .on_conflict(again)
-        .exec_without_returning(db)
-        .await?;
+    writes::insert(db, Entity::insert(row).on_conflict(again)).await?;
     let too_old: Vec<i64> = Entity::find()
         .select_only()
         .column(Column::Id)

@@ -2,7 +2,7 @@
 
 use chrono::NaiveDate;
 use license_core::usage::Usage;
-use license_service::database::ExpectedTable;
+use license_service::database::{ExpectedTable, writes};
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{CaseStatement, Expr, ExprTrait as _, OnConflict, SimpleExpr};
 use sea_orm::{ActiveValue, ConnectionTrait, EntityTrait, QueryOrder as _, QuerySelect as _};
@@ -93,11 +93,8 @@ pub async fn note(
         .value(Column::Cameras, greater(Column::Cameras, cameras))
         .value(Column::Users, greater(Column::Users, users))
         .value(Column::StorageGb, greater(Column::StorageGb, storage_gb));
-    Entity::insert(row)
-        .on_conflict(again)
-        .exec_without_returning(db)
-        .await?;
-    Ok(())
+    let insert = Entity::insert(row).on_conflict(again);
+    Ok(writes::insert(db, insert).await?)
 }
 
 /// SQLite and PostgreSQL have different names for the greater of two values.

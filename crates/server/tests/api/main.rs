@@ -80,6 +80,7 @@ mod sign_in;
 mod signing_clock;
 mod site_entries;
 mod sites;
+mod skipped_changes;
 mod state_dir;
 #[path = "../../../client/tests/api/supervised.rs"]
 mod supervised;

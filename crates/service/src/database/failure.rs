@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use sea_orm::{DbErr, RuntimeErr};
 
-use super::sequences;
 use super::sign_in_budget::EXHAUSTED;
+use super::{sequences, writes};
 use crate::dangling_link::DanglingLink;
 use crate::telemetry::is_refused_thread;
 pub use connection_limit::ConnectionLimit;
@@ -141,6 +141,7 @@ impl Failure {
                 text if text.starts_with(NO_TLS) || text.starts_with(NOT_MADE) => Self::Explained,
                 text if text.starts_with(UNCERTAIN) => Self::Uncertain,
                 text if text.starts_with(UNFIT) => Self::Schema,
+                text if text.starts_with(writes::NOT_STORED) => Self::Refused,
                 text if text.starts_with(TIMED_OUT) => Self::Connection(false),
                 text if text.starts_with(WRONG_ENCODING) => Self::Encoding,
                 text if text.starts_with(PANICKED) => match is_refused_thread(text) {

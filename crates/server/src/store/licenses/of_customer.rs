@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use license_core::amendment::Amendment;
 use license_core::folded_text::folded;
 use license_core::signing_clock::SigningTime;
+use license_service::database::writes;
 use sea_orm::entity::prelude::*;
 use sea_orm::{ConnectionTrait, EntityTrait, QueryOrder as _, QuerySelect as _};
 
@@ -152,14 +153,12 @@ pub async fn rename_customer(
     name: &str,
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
-    Entity::update_many()
-        .col_expr(Column::Customer, name.into())
-        .col_expr(Column::CustomerFolded, folded(name).into())
-        .col_expr(Column::UpdatedAt, now.naive_utc().into())
-        .filter(Column::CustomerId.eq(customer))
-        .exec(db)
-        .await?;
-    Ok(())
+    let values = vec![
+        (Column::Customer, name.into()),
+        (Column::CustomerFolded, folded(name).into()),
+        (Column::UpdatedAt, now.naive_utc().into()),
+    ];
+    Ok(writes::update_all::<Entity>(db, Column::CustomerId.eq(customer), values).await?)
 }
 
 /// Gives the licenses of a customer to the one that it was merged into.
@@ -172,12 +171,10 @@ pub async fn move_customer(
     to: &str,
     name: &str,
 ) -> Result<(), StoreError> {
-    Entity::update_many()
-        .col_expr(Column::CustomerId, to.into())
-        .col_expr(Column::Customer, name.into())
-        .col_expr(Column::CustomerFolded, folded(name).into())
-        .filter(Column::CustomerId.eq(from))
-        .exec(db)
-        .await?;
-    Ok(())
+    let values = vec![
+        (Column::CustomerId, to.into()),
+        (Column::Customer, name.into()),
+        (Column::CustomerFolded, folded(name).into()),
+    ];
+    Ok(writes::update_all::<Entity>(db, Column::CustomerId.eq(from), values).await?)
 }

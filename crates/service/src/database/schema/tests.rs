@@ -3,7 +3,7 @@
 use sea_orm::entity::prelude::*;
 
 use super::*;
-use crate::database::{Timeouts, make_file, words};
+use crate::database::{CheckedRow, Timeouts, make_file, words};
 use crate::database_url::DatabaseUrl;
 
 mod things {
@@ -25,7 +25,12 @@ mod things {
     impl ActiveModelBehavior for ActiveModel {}
 }
 
-const CHECK: &str = "UPDATE marks SET mark = mark";
+const CHECK: CheckedRow = CheckedRow {
+    table: "marks",
+    row: "TRUE",
+    unchanged: "mark = mark",
+    changed: "mark = mark + 1",
+};
 
 async fn open(create: &str) -> (tempfile::TempDir, Database) {
     let directory = tempfile::tempdir().unwrap();
