@@ -83,7 +83,7 @@ pub enum NotWritable {
     },
 }
 
-/// Reads STATE_DIR from the command line or the environment.
+/// Reads `STATE_DIR` from the command line or the environment.
 ///
 /// # Errors
 /// If it is not valid UTF-8: SQLite cannot open a file in it.

@@ -1,5 +1,7 @@
 //! A directory of state that cannot be used.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::symlink;
 use std::process::Command;
 
@@ -64,4 +66,23 @@ fn a_link_to_something_missing_is_named_by_the_service_and_by_commands() {
             assert!(!said.contains("write permission"), "{said}");
         }
     }
+}
+
+#[test]
+fn a_name_that_is_not_valid_utf_8_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let state = directory.path().join(OsStr::from_bytes(b"lat\xfc"));
+    let output = Command::new(env!("CARGO_BIN_EXE_license-server"))
+        .args(["serve", "--port", "0"])
+        .env("STATE_DIR", &state)
+        .current_dir(directory.path())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        said.contains("STATE_DIR is not valid UTF-8; rename the directory"),
+        "{said}"
+    );
+    assert!(!state.exists());
 }

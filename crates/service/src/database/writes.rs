@@ -243,6 +243,12 @@ async fn is_any<E: EntityTrait>(db: &impl ConnectionTrait, rows: Condition) -> R
     Ok(db.query_one(&any).await?.is_some())
 }
 
+/// Whether a change was executed without an error, but was not stored.
+#[must_use]
+pub fn is_skipped(error: &DbErr) -> bool {
+    matches!(error, DbErr::Custom(text) if text.starts_with(NOT_STORED))
+}
+
 fn skipped<E: EntityTrait>() -> DbErr {
     skips(E::default().table_name())
 }

@@ -1,5 +1,7 @@
 //! Settings: their names, values and sources.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
 use std::process::{Command, Output};
 
 use serde_json::Value;
@@ -202,4 +204,23 @@ fn a_setting_that_is_not_utf_8_is_named() {
         ("ALLOWED_HOSTS", "--allowed-hosts"),
     ];
     what_is_not_utf_8_is_named(crate::PROGRAM, &["serve", "--port", "1"], &settings);
+}
+
+#[test]
+fn a_state_directory_whose_name_is_not_valid_utf_8_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let state = directory.path().join(OsStr::from_bytes(b"lat\xfc"));
+    let output = Command::new(env!("CARGO_BIN_EXE_license-client"))
+        .args(["serve", "--port", "0"])
+        .env("STATE_DIR", &state)
+        .current_dir(directory.path())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        said.contains("STATE_DIR is not valid UTF-8; rename the directory"),
+        "{said}"
+    );
+    assert!(!state.exists());
 }
