@@ -355,7 +355,9 @@ impl Database {
                 outage.inspect(|outage| outage.is_over(ticks()));
                 return Ok(answer);
             }
-            Err(error) => self.not_made(self.tls_explained(failure::in_words(error))),
+            Err(error) => {
+                self.explained(self.not_made(self.tls_explained(failure::in_words(error))))
+            }
         };
         let failure = Failure::of(&error);
         match failure {
@@ -388,6 +390,15 @@ impl Database {
             self.replace(pool)?;
         }
         Err(error)
+    }
+
+    /// The error of work on this database: that of an SQLite file is not about a server.
+    #[must_use]
+    pub fn explained(&self, error: DbErr) -> DbErr {
+        match self.0.url.sqlite_file() {
+            Some(_) => failure::of_file(error),
+            None => error,
+        }
     }
 
     /// The error, with the reason if the SQLite file could not be created.

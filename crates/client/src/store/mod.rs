@@ -246,7 +246,11 @@ impl Store {
         &self,
         work: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
-        database::within(self.timeout, work).await
+        let done = database::within(self.timeout, work).await;
+        done.map_err(|error| match error {
+            StoreError::Database(error) => self.db.explained(error).into(),
+            other => other,
+        })
     }
 
     /// Whether changes can be stored, within 2 s. Anyone may ask.

@@ -16,6 +16,7 @@ use super::{sequences, writes};
 use crate::dangling_link::DanglingLink;
 use crate::telemetry::is_refused_thread;
 pub use connection_limit::ConnectionLimit;
+pub(super) use sqlite::{is_locked, of_file};
 pub use trouble::{Trouble, words};
 
 /// The message about a pooler that mixes up prepared statements.
@@ -89,6 +90,8 @@ pub enum Failure {
     FileReadOnly,
     /// The SQLite file cannot be opened.
     CannotOpen,
+    /// The SQLite file does not respond.
+    FileUnavailable,
     /// The disk of the SQLite file returns errors.
     Disk,
     /// The disk is full.
@@ -142,6 +145,7 @@ impl Failure {
                 text if text.starts_with(UNCERTAIN) => Self::Uncertain,
                 text if text.starts_with(UNFIT) => Self::Schema,
                 text if text.starts_with(writes::NOT_STORED) => Self::Refused,
+                text if text.starts_with(sqlite::UNAVAILABLE) => Self::FileUnavailable,
                 text if text.starts_with(TIMED_OUT) => Self::Connection(false),
                 text if text.starts_with(WRONG_ENCODING) => Self::Encoding,
                 text if text.starts_with(PANICKED) => match is_refused_thread(text) {
@@ -186,7 +190,11 @@ impl Failure {
     pub(super) fn is_of_connection(self) -> bool {
         matches!(
             self,
-            Self::Connection(_) | Self::Uncertain | Self::Panicked | Self::Threads
+            Self::Connection(_)
+                | Self::FileUnavailable
+                | Self::Uncertain
+                | Self::Panicked
+                | Self::Threads
         )
     }
 
@@ -368,13 +376,6 @@ pub(super) fn busy() -> DbErr {
 pub(super) fn is_mixed_up(error: &sqlx::Error) -> bool {
     // duplicate_prepared_statement, invalid_sql_statement_name
     matches!(database_code(error).as_deref(), Some("42P05" | "26000"))
-}
-
-/// Whether another process has locked an SQLite file.
-pub(super) fn is_locked(error: &DbErr) -> bool {
-    const SQLITE_BUSY: u32 = 5;
-    let code = library_error(error).and_then(|it| sqlite_code(it, &database_code(it)?));
-    code == Some(SQLITE_BUSY)
 }
 
 /// Whether the database does not know, or does not allow, a setting.

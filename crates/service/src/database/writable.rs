@@ -125,7 +125,7 @@ impl Database {
                 .check_recent(self.0.timeouts.starved, ticks());
         }
         written.unwrap_or_else(|_| {
-            let error = failure::timed_out(timeout);
+            let error = self.explained(failure::timed_out(timeout));
             self.0.writing.failed(&error, ticks());
             self.0.pool.load().health().renew();
             Err(error)

@@ -1,8 +1,22 @@
 //! What the errors of SQLite mean (sqlite.org/rescode.html).
 
+use sea_orm::DbErr;
 use sqlx::error::DatabaseError;
 
-use super::Failure;
+use super::{Failure, Trouble, database_code, library_error, sqlite_code};
+
+pub(super) const UNAVAILABLE: &str = "the SQLite file cannot be used:";
+
+/// An error of an SQLite file, without the advice for servers.
+pub(in crate::database) fn of_file(error: DbErr) -> DbErr {
+    match Failure::of(&error) {
+        Failure::Connection(false) | Failure::Unavailable => {
+            let what = Trouble::of(&error).what;
+            DbErr::Custom(format!("{UNAVAILABLE} {what}"))
+        }
+        _ => error,
+    }
+}
 
 /// What an error with this primary result code means.
 pub(super) fn failure(error: &sqlx::Error, code: u32) -> Failure {
@@ -28,6 +42,13 @@ pub(super) fn failure(error: &sqlx::Error, code: u32) -> Failure {
         15 => Failure::Unavailable,
         _ => Failure::Refused,
     }
+}
+
+/// Whether another process has locked an SQLite file.
+pub(in crate::database) fn is_locked(error: &DbErr) -> bool {
+    const SQLITE_BUSY: u32 = 5;
+    let code = library_error(error).and_then(|it| sqlite_code(it, &database_code(it)?));
+    code == Some(SQLITE_BUSY)
 }
 
 /// SQLite has one code for all mistakes in a statement, and one for all constraints.

@@ -250,3 +250,23 @@ fn what_a_database_says_is_cut_and_safe_to_display() {
     let custom = DbErr::Custom("x".repeat(1_000_000));
     assert_eq!(words(&custom).matches('x').count(), 1_000);
 }
+
+#[test]
+fn no_advice_about_an_sqlite_file_is_about_a_server() {
+    let name = std::io::Error::new(std::io::ErrorKind::InvalidData, "must be valid UTF-8");
+    for error in [
+        timed_out(Duration::from_secs(7)),
+        db_error(sqlx::Error::Io(name)),
+        db_error(sqlx::Error::PoolTimedOut),
+    ] {
+        assert!(words(&error).contains("check DATABASE_URL"), "{error}");
+        let error = of_file(error);
+        let said = words(&error);
+        assert!(!said.contains("DATABASE_URL"), "{said}");
+        assert!(said.contains("check that its disk"), "{said}");
+        assert!(Failure::of(&error).is_outage());
+        assert_eq!(words(&of_file(error)), said);
+    }
+    let full = DbErr::Custom(FILE_GONE.to_owned());
+    assert_eq!(Failure::of(&of_file(full)), Failure::File);
+}

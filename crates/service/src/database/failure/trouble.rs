@@ -125,6 +125,10 @@ impl Failure {
                 "check that the SQLite file and its directory exist, and that the user of this \
                  service may write to both"
             }
+            Self::FileUnavailable => {
+                "check that its disk or network file system responds, and that no other program \
+                 keeps it locked"
+            }
             Self::Disk => "check the disk that holds the SQLite file, and the kernel log",
             Self::Full => "free space on the disk of the database",
             Self::Damaged => {
