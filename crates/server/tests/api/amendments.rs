@@ -6,7 +6,6 @@ mod wrong_clock;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use license_server::licensing::catalogue::Tier;
-use license_server::licensing::clock::watch;
 use license_server::licensing::current::catch_up;
 use license_server::licensing::issue::IssueRequest;
 use license_server::licensing::look_up::look_up;
@@ -31,7 +30,6 @@ on_both_engines! {
     an_amendment_without_its_audit_entry_is_not_made;
     what_takes_effect_later_is_shown_and_found_from_then_on;
     a_license_that_ends_before_its_entitlements_is_brought_up_to_date;
-    a_clock_that_went_back_takes_nothing_back;
     the_list_of_amendments_has_pages;
 }
 
@@ -394,35 +392,6 @@ async fn a_license_that_ends_before_its_entitlements_is_brought_up_to_date(engin
     assert_eq!(catch_up(&vendor.app.store, now).await.unwrap(), 0);
     let ended = license(&vendor, &key).await;
     assert_eq!((ended.changes_at, ended.features.len()), (None, 1));
-    vendor.end().await;
-}
-
-async fn a_clock_that_went_back_takes_nothing_back(engine: Engine) {
-    let vendor = Vendor::start(engine).await;
-    let key = vendor.issue(IssueRequest::of(Tier::Standard)).await;
-    vendor.clock.advance(TimeDelta::days(2));
-    amended(
-        &vendor,
-        &key,
-        json!({"add": [{"key": "cameras", "quantity": 4}]}),
-    )
-    .await;
-    vendor.clock.advance(TimeDelta::days(-1));
-    // So did the database's.
-    watch(&vendor.app).await.unwrap();
-    let answer = amended(&vendor, &key, json!({"seats": 3})).await;
-    let amendment = &answer["amendment"];
-    assert_eq!(amendment["recordedAt"], "2026-11-26T12:00:00Z");
-    let license = &answer["license"];
-    assert_eq!(
-        (&license["maxCameras"], &license["seats"]),
-        (&json!(20), &json!(3))
-    );
-    let early = json!({"seats": 4, "effectiveAt": "2026-11-26T11:00:00Z"});
-    let (status, answer) = amend(&vendor, &key, early).await;
-    assert_eq!(status, StatusCode::BAD_REQUEST);
-    let message = answer["error"]["message"].as_str().unwrap();
-    assert!(message.starts_with("Invalid effectiveAt"), "{message}");
     vendor.end().await;
 }
 

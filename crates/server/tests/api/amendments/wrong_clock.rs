@@ -5,6 +5,7 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 use license_core::amendment::{Amendment, Change, MAX_SCHEDULED, TermChanges, contents};
 use license_server::licensing::catalogue::Tier;
+use license_server::licensing::clock::watch;
 use license_server::licensing::current::catch_up;
 use license_server::licensing::issue::IssueRequest;
 use license_server::store::amendments;
@@ -19,6 +20,7 @@ use crate::harness::{INSTALLATION, Vendor};
 use crate::offers::sell;
 
 on_both_engines! {
+    a_clock_that_went_back_takes_nothing_back;
     a_license_that_was_judged_in_the_future_is_judged_again;
     staff_amend_nothing_while_the_clock_may_be_wrong;
     a_command_amends_nothing_while_the_clock_may_be_wrong;
@@ -253,5 +255,34 @@ async fn what_no_document_will_hold_later_is_refused_now_and_never_signed(engine
     let (status, answer) = activated(&vendor, &key).await;
     assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR, "{answer}");
     assert_eq!(answer["error"]["code"], "internal");
+    vendor.end().await;
+}
+
+async fn a_clock_that_went_back_takes_nothing_back(engine: Engine) {
+    let vendor = Vendor::start(engine).await;
+    let key = vendor.issue(IssueRequest::of(Tier::Standard)).await;
+    vendor.clock.advance(TimeDelta::days(2));
+    amended(
+        &vendor,
+        &key,
+        json!({"add": [{"key": "cameras", "quantity": 4}]}),
+    )
+    .await;
+    vendor.clock.advance(TimeDelta::days(-1));
+    // So did the database's.
+    watch(&vendor.app).await.unwrap();
+    let answer = amended(&vendor, &key, json!({"seats": 3})).await;
+    let amendment = &answer["amendment"];
+    assert_eq!(amendment["recordedAt"], "2026-11-26T12:00:00Z");
+    let license = &answer["license"];
+    assert_eq!(
+        (&license["maxCameras"], &license["seats"]),
+        (&json!(20), &json!(3))
+    );
+    let early = json!({"seats": 4, "effectiveAt": "2026-11-26T11:00:00Z"});
+    let (status, answer) = amend(&vendor, &key, early).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    let message = answer["error"]["message"].as_str().unwrap();
+    assert!(message.starts_with("Invalid effectiveAt"), "{message}");
     vendor.end().await;
 }
