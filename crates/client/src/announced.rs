@@ -51,6 +51,7 @@ mod tests {
     use license_core::announcement::announce;
     use license_core::evidence::Evidence;
     use license_core::gate::Entitlements;
+    use license_core::plausible_time::PlausibleTime;
     use license_core::standing::Policy;
     use serde_json::Value;
 
@@ -64,7 +65,13 @@ mod tests {
             allow_unlicensed_core: true,
         };
         let (nothing, none) = (Evidence::default(), Entitlements::default());
-        let announcement = announce(&nothing, &none, &policy, &BTreeSet::new(), now);
+        let announcement = announce(
+            &nothing,
+            &none,
+            &policy,
+            &BTreeSet::new(),
+            PlausibleTime::exact(now),
+        );
         let envelope = Envelope { now, signed: None };
         let (begin, rest) = Announced::new(announcement.clone()).parts(&envelope);
         let text = begin + std::str::from_utf8(&rest).unwrap();

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use license_core::calls::Intervals;
+use license_core::plausible_time::PlausibleTime;
 use license_core::standing::Policy;
 use license_service::clock::Clock;
 use tokio::sync::{Notify, watch};
@@ -163,6 +164,12 @@ impl App {
             entitled: LatestEntitled::default(),
             database_changed: Notify::new(),
         })
+    }
+
+    /// The current time, for what the license grants.
+    #[must_use]
+    pub fn plausible_time(&self) -> PlausibleTime {
+        self.time.plausible()
     }
 
     /// What is known about the license, and what follows from it.

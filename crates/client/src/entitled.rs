@@ -8,6 +8,7 @@ use axum::body::Bytes;
 use chrono::{DateTime, Utc};
 use license_core::announcement::{Envelope, Signed};
 use license_core::lease::Lease;
+use license_core::plausible_time::PlausibleTime;
 use license_core::upcoming::Upcoming;
 
 use crate::announced::Announced;
@@ -27,11 +28,11 @@ pub struct Entitled {
     pub list: OnceLock<Bytes>,
     upcoming: OnceLock<Vec<Upcoming>>,
     /// The instant for which it was computed; it is valid until the end of the standing.
-    from: DateTime<Utc>,
+    from: PlausibleTime,
 }
 
 impl Entitled {
-    fn new(snapshot: Arc<Snapshot>, from: DateTime<Utc>) -> Self {
+    fn new(snapshot: Arc<Snapshot>, from: PlausibleTime) -> Self {
         let announcement = snapshot.announce(from);
         Self {
             snapshot,
@@ -49,11 +50,12 @@ impl Entitled {
             .get_or_init(|| self.snapshot.upcoming(self.from))
     }
 
-    fn is_of(&self, snapshot: &Arc<Snapshot>, now: DateTime<Utc>) -> bool {
+    fn is_of(&self, snapshot: &Arc<Snapshot>, now: PlausibleTime) -> bool {
         let until = self.announced.announcement.holds_until;
         Arc::ptr_eq(&self.snapshot, snapshot)
-            && self.from <= now
-            && until.is_none_or(|until| now <= until)
+            && self.from.lag() == now.lag()
+            && self.from.latest() <= now.latest()
+            && until.is_none_or(|until| now.latest() <= until)
     }
 }
 
@@ -67,7 +69,7 @@ pub struct LatestEntitled {
 impl LatestEntitled {
     /// What the site of `snapshot` may use at `now` and later.
     #[must_use]
-    pub fn at(&self, snapshot: &Arc<Snapshot>, now: DateTime<Utc>) -> Arc<Entitled> {
+    pub fn at(&self, snapshot: &Arc<Snapshot>, now: PlausibleTime) -> Arc<Entitled> {
         let latest = || {
             let latest = self.latest.load_full();
             latest.filter(|entitled| entitled.is_of(snapshot, now))

@@ -15,6 +15,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::entitlement::{Entitlement, Granted, Period};
+use crate::plausible_time::PlausibleTime;
 
 pub use change::{Change, PlanVersion};
 pub use check::{
@@ -169,7 +170,8 @@ pub fn holds_until(amendments: &[Amendment], at: DateTime<Utc>) -> Option<DateTi
     let later = amendments.iter().map(|it| it.effective_at);
     let next = later.filter(|it| at < *it).min();
     let before = next.and_then(|it| it.checked_sub_signed(TimeDelta::nanoseconds(1)));
-    let sold = contents(amendments, at).sold().holds_until(at);
+    let sold = contents(amendments, at).sold();
+    let sold = sold.holds_until(PlausibleTime::exact(at));
     before.into_iter().chain(sold).min()
 }
 

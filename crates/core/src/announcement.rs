@@ -18,6 +18,7 @@ use crate::gate::{Decision, Entitlements, Reason, decide};
 use crate::lease::Lease;
 use crate::license::License;
 use crate::limits::limits;
+use crate::plausible_time::PlausibleTime;
 use crate::standing::{Policy, Standing, holds_until, standing};
 
 /// The reason of a feature that a License Client announces as available although the
@@ -116,10 +117,10 @@ pub fn announce(
     entitlements: &Entitlements,
     policy: &Policy,
     known: &BTreeSet<FeatureKey>,
-    now: DateTime<Utc>,
+    now: PlausibleTime,
 ) -> Announcement {
-    let state = |at| {
-        let standing = standing(evidence, at, policy);
+    let state = |at: PlausibleTime| {
+        let standing = standing(evidence, at.latest(), policy);
         let told = |key: &str| Told::from(decide(key, at, &standing, entitlements, policy));
         State {
             features: known
@@ -137,13 +138,14 @@ pub fn announce(
     let mut previous = limits_now.clone();
     let mut then = Vec::new();
     let max_later = MAX_LATER.min(MAX_LATER_DECISIONS / known.len().max(1));
-    let next = |states: usize, at| match states < max_later {
+    let next = |states: usize, at: PlausibleTime| match states < max_later {
         true => next_change(evidence, entitlements, policy, at),
-        false => holds_until(evidence, at, policy),
+        false => holds_until(evidence, at.latest(), policy),
     };
     let mut end = next(0, now);
     let holds_until_now = next_change(evidence, entitlements, policy, now);
     while let Some((after, from)) = end.and_then(|end| Some((end, next_instant(end)?))) {
+        let from = now.moved_to(from);
         let later = state(from);
         then.push(Later {
             after,
@@ -177,10 +179,10 @@ pub fn next_change(
     evidence: &Evidence,
     entitlements: &Entitlements,
     policy: &Policy,
-    now: DateTime<Utc>,
+    now: PlausibleTime,
 ) -> Option<DateTime<Utc>> {
     let ends = [
-        holds_until(evidence, now, policy),
+        holds_until(evidence, now.latest(), policy),
         entitlements.holds_until(now),
     ];
     ends.into_iter().flatten().min()
@@ -188,19 +190,21 @@ pub fn next_change(
 
 /// Reduces `told` to what `license` proves: core features, and the listed features until the signed
 /// end and within the license's limits. Without a verified license, only core features remain.
+/// `now` is the announced time, with how far it is ahead of the time at which the license's
+/// entitlements may start.
 #[must_use]
 pub fn constrained_by(
     told: &Announcement,
     license: Option<&VerifiedLicense>,
-    now: DateTime<Utc>,
+    now: PlausibleTime,
 ) -> Announcement {
     let proof = Proof::of(license);
     let mut instants: Vec<DateTime<Utc>> = told.then.iter().map(|later| later.after).collect();
     instants.extend(proof.ends(now));
     instants.sort_unstable();
     instants.dedup();
-    let state = |at| {
-        let (standing, features, unlisted) = told.state(at);
+    let state = |at: PlausibleTime| {
+        let (standing, features, unlisted) = told.state(at.latest());
         let features = features
             .iter()
             .map(|(key, told)| (key.clone(), proof.leaves(key, told, at)));
@@ -212,18 +216,21 @@ pub fn constrained_by(
         (standing.to_owned(), features.collect(), unlisted)
     };
     let (standing, features, unlisted) = state(now);
-    let limits = proof.limits(told.limits(now), now);
+    let limits = proof.limits(told.limits(now.latest()), now);
     let mut previous = limits.clone();
-    let then = instants.iter().filter(|instant| **instant >= now);
+    let then = instants.iter().filter(|instant| **instant >= now.latest());
     let then = then.filter_map(|after| {
-        let from = next_instant(*after)?;
+        let from = now.moved_to(next_instant(*after)?);
         let (standing, features, unlisted) = state(from);
         Some(Later {
             after: *after,
             standing,
             features,
             unlisted,
-            limits: changed(&mut previous, proof.limits(told.limits(from), from)),
+            limits: changed(
+                &mut previous,
+                proof.limits(told.limits(from.latest()), from),
+            ),
         })
     });
     Announcement {
@@ -310,11 +317,12 @@ impl Proof {
     }
 
     /// The instants at which the proof changes, from `now` on.
-    fn ends(&self, now: DateTime<Utc>) -> Vec<DateTime<Utc>> {
-        let ends_of_lease = |at| holds_until(&self.evidence, at, &Self::POLICY);
+    fn ends(&self, now: PlausibleTime) -> Vec<DateTime<Utc>> {
+        let ends_of_lease =
+            |at: PlausibleTime| holds_until(&self.evidence, at.latest(), &Self::POLICY);
         let changes = |at| next_change(&self.evidence, &self.entitlements, &Self::POLICY, at);
-        let all = |next: &dyn Fn(DateTime<Utc>) -> Option<DateTime<Utc>>| {
-            let after = |end: &DateTime<Utc>| next(next_instant(*end)?);
+        let all = |next: &dyn Fn(PlausibleTime) -> Option<DateTime<Utc>>| {
+            let after = |end: &DateTime<Utc>| next(now.moved_to(next_instant(*end)?));
             std::iter::successors(next(now), after)
                 .take(MAX_LATER)
                 .collect::<Vec<_>>()
@@ -326,7 +334,7 @@ impl Proof {
     fn limits(
         &self,
         told: &BTreeMap<String, Option<u64>>,
-        at: DateTime<Utc>,
+        at: PlausibleTime,
     ) -> BTreeMap<String, Option<u64>> {
         let license = self.license();
         let mut proven = limits(license, &self.entitlements, at);
@@ -343,8 +351,8 @@ impl Proof {
         limits
     }
 
-    fn leaves(&self, key: &str, told: &Told, at: DateTime<Utc>) -> Told {
-        let standing = standing(&self.evidence, at, &Self::POLICY);
+    fn leaves(&self, key: &str, told: &Told, at: PlausibleTime) -> Told {
+        let standing = standing(&self.evidence, at.latest(), &Self::POLICY);
         let proven = decide(key, at, &standing, &self.entitlements, &Self::POLICY);
         if !told.available || proven.available {
             return told.clone();

@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 
 use crate::feature::{FeatureKey, MAX_FEATURES};
 use crate::iso_8601::parse_instant;
+use crate::plausible_time::PlausibleTime;
 
 /// How much of something countable is granted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -121,10 +122,33 @@ impl Period {
     }
 
     /// The last instant from `at` on at which it contains what it contains at `at`.
-    fn holds_until(&self, at: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    fn bound_after(&self, at: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let before = self.from.filter(|from| at < *from);
         let before = before.and_then(|from| from.checked_sub_signed(TimeDelta::nanoseconds(1)));
         before.or(self.last().filter(|last| at <= *last))
+    }
+
+    /// The last instant at which it contains what it contains at both ends of `now`.
+    fn holds_until(&self, now: PlausibleTime) -> Option<DateTime<Utc>> {
+        let earliest = self.bound_after(now.earliest());
+        let earliest = earliest.and_then(|bound| bound.checked_add_signed(now.lag()));
+        self.bound_after(now.latest())
+            .into_iter()
+            .chain(earliest)
+            .min()
+    }
+
+    /// Both as one, if there is no instant between them. `later` does not begin before it.
+    fn continued_by(&self, later: &Self) -> Option<Self> {
+        let Some(last) = self.last() else {
+            return Some(*self);
+        };
+        let follows = later.from <= next_instant(last);
+        let until = match later.last() {
+            Some(end) if end < last => self.until,
+            _ => later.until,
+        };
+        follows.then_some(Self { until, ..*self })
     }
 }
 
@@ -317,14 +341,19 @@ impl Granted {
         self.features.contains_key(key)
     }
 
-    /// Whether a feature is in force at an instant.
+    /// Whether a feature is in force: throughout `now`, if that is uncertain.
     #[must_use]
-    pub fn feature(&self, key: &str, at: DateTime<Utc>) -> Grant {
+    pub fn feature(&self, key: &str, now: PlausibleTime) -> Grant {
         let Some(periods) = self.features.get(key) else {
             return Grant::Never;
         };
+        let at = now.latest();
         if periods.is_empty() || periods.iter().any(|period| period.contains(at)) {
-            return Grant::InForce;
+            let is_exact = periods.is_empty() || now.lag().is_zero();
+            let start = Some(at).filter(|_| !is_exact);
+            let start = start.and_then(|at| self.run(key, at)?.from);
+            let start = start.filter(|from| now.earliest() < *from);
+            return start.map_or(Grant::InForce, Grant::From);
         }
         let next = periods
             .iter()
@@ -340,53 +369,69 @@ impl Granted {
     /// The last instant of the feature, which is in force at `at`; `None` if it has no end.
     #[must_use]
     pub fn feature_ends(&self, key: &str, at: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        let periods = self.features.get(key)?.iter();
-        let mut periods: Vec<_> = periods
-            .filter(|it| it.last().is_none_or(|last| at <= last))
-            .collect();
-        periods.sort_by_key(|it| it.from);
-        let (mut end, mut reached) = (None, Some(at));
-        // A period that begins before the end of another one, or right after it, continues it.
+        self.run(key, at)?.until
+    }
+
+    /// The time around `at` for which the feature is in force without a gap: a period that begins
+    /// before the end of another one, or right after it, continues it. `None` if it has no periods
+    /// or is not in force at `at`.
+    fn run(&self, key: &str, at: DateTime<Utc>) -> Option<Period> {
+        let mut periods = self.features.get(key)?.clone();
+        periods.sort_unstable();
+        let mut run: Option<Period> = None;
         for period in periods {
-            if period.from > reached {
-                break;
-            }
-            end = end.max(Some(period.until?));
-            reached = reached.max(period.last().and_then(next_instant));
+            run = match run {
+                Some(run) => match run.continued_by(&period) {
+                    None if run.contains(at) => return Some(run),
+                    continued => continued.or(Some(period)),
+                },
+                None => Some(period),
+            };
         }
-        end
+        run.filter(|run| run.contains(at))
     }
 
-    /// The sum that is in force at an instant; `None` if the license does not count this.
+    /// The sum that is in force, the lowest within `now` if that is uncertain; `None` if the
+    /// license does not count this.
     #[must_use]
-    pub fn count(&self, key: &str, at: DateTime<Utc>) -> Option<Quantity> {
+    pub fn count(&self, key: &str, now: PlausibleTime) -> Option<Quantity> {
         let counts = self.counts.get(key)?;
-        let in_force = counts.iter().filter(|(period, _)| period.contains(at));
-        let sum = in_force.fold(Quantity::Of(0), |sum, (_, quantity)| sum.plus(*quantity));
-        Some(sum)
+        let sum = |at| {
+            let in_force = counts.iter().filter(|(period, _)| period.contains(at));
+            in_force.fold(Quantity::Of(0), |sum, (_, quantity)| sum.plus(*quantity))
+        };
+        let (earliest, latest) = (now.earliest(), now.latest());
+        let is_between = |at: &DateTime<Utc>| earliest < *at && *at < latest;
+        // The sum decreases only where a period has ended.
+        let lasts = counts.iter().filter_map(|(period, _)| period.last());
+        let ended = lasts.filter_map(next_instant).filter(is_between);
+        let others = Some(earliest).filter(|it| *it != latest).into_iter();
+        others
+            .chain(ended)
+            .map(sum)
+            .fold(sum(latest), Quantity::min)
+            .into()
     }
 
-    /// The last instant at which the sum that is in force at `at` does not change, and the sum
+    /// The last instant at which the sum that is in force does not change, and the sum
     /// after it; `None` if it never changes.
     #[must_use]
-    pub fn next_count(&self, key: &str, at: DateTime<Utc>) -> Option<(DateTime<Utc>, Quantity)> {
+    pub fn next_count(&self, key: &str, now: PlausibleTime) -> Option<(DateTime<Utc>, Quantity)> {
         let counts = self.counts.get(key)?;
-        let sum = self.count(key, at)?;
-        let bounds = |at| counts.iter().filter_map(move |it| it.0.holds_until(at));
-        let next = |last: &DateTime<Utc>| bounds(next_instant(*last)?).min();
-        let lasts = std::iter::successors(bounds(at).min(), next);
-        let mut changes =
-            lasts.filter_map(|last| Some((last, self.count(key, next_instant(last)?)?)));
+        let sum = self.count(key, now)?;
+        let after = |last: DateTime<Utc>| Some(now.moved_to(next_instant(last)?));
+        let bound = |now| counts.iter().filter_map(|it| it.0.holds_until(now)).min();
+        let lasts = std::iter::successors(bound(now), |last| bound(after(*last)?));
+        let mut changes = lasts.filter_map(|last| Some((last, self.count(key, after(last)?)?)));
         changes.find(|(_, after)| *after != sum)
     }
 
-    /// The last instant at which what is in force at `at` stays in force; `None` if it never
-    /// changes.
+    /// The last instant at which what is in force stays in force; `None` if it never changes.
     #[must_use]
-    pub fn holds_until(&self, at: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    pub fn holds_until(&self, now: PlausibleTime) -> Option<DateTime<Utc>> {
         self.bounded
             .iter()
-            .filter_map(|period| period.holds_until(at))
+            .filter_map(|period| period.holds_until(now))
             .min()
     }
 }

@@ -8,6 +8,7 @@ use crate::document::VerifiedRelease;
 use crate::entitlement::{Grant, Granted, Period, Quantity};
 use crate::feature::{FeatureKey, is_core, is_sold};
 use crate::license::License;
+use crate::plausible_time::PlausibleTime;
 use crate::release::Consequence;
 use crate::standing::{LapseReason, Policy, Standing};
 
@@ -58,7 +59,7 @@ impl Entitlements {
 
     /// When the feature starts, if it is to be in force later, and when it ends.
     #[must_use]
-    pub fn bounds(&self, key: &str, now: DateTime<Utc>) -> Period {
+    pub fn bounds(&self, key: &str, now: PlausibleTime) -> Period {
         match self.granted.feature(key, now) {
             Grant::From(from) => Period {
                 from: Some(from),
@@ -70,22 +71,22 @@ impl Entitlements {
             },
             Grant::InForce => Period {
                 from: None,
-                until: self.granted.feature_ends(key, now),
+                until: self.granted.feature_ends(key, now.latest()),
             },
             Grant::Never => Period::ALWAYS,
         }
     }
 
-    /// How much of `key` is in force at `now`; `None` if the license does not count it.
+    /// How much of `key` is in force; `None` if the license does not count it.
     #[must_use]
-    pub fn count(&self, key: &str, now: DateTime<Utc>) -> Option<Quantity> {
+    pub fn count(&self, key: &str, now: PlausibleTime) -> Option<Quantity> {
         self.granted.count(key, now)
     }
 
     /// The last instant at which the sum of `key` does not change, and the sum after it; `None` if
     /// it never changes.
     #[must_use]
-    pub fn next_count(&self, key: &str, now: DateTime<Utc>) -> Option<(DateTime<Utc>, Quantity)> {
+    pub fn next_count(&self, key: &str, now: PlausibleTime) -> Option<(DateTime<Utc>, Quantity)> {
         self.granted.next_count(key, now)
     }
 
@@ -97,7 +98,7 @@ impl Entitlements {
     /// The last instant at which what is in force at `now` stays in force; `None` if it never
     /// changes.
     #[must_use]
-    pub fn holds_until(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    pub fn holds_until(&self, now: PlausibleTime) -> Option<DateTime<Utc>> {
         self.granted.holds_until(now)
     }
 
@@ -173,12 +174,12 @@ impl<'a> Reason<'a> {
     }
 }
 
-/// Decides about one feature at `now`, the time of `standing`. Any text is accepted; keys that no
+/// Decides about one feature at `now`, with the standing at [`PlausibleTime::latest`]. Any text is accepted; keys that no
 /// license lists are not available.
 #[must_use]
 pub fn decide<'a>(
     key: &str,
-    now: DateTime<Utc>,
+    now: PlausibleTime,
     standing: &'a Standing,
     entitlements: &Entitlements,
     policy: &Policy,
@@ -195,7 +196,7 @@ pub fn decide<'a>(
 
 fn reason<'a>(
     key: &str,
-    now: DateTime<Utc>,
+    now: PlausibleTime,
     standing: &'a Standing,
     entitlements: &Entitlements,
     policy: &Policy,

@@ -47,6 +47,7 @@ pub mod offline;
 pub mod open_leases;
 pub mod pasted_text;
 pub mod plan;
+pub mod plausible_time;
 pub mod protocol;
 pub mod rate;
 pub mod reason_words;

@@ -5,11 +5,10 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, Utc};
-
 use crate::entitlement::Quantity;
 use crate::gate::Entitlements;
 use crate::license::License;
+use crate::plausible_time::PlausibleTime;
 use crate::standing::Policy;
 use crate::usage::Resource;
 
@@ -82,7 +81,7 @@ impl Limit {
         license: Option<&License>,
         entitlements: &Entitlements,
         key: impl AsRef<str>,
-        now: DateTime<Utc>,
+        now: PlausibleTime,
     ) -> Self {
         let key = key.as_ref();
         let number = match (license, Resource::of(key)) {
@@ -114,7 +113,7 @@ impl Limit {
 pub fn limits(
     license: Option<&License>,
     entitlements: &Entitlements,
-    now: DateTime<Utc>,
+    now: PlausibleTime,
 ) -> BTreeMap<String, Option<u64>> {
     let known = Resource::ALL.map(|resource| {
         let limit = Limit::of(license, entitlements, resource, now);

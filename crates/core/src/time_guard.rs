@@ -29,6 +29,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use crate::plausible_time::PlausibleTime;
+
 use self::bounds::{LATEST, add, delta, milliseconds};
 
 pub use bounds::{ANSWER_TOLERANCE, BELIEVED_LEAD, DOUBT_DURATION, MAX_UNREPORTED_LAG, MAX_WAIT};
@@ -53,6 +55,9 @@ pub struct TimeGuard {
     is_behind: bool,
     /// When the newest known signed document was created.
     signed_at: Option<DateTime<Utc>>,
+    /// The newest signed time, plus the time for which processes have certainly been running since.
+    /// No wall clock, boot clock or mark moves it. `None` before the first signed document.
+    certain: Option<DateTime<Utc>>,
     /// The part of `at` that only this machine's wall clock claims, beyond the lead that is
     /// accepted of any clock. This part is not shared with other processes.
     assumed: TimeDelta,
@@ -104,6 +109,7 @@ impl TimeGuard {
                 Some(kept) => kept.signed_at,
                 None => signed,
             },
+            certain: kept.and_then(|kept| kept.certain_at),
             assumed: claimed(kept.map(|kept| kept.assumed_ms)),
             shared_claim: claimed(kept.map(|kept| kept.shared_claim_ms)),
             charged: kept.map_or(TimeDelta::zero(), |kept| kept.charged_until(&readings)),
@@ -147,6 +153,28 @@ impl TimeGuard {
         add(self.at, running.saturating_sub(self.anchor.running))
     }
 
+    /// The effective time when this process has been running for `running`, for what a license
+    /// grants: it ends by the effective time, and starts by the certain time plus at most
+    /// [`BELIEVED_LEAD`], regardless of what else clocks and marks claim.
+    #[must_use]
+    pub fn plausible(&self, running: Duration) -> PlausibleTime {
+        let latest = self.now(running);
+        let lag = self
+            .certain
+            .map(|certain| self.at - certain - BELIEVED_LEAD);
+        // In whole minutes, so that it does not change with every reading of the clocks.
+        let next_minute = TimeDelta::minutes(1) - TimeDelta::nanoseconds(1);
+        let minutes = lag.map_or(0, |lag| (lag + next_minute).num_minutes());
+        let earliest = latest.checked_sub_signed(TimeDelta::minutes(minutes.max(0)));
+        PlausibleTime::between(earliest.unwrap_or(DateTime::<Utc>::MIN_UTC), latest)
+    }
+
+    /// [`Self::certain`] when this process has been running for `running`.
+    fn certain_at(&self, running: Duration) -> Option<DateTime<Utc>> {
+        let elapsed = running.saturating_sub(self.anchor.running);
+        self.certain.map(|certain| add(certain, elapsed))
+    }
+
     /// Reads all clocks. Must be called every few seconds.
     #[must_use]
     pub fn observed(&self, readings: Readings) -> (Self, Vec<ClockEvent>) {
@@ -154,6 +182,7 @@ impl TimeGuard {
         let mut next = self.clone();
         let elapsed = readings.running.saturating_sub(self.anchor.running);
         next.at = self.now(readings.running);
+        next.certain = self.certain_at(readings.running);
         next.apply_boot_clock(&readings, elapsed, &mut events);
         next.apply_wall_clock(readings.wall, delta(elapsed), &mut events);
         next.anchor = readings;
@@ -181,6 +210,7 @@ impl TimeGuard {
             doubt: self.doubt,
             refuted_ms: self.refuted.map(|off| off.num_milliseconds()),
             signed_at: self.signed_at,
+            certain_at: self.certain,
             assumed_ms: self.assumed.num_milliseconds(),
             shared_claim_ms: self.shared_claim.num_milliseconds(),
             unseen_ms: 0,

@@ -8,6 +8,7 @@ use crate::entitlement::{Quantity, next_instant};
 use crate::feature::FeatureKey;
 use crate::gate::Entitlements;
 use crate::license::{Expiry, License};
+use crate::plausible_time::PlausibleTime;
 
 /// A change at a known time.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -137,7 +138,7 @@ impl Upcoming {
 pub fn upcoming(
     license: &License,
     entitlements: &Entitlements,
-    now: DateTime<Utc>,
+    now: PlausibleTime,
 ) -> Vec<Upcoming> {
     let features = entitlements.listed().filter_map(|key| {
         let bounds = entitlements.bounds(key.as_str(), now);
@@ -169,8 +170,12 @@ pub fn upcoming(
     let ends = ends.into_iter();
     let ends = ends.filter_map(|(at, change)| Some(Upcoming { at: at?, change }));
     let all = features.chain(limits).chain(ends);
+    let is_next = |it: &Upcoming| match it.change {
+        Change::FeatureStarts(_) => now.earliest() <= it.at,
+        _ => now.latest() <= it.at,
+    };
     let mut all: Vec<_> = all
-        .filter(|it| now <= it.at && end.is_none_or(|end| it.at <= end))
+        .filter(|it| is_next(it) && end.is_none_or(|end| it.at <= end))
         .collect();
     all.sort_by(|one, other| {
         let order = |it: &Upcoming| (it.at, it.change.key().cloned());

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use license_core::announcement::{Announcement, Envelope, constrained_by};
+use license_core::plausible_time::PlausibleTime;
 use license_core::standing::Standing;
 use license_core::time_guard::{Readings, TimeGuard};
 
@@ -83,7 +84,7 @@ impl Known {
         readings: Readings,
     ) -> Result<Option<Unproven>, TooLarge> {
         check_size(&announcement)?;
-        let since_boot = readings.since_boot;
+        let (running, since_boot) = (readings.running, readings.since_boot);
         let mut announcement = announcement;
         let mut unproven = None;
         if let Some(keys) = &mut self.keys {
@@ -101,9 +102,12 @@ impl Known {
                     None => first_time(signed, readings),
                 });
             }
-            // Starts at the client's time: the guard's contribution is applied when the
-            // table is built.
-            announcement = constrained_by(&announcement, license, envelope.now);
+            // On the client's time, by which things end; the guard's contribution to ends is applied
+            // when the table is built. By the guard alone, things start.
+            let ours = self.guard.as_ref().map(|guard| guard.now(running));
+            let ours = ours.unwrap_or(envelope.now);
+            let now = PlausibleTime::between(ours, envelope.now);
+            announcement = constrained_by(&announcement, license, now);
         }
         let announcement = announcement.with_core();
         self.said = Some(Said {

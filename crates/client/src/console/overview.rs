@@ -19,6 +19,7 @@ use license_core::hardware::{Change, Comparison, Verdict};
 use license_core::lapse_words;
 use license_core::lease::Lease;
 use license_core::license::{Expiry, License};
+use license_core::plausible_time::PlausibleTime;
 use license_core::reason_words::for_operator;
 use license_core::standing::Standing;
 use license_core::usage::Usage;
@@ -116,7 +117,8 @@ pub(super) async fn page(
     let done = said.map(|Query(said)| said).unwrap_or_default().done;
     let frame = Frame::new("overview", &app, caller).after(done);
     let usage = measure(&app, SHARED).await;
-    let now = app.clock.now();
+    let time = app.plausible_time();
+    let now = time.latest();
     let timeline = timeline(&app, now).await;
     let snapshot = app.snapshot().clone();
     let evidence = &snapshot.evidence;
@@ -130,10 +132,10 @@ pub(super) async fn page(
     let confirmed = evidence.confirmed_at.or(evidence.activated_at);
     let is_offline = evidence.lease.as_ref().is_some_and(Lease::is_offline);
     let unread = unread(&app, caller);
-    let (features, hidden_features) = features(&snapshot, unread.is_some(), now);
-    let (gauges, hidden_gauges) = gauges(&usage, &snapshot, now);
-    let upcoming = snapshot.upcoming(now);
-    let warnings = warnings(&usage, &snapshot, &upcoming, now);
+    let (features, hidden_features) = features(&snapshot, unread.is_some(), time);
+    let (gauges, hidden_gauges) = gauges(&usage, &snapshot, time);
+    let upcoming = snapshot.upcoming(time);
+    let warnings = warnings(&usage, &snapshot, &upcoming, time);
     let overview = Overview {
         frame,
         title: match unread {
@@ -220,7 +222,7 @@ fn changed_components(comparison: Option<&Comparison>) -> Vec<Component> {
 }
 
 /// The first gauges, and how many more there are.
-fn gauges(usage: &Usage, snapshot: &Snapshot, now: DateTime<Utc>) -> (Vec<Gauge>, usize) {
+fn gauges(usage: &Usage, snapshot: &Snapshot, now: PlausibleTime) -> (Vec<Gauge>, usize) {
     let counted = snapshot.counted(usage);
     let hidden = counted.len().saturating_sub(MAX_SHOWN_GAUGES);
     let gauge = |key: &str| Gauge::of(key, usage.of(key), snapshot.limit(key, now).number());
@@ -254,7 +256,7 @@ fn dates(bounds: Period, now: DateTime<Utc>) -> Option<String> {
 }
 
 /// The first features, core features first, and how many more there are.
-fn features(snapshot: &Snapshot, is_unread: bool, now: DateTime<Utc>) -> (Vec<Feature>, usize) {
+fn features(snapshot: &Snapshot, is_unread: bool, now: PlausibleTime) -> (Vec<Feature>, usize) {
     let entitlements = snapshot.entitlements();
     let known = snapshot.known_features();
     let hidden = known.len().saturating_sub(MAX_SHOWN_FEATURES);
@@ -271,7 +273,7 @@ fn features(snapshot: &Snapshot, is_unread: bool, now: DateTime<Utc>) -> (Vec<Fe
                 "no_license" if is_unread => UNREAD.to_owned(),
                 code => for_operator(code).to_owned(),
             },
-            dates: dates(entitlements.bounds(key, now), now),
+            dates: dates(entitlements.bounds(key, now), now.latest()),
             switched_off,
             can_be_switched: !core && (switched_off || entitlements.lists(key)),
         })

@@ -1,9 +1,9 @@
 //! What the operator has to know although the license is valid: that it does not cover the installed
 //! release, what is over its limit, and what ends soon.
 
-use chrono::{DateTime, Utc};
 use license_console::moment::Moment;
 use license_core::limits::usage_words;
+use license_core::plausible_time::PlausibleTime;
 use license_core::upcoming::Upcoming;
 use license_core::usage::Usage;
 
@@ -18,7 +18,7 @@ pub(super) fn warnings(
     usage: &Usage,
     snapshot: &Snapshot,
     upcoming: &[Upcoming],
-    now: DateTime<Utc>,
+    now: PlausibleTime,
 ) -> Vec<String> {
     let over = snapshot.over_limit(usage, now).into_iter();
     let over = over.filter_map(|key| {
@@ -26,7 +26,9 @@ pub(super) fn warnings(
         Some(usage_words(key, used, limit))
     });
     let release = release::warning(snapshot);
-    let ends = upcoming.iter().filter(|it| it.urgency(now).is_some());
+    let ends = upcoming
+        .iter()
+        .filter(|it| it.urgency(now.latest()).is_some());
     release
         .into_iter()
         .chain(over)

@@ -9,8 +9,8 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use chrono::{DateTime, Utc};
 use license_core::feature::is_core;
+use license_core::plausible_time::PlausibleTime;
 use license_service::unattended::finish_even_if_disconnected;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -94,7 +94,7 @@ pub(super) fn check_text(app: &App, body: &str) -> Option<Bytes> {
 /// A [`FeatureCheckResponse`].
 fn decided(app: &App, key: &str) -> Bytes {
     let mut response = Vec::with_capacity(RESPONSE_BYTES + key.len());
-    write_decision(app, key, app.clock.now(), &mut response);
+    write_decision(app, key, app.plausible_time(), &mut response);
     response.into()
 }
 
@@ -152,7 +152,7 @@ pub(super) fn check_many_text(app: &App, body: &str) -> Option<Bytes> {
 
 /// A [`FeaturesCheckResponse`].
 fn all_decided<'a>(app: &App, keys: impl Iterator<Item = &'a str>) -> Bytes {
-    let now = app.clock.now();
+    let now = app.plausible_time();
     let mut response = b"{\"features\":[".to_vec();
     for (index, key) in keys.enumerate() {
         if index > 0 {
@@ -165,7 +165,7 @@ fn all_decided<'a>(app: &App, keys: impl Iterator<Item = &'a str>) -> Bytes {
 }
 
 /// Writes a [`FeatureCheckResponse`].
-fn write_decision(app: &App, feature_key: &str, now: DateTime<Utc>, response: &mut Vec<u8>) {
+fn write_decision(app: &App, feature_key: &str, now: PlausibleTime, response: &mut Vec<u8>) {
     licensing::decide::decide(app, feature_key, now, |decision| {
         let answer = FeatureCheckResponse {
             feature_key,
@@ -229,7 +229,7 @@ pub(super) struct FeatureListResponse {
     responses((status = 200, description = "The features", body = FeatureListResponse))
 )]
 pub(super) async fn list(State(app): State<Arc<App>>) -> impl IntoResponse {
-    let now = app.clock.now();
+    let now = app.plausible_time();
     let entitled = app.entitled.at(&app.snapshot(), now);
     let features = entitled.list.get_or_init(|| {
         let features = entitled.announced.announcement.features.keys();
@@ -260,7 +260,7 @@ pub(super) fn json_bytes(value: &impl Serialize) -> Bytes {
     serde_json::to_vec(value).unwrap_or_default().into()
 }
 
-fn describe(snapshot: &Snapshot, key: &str, now: DateTime<Utc>) -> Feature {
+fn describe(snapshot: &Snapshot, key: &str, now: PlausibleTime) -> Feature {
     let entitlements = snapshot.entitlements();
     let core = is_core(key);
     let bounds = entitlements.bounds(key, now);
@@ -319,5 +319,5 @@ pub(super) async fn switch(
         licensing::switch::switch(&switching, &feature, on).await
     })
     .await??;
-    Ok(Json(describe(&app.snapshot(), &key, app.clock.now())))
+    Ok(Json(describe(&app.snapshot(), &key, app.plausible_time())))
 }

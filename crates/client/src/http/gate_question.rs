@@ -186,7 +186,7 @@ fn decide<'a>(app: &App, key: Cow<'a, str>) -> Result<Verdict<'a>, Verdict<'a>> 
     if key.len() > MAX_FEATURE_BYTES {
         return Err(Verdict::refused(RequestReason::BadFeature));
     }
-    let (allowed, code) = decide::decide(app, &key, app.clock.now(), |decision| {
+    let (allowed, code) = decide::decide(app, &key, app.plausible_time(), |decision| {
         (decision.available, decision.reason.code().to_owned())
     });
     let verdict = Verdict {

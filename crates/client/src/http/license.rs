@@ -198,15 +198,16 @@ pub(super) const STATUS: &str = "/api/license/status";
 
 /// A [`LicenseStatusResponse`].
 pub(super) fn status_json(app: &App, caller: Caller) -> Bytes {
-    let now = app.clock.now();
+    let time = app.plausible_time();
+    let now = time.latest();
     let next_validation = due(app, now).validation.map(naive);
     let snapshot = app.snapshot();
     let mut status = status_of(&snapshot, now);
     status.next_validation = next_validation;
     let usage = app.meter.usage(now);
-    let over_limit = snapshot.over_limit(&usage, now).into_iter();
+    let over_limit = snapshot.over_limit(&usage, time).into_iter();
     status.over_limit = over_limit.map(str::to_owned).collect();
-    let entitled = app.entitled.at(&snapshot, now);
+    let entitled = app.entitled.at(&snapshot, time);
     status
         .limits
         .clone_from(&entitled.announced.announcement.limits);

@@ -120,7 +120,7 @@ fn checked(
     resource: &str,
     requested: u64,
 ) -> LimitCheckResponse {
-    let limit = snapshot.limit(resource, app.clock.now());
+    let limit = snapshot.limit(resource, app.plausible_time());
     let decision = limits::check(limit, requested, usage.of(resource), &app.policy);
     LimitCheckResponse {
         resource: resource.to_owned(),

@@ -263,8 +263,8 @@ fn read_hardware(app: &App, readings: &mut Readings) {
 
 #[expect(clippy::cast_precision_loss, reason = "a metric is a float")]
 fn read_usage(app: &App, readings: &mut Readings) {
-    let now = app.clock.now();
-    let (usage, snapshot) = (app.meter.usage(now), app.snapshot());
+    let now = app.plausible_time();
+    let (usage, snapshot) = (app.meter.usage(now.latest()), app.snapshot());
     let keys = snapshot.counted(&usage).into_iter().take(MAX_COUNTED);
     let keys: Vec<String> = keys.map(str::to_owned).collect();
     readings.labelled(

@@ -106,7 +106,7 @@ pub(super) fn evaluate_text(app: &App, path: &str, body: &str) -> Option<Bytes> 
 
 /// The flag; `None` if it is unknown.
 fn evaluated(app: &App, key: &str) -> Option<Bytes> {
-    let entitled = app.entitled.at(&app.snapshot(), app.clock.now());
+    let entitled = app.entitled.at(&app.snapshot(), app.plausible_time());
     let announcement = &entitled.announced.announcement;
     if let Some(told) = announcement.features.get(key) {
         return Some(json_bytes(&Flag::of_feature(announcement, key, told)));
@@ -151,7 +151,7 @@ pub(super) fn evaluate_all_text(app: &App, head: &Head<'_>, body: &str) -> Optio
 
 /// All flags, or 304 if the caller has them.
 fn all_evaluated<'a>(app: &App, known: impl Iterator<Item = &'a [u8]>) -> DirectResponse {
-    let entitled = app.entitled.at(&app.snapshot(), app.clock.now());
+    let entitled = app.entitled.at(&app.snapshot(), app.plausible_time());
     let state = &entitled.announced;
     let etag = format!("\"{}\"", state.id);
     let is_known = known

@@ -169,7 +169,7 @@ pub(super) async fn check(
         consequence,
         features,
         message,
-    } = check_upgrade(&snapshot, release, app.clock.now());
+    } = check_upgrade(&snapshot, release, app.plausible_time());
     let license = snapshot.license();
     Ok(Json(UpgradeCheckResponse {
         version: release.version,

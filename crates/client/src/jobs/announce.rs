@@ -11,7 +11,7 @@ use crate::app::App;
 
 pub(super) async fn run(app: Arc<App>) -> Infallible {
     loop {
-        let now = app.clock.now();
+        let now = app.plausible_time();
         let state = app.entitled.at(&app.snapshot(), now).announced.clone();
         app.announced.send_if_modified(|told| {
             let is_new = told.as_ref().is_none_or(|told| told.id != state.id);

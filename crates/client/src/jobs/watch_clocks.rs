@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use license_core::calls::Calls;
 use license_core::standing::Standing;
 use license_core::time_guard::{MAX_WAIT, keep_again_after};
@@ -34,6 +35,7 @@ async fn watch_effective_time(app: &App, clock: &EffectiveClock) -> Infallible {
     let mut asked = app.clock.uptime();
     let mut filed = asked;
     let mut waits_since = None;
+    let mut lagged = false;
     loop {
         let running = app.clock.running();
         let awaits = clock.guard().awaits_validation();
@@ -42,6 +44,15 @@ async fn watch_effective_time(app: &App, clock: &EffectiveClock) -> Infallible {
             // Delaying a response does not delay the time.
             app.knowledge.note_validation_tried();
         }
+        let lag = app.plausible_time().lag();
+        if lag > TimeDelta::zero() && !lagged {
+            tracing::warn!(
+                minutes = lag.num_minutes(),
+                "the time is not certain, so what the license grants later starts later by this \
+                 much; a response of the License Server or a license file confirms the time"
+            );
+        }
+        lagged = lag > TimeDelta::zero();
         let doubted = clock.guard().doubts();
         let is_notable = app.knowledge.observe_clocks();
         if clock.guard().doubts() && !doubted {

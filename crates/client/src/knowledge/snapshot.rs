@@ -13,6 +13,7 @@ use license_core::gate::{self, Decision, Entitlements, Reason};
 use license_core::lease::Lease;
 use license_core::license::License;
 use license_core::limits::Limit;
+use license_core::plausible_time::PlausibleTime;
 use license_core::release::Consequence;
 use license_core::standing::{Policy, Standing, grace_end, standing};
 use license_core::upcoming::{Upcoming, upcoming};
@@ -118,13 +119,13 @@ impl Snapshot {
     /// The last instant at which what the site may use at `now` is unchanged, if there is no new
     /// evidence.
     #[must_use]
-    pub fn holds_until(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    pub fn holds_until(&self, now: PlausibleTime) -> Option<DateTime<Utc>> {
         next_change(&self.evidence, &self.entitlements, &self.policy, now)
     }
 
     /// The limit at `now` for a [`Resource`], or for anything else by its key.
     #[must_use]
-    pub fn limit(&self, key: impl AsRef<str>, now: DateTime<Utc>) -> Limit {
+    pub fn limit(&self, key: impl AsRef<str>, now: PlausibleTime) -> Limit {
         Limit::of(self.license(), &self.entitlements, key, now)
     }
 
@@ -141,7 +142,7 @@ impl Snapshot {
 
     /// The keys of what `usage` exceeds the limits of, as in [`Snapshot::counted`].
     #[must_use]
-    pub fn over_limit<'a>(&'a self, usage: &'a Usage, now: DateTime<Utc>) -> Vec<&'a str> {
+    pub fn over_limit<'a>(&'a self, usage: &'a Usage, now: PlausibleTime) -> Vec<&'a str> {
         let is_over = |key: &&str| {
             let limit = self.limit(key, now).number();
             usage
@@ -154,8 +155,8 @@ impl Snapshot {
 
     /// What the license starts or stops to grant next; nothing if it is not valid.
     #[must_use]
-    pub fn upcoming(&self, now: DateTime<Utc>) -> Vec<Upcoming> {
-        match (self.license(), self.standing(now)) {
+    pub fn upcoming(&self, now: PlausibleTime) -> Vec<Upcoming> {
+        match (self.license(), self.standing(now.latest())) {
             (Some(license), Standing::Active | Standing::Grace { .. }) => {
                 upcoming(license, &self.entitlements, now)
             }
@@ -166,7 +167,7 @@ impl Snapshot {
     /// The features in force at `now` that are not core features, also where the installed release
     /// switches them off.
     #[must_use]
-    pub fn licensed_features(&self, now: DateTime<Utc>) -> Vec<FeatureKey> {
+    pub fn licensed_features(&self, now: PlausibleTime) -> Vec<FeatureKey> {
         let is_in_force = |key: &&FeatureKey| {
             self.decide(key.as_str(), now, |decision| {
                 matches!(
@@ -194,7 +195,7 @@ impl Snapshot {
 
     /// The decisions about the known features at `now`, in the form in which they are sent.
     #[must_use]
-    pub fn announce(&self, now: DateTime<Utc>) -> Announcement {
+    pub fn announce(&self, now: PlausibleTime) -> Announcement {
         let Self {
             evidence,
             entitlements,
@@ -215,10 +216,10 @@ impl Snapshot {
     pub fn decide<T>(
         &self,
         key: &str,
-        now: DateTime<Utc>,
+        now: PlausibleTime,
         answer: impl FnOnce(Decision<'_>) -> T,
     ) -> T {
-        let standing = self.standing(now);
+        let standing = self.standing(now.latest());
         answer(gate::decide(
             key,
             now,

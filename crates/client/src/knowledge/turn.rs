@@ -11,6 +11,7 @@ use license_core::entitlement::Grant;
 use license_core::evidence::Evidence;
 use license_core::feature::FeatureKey;
 use license_core::offline::Pending;
+use license_core::plausible_time::PlausibleTime;
 use license_service::database::{Transaction, is_for_another_try, repeated};
 use sea_orm::ConnectionTrait;
 use tokio::sync::MutexGuard;
@@ -231,7 +232,7 @@ impl Knowledge {
                 .save(&transaction, now)
                 .await?;
             if verified.is_tampered || after.lease != verified.stored.lease {
-                save_features(&transaction, &after, now).await?;
+                save_features(&transaction, &after, parts.time.plausible().moved_to(now)).await?;
             }
         }
         for attempt in attempts {
@@ -288,7 +289,7 @@ async fn append(
 async fn save_features(
     db: &impl ConnectionTrait,
     evidence: &Evidence,
-    now: DateTime<Utc>,
+    now: PlausibleTime,
 ) -> Result<(), StoreError> {
     let Some(lease) = &evidence.lease else {
         return Ok(());
@@ -307,5 +308,5 @@ async fn save_features(
     let granted = lease.license().granted();
     let is_in_force = |key: &&FeatureKey| granted.feature(key.as_str(), now) == Grant::InForce;
     let in_force = granted.features().filter(is_in_force).cloned().collect();
-    local_feature_flags::license(db, &in_force, now).await
+    local_feature_flags::license(db, &in_force, now.latest()).await
 }

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use license_core::feature::FeatureKey;
 use license_core::gate::Decision;
 use license_core::license_key::mask_within;
+use license_core::plausible_time::PlausibleTime;
 
 use crate::app::App;
 use crate::unknown_features::UnknownFeature;
@@ -12,12 +13,12 @@ use crate::unknown_features::UnknownFeature;
 pub fn decide<T>(
     app: &App,
     key: &str,
-    now: DateTime<Utc>,
+    now: PlausibleTime,
     answer: impl FnOnce(Decision<'_>) -> T,
 ) -> T {
     let snapshot = app.snapshot();
     if !snapshot.entitlements().is_known(key) {
-        note_unknown(app, key, now);
+        note_unknown(app, key, now.latest());
     }
     snapshot.decide(key, now, |decision| {
         app.metrics.decided(&decision);

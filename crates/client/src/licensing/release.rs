@@ -1,8 +1,8 @@
 //! Follow the document of the installed release, and check a release before it is installed.
 
-use chrono::{DateTime, Utc};
 use license_core::document::VerifiedRelease;
 use license_core::feature::FeatureKey;
+use license_core::plausible_time::PlausibleTime;
 use license_core::release::{Consequence, Coverage, Release, coverage};
 use license_core::release_words;
 
@@ -120,7 +120,7 @@ pub fn verify(app: &App, document: &str) -> Result<VerifiedRelease, UnusableDocu
 
 /// What would follow from installing `release` at `now`.
 #[must_use]
-pub fn check_upgrade(snapshot: &Snapshot, release: Release, now: DateTime<Utc>) -> Upgrade {
+pub fn check_upgrade(snapshot: &Snapshot, release: Release, now: PlausibleTime) -> Upgrade {
     let coverage = coverage(snapshot.license(), &release);
     let consequence = Consequence::of(snapshot.license(), &release);
     let features = match coverage {

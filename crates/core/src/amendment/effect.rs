@@ -7,6 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::{Amendment, contents, holds_until};
 use crate::entitlement::{Grant, Granted, Quantity};
 use crate::feature::FeatureKey;
+use crate::plausible_time::PlausibleTime;
 
 /// What is different from an instant on, until the next one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,15 +101,16 @@ fn following(last: DateTime<Utc>) -> Option<DateTime<Utc>> {
 fn values(sold: &[Granted; 2], at: DateTime<Utc>) -> BTreeMap<FeatureKey, ValueChange> {
     let counted: BTreeSet<&FeatureKey> = sold.iter().flat_map(Granted::counted).collect();
     let features: BTreeSet<&FeatureKey> = sold.iter().flat_map(Granted::features).collect();
+    let now = PlausibleTime::exact(at);
     let counts = counted.into_iter().map(|key| {
-        let sums = sold.each_ref().map(|it| it.count(key.as_str(), at));
+        let sums = sold.each_ref().map(|it| it.count(key.as_str(), now));
         (
             key,
             sums.map(|sum| Value::Count(sum.unwrap_or(Quantity::Of(0)))),
         )
     });
     let features = features.into_iter().map(|key| {
-        let grants = sold.each_ref().map(|it| it.feature(key.as_str(), at));
+        let grants = sold.each_ref().map(|it| it.feature(key.as_str(), now));
         (
             key,
             grants.map(|grant| Value::Feature(grant == Grant::InForce)),

@@ -39,6 +39,7 @@ impl TimeGuard {
             refuted: Some(off).filter(|off| off.abs() > ANSWER_TOLERANCE),
             is_behind: off < -MAX_UNREPORTED_LAG,
             signed_at: Some(signed),
+            certain: Some(signed),
             assumed: TimeDelta::zero(),
             shared_claim: TimeDelta::zero(),
             charged: TimeDelta::zero(),
@@ -70,6 +71,7 @@ impl TimeGuard {
     pub fn at_least(&self, signed: DateTime<Utc>, readings: Readings) -> Self {
         let mut next = Self {
             at: self.now(readings.running),
+            certain: self.certain_at(readings.running),
             anchor: readings,
             ..self.clone()
         };
@@ -91,6 +93,7 @@ impl TimeGuard {
     ) -> (Self, Option<ClockEvent>) {
         let mut next = Self {
             at: self.now(readings.running),
+            certain: self.certain_at(readings.running),
             ..self.clone()
         };
         let before = next.at;
@@ -152,5 +155,6 @@ impl TimeGuard {
             *claimed = (*claimed).min(self.at - signed);
         }
         self.signed_at = self.signed_at.max(Some(signed));
+        self.certain = self.certain.max(Some(signed));
     }
 }

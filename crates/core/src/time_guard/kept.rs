@@ -29,6 +29,11 @@ pub struct Believed {
     /// When the newest signed document was created that was known at that time.
     #[serde(default)]
     pub signed_at: Option<DateTime<Utc>>,
+    /// The newest signed time, plus the time for which processes have certainly been running since;
+    /// `None` before the first signed document. What has passed since it was stored does not count:
+    /// the file may come from another machine, and the boot clock from another namespace.
+    #[serde(default)]
+    pub certain_at: Option<DateTime<Utc>>,
     /// The part of the effective time that only this machine's wall clock claims, in milliseconds.
     #[serde(default)]
     pub assumed_ms: i64,

@@ -13,7 +13,7 @@ use license_core::entitlement::{Entitlement, Grant, Granted, Period, Quantity};
 use license_core::feature::FeatureKey;
 use license_core::license_state::Decided;
 
-use crate::signer::at;
+use crate::signer::{at, exact};
 
 const ANALYTICS: &str = "module.analytics_advanced";
 const CAMERAS: &str = "cameras";
@@ -85,9 +85,10 @@ fn issued() -> Amendment {
 fn granted(amendments: &[Amendment], signed: DateTime<Utc>, then: DateTime<Utc>) -> Offer {
     let granted = Granted::of(coming(amendments, signed));
     let features = granted.features();
-    let in_force = features.filter(|key| granted.feature(key.as_str(), then) == Grant::InForce);
+    let in_force =
+        features.filter(|key| granted.feature(key.as_str(), exact(then)) == Grant::InForce);
     let counts = granted.counted().map(|key| {
-        let count = granted.count(key.as_str(), then).unwrap();
+        let count = granted.count(key.as_str(), exact(then)).unwrap();
         (key.as_str().to_owned(), count)
     });
     (

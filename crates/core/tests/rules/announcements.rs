@@ -14,7 +14,7 @@ use license_core::limits::limits;
 use license_core::standing::{Policy, standing};
 use proptest::prelude::*;
 
-use crate::signer::{Signer, T0, at, just_after, license_claims, license_object, object};
+use crate::signer::{Signer, T0, at, exact, just_after, license_claims, license_object, object};
 
 const MAP_VIEW: &str = "module.map_view";
 const ALARM: &str = "module.alarm_advanced";
@@ -39,7 +39,13 @@ fn entitlements(evidence: &Evidence) -> Entitlements {
 }
 
 fn told(evidence: &Evidence, now: DateTime<Utc>) -> Announcement {
-    announce(evidence, &entitlements(evidence), &POLICY, &known(), now)
+    announce(
+        evidence,
+        &entitlements(evidence),
+        &POLICY,
+        &known(),
+        exact(now),
+    )
 }
 
 fn verified(claims: &LicenseClaims) -> VerifiedLicense {
@@ -80,7 +86,7 @@ fn many_changes_of_entitlements_leave_out_no_end_of_the_lease() {
     assert_eq!(say(&told, MAP_VIEW, at(24)), (true, "licensed"));
     let lapsed = (false, "grace_period_expired");
     assert_eq!(say(&told, MAP_VIEW, just_after(96)), lapsed);
-    let held = constrained_by(&told, Some(&verified(&claims)), T0);
+    let held = constrained_by(&told, Some(&verified(&claims)), exact(T0));
     assert!(!say(&held, MAP_VIEW, just_after(96)).0);
 }
 
@@ -140,7 +146,7 @@ fn limits_change_on_time() {
         ..license_claims()
     };
     let told = told(&Signer::vendor().evidence(&claims), T0);
-    let held = constrained_by(&told, Some(&verified(&claims)), T0);
+    let held = constrained_by(&told, Some(&verified(&claims)), exact(T0));
     for announcement in [&told, &held] {
         for (instant, lanes) in [
             (at(0), 0),
@@ -159,7 +165,7 @@ fn limits_change_on_time() {
         assert_eq!(changes[..2], [true, true]);
         assert!(!changes[2..].contains(&true), "{changes:?}");
     }
-    let nothing = constrained_by(&told, None, T0);
+    let nothing = constrained_by(&told, None, exact(T0));
     assert_eq!(nothing.limits(at(3))["anpr_lanes"], Some(0));
 }
 
@@ -172,14 +178,14 @@ fn announcements_beyond_the_signed_license_are_not_trusted() {
     told.features.get_mut(ALARM).unwrap().available = true;
     told.features.get_mut(ALARM).unwrap().reason = "core".to_owned();
     told.unlisted.available = true;
-    let held = constrained_by(&told, Some(&verified(&license_claims())), T0);
+    let held = constrained_by(&told, Some(&verified(&license_claims())), exact(T0));
     assert_eq!(say(&held, ALARM, T0), (false, "not_signed"));
     assert!(!say(&held, "module.nope", T0).0);
     assert_eq!(say(&held, MAP_VIEW, at(96)), (true, "licensed"));
     let ended = (false, "grace_period_expired");
     assert_eq!(say(&held, MAP_VIEW, just_after(96)), ended);
 
-    let nothing = constrained_by(&told, None, T0);
+    let nothing = constrained_by(&told, None, exact(T0));
     assert_eq!(say(&nothing, MAP_VIEW, T0), (false, "not_signed"));
     assert_eq!(say(&nothing, LIVE_VIEW, at(1000)), (true, "core"));
 }
@@ -187,13 +193,13 @@ fn announcements_beyond_the_signed_license_are_not_trusted() {
 #[test]
 fn a_signed_license_ends_on_time_regardless_of_the_announcement() {
     let told = told(&Signer::vendor().evidence(&license_claims()), T0);
-    let held = constrained_by(&told, Some(&verified(&expiring(10))), T0);
+    let held = constrained_by(&told, Some(&verified(&expiring(10))), exact(T0));
     assert_eq!(say(&held, MAP_VIEW, at(10)), (true, "licensed"));
     assert_eq!(
         say(&held, MAP_VIEW, just_after(10)),
         (false, "license_expired")
     );
-    let past = constrained_by(&told, Some(&verified(&expiring(10))), at(11));
+    let past = constrained_by(&told, Some(&verified(&expiring(10))), exact(at(11)));
     assert_eq!(say(&past, MAP_VIEW, at(11)), (false, "license_expired"));
 }
 
@@ -203,7 +209,7 @@ fn the_announcement_of_an_honest_client_is_not_reduced() {
         let evidence = Signer::vendor().evidence(&claims);
         for hour in [0, 5, 23, 24, 25, 95, 96, 97, 500] {
             let told = told(&evidence, at(hour));
-            let held = constrained_by(&told, Some(&verified(&claims)), at(hour));
+            let held = constrained_by(&told, Some(&verified(&claims)), exact(at(hour)));
             for later in hour..hour + 120 {
                 for key in known() {
                     let key = key.as_str();
@@ -279,12 +285,12 @@ proptest! {
         let standing = standing(&evidence, later, &POLICY);
         prop_assert_eq!(told.state(later).0, standing.as_str());
         for key in [MAP_VIEW, ALARM, LIVE_VIEW, "module.analytics_advanced", "module.nope"] {
-            let decided = decide(key, later, &standing, &entitlements(&evidence), &POLICY);
+            let decided = decide(key, exact(later), &standing, &entitlements(&evidence), &POLICY);
             let expected = (decided.available, decided.reason.code());
             prop_assert_eq!(say(&told, key, later), expected);
         }
         let license = evidence.lease.as_ref().map(Lease::license);
-        let limits = limits(license, &entitlements(&evidence), later);
+        let limits = limits(license, &entitlements(&evidence), exact(later));
         prop_assert_eq!(told.limits(later), &limits);
     }
 
@@ -294,7 +300,7 @@ proptest! {
     ) {
         prop_assume!(later >= now);
         let told = told(&Signer::vendor().evidence(&told_of), now);
-        let held = constrained_by(&told, Some(&verified(&signed)), now);
+        let held = constrained_by(&told, Some(&verified(&signed)), exact(now));
         let proof = Signer::vendor().evidence(&signed);
         let proven = standing(&proof, later, &Policy { grace: TimeDelta::MAX, ..POLICY });
         let lists = Entitlements::new(
@@ -302,10 +308,10 @@ proptest! {
         );
         for key in [MAP_VIEW, ALARM, LIVE_VIEW, "module.analytics_advanced", "module.nope"] {
             let both = say(&told, key, later).0
-                && decide(key, later, &proven, &lists, &POLICY).available;
+                && decide(key, exact(later), &proven, &lists, &POLICY).available;
             prop_assert_eq!(say(&held, key, later).0, both, "{}", key);
         }
-        let proven = limits(proof.lease.as_ref().map(Lease::license), &lists, later);
+        let proven = limits(proof.lease.as_ref().map(Lease::license), &lists, exact(later));
         for key in ["cameras", "anpr_lanes", "doors"] {
             // What is missing is not granted, and a missing number is no limit.
             let of = |limits: &BTreeMap<_, _>| limits.get(key).copied().unwrap_or(Some(0));

@@ -8,10 +8,11 @@ use license_core::entitlement::{
 };
 use license_core::feature::FeatureKey;
 use license_core::license::License;
+use license_core::plausible_time::PlausibleTime;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::signer::at;
+use crate::signer::{at, exact};
 
 const ANALYTICS: &str = "module.analytics_advanced";
 const CAMERAS: &str = "cameras";
@@ -39,28 +40,40 @@ fn the_story_of_a_fair() {
     let day = |text: &str| text.parse::<DateTime<Utc>>().unwrap();
     let (may, july) = (day("2027-05-01T00:00:00Z"), day("2027-07-29T23:59:59Z"));
     let second = TimeDelta::seconds(1);
-    assert_eq!(granted.feature(ANALYTICS, may - second), Grant::From(may));
-    assert_eq!(granted.feature(ANALYTICS, may), Grant::InForce);
-    assert_eq!(granted.feature(ANALYTICS, july), Grant::InForce);
     assert_eq!(
-        granted.feature(ANALYTICS, july + second),
+        granted.feature(ANALYTICS, exact(may - second)),
+        Grant::From(may)
+    );
+    assert_eq!(granted.feature(ANALYTICS, exact(may)), Grant::InForce);
+    assert_eq!(granted.feature(ANALYTICS, exact(july)), Grant::InForce);
+    assert_eq!(
+        granted.feature(ANALYTICS, exact(july + second)),
         Grant::Until(july)
     );
-    assert_eq!(granted.feature("module.map_view", july), Grant::InForce);
-    assert_eq!(granted.feature("module.alarm_advanced", july), Grant::Never);
-    let cameras = |at| granted.count(CAMERAS, at);
+    assert_eq!(
+        granted.feature("module.map_view", exact(july)),
+        Grant::InForce
+    );
+    assert_eq!(
+        granted.feature("module.alarm_advanced", exact(july)),
+        Grant::Never
+    );
+    let cameras = |at| granted.count(CAMERAS, exact(at));
     assert_eq!(cameras(may - second), Some(Quantity::Of(64)));
     assert_eq!(cameras(may), Some(Quantity::Of(96)));
-    assert_eq!(granted.count("anpr_lanes", may), Some(Quantity::Of(4)));
-    assert_eq!(granted.count("doors", may), None);
     assert_eq!(
-        granted.holds_until(may - second),
+        granted.count("anpr_lanes", exact(may)),
+        Some(Quantity::Of(4))
+    );
+    assert_eq!(granted.count("doors", exact(may)), None);
+    assert_eq!(
+        granted.holds_until(exact(may - second)),
         Some(may - TimeDelta::nanoseconds(1))
     );
     let last = july + second - TimeDelta::nanoseconds(1);
-    assert_eq!(granted.feature(ANALYTICS, last), Grant::InForce);
-    assert_eq!(granted.holds_until(may), Some(last));
-    assert_eq!(granted.holds_until(july + second), None);
+    assert_eq!(granted.feature(ANALYTICS, exact(last)), Grant::InForce);
+    assert_eq!(granted.holds_until(exact(may)), Some(last));
+    assert_eq!(granted.holds_until(exact(july + second)), None);
 }
 
 #[test]
@@ -119,10 +132,13 @@ fn a_count_that_cannot_be_read_is_no_reason_to_have_no_limit() {
     let license = License::new(license.as_object().unwrap().clone());
     assert_eq!(license.unreadable(), ["entitlements"]);
     let granted = license.granted();
-    assert_eq!(granted.count(CAMERAS, at(0)), Some(Quantity::Of(0)));
-    assert_eq!(granted.count("doors", at(0)), Some(Quantity::Of(2)));
-    assert_eq!(granted.count("users", at(0)), None);
-    assert_eq!(granted.feature("module.map_view", at(0)), Grant::Never);
+    assert_eq!(granted.count(CAMERAS, exact(at(0))), Some(Quantity::Of(0)));
+    assert_eq!(granted.count("doors", exact(at(0))), Some(Quantity::Of(2)));
+    assert_eq!(granted.count("users", exact(at(0))), None);
+    assert_eq!(
+        granted.feature("module.map_view", exact(at(0))),
+        Grant::Never
+    );
     let many: Vec<Value> = (0..10_001)
         .map(|number| json!({"key": format!("f{number}")}))
         .collect();
@@ -165,10 +181,10 @@ fn in_force(
     let counts = granted.counted().map(text);
     (
         features
-            .filter(|key| granted.feature(key, at) == Grant::InForce)
+            .filter(|key| granted.feature(key, exact(at)) == Grant::InForce)
             .collect(),
         counts
-            .map(|key| (key.clone(), granted.count(&key, at).unwrap()))
+            .map(|key| (key.clone(), granted.count(&key, exact(at)).unwrap()))
             .collect(),
     )
 }
@@ -211,7 +227,7 @@ proptest! {
         let granted = Granted::of(list);
         let now = at(hours);
         let then = at(hours + later);
-        let until = granted.holds_until(now);
+        let until = granted.holds_until(exact(now));
         if until.is_none_or(|until| then <= until) {
             prop_assert_eq!(in_force(&granted, now), in_force(&granted, then));
         }
@@ -227,16 +243,16 @@ proptest! {
     ) {
         let granted = Granted::of(list);
         for feature in granted.features().map(FeatureKey::as_str) {
-            if granted.feature(feature, at(hours)) != Grant::InForce {
+            if granted.feature(feature, exact(at(hours))) != Grant::InForce {
                 continue;
             }
             let end = granted.feature_ends(feature, at(hours));
             if end.is_none_or(|end| at(hours + later) <= end) {
-                prop_assert_eq!(granted.feature(feature, at(hours + later)), Grant::InForce);
+                prop_assert_eq!(granted.feature(feature, exact(at(hours + later))), Grant::InForce);
             }
             if let Some(end) = end {
-                prop_assert_eq!(granted.feature(feature, end), Grant::InForce);
-                let after = granted.feature(feature, end + TimeDelta::seconds(1));
+                prop_assert_eq!(granted.feature(feature, exact(end)), Grant::InForce);
+                let after = granted.feature(feature, exact(end + TimeDelta::seconds(1)));
                 prop_assert_ne!(after, Grant::InForce);
             }
         }
@@ -248,15 +264,70 @@ proptest! {
     ) {
         let granted = Granted::of(list);
         for key in granted.counted().map(FeatureKey::as_str) {
-            let sum = granted.count(key, at(hours));
-            let next = granted.next_count(key, at(hours));
+            let sum = granted.count(key, exact(at(hours)));
+            let next = granted.next_count(key, exact(at(hours)));
             if next.is_none_or(|(last, _)| at(hours + later) <= last) {
-                prop_assert_eq!(granted.count(key, at(hours + later)), sum);
+                prop_assert_eq!(granted.count(key, exact(at(hours + later))), sum);
             }
             if let Some((last, to)) = next {
-                prop_assert_eq!(granted.count(key, last), sum);
-                prop_assert_eq!(granted.count(key, last + TimeDelta::nanoseconds(1)), Some(to));
+                prop_assert_eq!(granted.count(key, exact(last)), sum);
+                prop_assert_eq!(granted.count(key, exact(last + TimeDelta::nanoseconds(1))), Some(to));
                 prop_assert_ne!(Some(to), sum);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_in_force_at_an_uncertain_time_is_in_force_throughout_it(
+        list in proptest::collection::vec(entitlement(), 0..12), hours in -60_i64..60, lag in 0_i64..40,
+    ) {
+        let granted = Granted::of(list);
+        let now = PlausibleTime::between(at(hours - lag), at(hours));
+        // Bounds are in whole hours, and an end includes its whole second.
+        let seconds = [0, 2].map(TimeDelta::seconds);
+        let all = (-lag..=0).flat_map(|hour| seconds.map(|seconds| at(hours + hour) + seconds));
+        let all: Vec<_> = all.filter(|it| *it <= at(hours)).collect();
+        for key in granted.features().map(FeatureKey::as_str) {
+            let in_force = |it: &_| granted.feature(key, exact(*it)) == Grant::InForce;
+            let decided = granted.feature(key, now);
+            prop_assert_eq!(decided == Grant::InForce, all.iter().all(in_force));
+            // The start that is named is the one since which it would be in force.
+            if let Grant::From(from) = decided {
+                prop_assert!(now.earliest() < from);
+                prop_assert_eq!(granted.feature(key, exact(from)), Grant::InForce);
+            }
+        }
+        for key in granted.counted().map(FeatureKey::as_str) {
+            let lowest = all.iter().filter_map(|it| granted.count(key, exact(*it))).min();
+            prop_assert_eq!(granted.count(key, now), lowest);
+        }
+    }
+
+    #[test]
+    fn nothing_changes_until_the_end_that_is_announced_at_an_uncertain_time(
+        list in proptest::collection::vec(entitlement(), 0..12), hours in -60_i64..60, lag in 0_i64..40,
+        later in 0_i64..120,
+    ) {
+        let granted = Granted::of(list);
+        let now = PlausibleTime::between(at(hours - lag), at(hours));
+        let then = now.moved_to(at(hours + later));
+        let until = granted.holds_until(now);
+        let seen = |now| {
+            let features = granted.features().map(|key| granted.feature(key.as_str(), now));
+            let counts = granted.counted().map(|key| granted.count(key.as_str(), now));
+            (features.collect::<Vec<_>>(), counts.collect::<Vec<_>>())
+        };
+        if until.is_none_or(|until| then.latest() <= until) {
+            prop_assert_eq!(seen(now), seen(then));
+        }
+        for key in granted.counted().map(FeatureKey::as_str) {
+            let next = granted.next_count(key, now);
+            if next.is_none_or(|(last, _)| then.latest() <= last) {
+                prop_assert_eq!(granted.count(key, then), granted.count(key, now));
+            }
+            if let Some((last, to)) = next {
+                let after = now.moved_to(last + TimeDelta::nanoseconds(1));
+                prop_assert_eq!(granted.count(key, after), Some(to));
             }
         }
     }
@@ -279,22 +350,28 @@ fn an_end_includes_its_whole_second() {
     };
     let nanosecond = TimeDelta::nanoseconds(1);
     let granted = Granted::of([period(1, at(2))]);
-    assert_eq!(granted.feature("a", at(1) - nanosecond), Grant::From(at(1)));
-    let last = at(2) + TimeDelta::seconds(1) - nanosecond;
-    assert_eq!(granted.feature("a", last), Grant::InForce);
-    assert_eq!(granted.feature("a", last + nanosecond), Grant::Until(at(2)));
-    // An end that is not in whole seconds is exact.
-    let exact = at(2) + TimeDelta::milliseconds(5);
-    let granted = Granted::of([period(1, exact)]);
     assert_eq!(
-        granted.feature("a", exact + nanosecond),
-        Grant::Until(exact)
+        granted.feature("a", exact(at(1) - nanosecond)),
+        Grant::From(at(1))
+    );
+    let last = at(2) + TimeDelta::seconds(1) - nanosecond;
+    assert_eq!(granted.feature("a", exact(last)), Grant::InForce);
+    assert_eq!(
+        granted.feature("a", exact(last + nanosecond)),
+        Grant::Until(at(2))
+    );
+    // An end that is not in whole seconds is exact.
+    let end = at(2) + TimeDelta::milliseconds(5);
+    let granted = Granted::of([period(1, end)]);
+    assert_eq!(
+        granted.feature("a", exact(end + nanosecond)),
+        Grant::Until(end)
     );
     // From one second to the next, nothing is missing.
     let second = TimeDelta::seconds(1);
     let granted = Granted::of([period(1, at(2) - second), period(2, at(3))]);
     let between = at(2) - nanosecond;
-    assert_eq!(granted.feature("a", between), Grant::InForce);
+    assert_eq!(granted.feature("a", exact(between)), Grant::InForce);
     // It ends with the period that continues it, also as seen in the last second of the first.
     for now in [at(1), between] {
         assert_eq!(granted.feature_ends("a", now), Some(at(3)));

@@ -9,7 +9,7 @@ use license_core::feature::{CORE_FEATURES, FeatureKey, LICENSED_FEATURES};
 use license_core::gate::{Decision, Entitlements, Reason, decide};
 use license_core::standing::{LapseReason, Policy, Standing};
 
-use crate::signer::at;
+use crate::signer::{at, exact};
 
 const LIVE_VIEW: &str = "module.live_view";
 const MAP_VIEW: &str = "module.map_view";
@@ -56,7 +56,7 @@ fn lapsed() -> [Standing; 3] {
 fn check(standing: &Standing, policy: &Policy, expected: &[(&str, bool, &str)]) {
     let entitlements = entitlements();
     for (key, available, code) in expected {
-        let decision = decide(key, at(0), standing, &entitlements, policy);
+        let decision = decide(key, exact(at(0)), standing, &entitlements, policy);
         assert_eq!(
             (decision.available, decision.reason.code()),
             (*available, *code),
@@ -129,7 +129,7 @@ fn the_reason_of_a_lapse_comes_before_what_has_ended_or_starts_later() {
     ]);
     let entitlements = Entitlements::new(granted, BTreeSet::new());
     let code = |key, standing| {
-        let decision = decide(key, at(0), standing, &entitlements, &POLICY);
+        let decision = decide(key, exact(at(0)), standing, &entitlements, &POLICY);
         (decision.available, decision.reason.code().to_owned())
     };
     let no = |why: &str| (false, why.to_owned());
@@ -159,7 +159,7 @@ fn only_core_features_are_available_without_a_license() {
 fn core_features_can_be_off_without_a_license() {
     for key in CORE_FEATURES {
         let nothing = Entitlements::default();
-        let decision = decide(key, at(0), &Standing::Unlicensed, &nothing, &STRICT);
+        let decision = decide(key, exact(at(0)), &Standing::Unlicensed, &nothing, &STRICT);
         assert_eq!(
             decision,
             Decision {
@@ -176,7 +176,7 @@ fn a_core_feature_that_is_switched_off_stays_available() {
     for standing in [Standing::Active, grace(), expired, denied, no_more_grace] {
         for key in CORE_FEATURES {
             let switched_off = Entitlements::new(BTreeSet::new(), keys(CORE_FEATURES));
-            let decision = decide(key, at(0), &standing, &switched_off, &STRICT);
+            let decision = decide(key, exact(at(0)), &standing, &switched_off, &STRICT);
             assert_eq!(
                 decision,
                 Decision {
@@ -192,7 +192,7 @@ fn a_core_feature_that_is_switched_off_stays_available() {
 fn licensed_features_are_available_only_if_listed() {
     let nothing = Entitlements::default();
     for key in LICENSED_FEATURES {
-        let decision = decide(key, at(0), &Standing::Active, &nothing, &POLICY);
+        let decision = decide(key, exact(at(0)), &Standing::Active, &nothing, &POLICY);
         assert_eq!(decision.reason, Reason::NotInLicense);
     }
 }

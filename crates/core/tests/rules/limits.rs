@@ -14,7 +14,7 @@ use license_core::usage::{
 };
 use serde_json::{Value, json};
 
-use crate::signer::at;
+use crate::signer::{at, exact};
 
 const POLICY: Policy = Policy {
     grace: TimeDelta::hours(72),
@@ -29,7 +29,7 @@ fn license() -> License {
 fn limit(resource: Resource) -> Limit {
     let license = license();
     let entitlements = Entitlements::new(license.granted(), BTreeSet::new());
-    Limit::of(Some(&license), &entitlements, resource, at(0))
+    Limit::of(Some(&license), &entitlements, resource, exact(at(0)))
 }
 
 fn gauges(reports: impl IntoIterator<Item = (String, Gauge)>) -> Gauges {
@@ -99,7 +99,7 @@ fn what_the_license_does_not_count_is_not_granted() {
             .clone(),
     );
     let entitlements = Entitlements::new(license.granted(), BTreeSet::new());
-    let limit = |license, key: &str| Limit::of(license, &entitlements, key, at(0));
+    let limit = |license, key: &str| Limit::of(license, &entitlements, key, exact(at(0)));
     assert_eq!(limit(Some(&license), "anpr_lanes"), Limit::AtMost(8));
     assert_eq!(limit(Some(&license), "cameras"), Limit::AtMost(64));
     assert_eq!(limit(Some(&license), "storage_gb"), Limit::Unlimited);

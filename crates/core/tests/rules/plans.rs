@@ -14,7 +14,7 @@ use license_core::plan::{Order, Plan, PlanChoice, issued, replaced};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::signer::at;
+use crate::signer::{at, exact};
 
 const ANALYTICS: &str = "module.analytics_advanced";
 
@@ -161,10 +161,10 @@ fn another_plan_ends_what_the_former_one_granted_and_nothing_else() {
     let back = contents(&history, at(3));
     assert_eq!(back.granted.len(), 5);
     assert_eq!(
-        back.sold().count("cameras", at(3)),
+        back.sold().count("cameras", exact(at(3))),
         Some(Quantity::Of(16 + 32))
     );
-    assert_eq!(back.sold().count("anpr_lanes", at(3)), None);
+    assert_eq!(back.sold().count("anpr_lanes", exact(at(3))), None);
 }
 
 #[test]
@@ -347,7 +347,7 @@ proptest! {
         let mut longer = history.clone();
         longer.push(amendment(number, 10, to_plan("parking", &parking(), at(10))));
         let after = contents(&longer, at(10));
-        let sum = |contents: &Contents, key| contents.sold().count(key, at(10));
+        let sum = |contents: &Contents, key| contents.sold().count(key, exact(at(10)));
         let lanes = match sum(&contents(&history, at(10)), "anpr_lanes") {
             Some(Quantity::Of(added)) => added + 8,
             _ => 8,

@@ -17,7 +17,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use crate::signer::{
-    Signer, T0, at, just_after, license_claims, license_object, object, release_claims,
+    Signer, T0, at, exact, just_after, license_claims, license_object, object, release_claims,
 };
 
 const MAP_VIEW: &str = "module.map_view";
@@ -202,12 +202,12 @@ fn a_release_that_is_not_covered_is_announced_and_no_gate_allows_more() {
         .with_installed_release(Some(lease.license()), Some(&installed));
     let known = [MAP_VIEW, UNLISTED, CORE_FEATURES[0]];
     let known = known.map(|key| FeatureKey::parse(key).unwrap()).into();
-    let told = announce(&evidence, &entitlements, &POLICY, &known, T0);
+    let told = announce(&evidence, &entitlements, &POLICY, &known, exact(T0));
     let signed =
         license_core::document::verify_license(&vendor.license(&claims), &vendor.keyring());
     for told in [
         told.clone(),
-        constrained_by(&told, Some(&signed.unwrap()), T0),
+        constrained_by(&told, Some(&signed.unwrap()), exact(T0)),
     ] {
         for (hour, off) in [
             (0, "update_not_covered"),
@@ -252,7 +252,7 @@ proptest! {
         let installed = plain.clone().with_installed_release(license, document.as_ref());
         let standing = standing(&evidence, at(hour), &POLICY);
         let decided = |key: &str, entitlements: &Entitlements| {
-            decide(key, at(hour), &standing, entitlements, &POLICY).available
+            decide(key, exact(at(hour)), &standing, entitlements, &POLICY).available
         };
         for key in CORE_FEATURES {
             prop_assert!(decided(key, &installed));

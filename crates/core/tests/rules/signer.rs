@@ -12,6 +12,7 @@ use license_core::evidence::Evidence;
 use license_core::keyring::{Jwk, JwkSet, Keyring};
 use license_core::lease::Lease;
 use license_core::license::License;
+use license_core::plausible_time::PlausibleTime;
 use license_core::protocol::{
     ActivateRequest, DeactivateRequest, HeartbeatRequest, ValidateRequest,
 };
@@ -36,6 +37,11 @@ const RFC_8037_SEED: &str = "nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A";
 /// The instant `hours` after [`T0`].
 pub fn at(hours: i64) -> DateTime<Utc> {
     T0 + TimeDelta::hours(hours)
+}
+
+/// A time that is not in doubt.
+pub fn exact(at: DateTime<Utc>) -> PlausibleTime {
+    PlausibleTime::exact(at)
 }
 
 /// One second after `hours` from [`T0`].

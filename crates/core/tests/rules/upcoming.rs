@@ -8,13 +8,13 @@ use license_core::license::License;
 use license_core::upcoming::{Urgency, upcoming};
 use serde_json::{Value, json};
 
-use crate::signer::at;
+use crate::signer::{at, exact};
 
 /// Time, words and code of each change, as seen at an hour.
 fn changes(license: &Value, hour: i64) -> Vec<(i64, String, &'static str)> {
     let license = License::new(license.as_object().unwrap().clone());
     let entitlements = Entitlements::new(license.granted(), BTreeSet::new());
-    let changes = upcoming(&license, &entitlements, at(hour)).into_iter();
+    let changes = upcoming(&license, &entitlements, exact(at(hour))).into_iter();
     changes
         .map(|it| {
             let hour = (it.at - at(0)).num_hours();
@@ -71,7 +71,7 @@ fn an_end_is_urgent_from_30_days_before() {
         let license = License::new(license.as_object().unwrap().clone());
         let entitlements = Entitlements::new(license.granted(), BTreeSet::new());
         let now = at(24 * 100) - TimeDelta::days(days);
-        let changes = upcoming(&license, &entitlements, now);
+        let changes = upcoming(&license, &entitlements, exact(now));
         assert_eq!(changes.len(), 1);
         changes[0].urgency(now)
     };

@@ -7,6 +7,7 @@ use license_core::document::LicenseClaims;
 use license_core::keyring::Keyring;
 
 use super::*;
+use crate::announced::Limit;
 use crate::decision::Reason;
 
 #[path = "../../../core/tests/rules/signer.rs"]
@@ -14,6 +15,7 @@ use crate::decision::Reason;
 mod signer;
 
 mod limits;
+mod starts;
 
 use signer::{Signer, license_claims};
 

@@ -19,6 +19,7 @@ use license_core::announcement::{Announcement, Envelope, Signed, announce};
 use license_core::evidence::Evidence;
 use license_core::feature::FeatureKey;
 use license_core::gate::Entitlements;
+use license_core::plausible_time::PlausibleTime;
 use license_core::standing::Policy;
 use license_gate::Gate;
 use tokio::runtime::{Builder, Runtime};
@@ -179,7 +180,13 @@ pub fn announcement(evidence: &Evidence, now: DateTime<Utc>) -> Announcement {
         grace: TimeDelta::hours(72),
         allow_unlicensed_core: true,
     };
-    announce(evidence, &entitlements, &policy, &known, now)
+    announce(
+        evidence,
+        &entitlements,
+        &policy,
+        &known,
+        PlausibleTime::exact(now),
+    )
 }
 
 /// The event for an announcement, with its proof.

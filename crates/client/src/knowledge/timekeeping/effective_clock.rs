@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use chrono::{DateTime, SubsecRound as _, Utc};
+use license_core::plausible_time::PlausibleTime;
 use license_core::time_guard::{Believed, ClockEvent, Mark, Readings, TimeGuard};
 use license_service::clock::{Clock, MachineClocks, Wait};
 use tokio::sync::Notify;
@@ -66,6 +67,12 @@ impl EffectiveClock {
     /// A signed answer was imported from a file.
     pub(super) fn answer(&self, signed: DateTime<Utc>) -> Vec<ClockEvent> {
         self.set(|guard, readings| guard.answered(signed, readings))
+    }
+
+    /// The current time for what a license grants.
+    pub(super) fn plausible(&self) -> PlausibleTime {
+        let now = self.guard.load().plausible(self.machine.running());
+        now.moved_to(now.latest().trunc_subsecs(6))
     }
 
     /// The time stated in a request file when it is written.

@@ -19,6 +19,7 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 use chrono::{DateTime, TimeDelta, Utc};
 use license_core::evidence::Evidence;
+use license_core::plausible_time::PlausibleTime;
 use license_core::standing::Policy;
 use license_core::taking_over::Remembered;
 use license_core::time_guard::{ClockEvent, Mark};
@@ -101,6 +102,15 @@ impl Timekeeping {
         match &self.source {
             Source::Effective { clock, .. } => clock.clone(),
             Source::Unsigned(clock) => clock.clone(),
+        }
+    }
+
+    /// The same time, for what the license grants: see [`PlausibleTime`].
+    #[must_use]
+    pub fn plausible(&self) -> PlausibleTime {
+        match &self.source {
+            Source::Effective { clock, .. } => clock.plausible(),
+            Source::Unsigned(clock) => PlausibleTime::exact(clock.now()),
         }
     }
 

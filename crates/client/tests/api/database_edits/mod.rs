@@ -40,7 +40,7 @@ fn standing(app: &App) -> Standing {
 
 fn may_use(app: &App, feature: &str) -> bool {
     app.snapshot()
-        .decide(feature, app.clock.now(), |decision| decision.available)
+        .decide(feature, app.plausible_time(), |decision| decision.available)
 }
 
 fn events(app: &App) -> u64 {

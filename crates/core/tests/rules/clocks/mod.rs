@@ -5,6 +5,7 @@ mod marks;
 mod properties;
 mod restarts;
 mod signed_answers;
+mod starts;
 mod wall_clock;
 mod without_stored_time;
 

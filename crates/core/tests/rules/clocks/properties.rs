@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta};
-use license_core::time_guard::{Mark, Readings, TimeGuard};
+use license_core::time_guard::{BELIEVED_LEAD, Mark, Readings, TimeGuard};
 use proptest::prelude::*;
 
 use super::{Machine, begun, hours};
@@ -21,6 +21,7 @@ proptest! {
         let mut machine = Machine::new();
         let (mut guard, _) = begun(&machine).proven(T0, Duration::ZERO, machine.read());
         let (mut ran, mut unkept) = (TimeDelta::zero(), TimeDelta::zero());
+        let mut off_for = TimeDelta::zero();
         let (mut mask, mut held) = (2, None);
         let mut kept = guard.believed();
         let read = |machine: &Machine, mask: u8, held: Option<Duration>| Readings {
@@ -70,6 +71,7 @@ proptest! {
                     }
                     if let Deed::Reboot(off, up, _) = deed {
                         machine.reboot(hours(off), TimeDelta::minutes(up));
+                        off_for += hours(off) + TimeDelta::minutes(up);
                     }
                     machine.running = Duration::ZERO;
                     if held.is_some() {
@@ -85,6 +87,11 @@ proptest! {
             }
             let now = guard.now(machine.running);
             prop_assert!(now >= T0 + ran, "{now} after {ran}");
+            let starts = guard.plausible(machine.running);
+            prop_assert_eq!(starts.latest(), now);
+            // Nothing starts earlier than this, whatever was claimed.
+            let true_time = T0 + ran + off_for;
+            prop_assert!(starts.earliest() <= true_time + BELIEVED_LEAD, "{starts:?}");
         }
     }
 

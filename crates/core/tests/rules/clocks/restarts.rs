@@ -198,6 +198,11 @@ fn impossible_numbers_do_not_panic() {
             }),
             refuted_ms: Some(number),
             signed_at: Some(T0),
+            certain_at: match number {
+                0 => None,
+                ..0 => Some(DateTime::<Utc>::MIN_UTC),
+                1.. => Some(DateTime::<Utc>::MAX_UTC),
+            },
             assumed_ms: number,
             shared_claim_ms: number,
             unseen_ms: number.cast_unsigned(),
@@ -213,6 +218,8 @@ fn impossible_numbers_do_not_panic() {
             machine.running = Duration::MAX;
             let (guard, _) = guard.observed(machine.read());
             assert!(guard.now(Duration::MAX) >= T0);
+            let now = guard.plausible(Duration::MAX);
+            assert!(now.earliest() <= now.latest());
             for at in [DateTime::<Utc>::MIN_UTC, T0, DateTime::<Utc>::MAX_UTC] {
                 let mark = Mark {
                     at,

@@ -16,7 +16,7 @@ use proptest::test_runner::TestRunner;
 
 use super::config;
 use super::history::{History, Outcome, Step, World, history, parted, play, steps};
-use crate::signer::{KEY, Signer, T0, at, license_claims, license_object};
+use crate::signer::{KEY, Signer, T0, at, exact, license_claims, license_object};
 
 proptest! {
     #![proptest_config(config())]
@@ -205,7 +205,7 @@ fn available(evidence: &Evidence, key: &str, now: DateTime<Utc>, policy: &Policy
         .map(|lease| lease.license().granted());
     let entitlements = Entitlements::new(granted.unwrap_or_default(), BTreeSet::new());
     let standing = standing(evidence, now, policy);
-    decide(key, now, &standing, &entitlements, policy).available
+    decide(key, exact(now), &standing, &entitlements, policy).available
 }
 
 /// Without this, the histories above might prove nothing.

@@ -8,7 +8,7 @@ use license_core::standing::{LapseReason, Standing, standing};
 use license_core::time_guard::BELIEVED_LEAD;
 
 use super::{Counted, PAID, World};
-use crate::signer::KEY;
+use crate::signer::{KEY, exact};
 
 impl World {
     /// What has to be counted after a start, depending on the stored data that is left.
@@ -100,11 +100,11 @@ impl World {
         let entitlements = Entitlements::new(granted, Default::default());
         for core in CORE_FEATURES {
             assert!(
-                decide(core, now, &stands, &entitlements, &self.policy).available,
+                decide(core, exact(now), &stands, &entitlements, &self.policy).available,
                 "a core feature is off"
             );
         }
-        let on = decide(PAID, now, &stands, &entitlements, &self.policy).available;
+        let on = decide(PAID, exact(now), &stands, &entitlements, &self.policy).available;
 
         // Never past the signed end, in running time. Time that is in no remaining copy does
         // not have to count, unless the wall clock shows it.

@@ -1,7 +1,6 @@
 //! The limits of a gate, now and later.
 
 use super::*;
-use crate::announced::Limit;
 
 impl Machine {
     #[track_caller]

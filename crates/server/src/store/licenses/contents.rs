@@ -6,6 +6,7 @@ use license_core::amendment::{
 };
 use license_core::entitlement::{Entitlement, Grant, Granted, Period, Quantity};
 use license_core::feature::FeatureKey;
+use license_core::plausible_time::PlausibleTime;
 use license_core::usage::Resource;
 
 use super::{License, Status};
@@ -86,7 +87,7 @@ impl License {
         } = contents;
         let features = sold.features().map(FeatureKey::as_str);
         let mut features: Vec<String> = features
-            .filter(|key| sold.feature(key, at) == Grant::InForce)
+            .filter(|key| sold.feature(key, PlausibleTime::exact(at)) == Grant::InForce)
             .map(str::to_owned)
             .collect();
         in_order_of_grants(&mut features, amendments);
@@ -192,7 +193,7 @@ fn is_plain(amendments: &[Amendment], at: DateTime<Utc>) -> bool {
 }
 
 fn limit(sold: &Granted, resource: Resource, at: DateTime<Utc>) -> i64 {
-    match sold.count(resource.as_str(), at) {
+    match sold.count(resource.as_str(), PlausibleTime::exact(at)) {
         None => 0,
         Some(Quantity::Unlimited) => UNLIMITED,
         Some(Quantity::Of(number)) => i64::try_from(number).unwrap_or(i64::MAX),

@@ -5,6 +5,7 @@ use license_core::document::verify_license;
 use license_core::entitlement::Grant;
 use license_core::license::License;
 use license_core::offline::{Purpose, from_file};
+use license_core::plausible_time::PlausibleTime;
 use license_server::audit::Actor;
 use license_server::licensing::catalogue::Tier;
 use license_server::licensing::issue::IssueRequest;
@@ -116,7 +117,9 @@ async fn a_site_that_knows_entitlements_gets_a_whole_lease_and_all_that_is_comin
         assert!(listed.contains(&entry), "{entry}: {listed:?}");
     }
     let granted = License::new(license.as_object().unwrap().clone()).granted();
-    let is_on = |key: &str, time: &str| granted.feature(key, at(time)) == Grant::InForce;
+    let is_on = |key: &str, time: &str| {
+        granted.feature(key, PlausibleTime::exact(at(time))) == Grant::InForce
+    };
     assert!(is_on(ANALYTICS, from) && is_on(ANALYTICS, until));
     assert!(!is_on(ANALYTICS, "2026-11-24T17:59:59Z"));
     assert!(!is_on(ANALYTICS, "2026-11-24T20:00:01Z"));
