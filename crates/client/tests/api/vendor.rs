@@ -7,6 +7,7 @@ use std::sync::Arc;
 use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
 use ed25519_dalek::SigningKey;
 use license_core::amendment::{self, Amendment, Change, UpdateRule};
+use license_core::catalogue::{CatalogueEntry, Kind};
 use license_core::keyring::{Jwk, JwkSet};
 use license_server::app::App;
 use license_server::audit::Actor;
@@ -15,6 +16,8 @@ use license_server::http::access::Access;
 use license_server::licensing::catalogue::Tier;
 use license_server::licensing::clock::{accept, watch};
 use license_server::licensing::issue::{IssueError, IssueRequest, issue};
+use license_server::licensing::plan_file::PlanFile;
+use license_server::licensing::plans::apply;
 use license_server::licensing::status::set_status;
 use license_server::serve::serve;
 use license_server::signing::SigningKeys;
@@ -143,8 +146,21 @@ impl Vendor {
         file.display().to_string()
     }
 
+    /// Issues a license; what it has in addition to its plan is added to the catalogue.
     pub async fn issue(&self, request: IssueRequest) -> String {
+        let entries = request.with.iter().map(|key| CatalogueEntry {
+            key: key.clone(),
+            kind: Kind::Feature,
+            name: "Sold by a test".to_owned(),
+            unit: String::new(),
+            description: String::new(),
+        });
+        let file = PlanFile {
+            catalogue: entries.collect(),
+            ..PlanFile::default()
+        };
         let change = self.app.permitted_change(Actor::CommandLine).unwrap();
+        apply(&self.app.store, &file, &change, true).await.unwrap();
         issue(&self.app.store, request, &change)
             .await
             .unwrap()
