@@ -3,6 +3,7 @@
 
 use license_core::time_guard::Mark;
 use license_service::clock::Clock as _;
+use license_service::database::writes;
 use sea_orm::{ConnectionTrait, DbErr};
 
 use super::effective_clock::EffectiveClock;
@@ -36,9 +37,18 @@ pub(super) async fn store(store: &Store, clock: &EffectiveClock) -> Result<Store
     let mark = clock.mark_beside(stored, answers);
     if stored != Some(mark) {
         let new = serde_json::to_string(&mark).map_err(|error| DbErr::Json(error.to_string()))?;
-        match &text {
-            Some(text) => drop(system_config::replace(&db, KEY, text, &new, now).await?),
-            None => system_config::insert_if_missing(&db, KEY, &new, now).await?,
+        let written = match &text {
+            Some(text) => {
+                let replaced = system_config::replace(&db, KEY, text, &new, now).await;
+                replaced.map(drop)
+            }
+            None => system_config::insert_if_missing(&db, KEY, &new, now).await,
+        };
+        match written {
+            Err(StoreError::Database(error)) if writes::is_skipped(&error) => {
+                return Ok(Stored::No);
+            }
+            written => written?,
         }
         let held = system_config::get(&db, KEY).await?;
         if held == text {
