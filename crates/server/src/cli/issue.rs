@@ -80,18 +80,10 @@ pub(super) async fn run(
     now: DateTime<Utc>,
 ) -> anyhow::Result<()> {
     let plan = command.plan.or(command.tier.map(PlanChoice::from));
-    let terms = command.terms.changes();
     let request = IssueRequest {
         plan: plan.context("missing plan; expected --plan NAME")?,
         customer: command.customer,
-        seats: terms.seats,
-        moves: terms.moves,
-        moves_period_days: terms.moves_period_days,
-        lease_hours: terms.lease_hours,
-        grace_hours: terms.grace_hours,
-        offline_days: terms.offline_days,
-        updates_until: terms.updates_until,
-        updates: terms.updates,
+        terms: command.terms.changes(),
         max_cameras: command.max_cameras,
         max_users: command.max_users,
         max_storage_gb: command.max_storage_gb,

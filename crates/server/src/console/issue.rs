@@ -9,6 +9,7 @@ use axum::response::{IntoResponse as _, Redirect, Response};
 use axum::{Extension, Form};
 use clap::ValueEnum as _;
 use license_console::page::show;
+use license_core::amendment::TermChanges;
 use license_core::feature::LICENSED_FEATURES;
 use serde::Deserialize;
 
@@ -156,9 +157,12 @@ impl IssueForm {
             .map_err(|_| ApiError::BadRequest("choose a tier".to_owned()))?;
         Ok(IssueRequest {
             customer: self.customer.trim().to_owned(),
-            seats: number("seats", &self.seats)?,
-            moves: number("moves", &self.moves)?,
-            moves_period_days: number("days of a period", &self.moves_period_days)?,
+            terms: TermChanges {
+                seats: number("seats", &self.seats)?,
+                moves: number("moves", &self.moves)?,
+                moves_period_days: number("days of a period", &self.moves_period_days)?,
+                ..TermChanges::default()
+            },
             max_cameras: number("cameras", &self.max_cameras)?,
             max_users: number("users", &self.max_users)?,
             max_storage_gb: number("storage", &self.max_storage_gb)?,

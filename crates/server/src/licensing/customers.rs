@@ -14,6 +14,7 @@ use crate::audit::{Action, Change};
 use crate::licensing::current::with_amendments;
 use crate::licensing::document_size::{SizeError, TooLong, check_sizes};
 use crate::licensing::issue::MAX_CUSTOMER_CHARS;
+use crate::licensing::text_bounds::fits;
 use crate::store::customers::{self, Contact, Customer};
 use crate::store::licenses::{self, License};
 use crate::store::{Store, StoreError};
@@ -334,7 +335,7 @@ fn new_customer(name: &str, now: DateTime<Utc>) -> Customer {
 
 fn check_name(name: &str, may_be_id: bool) -> Result<(), CustomerError> {
     let name = name.trim();
-    if name.chars().count() > MAX_CUSTOMER_CHARS || name.contains('\0') {
+    if !fits(name, MAX_CUSTOMER_CHARS) {
         return Err(CustomerError::Name);
     }
     if name_key(name).is_none() {
@@ -385,7 +386,7 @@ fn edited(customer: Customer, request: &CustomerEdit) -> Result<Customer, Custom
 
 fn check_text(field: &'static str, text: Option<&str>, max: usize) -> Result<(), CustomerError> {
     let text = text.unwrap_or_default();
-    if text.chars().count() > max || text.contains('\0') {
+    if !fits(text, max) {
         let why = format!("limited to {max} characters");
         return Err(CustomerError::Field { field, why });
     }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, SubsecRound as _, Utc};
-use license_core::amendment::{self, Amendment, AmendmentError, TermChanges, UpdateRule, check};
+use license_core::amendment::{self, Amendment, AmendmentError, TermChanges, check};
 use license_core::calendar_duration::EndsTooLate;
 use license_core::catalogue::{Catalogue, NotSold};
 use license_core::entitlement::Quantity;
@@ -22,6 +22,7 @@ use crate::licensing::customers::{CustomerError, choose};
 use crate::licensing::document_size::{TooLong, check_size};
 use crate::licensing::expiry::{ExpiryError, check_expiry};
 use crate::licensing::plans::{FindPlanError, find_plan};
+use crate::licensing::text_bounds::fits;
 use crate::store::customers::Customer;
 use crate::store::licenses::{self, License};
 use crate::store::plans::PublishedPlan;
@@ -37,22 +38,8 @@ pub struct IssueRequest {
     pub plan: PlanChoice,
     /// The customer: its id, name or reference, or the name of a new one; empty for none.
     pub customer: String,
-    /// Maximum number of machines at the same time.
-    pub seats: Option<u32>,
-    /// How many times in a period a seat may move while the old machine's lease is still valid.
-    pub moves: Option<u32>,
-    /// Length of that period in days.
-    pub moves_period_days: Option<u32>,
-    /// How long a lease is valid, in hours; `Some(None)` is the server's setting, here and below.
-    pub lease_hours: Option<Option<u32>>,
-    /// How long the grace period after it is, in hours.
-    pub grace_hours: Option<Option<u32>>,
-    /// How long the lease of a site without internet is, in days.
-    pub offline_days: Option<Option<u32>>,
-    /// Releases of the product until this instant are covered; `Some(None)` covers all.
-    pub updates_until: Option<Option<DateTime<Utc>>>,
-    /// What happens with later releases.
-    pub updates: Option<UpdateRule>,
+    /// The terms that differ from the plan's.
+    pub terms: TermChanges,
     /// Maximum number of cameras; -1 is unlimited.
     pub max_cameras: Option<i64>,
     /// Maximum number of users; -1 is unlimited.
@@ -78,14 +65,7 @@ impl IssueRequest {
         Self {
             plan: plan.into(),
             customer: String::new(),
-            seats: None,
-            moves: None,
-            moves_period_days: None,
-            lease_hours: None,
-            grace_hours: None,
-            offline_days: None,
-            updates_until: None,
-            updates: None,
+            terms: TermChanges::default(),
             max_cameras: None,
             max_users: None,
             max_storage_gb: None,
@@ -94,20 +74,6 @@ impl IssueRequest {
             starts_at: None,
             expires_at: None,
             key: None,
-        }
-    }
-
-    /// The terms that differ from the plan's.
-    fn terms(&self) -> TermChanges {
-        TermChanges {
-            seats: self.seats,
-            moves: self.moves,
-            moves_period_days: self.moves_period_days,
-            lease_hours: self.lease_hours,
-            grace_hours: self.grace_hours,
-            offline_days: self.offline_days,
-            updates_until: self.updates_until,
-            updates: self.updates,
         }
     }
 }
@@ -348,13 +314,13 @@ fn order(
     start: DateTime<Utc>,
     now: DateTime<Utc>,
 ) -> Result<Order, IssueError> {
-    let terms = plan.terms(start)?.with(&request.terms());
+    let terms = plan.terms(start)?.with(&request.terms);
     let expires_at = match request.expires_at {
         Some(end) => Some(end.trunc_subsecs(0)),
         None => plan.expires_at(start)?,
     };
     check_expiry(expires_at, now)?;
-    if request.customer.chars().count() > MAX_CUSTOMER_CHARS || request.customer.contains('\0') {
+    if !fits(&request.customer, MAX_CUSTOMER_CHARS) {
         return Err(IssueError::Customer);
     }
     let is_feature = |key: &str| {

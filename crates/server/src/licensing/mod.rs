@@ -38,5 +38,6 @@ pub mod seats;
 pub mod site_answer;
 pub mod site_question;
 pub mod status;
+mod text_bounds;
 pub mod tokens;
 mod validate;

@@ -10,6 +10,7 @@ use crate::licensing::answer::answer;
 use crate::licensing::document::Addressee;
 use crate::licensing::site_answer::{AnswerError, SiteAnswer};
 use crate::licensing::site_question::{ByFile, CallDetails, SiteQuestion};
+use crate::licensing::text_bounds::fits;
 
 /// Why there is no license file.
 #[derive(Debug, thiserror::Error)]
@@ -70,8 +71,7 @@ pub fn read(file: &str) -> Result<OfflineRequest, OfflineError> {
         ("installationName", &request.installation_name, true),
         ("installationVersion", &request.installation_version, true),
     ] {
-        let is_long = text.chars().count() > MAX_TEXT_CHARS || text.contains('\0');
-        if is_long || (text.is_empty() && !may_be_empty) {
+        if !fits(text, MAX_TEXT_CHARS) || (text.is_empty() && !may_be_empty) {
             return Err(OfflineError::Field(field));
         }
     }

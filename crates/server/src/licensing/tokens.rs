@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use crate::audit::{Action, BREAK_GLASS, Change};
+use crate::licensing::text_bounds::fits;
 use crate::store::admin_tokens::{self, NamedToken};
 use crate::store::{Store, StoreError, console_sessions};
 
@@ -163,7 +164,7 @@ fn check(request: &TokenRequest, now: DateTime<Utc>) -> Result<(), TokenError> {
         return Err(TokenError::Reserved(name.clone()));
     }
     let note = request.note.as_deref().unwrap_or_default();
-    if note.chars().count() > MAX_NOTE_CHARS || note.contains('\0') {
+    if !fits(note, MAX_NOTE_CHARS) {
         return Err(TokenError::Note);
     }
     match request.expires_at.filter(|end| *end < now) {

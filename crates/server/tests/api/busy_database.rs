@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use license_core::amendment::TermChanges;
 use license_core::license_key::LicenseKey;
 use license_server::licensing::catalogue::Tier;
 use license_server::licensing::issue::IssueRequest;
@@ -67,7 +68,10 @@ async fn assert_ready(vendor: &Vendor) {
 /// With machines that hold its seats.
 async fn license_of(vendor: &Vendor, seats: u32) -> String {
     let request = IssueRequest {
-        seats: Some(seats),
+        terms: TermChanges {
+            seats: Some(seats),
+            ..TermChanges::default()
+        },
         ..IssueRequest::of(Tier::Standard)
     };
     let key = vendor.issue(request).await;
@@ -302,7 +306,10 @@ async fn a_stricter_isolation_level_of_the_database_fails_no_call() {
         let through = TestDatabase::same_as(&database);
         let vendor = Vendor::start_before(through, Timeouts::default()).await;
         let request = IssueRequest {
-            seats: Some(18),
+            terms: TermChanges {
+                seats: Some(18),
+                ..TermChanges::default()
+            },
             ..IssueRequest::of(Tier::Standard)
         };
         let key = vendor.issue(request).await;

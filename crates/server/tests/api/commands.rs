@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Output};
 
 use chrono::SecondsFormat;
+use license_core::amendment::TermChanges;
 use license_core::offline::{OfflineRequest, Purpose};
 use license_server::licensing::catalogue::Tier;
 use license_server::licensing::issue::IssueRequest;
@@ -159,7 +160,10 @@ async fn a_license_goes_through_its_life_by_commands(engine: Engine) {
 async fn a_machine_is_named_by_the_beginning_of_its_hardware_id(engine: Engine) {
     let vendor = Vendor::start(engine).await;
     let request = IssueRequest {
-        seats: Some(4),
+        terms: TermChanges {
+            seats: Some(4),
+            ..TermChanges::default()
+        },
         ..IssueRequest::of(Tier::Standard)
     };
     let key = &*vendor.issue(request).await;

@@ -6,6 +6,7 @@ mod sqlite_file;
 
 use std::time::Duration;
 
+use license_core::amendment::TermChanges;
 use license_server::audit::Actor;
 use license_server::licensing::catalogue::Tier;
 use license_server::licensing::issue;
@@ -95,7 +96,10 @@ async fn a_host_that_vanishes_under_load_is_forgotten_when_there_is_another() {
     let through = TestDatabase::same_as(&gate.database);
     let vendor = Vendor::start_before(through, short()).await;
     let request = IssueRequest {
-        seats: Some(50),
+        terms: TermChanges {
+            seats: Some(50),
+            ..TermChanges::default()
+        },
         ..IssueRequest::of(Tier::Standard)
     };
     let key = vendor.issue(request).await;
@@ -315,7 +319,10 @@ async fn a_pooler_in_transaction_mode_is_recognised_and_one_in_session_mode_serv
     through.url.clone_from(&pooler.url);
     let vendor = Vendor::start_before(through, Timeouts::default()).await;
     let request = IssueRequest {
-        seats: Some(20),
+        terms: TermChanges {
+            seats: Some(20),
+            ..TermChanges::default()
+        },
         ..IssueRequest::of(Tier::Standard)
     };
     let key = vendor.issue(request).await;
@@ -365,7 +372,10 @@ async fn a_time_that_cannot_be_read_is_an_error_and_no_panic() {
 async fn sequences_that_are_behind_their_tables_are_advanced() {
     let vendor = Vendor::start(Engine::Postgres).await;
     let key = vendor.issue(IssueRequest {
-        seats: Some(9),
+        terms: TermChanges {
+            seats: Some(9),
+            ..TermChanges::default()
+        },
         ..IssueRequest::of(Tier::Standard)
     });
     let key = key.await;

@@ -1,5 +1,6 @@
 //! Commands that list licenses and seats.
 
+use license_core::amendment::TermChanges;
 use license_server::licensing::catalogue::Tier;
 use license_server::licensing::issue::IssueRequest;
 use license_server::store::licenses::Status;
@@ -71,7 +72,10 @@ async fn a_list_is_whole_in_json_and_says_what_a_table_leaves_out(engine: Engine
 async fn seats_are_listed_page_by_page(engine: Engine) {
     let vendor = Vendor::start(engine).await;
     let request = IssueRequest {
-        seats: Some(3),
+        terms: TermChanges {
+            seats: Some(3),
+            ..TermChanges::default()
+        },
         ..IssueRequest::of(Tier::Standard)
     };
     let key = vendor.issue(request).await;

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use chrono::TimeDelta;
+use license_core::amendment::TermChanges;
 use license_core::seat::Overlap;
 use license_server::licensing::catalogue::Tier;
 use license_server::licensing::issue::IssueRequest;
@@ -111,7 +112,10 @@ async fn pages_of_installations_have_each_installation_one_time_in_either_order(
     let vendor = Vendor::start(engine).await;
     let key = vendor
         .issue(IssueRequest {
-            seats: Some(5),
+            terms: TermChanges {
+                seats: Some(5),
+                ..TermChanges::default()
+            },
             ..IssueRequest::of(Tier::Standard)
         })
         .await;
@@ -177,7 +181,10 @@ async fn pages_of_the_audit_log_are_not_shifted_by_new_entries(engine: Engine) {
 async fn seats_are_shown_in_pages_however_many_there_are(engine: Engine) {
     let vendor = Vendor::start(engine).await;
     let request = IssueRequest {
-        seats: Some(1000),
+        terms: TermChanges {
+            seats: Some(1000),
+            ..TermChanges::default()
+        },
         ..IssueRequest::of(Tier::Standard)
     };
     let key = vendor.issue(request).await;

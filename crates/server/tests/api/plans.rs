@@ -4,6 +4,7 @@ mod by_command;
 mod terms;
 
 use chrono::TimeDelta;
+use license_core::amendment::TermChanges;
 use license_server::audit::Actor;
 use license_server::licensing::catalogue::Tier;
 use license_server::licensing::issue::IssueRequest;
@@ -362,7 +363,10 @@ async fn a_license_is_amended_to_another_plan_and_back(engine: Engine) {
     publish_example(&vendor).await;
     let key = vendor
         .issue(IssueRequest {
-            moves: Some(7),
+            terms: TermChanges {
+                moves: Some(7),
+                ..TermChanges::default()
+            },
             ..IssueRequest::of(Tier::Standard)
         })
         .await;

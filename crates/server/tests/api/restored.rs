@@ -5,6 +5,7 @@ mod lost_numbers;
 mod running;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use license_core::amendment::TermChanges;
 use license_core::restored::{MAX_LEAD, number_at};
 use license_server::licensing::catalogue::Tier;
 use license_server::licensing::clock::{accept, watch};
@@ -108,7 +109,10 @@ pub async fn suspected(vendor: &Vendor) -> usize {
 
 pub async fn issue(vendor: &Vendor, seats: u32, expires_at: Option<DateTime<Utc>>) -> String {
     let request = IssueRequest {
-        seats: Some(seats),
+        terms: TermChanges {
+            seats: Some(seats),
+            ..TermChanges::default()
+        },
         expires_at,
         ..IssueRequest::of(Tier::Standard)
     };

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::future::join_all;
+use license_core::amendment::TermChanges;
 use license_core::offline::{OfflineRequest, Purpose};
 use license_server::audit::Actor;
 use license_server::licensing::catalogue::Tier;
@@ -38,7 +39,10 @@ async fn twenty_concurrent_machines_take_exactly_the_three_available_seats(engin
     let vendor = Vendor::start(engine).await;
     let twin = vendor.twin().await;
     let request = IssueRequest {
-        seats: Some(3),
+        terms: TermChanges {
+            seats: Some(3),
+            ..TermChanges::default()
+        },
         ..IssueRequest::of(Tier::Standard)
     };
     let key = vendor.issue(request).await;
@@ -304,8 +308,11 @@ async fn concurrent_calls_spend_moves_correctly(engine: Engine) {
     let vendor = Vendor::start(engine).await;
     let twin = vendor.twin().await;
     let request = IssueRequest {
-        seats: Some(2),
-        moves: Some(1),
+        terms: TermChanges {
+            seats: Some(2),
+            moves: Some(1),
+            ..TermChanges::default()
+        },
         ..IssueRequest::of(Tier::Standard)
     };
     let key = vendor.issue(request).await;
@@ -336,9 +343,12 @@ async fn signed_leases_never_exceed_seats_and_moves_and_releases(engine: Engine)
     };
     for seats in [1_u32, 2] {
         let request = IssueRequest {
-            seats: Some(seats),
-            moves: Some(2),
-            moves_period_days: Some(20),
+            terms: TermChanges {
+                seats: Some(seats),
+                moves: Some(2),
+                moves_period_days: Some(20),
+                ..TermChanges::default()
+            },
             ..IssueRequest::of(Tier::Standard)
         };
         let key = vendor.issue(request).await;
@@ -401,7 +411,10 @@ async fn signed_leases_never_exceed_seats_and_moves_and_releases(engine: Engine)
 async fn freed_seats_are_pruned_and_take_nothing_along(engine: Engine) {
     let vendor = Vendor::start(engine).await;
     let request = IssueRequest {
-        seats: Some(3),
+        terms: TermChanges {
+            seats: Some(3),
+            ..TermChanges::default()
+        },
         ..IssueRequest::of(Tier::Standard)
     };
     let key = vendor.issue(request).await;

@@ -1,6 +1,7 @@
 //! What sites do is written to the audit log, within bounds.
 
 use chrono::TimeDelta;
+use license_core::amendment::TermChanges;
 use license_core::rate::max_site_entries;
 use license_server::licensing::catalogue::Tier;
 use license_server::licensing::history::forget;
@@ -20,7 +21,10 @@ async fn one_machine_in_a_loop_hides_nothing_that_another_does_for_the_first_tim
 ) {
     let vendor = Vendor::start(engine).await;
     let request = IssueRequest {
-        seats: Some(3),
+        terms: TermChanges {
+            seats: Some(3),
+            ..TermChanges::default()
+        },
         ..IssueRequest::of(Tier::Standard)
     };
     let key = vendor.issue(request).await;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use license_core::amendment::TermChanges;
 use license_server::licensing::catalogue::Tier;
 use license_server::licensing::issue::IssueRequest;
 use reqwest::{Method, StatusCode};
@@ -80,7 +81,10 @@ async fn a_command_whose_change_is_skipped_fails_and_changes_nothing(engine: Eng
 async fn a_call_whose_change_is_skipped_is_not_confirmed(engine: Engine) {
     let vendor = Vendor::start(engine).await;
     let request = IssueRequest {
-        seats: Some(1),
+        terms: TermChanges {
+            seats: Some(1),
+            ..TermChanges::default()
+        },
         ..IssueRequest::of(Tier::Standard)
     };
     let key = vendor.issue(request).await;

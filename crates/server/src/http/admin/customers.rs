@@ -7,7 +7,7 @@ use axum::http::StatusCode;
 use axum::{Extension, Json};
 use license_service::cursor::next_cursor;
 use license_service::unattended::finish_even_if_disconnected;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::paging::{PageSize, page_start};
@@ -15,7 +15,7 @@ use crate::app::App;
 use crate::audit::Actor;
 use crate::http::answered_errors::{AdminErrors, BodyErrors, CustomerErrors, QueryErrors};
 use crate::http::error::{ApiError, ErrorBody};
-use crate::http::given::{Body, Params};
+use crate::http::given::{Body, Params, stated};
 use crate::licensing;
 use crate::licensing::customers::{CustomerEdit, Merged, look_up};
 use crate::store::customers::{
@@ -188,11 +188,6 @@ pub(in crate::http) struct EditBody {
     contacts: Option<Vec<Contact>>,
     /// For people.
     notes: Option<String>,
-}
-
-/// `Some` if the member is there.
-fn stated<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Option<String>>, D::Error> {
-    Option::deserialize(from).map(Some)
 }
 
 /// Change a customer. Its licenses carry a new name from their next lease on.

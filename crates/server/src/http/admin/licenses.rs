@@ -6,7 +6,7 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::{Extension, Json};
 use chrono::{DateTime, Utc};
-use license_core::amendment::UpdateRule;
+use license_core::amendment::{TermChanges, UpdateRule};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -241,14 +241,16 @@ impl IssueBody {
         Ok(IssueRequest {
             plan,
             customer: self.customer,
-            seats: self.seats,
-            moves: self.moves,
-            moves_period_days: self.moves_period_days,
-            lease_hours: self.lease_hours,
-            grace_hours: self.grace_hours,
-            offline_days: self.offline_days,
-            updates_until: self.updates_until,
-            updates: self.updates,
+            terms: TermChanges {
+                seats: self.seats,
+                moves: self.moves,
+                moves_period_days: self.moves_period_days,
+                lease_hours: self.lease_hours,
+                grace_hours: self.grace_hours,
+                offline_days: self.offline_days,
+                updates_until: self.updates_until,
+                updates: self.updates,
+            },
             max_cameras: self.max_cameras,
             max_users: self.max_users,
             max_storage_gb: self.max_storage_gb,

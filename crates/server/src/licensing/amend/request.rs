@@ -12,6 +12,7 @@ use super::AmendError;
 use crate::audit::Change;
 use crate::licensing::expiry::check_expiry;
 use crate::licensing::plans::find_plan;
+use crate::licensing::text_bounds::fits;
 use crate::store::licenses::judged_at;
 use crate::store::plans::{self, PublishedPlan};
 use crate::store::{StoreError, catalogue};
@@ -244,7 +245,7 @@ fn feature_key(field: &str, key: &str) -> Result<FeatureKey, AmendError> {
 
 fn check_text(field: &str, text: Option<&str>, max: usize) -> Result<(), AmendError> {
     let text = text.unwrap_or_default();
-    if text.chars().count() > max || text.contains('\0') {
+    if !fits(text, max) {
         return Err(AmendError::Field {
             field: field.to_owned(),
             why: format!("limited to {max} characters"),

@@ -1,6 +1,7 @@
 //! The overview of the installations.
 
 use chrono::TimeDelta;
+use license_core::amendment::TermChanges;
 use license_server::licensing::catalogue::Tier;
 use license_server::licensing::issue::IssueRequest;
 use serde_json::json;
@@ -17,7 +18,10 @@ async fn the_fleet_is_seen_at_a_glance_and_found_by_filters() {
     sign_in(&browser, &vendor.url).await;
     browser.shows("No installations yet").await;
     let request = IssueRequest {
-        seats: Some(4),
+        terms: TermChanges {
+            seats: Some(4),
+            ..TermChanges::default()
+        },
         customer: "Harbour Ltd".to_owned(),
         ..IssueRequest::of(Tier::Standard)
     };

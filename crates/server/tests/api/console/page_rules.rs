@@ -1,6 +1,7 @@
 //! What holds for every page: accessible, small, strict, safe and usable without scripts.
 
 use chrono::TimeDelta;
+use license_core::amendment::TermChanges;
 use license_server::licensing::catalogue::Tier;
 use license_server::licensing::issue::IssueRequest;
 use license_server::licensing::look_up::look_up;
@@ -91,7 +92,10 @@ async fn every_page_is_accessible_and_fits_every_width() {
     sign_in(&browser, &vendor.url).await;
     browser.examine(&vendor.url).await;
     let request = IssueRequest {
-        seats: Some(3),
+        terms: TermChanges {
+            seats: Some(3),
+            ..TermChanges::default()
+        },
         customer: "A customer with a name that is longer than a phone is wide".to_owned(),
         ..IssueRequest::of(Tier::Enterprise)
     };
@@ -257,7 +261,10 @@ async fn pages_are_small_and_strict_and_need_no_script() {
 
     // A license that many machines hold and held has pages, too.
     let request = IssueRequest {
-        seats: Some(1000),
+        terms: TermChanges {
+            seats: Some(1000),
+            ..TermChanges::default()
+        },
         ..IssueRequest::of(Tier::Standard)
     };
     let key = vendor.issue(request).await;

@@ -1,6 +1,7 @@
 //! A license gets fewer seats than are held.
 
 use chrono::{DateTime, TimeDelta, Utc};
+use license_core::amendment::TermChanges;
 use license_core::offline::Purpose;
 use license_server::licensing::catalogue::Tier;
 use license_server::licensing::issue::IssueRequest;
@@ -25,7 +26,10 @@ on_both_engines! {
 async fn taken(engine: Engine) -> (Vendor, String) {
     let vendor = Vendor::start(engine).await;
     let request = IssueRequest {
-        seats: Some(3),
+        terms: TermChanges {
+            seats: Some(3),
+            ..TermChanges::default()
+        },
         ..IssueRequest::of(Tier::Standard)
     };
     let key = vendor.issue(request).await;
