@@ -10,6 +10,17 @@ use sqlx::postgres::PgDatabaseError;
 use super::{Failure, is_mixed_up, library_error, login, pooler};
 use crate::runtime::RAISE_THREADS;
 
+/// What to do when no connection is made.
+const CHECK_CONNECTION: &str = "check DATABASE_URL, that the database is running, that it can be \
+    reached from this machine, and that it has a free connection for this user";
+/// What to do when the database is damaged.
+const RECOVER: &str = "restore the database from a backup, or recover an SQLite file with the \
+    '.recover' command of sqlite3; on a License Client you may also move the file away, restart, \
+    and activate again";
+/// What to do when the database does not exist.
+const CREATE_DATABASE: &str = "check the database name in DATABASE_URL, restore the database, or \
+    create it with \"CREATE DATABASE name ENCODING 'UTF8' TEMPLATE template0\"";
+
 /// A problem with a database, described for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trouble {
@@ -105,10 +116,7 @@ impl Failure {
             Self::Unknown => {
                 "the database answered with an unrecognized error; see PostgreSQL's log"
             }
-            Self::Connection(false) | Self::Unavailable => {
-                "check DATABASE_URL, that the database is running, that it can be reached from \
-                 this machine, and that it has a free connection for this user"
-            }
+            Self::Connection(false) | Self::Unavailable => CHECK_CONNECTION,
             Self::Connection(true) => {
                 "connect to the primary server, not to a standby, and check \
                  default_transaction_read_only"
@@ -131,11 +139,7 @@ impl Failure {
             }
             Self::Disk => "check the disk that holds the SQLite file, and the kernel log",
             Self::Full => "free space on the disk of the database",
-            Self::Damaged => {
-                "restore the database from a backup, or recover an SQLite file with the \
-                 '.recover' command of sqlite3; on a License Client you may also move the file \
-                 away, restart, and activate again"
-            }
+            Self::Damaged => RECOVER,
             Self::ServerFiles => {
                 "see PostgreSQL's log, and restore the database from a backup if a file is lost"
             }
@@ -146,10 +150,7 @@ impl Failure {
                 "restore the database from a backup with its indexes, defaults and constraints, \
                  or repair what the message names"
             }
-            Self::NoDatabase => {
-                "check the database name in DATABASE_URL, restore the database, or create it with \
-                 \"CREATE DATABASE name ENCODING 'UTF8' TEMPLATE template0\""
-            }
+            Self::NoDatabase => CREATE_DATABASE,
             Self::Login => {
                 "check the user and the password in DATABASE_URL, and that pg_hba.conf allows \
                  this user from this machine"
