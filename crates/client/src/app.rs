@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use license_core::calls::Intervals;
 use license_core::plausible_time::PlausibleTime;
+use license_core::schedule::calls::Intervals;
 use license_core::standing::Policy;
 use license_service::clock::Clock;
 use tokio::sync::{Notify, watch};

@@ -1,6 +1,6 @@
 //! Randomness, from the operating system.
 
-use license_core::schedule::Jitter;
+use license_core::schedule::jitter::Jitter;
 pub use license_service::random::{bytes, nonce};
 
 /// A new secret of an installation.

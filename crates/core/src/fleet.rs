@@ -7,7 +7,8 @@
 use chrono::{DateTime, Utc};
 
 use crate::document::DenialReason;
-use crate::standing::{LapseReason, Standing};
+use crate::lapse::LapseReason;
+use crate::standing::Standing;
 use crate::usage::{Resource, Usage};
 
 /// The newest lease signed for an installation.

@@ -7,10 +7,11 @@ use chrono::{DateTime, Utc};
 use crate::document::VerifiedRelease;
 use crate::entitlement::{Grant, Granted, Period, Quantity};
 use crate::feature::{FeatureKey, is_core, is_sold};
+use crate::lapse::LapseReason;
 use crate::license::License;
 use crate::plausible_time::PlausibleTime;
 use crate::release::Consequence;
-use crate::standing::{LapseReason, Policy, Standing};
+use crate::standing::{Policy, Standing};
 
 /// What a license grants, and the keys that the site has switched off.
 #[derive(Clone, Debug, Default)]

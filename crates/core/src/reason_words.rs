@@ -61,7 +61,7 @@ mod tests {
     use super::*;
     use crate::document::DenialReason;
     use crate::gate::Reason;
-    use crate::standing::LapseReason;
+    use crate::lapse::LapseReason;
 
     #[test]
     fn every_reason_has_words() {

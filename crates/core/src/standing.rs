@@ -2,9 +2,9 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::document::DenialReason;
 use crate::entitlement::next_instant;
 use crate::evidence::Evidence;
+use crate::lapse::LapseReason;
 use crate::license::Expiry;
 
 /// The settings of a site that affect its standing.
@@ -44,29 +44,6 @@ impl Standing {
             Self::Active => "active",
             Self::Grace { .. } => "grace",
             Self::Lapsed(_) => "lapsed",
-        }
-    }
-}
-
-/// Why licensed features are off although there is a license.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum LapseReason {
-    /// The License Server has denied the license, signed.
-    Denied(DenialReason),
-    /// The license's `expiresAt` has passed.
-    LicenseExpired,
-    /// The grace period has expired.
-    GracePeriodExpired,
-}
-
-impl LapseReason {
-    /// A code for programs.
-    #[must_use]
-    pub fn code(&self) -> &str {
-        match self {
-            Self::Denied(reason) => reason.as_str(),
-            Self::LicenseExpired => "license_expired",
-            Self::GracePeriodExpired => "grace_period_expired",
         }
     }
 }

@@ -10,7 +10,8 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::evidence::{Evidence, Failure};
-use crate::standing::{LapseReason, Policy, Standing, standing};
+use crate::lapse::LapseReason;
+use crate::standing::{Policy, Standing, standing};
 
 /// How far the wall clock may jump ahead without being doubted: small corrections are
 /// normal.

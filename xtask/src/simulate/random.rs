@@ -1,6 +1,6 @@
 //! Reproducible randomness.
 
-use license_core::schedule::Jitter;
+use license_core::schedule::jitter::Jitter;
 
 /// A random number generator (Steele, Lea and Flood, "Fast splittable pseudorandom number
 /// generators", 2014: `SplitMix64`).

@@ -7,11 +7,12 @@
 use std::borrow::Cow;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use license_core::calls::{Calls, Due, Intervals};
 use license_core::evidence::Evidence;
 use license_core::protocol::Call;
 use license_core::response::{Contact, NoContact, TransportFailure};
-use license_core::schedule::{Jitter, unsigned_validity};
+use license_core::schedule::calls::{Calls, Due, Intervals};
+use license_core::schedule::jitter::Jitter;
+use license_core::schedule::unsigned_validity;
 use license_core::standing::{Policy, Standing, standing};
 
 use super::confirmation::{Confirmation, GRACE};

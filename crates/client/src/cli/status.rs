@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use license_core::lapse_words;
+use license_core::lapse;
 use license_core::usage::Resource;
 use serde_json::Value;
 
@@ -28,7 +28,7 @@ fn print(answer: &Answer) {
     let headline = match answer.text("standing") {
         "active" => "Active: the license is confirmed.",
         "grace" => "Grace period: everything works, but the license is not being confirmed.",
-        "lapsed" => lapse_words::SUMMARY,
+        "lapsed" => lapse::shown::SUMMARY,
         _ if answer.text("message") != NO_LICENSE => "It is not known whether there is a license.",
         _ => "No license is activated. Activate one with 'license-client activate'.",
     };

@@ -16,7 +16,7 @@ use license_core::entitlement::Period;
 use license_core::evidence::Failure;
 use license_core::feature::is_core;
 use license_core::hardware::{Change, Comparison, Verdict};
-use license_core::lapse_words;
+use license_core::lapse;
 use license_core::lease::Lease;
 use license_core::license::{Expiry, License};
 use license_core::plausible_time::PlausibleTime;
@@ -189,7 +189,7 @@ fn title<'a>(standing: &'a Standing, warnings: &[String]) -> &'a str {
         Standing::Active if !warnings.is_empty() => "The license is active, with warnings",
         Standing::Active => "Everything is OK",
         Standing::Grace { .. } => "The License Server cannot confirm the license",
-        Standing::Lapsed(why) => lapse_words::headline(why),
+        Standing::Lapsed(why) => lapse::shown::headline(why),
     }
 }
 

@@ -10,7 +10,7 @@ use axum::response::{IntoResponse as _, Response};
 use chrono::{DateTime, Utc};
 use license_core::amendment::UpdateRule;
 use license_core::hardware::{Component, Verdict};
-use license_core::lapse_words;
+use license_core::lapse;
 use license_core::lease::Lease;
 use license_core::license::License;
 use license_core::license_key::{MAX_KEY_CHARS, normalize};
@@ -410,7 +410,7 @@ impl<'a> View<'a> {
             }
             Standing::Lapsed(why) => View {
                 reason: Some(why.code().to_owned()),
-                message: Some(lapse_words::message(
+                message: Some(lapse::shown::message(
                     why,
                     evidence.denial.as_ref(),
                     evidence

@@ -1,4 +1,5 @@
-//! Calls the License Server when a validation or a heartbeat is due.
+//! Calls the License Server when a validation or a heartbeat is due, which
+//! [`license_core::schedule`] decides.
 
 use std::convert::Infallible;
 use std::sync::Arc;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use license_core::calls::Calls;
+use license_core::schedule::calls::Calls;
 use license_core::standing::Standing;
 use license_core::time_guard::{MAX_WAIT, keep_again_after};
 use license_service::clock::Clock as _;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use license_core::calls::Calls;
+use license_core::schedule::calls::Calls;
 use license_core::wall_clock::WallReading;
 
 use super::{Knowledge, lock};

@@ -1,11 +1,11 @@
 //! Loads what earlier runs have stored.
 
 use chrono::{DateTime, Utc};
-use license_core::calls::Calls;
 use license_core::evidence::Evidence;
 use license_core::hardware::{Comparison, Verdict};
 use license_core::lease::Lease;
 use license_core::license_key;
+use license_core::schedule::calls::Calls;
 use license_core::time_guard::Mark;
 
 use super::evidence_rows::EvidenceRows;

@@ -37,9 +37,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use license_core::calls::Calls;
 use license_core::evidence::Evidence;
 use license_core::hardware::Comparison;
+use license_core::schedule::calls::Calls;
 use license_core::standing::Policy;
 use license_core::taking_over::Remembered;
 use license_service::clock::Clock;

@@ -6,12 +6,12 @@
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
-use license_core::calls::Calls;
 use license_core::entitlement::Grant;
 use license_core::evidence::Evidence;
 use license_core::feature::FeatureKey;
 use license_core::offline::Pending;
 use license_core::plausible_time::PlausibleTime;
+use license_core::schedule::calls::Calls;
 use license_service::database::{Transaction, is_for_another_try, repeated};
 use sea_orm::ConnectionTrait;
 use tokio::sync::MutexGuard;

@@ -4,7 +4,6 @@
 //! the rows are accepted unchanged.
 
 use chrono::{DateTime, Utc};
-use license_core::calls::Calls;
 use license_core::document::{
     DocumentError, VerifiedDenial, VerifiedLicense, verify_denial, verify_license,
 };
@@ -14,6 +13,7 @@ use license_core::lease::Lease;
 use license_core::license::License;
 use license_core::license_key;
 use license_core::response::Trust;
+use license_core::schedule::calls::Calls;
 use license_core::taking_over::{
     NotTakenOver, Remembered, TakenOver, discredited, take_over, take_up,
 };

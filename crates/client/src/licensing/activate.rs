@@ -1,7 +1,6 @@
 //! Requests a seat with a license key, and caches the license.
 
 use chrono::{DateTime, Utc};
-use license_core::calls::Calls;
 use license_core::evidence::Evidence;
 use license_core::lease::Lease;
 use license_core::license::License;
@@ -9,6 +8,7 @@ use license_core::license_key::{self, LicenseKey};
 use license_core::pasted_text::OddCharacters;
 use license_core::protocol::ActivateRequest;
 use license_core::response::{Contact, Denial, NoContact};
+use license_core::schedule::calls::Calls;
 use license_core::schedule::unsigned_validity;
 
 use crate::app::App;

@@ -5,8 +5,8 @@
 //! far as they are valid. The size of a response is limited, so the client repeats the request as
 //! long as it makes progress.
 
-use license_core::calls::Calls;
 use license_core::response;
+use license_core::schedule::calls::Calls;
 
 use crate::app::App;
 

@@ -1,7 +1,7 @@
 //! Determine which calls are due next.
 
 use chrono::{DateTime, Utc};
-use license_core::calls::Due;
+use license_core::schedule::calls::Due;
 
 use crate::app::App;
 

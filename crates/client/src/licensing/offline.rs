@@ -1,6 +1,5 @@
 //! Licensing by file: write a request, and import the license file.
 
-use license_core::calls::Calls;
 use license_core::evidence::Evidence;
 use license_core::lease::Lease;
 use license_core::license::License;
@@ -10,6 +9,7 @@ use license_core::offline::{
     import as judge, nonce,
 };
 use license_core::response::{Contact, Denial, Trust};
+use license_core::schedule::calls::Calls;
 use license_core::schedule::unsigned_validity;
 
 use crate::app::App;

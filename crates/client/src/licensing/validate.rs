@@ -1,11 +1,11 @@
 //! Validate the license, and record the result.
 
 use chrono::{DateTime, Utc};
-use license_core::calls::Calls;
 use license_core::evidence::Evidence;
 use license_core::license_key;
 use license_core::protocol::ValidateRequest;
 use license_core::response::Contact;
+use license_core::schedule::calls::Calls;
 use license_core::schedule::unsigned_validity;
 
 use crate::app::App;

@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use license_core::calls::{Calls, Due, Intervals};
 use license_core::evidence::Evidence;
-use license_core::schedule::{Jitter, MAX_RETRY_DELAY};
-use license_core::standing::{LapseReason, Standing};
+use license_core::lapse::LapseReason;
+use license_core::schedule::calls::{Calls, Due, Intervals};
+use license_core::schedule::jitter::Jitter;
+use license_core::schedule::retry::MAX_RETRY_DELAY;
+use license_core::standing::Standing;
 use proptest::prelude::*;
 
 use crate::signer::{T0, unsigned_lease};

@@ -3,7 +3,8 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use license_core::document::DenialReason;
 use license_core::fleet::{Signed, is_over, standing_seen};
-use license_core::standing::{LapseReason, Standing};
+use license_core::lapse::LapseReason;
+use license_core::standing::Standing;
 use license_core::usage::{Resource, Usage};
 use proptest::prelude::*;
 

@@ -7,7 +7,8 @@ use license_core::document::DenialReason;
 use license_core::entitlement::{Entitlement, Granted, Period};
 use license_core::feature::{CORE_FEATURES, FeatureKey, LICENSED_FEATURES};
 use license_core::gate::{Decision, Entitlements, Reason, decide};
-use license_core::standing::{LapseReason, Policy, Standing};
+use license_core::lapse::LapseReason;
+use license_core::standing::{Policy, Standing};
 
 use crate::signer::{at, exact};
 

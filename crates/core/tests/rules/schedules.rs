@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use license_core::evidence::Evidence;
+use license_core::lapse::LapseReason;
+use license_core::schedule::jitter::Jitter;
+use license_core::schedule::retry::{LAPSED_RETRY, MAX_RETRY_DELAY, retry_after_delay};
 use license_core::schedule::{
-    Jitter, LAPSED_RETRY, MAX_RETRY_DELAY, VALIDATION_TAKEOVER_DELAY, next_heartbeat,
-    next_validation, retry_after_delay, takeover_at, unsigned_validity,
+    VALIDATION_TAKEOVER_DELAY, next_heartbeat, next_validation, takeover_at, unsigned_validity,
 };
-use license_core::standing::{LapseReason, Standing};
+use license_core::standing::Standing;
 
 use crate::signer::{Signer, T0, at, license_claims, unsigned_lease};
 

@@ -3,9 +3,10 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use license_core::document::LicenseClaims;
 use license_core::evidence::{Evidence, Failure};
+use license_core::lapse::LapseReason;
 use license_core::lease::Lease;
 use license_core::license::License;
-use license_core::standing::{LapseReason, Policy, Standing, standing};
+use license_core::standing::{Policy, Standing, standing};
 use license_core::taking_over::{NotTakenOver, Remembered, discredited, take_over, take_up};
 use proptest::prelude::*;
 

@@ -12,9 +12,9 @@ use license_core::evidence::Evidence;
 use license_core::license_key::LicenseKey;
 use license_core::protocol::{self, ValidateRequest};
 use license_core::response::{Contact, Question, Reply, Request as _, Trust};
-use license_core::schedule::{
-    Jitter, next_heartbeat, next_validation, retry_after_delay, unsigned_validity,
-};
+use license_core::schedule::jitter::Jitter;
+use license_core::schedule::retry::retry_after_delay;
+use license_core::schedule::{next_heartbeat, next_validation, unsigned_validity};
 use license_core::standing::{Policy, Standing, standing};
 use license_server::rates::Rates;
 use license_server::store::callers::CallerOfLicense;

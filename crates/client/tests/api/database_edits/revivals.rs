@@ -4,7 +4,7 @@ use chrono::TimeDelta;
 use license_client::licensing::activate::activate;
 use license_client::licensing::deactivate::deactivate;
 use license_client::licensing::validate::validate;
-use license_core::calls::Calls;
+use license_core::schedule::calls::Calls;
 use license_core::standing::Standing;
 use license_server::store::licenses::Status;
 

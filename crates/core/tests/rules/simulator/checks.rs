@@ -3,8 +3,9 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use license_core::feature::CORE_FEATURES;
 use license_core::gate::{Entitlements, decide};
+use license_core::lapse::LapseReason;
 use license_core::lease::Lease;
-use license_core::standing::{LapseReason, Standing, standing};
+use license_core::standing::{Standing, standing};
 use license_core::time_guard::BELIEVED_LEAD;
 
 use super::{Counted, PAID, World};

@@ -6,7 +6,8 @@ use chrono::{DateTime, TimeDelta};
 use license_core::document::{verify_denial, verify_license};
 use license_core::evidence::{Evidence, Failure};
 use license_core::lease::Lease;
-use license_core::schedule::{Jitter, next_validation};
+use license_core::schedule::jitter::Jitter;
+use license_core::schedule::next_validation;
 use license_core::standing::standing;
 use license_core::time_guard::{Mark, TimeGuard};
 

@@ -8,9 +8,10 @@ mod grace;
 use chrono::TimeDelta;
 use license_core::document::{DenialReason, LicenseClaims};
 use license_core::evidence::Evidence;
+use license_core::lapse::LapseReason;
 use license_core::protocol;
 use license_core::response::{Contact, Denial, Reply, TransportFailure, Trust};
-use license_core::standing::{LapseReason, Policy, Standing, grace_end, holds_until, standing};
+use license_core::standing::{Policy, Standing, grace_end, holds_until, standing};
 
 use crate::signer::{
     SEQ, Signer, answer, at, denial_claims, license_claims, license_object, question,

@@ -8,10 +8,11 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::evidence::{Evidence, Failure};
-use crate::schedule::{
-    Jitter, MAX_RETRY_DELAY, next_heartbeat, next_validation, retry_after_delay, takeover_at,
-};
 use crate::standing::Standing;
+
+use super::jitter::Jitter;
+use super::retry::{MAX_RETRY_DELAY, retry_after_delay};
+use super::{next_heartbeat, next_validation, takeover_at};
 
 /// The calls so far.
 #[derive(Clone, Copy, Debug)]

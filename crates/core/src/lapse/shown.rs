@@ -3,7 +3,8 @@
 use crate::document::VerifiedDenial;
 use crate::license::Expiry;
 use crate::reason_words::for_operator;
-use crate::standing::LapseReason;
+
+use super::LapseReason;
 
 /// The standing of a lapsed site, for a command.
 pub const SUMMARY: &str = "Lapsed: licensed features are off, core features stay on.";
