@@ -76,7 +76,7 @@ impl CertificateVerifier {
         let read = || Verifier::new_with_extra_roots(self.listed.clone(), self.provider.clone());
         let verifier = self.by_authorities.get_or_init(read).as_ref();
         verifier.map_err(|error| {
-            tracing::debug!(%error, "there are no certificate authorities");
+            tracing::debug!(%error, "no certificate authorities found");
             let none = OtherError(Arc::new(NoAuthorities));
             Error::InvalidCertificate(CertificateError::Other(none))
         })
@@ -182,7 +182,7 @@ struct IncompleteChain;
 
 /// Neither the system nor `LICENSE_CA_FILE` has an authority.
 #[derive(Debug, thiserror::Error)]
-#[error("there are no certificate authorities")]
+#[error("no certificate authorities found on this system or in LICENSE_CA_FILE")]
 struct NoAuthorities;
 
 /// Whether a certificate names itself as its issuer.

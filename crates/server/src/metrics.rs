@@ -168,7 +168,7 @@ fn register(fleet: &Fleet, registry: &mut Registry) {
         ),
         (
             "foxsight_license_server_licenses_over_seats",
-            "Licenses with more held seats than they have",
+            "Licenses on which more seats are held than they include",
             fleet.licenses_over_seats,
         ),
         (

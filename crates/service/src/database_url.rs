@@ -93,7 +93,9 @@ impl DatabaseUrl {
         // A missing file is always created.
         let text = text.strip_suffix("?mode=rwc").unwrap_or(text);
         if text.contains('?') {
-            return Err("an SQLite URL has no parameters: sqlite:/path/to/file".into());
+            return Err(
+                "an SQLite URL must not have parameters; expected sqlite:/path/to/file".into(),
+            );
         }
         // SQLAlchemy, and so version 1.0.0, writes sqlite:///relative and sqlite:////absolute. Other
         // programs read the first one as absolute.
@@ -108,7 +110,9 @@ impl DatabaseUrl {
             .split_once(':')
             .is_some_and(|(_, rest)| rest.contains('@'));
         if has_user || file.starts_with("//") {
-            return Err("an SQLite URL has no user and no host: sqlite:/path/to/file".into());
+            return Err("an SQLite URL must not contain a user or a host; expected \
+                sqlite:/path/to/file"
+                .into());
         }
         Ok(Self(Place::File {
             file: file.into(),
@@ -247,7 +251,7 @@ fn ignored(url: &Url, unknown: &[String]) -> Option<String> {
         false => names.join(", "),
     };
     Some(format!(
-        "DATABASE_URL: this program does not know {which}, and ignores it; the parameters of \
+        "DATABASE_URL: this program does not support {which} (ignored); the parameters of \
          libpq that it supports are sslmode, sslrootcert, sslcert, sslkey, host, hostaddr, \
          application_name and options"
     ))
@@ -350,12 +354,12 @@ mod tests {
     fn ignored_parameters_are_warned_of_by_name_and_never_with_a_password() {
         let warning = |text: &str| text.parse::<DatabaseUrl>().unwrap().warning();
         let said = warning("postgresql://u@h/d?connect_timeout=hunter2&sslmode=require&x").unwrap();
-        let start = "DATABASE_URL: this program does not know connect_timeout, x, and ignores";
+        let start = "DATABASE_URL: this program does not support connect_timeout, x (ignored)";
         assert!(said.starts_with(start), "{said}");
         assert!(!said.contains("hunter2"), "{said}");
         // The rest of a password with an ampersand.
         let said = warning("postgresql://h/d?user=u&password=a&hunter2").unwrap();
-        assert!(said.contains("know 1 of its parameters"), "{said}");
+        assert!(said.contains("support 1 of its parameters"), "{said}");
         assert!(!said.contains("hunter2"), "{said}");
         for text in [
             "postgresql://u@h/d?target_session_attrs=any",

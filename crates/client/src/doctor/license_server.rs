@@ -113,7 +113,8 @@ fn unknown(what: &'static str, host: &str, why: &str) -> Finding {
     Finding::warning(
         what,
         format!("cannot resolve {host}: {why}"),
-        "check LICENSE_API_URL and this machine's DNS; a proxy may still be able to resolve it",
+        "check LICENSE_API_URL and this machine's DNS; a proxy may still be able to resolve the \
+         name",
     )
 }
 
@@ -233,7 +234,7 @@ fn what_to_check(settings: &Settings) -> &'static str {
     } else if path.is_empty() {
         "LICENSE_API_URL is the part before /licenses, which usually ends with /api"
     } else {
-        "check LICENSE_API_URL, the part before /licenses"
+        "check LICENSE_API_URL: it must be the part of the URL before /licenses"
     }
 }
 

@@ -42,7 +42,8 @@ pub(crate) const NO_LICENSE: &str = "No license activated";
 /// A key may be pasted with text around it, which does not count.
 pub(super) const LICENSE_KEY: Text = Text::new(
     "licenseKey",
-    "The license key, as the customer types it; at most 255 characters without spaces",
+    "The license key, as typed by the customer; at most 255 characters, not counting \
+     spaces around it",
 )
 .example("FXSGHT-AAAA-BBBB-CCCC-DDDD");
 

@@ -31,11 +31,11 @@ pub enum AmendmentError {
         expected: u32,
     },
     /// There are too many.
-    #[error("a license has at most {MAX_AMENDMENTS} amendments")]
+    #[error("a license can have at most {MAX_AMENDMENTS} amendments")]
     TooMany,
     /// Too many have not taken effect yet.
     #[error(
-        "a license has at most {MAX_SCHEDULED} amendments that have not taken effect yet; make one \
+        "a license can have at most {MAX_SCHEDULED} amendments that have not taken effect yet; make one \
          of those that are recorded apply to more, or wait until one has taken effect"
     )]
     TooManyScheduled,
@@ -43,7 +43,7 @@ pub enum AmendmentError {
     #[error("the amendment changes nothing")]
     Nothing,
     /// It changes too much.
-    #[error("an amendment has at most {MAX_CHANGES} changes")]
+    #[error("an amendment can have at most {MAX_CHANGES} changes")]
     TooLarge,
     /// It would take effect before the newest amendment was recorded, or before its own record.
     #[error("the amendment would take effect at {at}, before {earliest}")]
@@ -71,7 +71,7 @@ pub enum AmendmentError {
         until: DateTime<Utc>,
     },
     /// There would be too many entitlements.
-    #[error("a license has at most {MAX_ENTITLEMENTS} entitlements")]
+    #[error("a license can have at most {MAX_ENTITLEMENTS} entitlements")]
     TooManyEntitlements,
     /// A term is out of bounds.
     #[error("{name} must be from {from} to {to}")]

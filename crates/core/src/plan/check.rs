@@ -76,7 +76,7 @@ impl Plan {
         };
         check_terms(&terms).map_err(|error| invalid("terms", error.to_string()))?;
         if self.entitlements.len() > MAX_PLAN_ENTITLEMENTS {
-            let why = format!("a plan has at most {MAX_PLAN_ENTITLEMENTS}");
+            let why = format!("a plan can have at most {MAX_PLAN_ENTITLEMENTS} entitlements");
             return Err(invalid("entitlements", why));
         }
         let mut keys = BTreeSet::new();

@@ -43,7 +43,8 @@ pub enum NoContact {
     },
     /// 408, 425, 429 or 5xx, and how long to wait.
     #[error(
-        "the License Server {} (HTTP {status}) and asks to wait {} s before the next attempt",
+        "the License Server {} (HTTP {status}) and asks the client to wait {} s before the \
+         next attempt",
         if *status < 500 { "is busy" } else { "cannot answer now" },
         retry_after.as_secs()
     )]

@@ -51,7 +51,8 @@ pub(super) struct Amend {
     #[arg(long, value_name = "DATE")]
     expires: Option<End>,
 
-    /// Customer: name, reference or id; a new name adds a customer, '' removes it
+    /// Customer: name, reference or id; a new name adds a customer, '' removes the customer
+    /// from the license
     #[arg(long, value_name = "CUSTOMER")]
     customer: Option<String>,
 
@@ -195,7 +196,7 @@ fn print_effect(effect: &Effect) {
         let (before, after) = (value(change.before), value(change.after));
         let key = escaped(change.key.as_str());
         match before == after {
-            true => println!("  {key}: {after}, as without the amendment"),
+            true => println!("  {key}: {after}, unchanged by the amendment"),
             false => println!("  {key}: {after} instead of {before}"),
         }
     }

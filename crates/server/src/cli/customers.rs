@@ -99,7 +99,7 @@ pub(super) struct List {
 
 #[derive(Debug, Args)]
 pub(super) struct Details {
-    /// Your own reference, such as the number in the accounts; '' removes it
+    /// Your own reference, such as the customer number in your accounting system; '' removes it
     #[arg(long, value_name = "TEXT")]
     reference: Option<String>,
 
@@ -296,9 +296,11 @@ async fn merge_into(
     let amended = merged.amended;
     match dry_run {
         true => {
-            println!("Dry run: nothing was changed. {amended} licenses would be moved to {name}.");
+            println!(
+                "Dry run: nothing was changed. Licenses that would be moved to {name}: {amended}."
+            );
         }
-        false => println!("{amended} licenses were moved to {name}."),
+        false => println!("Licenses moved to {name}: {amended}."),
     }
     for left in &merged.not_amended {
         let (key, why) = (escaped(&left.license_key), escaped(&left.why));

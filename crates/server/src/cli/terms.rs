@@ -20,7 +20,7 @@ pub(super) struct TermArguments {
     #[arg(long, value_name = "N")]
     moves: Option<u32>,
 
-    /// Length of that period in days
+    /// Length of the period for moves, in days
     #[arg(long, value_name = "DAYS")]
     moves_period_days: Option<u32>,
 

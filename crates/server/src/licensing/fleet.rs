@@ -96,7 +96,7 @@ pub struct Fleet {
     pub last_seen: LastSeen,
     /// The number of installations that exceed a limit of their license.
     pub over_limit: u64,
-    /// The number of licenses with more held seats than they have.
+    /// The number of licenses on which more seats are held than they include.
     pub licenses_over_seats: u64,
     /// The number of installations with a suspicion in the last 30 days.
     pub suspected: u64,

@@ -133,8 +133,8 @@ impl Refused {
                 _ => Refusal::SeatFreed,
             },
             message: format!(
-                "{now_has} before this one; deactivate the license there and activate it here \
-                 again, or ask your vendor for another seat"
+                "{now_has} before this one; deactivate the license on a machine that has \
+                 a seat and activate it here again, or ask your vendor for another seat"
             ),
         }
     }

@@ -177,7 +177,9 @@ impl Key {
         let secret = SigningKey::from_bytes(&seed);
         let public = Jwk::from_verifying_key(&secret.verifying_key());
         if public.x.as_ref() != Some(&file.x) || public.kid.as_ref() != Some(&file.kid) {
-            return Err(not_a_key("its public and private parts differ".to_owned()));
+            return Err(not_a_key(
+                "its public and private parts do not match".to_owned(),
+            ));
         }
         Ok(Self {
             kid: file.kid,

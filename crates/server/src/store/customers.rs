@@ -54,7 +54,7 @@ pub struct Customer {
     pub id: String,
     /// The name that licenses carry. No other customer has it, regardless of case.
     pub name: String,
-    /// The vendor's own reference, such as the number in the accounts. No other customer has it.
+    /// The vendor's own reference, such as the customer number in the accounting system. No other customer has it.
     pub reference: Option<String>,
     /// Whom to call.
     pub contacts: Vec<Contact>,

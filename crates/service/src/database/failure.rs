@@ -35,7 +35,7 @@ const TIMED_OUT: &str = "the database has not answered within";
 const BUSY: &str = "the database is busy: too many calls are waiting for a connection; try again";
 const INCOMPLETE: &str =
     "part of the transaction could not be started; the whole transaction was rolled back";
-const PANICKED: &str = "a database call failed in this program";
+const PANICKED: &str = "internal error in a database call";
 const NO_TLS: &str = "no TLS connection to the database:";
 const WRONG_ENCODING: &str = "the database has the encoding";
 const UNCERTAIN: &str = "the change may have been stored";

@@ -141,7 +141,7 @@ async fn another_machine_is_shown_with_what_has_changed() {
         assert_eq!(known, json!("Not enough information"));
         return scene.end().await;
     }
-    assert_eq!(known, json!("Known"));
+    assert_eq!(known, json!("Recognized"));
     scene.site.restart().await;
     scene.open("/").await;
     let other = scene.browser.run(machine).await;

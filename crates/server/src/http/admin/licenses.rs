@@ -162,7 +162,7 @@ pub(in crate::http) struct IssueBody {
     /// How many times per period a seat may move to another machine before the old machine's lease
     /// has ended.
     moves: Option<u32>,
-    /// Length of that period, in days.
+    /// Length of the period for moves, in days.
     moves_period_days: Option<u32>,
     /// How long a lease is valid; `null` is the setting of the License Server, here and below.
     #[serde(default, deserialize_with = "stated")]

@@ -38,7 +38,7 @@ struct PlanTermsText {
     /// has ended.
     #[schema(required = false)]
     moves: u32,
-    /// Length of that period, in days.
+    /// Length of the period for moves, in days.
     #[schema(required = false)]
     moves_period_days: u32,
     /// How long a lease is valid; by default as set on the License Server, here and below.

@@ -125,7 +125,7 @@ pub async fn first_excess(
     Ok(seat.map(|seat| seat.taken_at()))
 }
 
-/// The number of licenses with more held seats than they have.
+/// The number of licenses on which more seats are held than they include.
 ///
 /// # Errors
 /// If the database returns an error.
