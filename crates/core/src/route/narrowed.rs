@@ -145,6 +145,9 @@ impl Text {
 
     /// Whether a segment begins or ends with a space, or ends with a dot.
     pub(super) fn has_something_to_trim(&self) -> bool {
+        if !self.bytes().contains(&b'.') && !self.bytes().contains(&b' ') {
+            return false;
+        }
         let mut before = b'/';
         let mut bytes = self.bytes().iter().chain(b"/");
         bytes.any(|byte| {
@@ -157,13 +160,13 @@ impl Text {
 }
 
 fn is_segment_end(byte: &u8) -> bool {
-    b"/\\;?#".contains(byte)
+    matches!(byte, b'/' | b'\\' | b';' | b'?' | b'#')
 }
 
 /// The characters at which a text is split into parts that are normalized as a whole. A percent
 /// sign may or may not start an escape.
 fn is_run_end(c: char) -> bool {
-    "/\\;?#%".contains(c)
+    matches!(c, '/' | '\\' | ';' | '?' | '#' | '%')
 }
 
 fn trimmed_end<'a>(mut bytes: &'a [u8], trimmed: &[u8]) -> &'a [u8] {

@@ -1,7 +1,7 @@
 //! A path in its plainest form.
 
 use super::path_error::{MAX_PATH_BYTES, PathError};
-use super::text::{MAX_ROUNDS, Text};
+use super::text::{MAX_ROUNDS, Text, has_ascii_control};
 
 /// A path in its plainest form: its segments.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,12 +64,11 @@ pub(super) fn path_of(raw: &[u8]) -> Result<&[u8], PathError> {
     if !path.starts_with(b"/") {
         return Err(PathError::NotAbsolute);
     }
-    for byte in path {
-        match byte {
-            b' ' | b'#' | b'\\' => return Err(PathError::ForbiddenCharacter),
-            byte if byte.is_ascii_control() => return Err(PathError::ControlCharacter),
-            _ => {}
-        }
+    if [b' ', b'#', b'\\'].iter().any(|byte| path.contains(byte)) {
+        return Err(PathError::ForbiddenCharacter);
+    }
+    if has_ascii_control(path) {
+        return Err(PathError::ControlCharacter);
     }
     Ok(path)
 }

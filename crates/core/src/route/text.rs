@@ -47,9 +47,11 @@ impl Text {
             bytes: path.to_vec(),
             origins: vec![0; path.len()],
         };
-        for (at, byte) in path.iter().enumerate() {
-            if *byte == b'%' && text.escape_at(at).is_none() {
-                text.origins[at] = UNKNOWN;
+        if path.contains(&b'%') {
+            for (at, byte) in path.iter().enumerate() {
+                if *byte == b'%' && text.escape_at(at).is_none() {
+                    text.origins[at] = UNKNOWN;
+                }
             }
         }
         text.find_unknown();
@@ -74,11 +76,15 @@ impl Text {
 
     /// Whether the meaning of any byte depends on the service.
     pub(super) fn has_unknown(&self) -> bool {
-        self.origins.iter().any(|origin| origin & UNKNOWN != 0)
+        // Without an early end, the compiler makes this a few instructions for many bytes.
+        self.origins.iter().fold(0, |all, origin| all | origin) & UNKNOWN != 0
     }
 
     /// Decodes the escapes once more; `None` if there are no escapes.
     pub(super) fn unescaped(&self, round: u8) -> Option<Self> {
+        if !self.bytes.contains(&b'%') {
+            return None;
+        }
         let first = (0..self.bytes.len()).find(|at| self.escape_at(*at).is_some())?;
         let mut next = Self::with_capacity(self.bytes.len());
         next.extend_from(self, 0..first);
@@ -148,7 +154,7 @@ impl Text {
     /// Whether the text may contain an escape `%uXXXX`.
     pub(super) fn has_utf_16(&self) -> bool {
         let mut pairs = self.bytes.windows(2);
-        pairs.any(|pair| matches!(pair, b"%u" | b"%U"))
+        self.bytes.contains(&b'%') && pairs.any(|pair| matches!(pair, b"%u" | b"%U"))
     }
 
     /// The text as read by a decoder that accepts `%uXXXX`, and overlong UTF-8 of ASCII characters;
@@ -159,7 +165,8 @@ impl Text {
         while at < self.bytes.len() {
             // A percent sign that was itself escaped may also begin `%uXXXX`.
             let is_odd = self.origins[at] & UNKNOWN != 0 || self.bytes[at] == b'%';
-            match lenient(&self.bytes[at..]).filter(|_| is_odd) {
+            let read = is_odd.then(|| lenient(&self.bytes[at..]));
+            match read.flatten() {
                 Some((c, length)) => {
                     let origin = self.origin(at, at + length).max(1);
                     next.extend(c.encode_utf8(&mut [0; 4]).bytes(), origin);
@@ -188,7 +195,7 @@ impl Text {
 
     /// Whether a segment is `.` or `..` when everything but ASCII is dropped.
     pub(super) fn covers_dots(&self) -> bool {
-        let is_separator = |byte: &u8| b"/\\;?#".contains(byte);
+        let is_separator = |byte: &u8| matches!(byte, b'/' | b'\\' | b';' | b'?' | b'#');
         let is_covered = |segment: &[u8]| {
             let mut ascii = segment.iter().filter(|byte| byte.is_ascii());
             !segment.is_ascii() && ascii.clone().count() <= 2 && ascii.all(|byte| *byte == b'.')
@@ -198,23 +205,25 @@ impl Text {
     }
 
     fn only(&self, is_kept: impl Fn(u8, u8) -> bool) -> Self {
-        let bytes = self.bytes.iter().copied().zip(self.origins.iter().copied());
-        let (bytes, origins) = bytes
-            .filter(|(byte, origin)| is_kept(*byte, *origin))
-            .unzip();
-        Self { bytes, origins }
+        let mut next = Self::with_capacity(self.bytes.len());
+        for (byte, origin) in self.bytes.iter().zip(&self.origins) {
+            if is_kept(*byte, *origin) {
+                next.push(*byte, *origin);
+            }
+        }
+        next
     }
 
     /// Refuses control characters.
     pub(super) fn check(&self) -> Result<(), PathError> {
-        if self.bytes.iter().any(u8::is_ascii_control) {
+        if has_ascii_control(&self.bytes) {
             return Err(PathError::ControlCharacter);
         }
         // U+0080 to U+009F.
         let is_control = |at: usize| {
             matches!(self.bytes[at..], [0xc2, 0x80..=0x9f, ..]) && self.origins[at] & UNKNOWN == 0
         };
-        match !self.bytes.is_ascii() && (0..self.bytes.len()).any(is_control) {
+        match self.bytes.contains(&0xc2) && (0..self.bytes.len()).any(is_control) {
             true => Err(PathError::ControlCharacter),
             false => Ok(()),
         }
@@ -269,6 +278,14 @@ impl Text {
         }
         Ok(marks)
     }
+}
+
+/// Whether any byte is an ASCII control character. All are looked at, which takes less time than to
+/// end at the first.
+pub(super) fn has_ascii_control(bytes: &[u8]) -> bool {
+    bytes
+        .iter()
+        .fold(false, |found, byte| found | byte.is_ascii_control())
 }
 
 /// The character that lenient decoders see at the beginning, and the number of its bytes. Overlong

@@ -39,9 +39,11 @@ pub(super) fn texts(
         let marks = text.marks()?;
         if as_sent && text.has_unknown() {
             work.spend(4 * text.bytes().len() / BYTES_PER_UNIT)?;
+            let mut length = text.bytes().len();
             for percent_signs in [false, true] {
                 let without = text.without_unknown(percent_signs);
-                if without.bytes().len() < text.bytes().len() {
+                if without.bytes().len() < length {
+                    length = without.bytes().len();
                     wait(without, rounds, Source::Changed, false);
                 }
             }
