@@ -42,7 +42,7 @@ pub struct Amendment {
     pub order: Option<String>,
     /// When it was recorded.
     pub recorded_at: DateTime<Utc>,
-    /// From when on it applies.
+    /// When it takes effect.
     pub effective_at: DateTime<Utc>,
     /// The number of the amendment that it undoes from then on.
     pub undoes: Option<u32>,

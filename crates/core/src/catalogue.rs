@@ -110,10 +110,10 @@ pub enum NotSold {
     )]
     Unknown(String),
     /// Something that is counted needs a quantity.
-    #[error("a quantity is missing, because {0} are counted")]
+    #[error("a quantity is required, because '{0}' is counted")]
     QuantityMissing(String),
     /// A feature has no quantity.
-    #[error("a quantity is not expected, because {0} is a feature")]
+    #[error("a quantity is not allowed, because '{0}' is a feature")]
     QuantityUnexpected(String),
 }
 

@@ -26,7 +26,7 @@ pub use check::{
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Plan {
-    /// Its name for people.
+    /// Its display name.
     pub title: String,
     /// What it is for; may be empty.
     #[serde(default)]

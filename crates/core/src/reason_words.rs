@@ -13,7 +13,7 @@ pub fn for_operator(code: &str) -> &str {
         "grace_period" => "In the license, grace period",
         "no_license" => "No license is activated",
         "not_in_license" => "Not in the license",
-        "starts_later" => "In the license, but not started yet",
+        "starts_later" => "In the license, but not in force yet",
         "ended" => "No longer in the license",
         "switched_off" => "Switched off on this site",
         "update_not_covered" => "The license does not cover the installed release",

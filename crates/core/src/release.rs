@@ -24,7 +24,7 @@ pub struct Release {
     pub version: String,
     /// When it was released, in whole seconds.
     pub released: DateTime<Utc>,
-    /// Whether every license covers it, as with a security fix.
+    /// Whether every license covers it, for example because it is a security fix.
     pub exempt: bool,
 }
 

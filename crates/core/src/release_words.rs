@@ -51,7 +51,7 @@ pub fn upgrade(
         Coverage::Unknown => {
             return format!(
                 "It is not known whether release {version} is covered: no license is activated, or \
-                 its updatesUntil cannot be read."
+                 the license's updatesUntil cannot be read."
             );
         }
         Coverage::NotCovered { until } => day(until),

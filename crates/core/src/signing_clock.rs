@@ -257,6 +257,6 @@ fn span(span: TimeDelta) -> String {
     match (days, hours) {
         (0, 0) => format!("{minutes} min"),
         (0, _) => format!("{hours} h {minutes} min"),
-        _ => format!("{days} days {hours} h"),
+        _ => format!("{days} d {hours} h"),
     }
 }

@@ -1,4 +1,4 @@
-//! What a license starts or stops to grant next, and how soon something ends.
+//! What a license starts or stops granting next, and how soon something ends.
 
 use std::fmt;
 

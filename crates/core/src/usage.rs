@@ -115,12 +115,12 @@ pub enum NoRoom {
     )]
     Sources,
     /// The report counts too many things.
-    #[error("A report can count at most {MAX_REPORT_KEYS} things")]
+    #[error("A report can contain at most {MAX_REPORT_KEYS} keys")]
     ReportKeys,
     /// All reports together would count too many things.
     #[error(
-        "The services would count more than {MAX_KEYS} things in total; use the same key for the \
-         same thing in all reports"
+        "All reports together would contain more than {MAX_KEYS} keys; use the same key for the \
+         same resource in all reports"
     )]
     Keys,
 }

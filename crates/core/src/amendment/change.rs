@@ -39,7 +39,7 @@ pub enum Change {
 pub struct PlanVersion {
     /// The name of the plan.
     pub name: String,
-    /// Its version, from 1 on.
+    /// Its version, starting at 1.
     pub version: u32,
 }
 

@@ -35,8 +35,8 @@ pub enum AmendmentError {
     TooMany,
     /// Too many have not taken effect yet.
     #[error(
-        "a license can have at most {MAX_SCHEDULED} amendments that have not taken effect yet; make one \
-         of those that are recorded apply to more, or wait until one has taken effect"
+        "a license can have at most {MAX_SCHEDULED} amendments that have not taken effect yet; \
+         combine several changes in one amendment, or wait until one has taken effect"
     )]
     TooManyScheduled,
     /// It changes nothing.
@@ -46,7 +46,7 @@ pub enum AmendmentError {
     #[error("an amendment can have at most {MAX_CHANGES} changes")]
     TooLarge,
     /// It would take effect before the newest amendment was recorded, or before its own record.
-    #[error("the amendment would take effect at {at}, before {earliest}")]
+    #[error("the amendment would take effect at {at}; the earliest possible time is {earliest}")]
     InThePast {
         /// When it would take effect.
         at: DateTime<Utc>,
@@ -54,7 +54,7 @@ pub enum AmendmentError {
         earliest: DateTime<Utc>,
     },
     /// A time that documents cannot carry.
-    #[error("{0} is not a time in whole seconds, from the year 1 to 9999")]
+    #[error("{0} is not a time in whole seconds between the years 1 and 9999")]
     Time(DateTime<Utc>),
     /// It undoes an amendment that does not exist, that is undone already, or the first one.
     #[error("amendment {0} cannot be undone")]

@@ -26,7 +26,7 @@ pub struct Terms {
     /// How long a lease is valid.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease_hours: Option<u32>,
-    /// How long the grace period after it is.
+    /// How long the grace period after the lease is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grace_hours: Option<u32>,
     /// How long the lease of a site without internet is.

@@ -43,7 +43,7 @@ pub fn check_name(name: &str) -> Result<(), InvalidPlan> {
         true => Ok(()),
         false => Err(invalid(
             "name",
-            format!("expected 1 to {MAX_NAME_CHARS} of a to z, 0 to 9, '_' and '-'"),
+            format!("expected 1 to {MAX_NAME_CHARS} characters from a to z, 0 to 9, '_' and '-'"),
         )),
     }
 }

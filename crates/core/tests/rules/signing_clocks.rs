@@ -218,7 +218,7 @@ fn a_doubt_names_the_problem_and_the_remedy() {
     let far = after(minutes(1), TimeDelta::days(4000));
     let said = text(&mut watch, far);
     assert!(
-        said.contains("4000 days 0 h ahead of the newest recorded time 2026-11-24"),
+        said.contains("4000 d 0 h ahead of the newest recorded time 2026-11-24"),
         "{said}"
     );
     watch.compare(begun, minutes(-12));
