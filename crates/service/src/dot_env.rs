@@ -99,8 +99,8 @@ fn read(directory: &Path, user: u32) -> anyhow::Result<Found> {
     let place = fs::metadata(directory).context(UNREADABLE)?;
     let untrusted = |why: String| {
         Found::Untrusted(format!(
-            "the file .env of the working directory is not read, because {why}. Use it as the user \
-             who owns it, or run this command in another directory; to have it read, make root or \
+            "the file .env of the working directory is not read, because {why}. Run this command \
+             as the user who owns the file, or in another directory; to have it read, make root or \
              user {user} the owner of the file and its directory, and remove the write permission \
              of all others (chmod go-w)"
         ))

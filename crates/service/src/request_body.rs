@@ -75,7 +75,7 @@ pub enum BodyRefusal {
     #[error("the body did not arrive in time")]
     TimedOut,
     /// It arrives in too many pieces, each of which is as expensive as a large one.
-    #[error("the body arrives in too many pieces; send larger chunks")]
+    #[error("the body arrived in too many pieces; send larger chunks")]
     TooManyPieces,
     /// Other requests use all the bytes that are available for bodies.
     #[error("too many requests are being received; try again later")]

@@ -46,7 +46,7 @@ pub const REFRESH: &str = "x-refresh";
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SignInError {
     /// The token is wrong or missing.
-    #[error("The administrator's token is incorrect.")]
+    #[error("The administrator token is incorrect.")]
     WrongToken,
     /// The token is wrong, and there were too many wrong ones before.
     #[error("Too many wrong tokens. Wait a minute, then try again.")]

@@ -256,6 +256,6 @@ fn skipped<E: EntityTrait>() -> DbErr {
 /// The error of a change of this table that was skipped.
 pub(super) fn skips(table: &str) -> DbErr {
     DbErr::Custom(format!(
-        "{NOT_STORED} a trigger or rule on table {table} skips it; remove it"
+        "{NOT_STORED} a trigger or rule on table {table} skips it; remove the trigger or rule"
     ))
 }
