@@ -44,7 +44,7 @@ impl Entitled {
         }
     }
 
-    /// What the license starts or stops to grant next, computed at the first request.
+    /// What the license starts or stops granting next, computed at the first request.
     pub fn upcoming(&self) -> &[Upcoming] {
         self.upcoming
             .get_or_init(|| self.snapshot.upcoming(self.from))

@@ -279,8 +279,8 @@ impl ServiceArgs {
                 Some((directory, unread)) => {
                     let unread = Unreadable::new(directory, &unread);
                     anyhow::anyhow!(
-                        "a program of the user with id {user} is listening on {address}, and it \
-                         is not known whether this is the License Client, because the owner of \
+                        "a program run by the user with id {user} is listening on {address}, and \
+                         it is not known whether this is the License Client, because the owner of \
                          {unread}. No secret was sent"
                     )
                 }

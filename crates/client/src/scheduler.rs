@@ -165,8 +165,8 @@ impl Scheduler {
         if !self.is_stopped.swap(true, Ordering::SeqCst) {
             tracing::error!(
                 security = true,
-                "no process makes the scheduled calls, although the License Server is reachable; \
-                 this process validates instead"
+                "no process is making the scheduled calls, although the License Server is \
+                 reachable; this process validates instead"
             );
             metrics.security_event();
         }
@@ -175,7 +175,7 @@ impl Scheduler {
     /// The scheduled calls are made.
     pub fn note_running(&self) {
         if self.is_stopped.swap(false, Ordering::SeqCst) {
-            tracing::info!("the scheduled calls are made again");
+            tracing::info!("the scheduled calls are being made again");
         }
     }
 

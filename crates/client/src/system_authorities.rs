@@ -10,7 +10,8 @@ use license_service::presentable_url::presentable_path;
 const VARIABLES: [&str; 2] = ["SSL_CERT_FILE", "SSL_CERT_DIR"];
 const INSTALL: &str = "install the package ca-certificates";
 const CORRECT: &str = "correct or unset it";
-const EXTEND: &str = "if the right one is not among them, add it there, or unset it";
+const EXTEND: &str =
+    "if the right authority is missing, add its certificate there, or unset the variable";
 
 /// What was found.
 #[derive(Debug)]
@@ -119,7 +120,8 @@ mod tests {
         let given = found(0, &["SSL_CERT_FILE is '/x'"], Some("not found at '/x'"));
         assert_eq!(given, Some((wrong.to_owned(), true)));
         let one = "the system has 1 certificate authority: SSL_CERT_FILE is '/x'; \
-                   if the right one is not among them, add it there, or unset it";
+                   if the right authority is missing, add its certificate there, or unset the \
+                   variable";
         let given = found(1, &["SSL_CERT_FILE is '/x'"], None);
         assert_eq!(given, Some((one.to_owned(), false)));
     }

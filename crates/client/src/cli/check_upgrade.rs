@@ -20,11 +20,11 @@ pub(super) struct CheckUpgrade {
     #[arg(value_parser = version, required_unless_present = "document", requires = "released")]
     version: Option<String>,
 
-    /// When it was released: a day, from its beginning in UTC, or an exact time
+    /// When it was released: a day, which means the beginning of that day in UTC, or an exact time
     #[arg(long, value_parser = date, requires = "version", value_name = "DATE")]
     released: Option<String>,
 
-    /// Every license covers the release, as the vendor has announced it
+    /// Every license covers the release, as announced by the vendor
     #[arg(long, requires = "version")]
     exempt: bool,
 

@@ -11,7 +11,7 @@ use crate::running_service::ServiceArgs;
 
 #[derive(Debug, Args)]
 pub(super) struct Limits {
-    /// `cameras`, `users`, `storage_gb`, or the key of anything else that licenses count; default
+    /// `cameras`, `users`, `storage_gb`, or the key of anything else that a license limits; default
     /// is all
     resource: Option<String>,
 

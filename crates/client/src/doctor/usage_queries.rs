@@ -21,7 +21,7 @@ pub(super) async fn check(settings: &Settings, db: &Database) -> Vec<Finding> {
             Ok(Some(number)) => Finding::ok(setting, format!("counts {number}")),
             Ok(None) => Finding::warning(
                 setting,
-                "yields no number",
+                "does not return a number",
                 "write a SELECT with one row and one column, whose value is 0 or more",
             ),
             Err(error) => Finding::error(

@@ -52,7 +52,7 @@ pub enum AccessError {
     )]
     Origin(String),
     /// The interfaces cannot be listed.
-    #[error("TRUSTED_NETWORKS: the interfaces cannot be listed: {0}")]
+    #[error("TRUSTED_NETWORKS: the network interfaces cannot be listed: {0}")]
     Interfaces(std::io::Error),
 }
 

@@ -158,7 +158,7 @@ impl ApiError {
                 format!("The request body is too large. The limit is {max_bytes} bytes.")
             }
             Self::Body(BodyRefusal::TooManyPieces) => {
-                "The request body arrives in too many pieces. Send larger chunks.".to_owned()
+                "The request body arrived in too many pieces. Send larger chunks.".to_owned()
             }
             Self::Body(BodyRefusal::TimedOut) => {
                 "The request body did not arrive in time".to_owned()
@@ -315,7 +315,7 @@ pub struct ValidationError {
 /// Errors of routes that make changes.
 #[derive(IntoResponses)]
 pub enum ChangeErrors {
-    /// Neither from a trusted network nor with the token.
+    /// The request came neither from a trusted network nor with the token.
     #[response(status = 401)]
     Untrusted(ErrorResponse),
     /// Sent by a page on another site.

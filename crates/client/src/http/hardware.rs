@@ -28,7 +28,7 @@ pub(super) struct HardwareResponse {
 
 /// Show Hardware
 ///
-/// Drift is reported but never denies anything.
+/// Drift is reported but never causes a denial.
 #[utoipa::path(
     get,
     path = "/api/license/hardware",

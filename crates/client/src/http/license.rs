@@ -127,7 +127,7 @@ pub(super) struct LicenseStatusResponse {
     updates_until: Option<String>,
     /// What happens with later releases: `warn` or `enforce`; null if the license covers all.
     updates: Option<&'static str>,
-    /// The installed release, if there is a signed document of it.
+    /// The installed release, if there is a signed document for it.
     release: Option<InstalledRelease>,
     max_cameras: Option<i64>,
     max_users: Option<i64>,
@@ -135,7 +135,7 @@ pub(super) struct LicenseStatusResponse {
     limits: BTreeMap<String, Option<u64>>,
     /// What is over its limit.
     over_limit: Vec<String>,
-    /// What the license starts or stops to grant next, in chronological order, at most 20.
+    /// What the license starts or stops granting next, in chronological order, at most 20.
     upcoming: Vec<UpcomingChange>,
     /// License fields with invalid values, such as an `expiresAt` that is not a time. They are
     /// treated as absent.
@@ -149,8 +149,8 @@ pub(super) struct LicenseStatusResponse {
     reason: Option<String>,
     /// `unlicensed`, `active`, `grace` or `lapsed`.
     standing: &'static str,
-    /// `signed` if keys are trusted; `adopted` there for an unsigned license of version 1.0.0;
-    /// `unsigned` if unsigned responses from the License Server are accepted.
+    /// `signed` if keys are trusted, or `adopted` in that case for an unsigned license from version
+    /// 1.0.0; `unsigned` if unsigned responses from the License Server are accepted.
     trust: &'static str,
     /// End of the lease from an imported license file, valid without any contact; UTC.
     offline_until: Option<String>,

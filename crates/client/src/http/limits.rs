@@ -20,7 +20,7 @@ use crate::licensing::usage::{FRESH, SHARED, measure};
 
 const RESOURCE: Text = Text::new(
     "resource",
-    "`cameras`, `users`, `storage_gb`, or the key of anything else that licenses count",
+    "`cameras`, `users`, `storage_gb`, or the key of anything else that a license limits",
 )
 .example("cameras")
 .not_blank()
@@ -84,8 +84,8 @@ pub(super) async fn check(
 /// All limits.
 #[derive(Serialize, ToSchema)]
 pub(super) struct LimitListResponse {
-    /// Cameras, users and storage, then everything else that the license counts or services
-    /// report, by key. Each is a check of whether 0 more may be added.
+    /// Cameras, users and storage, then everything else that the license limits or services report,
+    /// by key. Each is a check of whether 0 more may be added.
     limits: Vec<LimitCheckResponse>,
 }
 

@@ -38,7 +38,7 @@ pub(super) struct HealthCheckResponse {
     get,
     path = "/health",
     operation_id = "health_check_health_get",
-    responses((status = 200, description = "Here", body = HealthCheckResponse))
+    responses((status = 200, description = "The service is running", body = HealthCheckResponse))
 )]
 pub(super) async fn health(State(app): State<Arc<App>>) -> Json<HealthCheckResponse> {
     let identity = app.identity();
@@ -71,7 +71,7 @@ pub(super) struct ReadinessResponse {
     database: String,
     /// Whether changes are waiting to be written to the database.
     unwritten: bool,
-    /// `ok`, or the background jobs that have failed and have not run for a minute since.
+    /// `ok`, or the background jobs that have failed and have not run for a minute since then.
     jobs: String,
     /// `ok`, or why scheduled calls are not made as planned.
     schedule: &'static str,

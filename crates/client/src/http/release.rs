@@ -21,7 +21,7 @@ use crate::knowledge::snapshot::Snapshot;
 use crate::licensing::release::{Upgrade, check_upgrade, verify, warning};
 use crate::release_document::ReleaseDocument;
 
-/// The installed release, of which there is a signed document.
+/// The installed release, for which there is a signed document.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct InstalledRelease {
@@ -85,7 +85,8 @@ const VERSION: Parsed<String> = Parsed {
 const RELEASED: Parsed<DateTime<Utc>> = Parsed {
     text: Text::new(
         "released",
-        "When it was released: a day, which counts from its beginning in UTC, or an exact time",
+        "When it was released: a day, which means the beginning of that day in UTC, or an exact \
+         time",
     )
     .example("2027-01-15"),
     pattern: r"^[0-9]{4}-[0-9]{2}-[0-9]{2}",
@@ -117,7 +118,7 @@ pub(super) struct UpgradeCheckResponse {
     /// `covered`, `not_covered`, or `unknown` if there is no license or its `updatesUntil` cannot be
     /// read.
     coverage: &'static str,
-    /// What follows if the release is installed with its signed document: `none`, `warning` or
+    /// What happens if the release is installed with its signed document: `none`, `warning` or
     /// `features_off`.
     consequence: &'static str,
     /// The licensed features in force at the site, if the license does not cover the release.
@@ -133,8 +134,8 @@ pub(super) struct UpgradeCheckResponse {
 
 /// Check Upgrade
 ///
-/// Says whether the license covers a release before it is installed, and what would be off. Answers
-/// from memory, without a call to the License Server.
+/// Says whether the license covers a release before it is installed, and what would be switched
+/// off. Answers from memory, without a call to the License Server.
 #[utoipa::path(
     post,
     path = "/api/license/upgrade/check",

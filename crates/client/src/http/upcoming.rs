@@ -11,7 +11,7 @@ use crate::http::instant::naive;
 /// Maximum number of changes in an answer.
 pub(super) const MAX_UPCOMING: usize = 20;
 
-/// Something that the license starts or stops to grant.
+/// Something that the license starts or stops granting.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct UpcomingChange {
@@ -23,7 +23,7 @@ pub(super) struct UpcomingChange {
     key: Option<String>,
     /// A message for people, without the time.
     message: String,
-    /// `notice`, `warning` or `critical` if the license grants less in at most 30, 14 or 3 days.
+    /// `notice`, `warning` or `critical` if the license will grant less within 30, 14 or 3 days.
     urgency: Option<&'static str>,
 }
 

@@ -35,10 +35,10 @@ const USERS: Number = Number::new("users", "Users of this service");
 const STORAGE_GB: Number = Number::new("storageGb", "Storage in use by this service");
 const COUNTS: Amounts = Amounts {
     name: "counts",
-    description: "Anything else that licenses count, by its key",
+    description: "Anything else that a license limits, by its key",
     example: ("anpr_lanes", 8),
 };
-const EXPIRES_IN_SECONDS: Number = Number::new("expiresInSeconds", "How long the report counts")
+const EXPIRES_IN_SECONDS: Number = Number::new("expiresInSeconds", "How long the report is valid")
     .between(1, MAX_EXPIRY_SECONDS)
     .default(DEFAULT_EXPIRY_SECONDS);
 

@@ -48,8 +48,9 @@ async fn watch_effective_time(app: &App, clock: &EffectiveClock) -> Infallible {
         if lag > TimeDelta::zero() && !lagged {
             tracing::warn!(
                 minutes = lag.num_minutes(),
-                "the time is not certain, so what the license grants later starts later by this \
-                 much; a response of the License Server or a license file confirms the time"
+                "the time is not certain, so anything that the license grants in the future starts \
+                 later by this amount; a response from the License Server or a license file \
+                 confirms the time"
             );
         }
         lagged = lag > TimeDelta::zero();
@@ -107,7 +108,8 @@ async fn watch_wall_clock(app: &App) -> Infallible {
                 let minutes = ahead.num_minutes();
                 tracing::warn!(
                     minutes,
-                    "the wall clock has jumped ahead; asking the License Server before trusting it"
+                    "the wall clock has jumped ahead; asking the License Server before trusting \
+                     the clock"
                 );
             }
             app.knowledge.note_call(Calls::validation_wanted);

@@ -46,7 +46,7 @@ impl Knowledge {
         if let Some(license_key) = opened.adopted {
             tracing::info!(
                 license_key = license_key::mask(&license_key),
-                "adopted the license of the Python service; validating it now"
+                "adopted the license from the Python service; validating it now"
             );
         }
         // The loaded data may have changed the time.

@@ -153,7 +153,7 @@ impl Snapshot {
         self.counted(usage).into_iter().filter(is_over).collect()
     }
 
-    /// What the license starts or stops to grant next; nothing if it is not valid.
+    /// What the license starts or stops granting next; nothing if it is not valid.
     #[must_use]
     pub fn upcoming(&self, now: PlausibleTime) -> Vec<Upcoming> {
         match (self.license(), self.standing(now.latest())) {

@@ -220,7 +220,7 @@ async fn refuse(
     tracing::warn!(
         license_key = license_key::mask(&answered.license_key),
         reason = message,
-        "the vendor denied the request by file"
+        "the vendor denied the offline request"
     );
     Ok(())
 }

@@ -21,7 +21,7 @@ const SWITCH: &str = "/api/license/features/module.map_view";
 fn named(table: &str) -> String {
     format!(
         "the database did not store the change: a trigger or rule on table {table} skips it; \
-         remove it"
+         remove the trigger or rule"
     )
 }
 

@@ -163,7 +163,7 @@ async fn switches_in_the_database_are_bounded_and_made_into_answers_one_time(eng
         .await
         .unwrap();
     let page = page.text().await.unwrap();
-    let hidden = format!("{} more features are not shown here", count - 500);
+    let hidden = format!("Features not shown here: {}.", count - 500);
     assert!(page.contains(&hidden), "{}", page.len());
     assert!(page.len() < 1024 * 1024, "{}", page.len());
 

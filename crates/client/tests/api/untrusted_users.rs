@@ -83,7 +83,7 @@ async fn the_advised_settings_keep_local_users_from_changes() {
 fn a_setting_that_would_open_something_is_not_accepted_empty() {
     for (variable, advice) in [
         ("TRUSTED_NETWORKS", "write 'none'"),
-        ("LICENSE_TRUSTED_KEYS", "name the file"),
+        ("LICENSE_TRUSTED_KEYS", "specify the file"),
         ("GATE_ROUTES", "specify the routes file"),
     ] {
         for blank in ["", " ", "\r", "\u{feff}", "\"\"", "''\r"] {
