@@ -233,7 +233,7 @@ impl Shared {
             if !std::mem::replace(is_warned, true) {
                 tracing::warn!(
                     feature = feature.as_str(),
-                    "neither the License Client nor the license knows this feature; is the key misspelled?"
+                    "this feature is in neither the product nor the license; is its key misspelled?"
                 );
             }
         }
