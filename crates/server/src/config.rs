@@ -86,7 +86,7 @@ pub struct Terms {
     #[arg(long, env, default_value = "24", value_parser = hours, value_name = "HOURS")]
     pub lease_hours: TimeDelta,
 
-    /// Hours that an installation keeps working without a validation after that
+    /// Hours that an installation keeps working without a validation after its lease has ended
     #[arg(long, env, default_value = "72", value_parser = hours, value_name = "HOURS")]
     pub grace_hours: TimeDelta,
 

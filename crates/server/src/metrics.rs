@@ -57,8 +57,8 @@ impl Metrics {
         let withheld = Counter::default();
         registry.register(
             "foxsight_license_server_answers_withheld",
-            "Calls not answered because the site knows a sequence number that the database does \
-             not contain; the database may have been restored from a backup",
+            "Calls not answered because the site reported a sequence number that is not in the \
+             database; the database may have been restored from a backup",
             withheld.clone(),
         );
         let requests = Family::<RequestLabels, Counter>::default();

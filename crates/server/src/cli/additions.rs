@@ -24,17 +24,17 @@ impl Args for Additions {
         let add = argument(
             "add",
             "KEY[=N]",
-            "Feature to add, or what is counted with its number or 'unlimited'; can be repeated",
+            "Feature to add, or counted item with its number or 'unlimited'; can be repeated",
         );
         let from = argument(
             "from",
             "DATE",
-            "First day, or exact start, of the --add before it (UTC)",
+            "First day, or exact start, of the preceding --add (UTC)",
         );
         let until = argument(
             "until",
             "DATE",
-            "Last day, or exact end, of the --add before it (UTC)",
+            "Last day, or exact end, of the preceding --add (UTC)",
         );
         command
             .arg(add.value_parser(addition))
@@ -54,7 +54,7 @@ impl FromArgMatches for Additions {
             for (index, at) in values::<DateTime<Utc>>(matches, name) {
                 let earlier = additions.iter_mut().rev().find(|(add, _)| *add < index);
                 let Some((_, addition)) = earlier else {
-                    let why = format!("--{name} must follow the --add that it is about\n");
+                    let why = format!("--{name} must follow the --add that it applies to\n");
                     return Err(Error::raw(ErrorKind::MissingRequiredArgument, why));
                 };
                 let bound = match is_start {

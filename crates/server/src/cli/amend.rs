@@ -27,8 +27,8 @@ pub(super) struct Amend {
     /// License key, in any spelling; - reads it from standard input
     key: SecretArgument,
 
-    /// Plan to replace the present one with; without a version, the newest. What the present
-    /// plan grants ends, and what was added otherwise stays
+    /// Plan that replaces the current one; without a version, the newest. What the current plan
+    /// grants ends; anything that was added separately stays
     #[arg(long, value_name = "NAME[@VERSION]")]
     plan: Option<PlanChoice>,
 
@@ -71,7 +71,7 @@ pub(super) struct Amend {
     #[arg(long, value_name = "DATE", value_parser = additions::start)]
     effective: Option<DateTime<Utc>>,
 
-    /// Number of the newest amendment that you know; the command fails if there is a later one
+    /// Number of the newest amendment that you know of; the command fails if there is a later one
     #[arg(long, value_name = "N")]
     after: Option<u32>,
 
@@ -162,7 +162,9 @@ fn print(amended: &Amended, is_preview: bool) {
     let number = amended.amendment.number;
     let key = &amended.license.license_key;
     match is_preview {
-        true => println!("Preview: nothing was changed. It would be amendment {number} of {key}:"),
+        true => {
+            println!("Preview: nothing was changed. This would be amendment {number} of {key}:");
+        }
         false => println!("Amendment {number} of {key}:"),
     }
     for statement in words(&amended.amendment, &amended.customers) {

@@ -40,14 +40,14 @@ pub(super) enum Customers {
         license-server customers add 'Harbour Ltd' --reference K-1017 \
         --contact 'Ana Silva;ana@harbour.example;+351 21 000 00 00'")]
     Add {
-        /// Name, which licenses carry
+        /// Name that licenses carry
         name: String,
 
         #[command(flatten)]
         details: Details,
     },
 
-    /// Change a customer; a new name is in the next lease of each of its licenses
+    /// Change a customer; a new name appears in the next lease of each of its licenses
     #[command(after_help = "Examples:\n  \
         license-server customers edit K-1017 --name 'Harbour Limited'\n  \
         license-server customers edit K-1017 --reference ''")]
@@ -72,7 +72,7 @@ pub(super) enum Customers {
         /// Customer to merge: id, name or reference
         customer: String,
 
-        /// Customer that is left: id, name or reference
+        /// Customer that remains: id, name or reference
         into: String,
 
         /// Only show what would change

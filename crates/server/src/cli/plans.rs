@@ -24,8 +24,8 @@ pub(super) enum Plans {
     #[command(after_help = "Examples:\n  \
         license-server plans apply plans.toml --dry-run\n  \
         license-server plans apply plans.toml\n\n\
-        A plan that has changed becomes a new version; sold licenses keep theirs. What the file does \
-        not name stays as it is.")]
+        A plan that has changed becomes a new version; sold licenses keep theirs. Plans and \
+        entries that are not in the file do not change.")]
     Apply {
         /// File; - is standard input
         file: PathBuf,

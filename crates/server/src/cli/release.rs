@@ -18,7 +18,8 @@ use crate::open::open_store;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Release {
-    /// Sign the document of a release, which the VMS ships as `RELEASE_DOCUMENT` of License Clients
+    /// Sign the document of a release; the VMS ships it as the `RELEASE_DOCUMENT` of License
+    /// Clients
     #[command(after_help = "Examples:\n  \
         license-server release sign --version 3.2.0 --released 2027-01-15 --output release.jwt\n  \
         license-server release sign --version 3.1.9 --released 2027-01-15 --exempt --output release.jwt")]
@@ -27,12 +28,12 @@ pub(super) enum Release {
         #[arg(long, value_parser = version, value_name = "VERSION")]
         version: String,
 
-        /// When it was released, not in the future: a day, from its beginning in UTC, or an exact
-        /// time
+        /// When it was released, not in the future: a day, which means the beginning of that day in
+        /// UTC, or an exact time
         #[arg(long, value_parser = date, value_name = "DATE")]
         released: DateTime<Utc>,
 
-        /// Every license covers the release, as with a security fix
+        /// Every license covers the release, for example because it is a security fix
         #[arg(long)]
         exempt: bool,
 

@@ -24,18 +24,18 @@ pub(super) struct TermArguments {
     #[arg(long, value_name = "DAYS")]
     moves_period_days: Option<u32>,
 
-    /// Hours until an installation must validate again, 1 to 2160, or 'default' for the
-    /// setting of the server
+    /// Hours until an installation must validate again, 1 to 2160, or 'default' for the server's
+    /// setting
     #[arg(long, value_name = "HOURS")]
     lease_hours: Option<NumberOrDefault>,
 
-    /// Hours that an installation keeps working without a validation after that, 0 to 720,
-    /// or 'default' for the setting of the server
+    /// Hours that an installation keeps working without a validation after its lease has ended, 0
+    /// to 720, or 'default' for the server's setting
     #[arg(long, value_name = "HOURS")]
     grace_hours: Option<NumberOrDefault>,
 
-    /// Days that a license file for a site without internet is valid, 1 to 3650, or
-    /// 'default' for the setting of the server
+    /// Days that a license file for a site without internet is valid, 1 to 3650, or 'default' for
+    /// the server's setting
     #[arg(long, value_name = "DAYS")]
     offline_days: Option<NumberOrDefault>,
 

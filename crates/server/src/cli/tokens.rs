@@ -17,18 +17,18 @@ const AT_A_TIME: u64 = 1000;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Tokens {
-    /// Create a token, and print it: the only time that it is shown
+    /// Create a token, and print it; this is the only time that it is shown
     #[command(after_help = "Examples:\n  \
         license-server tokens add ana --note 'Sales, Lisbon'\n  \
         license-server tokens add shop --expires 2027-12-31 > shop-token")]
     Add(Add),
 
-    /// List all tokens, newest first, also those that were revoked
+    /// List all tokens, newest first, including revoked ones
     #[command(after_help = "Examples:\n  \
         license-server tokens list\n  license-server tokens list --json")]
     List,
 
-    /// Revoke a token, and end the sessions of the console that were begun with it
+    /// Revoke a token, and end the console sessions that were started with it
     #[command(after_help = "Example:\n  license-server tokens revoke ana")]
     Revoke {
         /// Name of the token
@@ -46,7 +46,7 @@ pub(super) struct Add {
     #[arg(long, value_name = "DATE", value_parser = additions::end)]
     expires: Option<DateTime<Utc>>,
 
-    /// Note for people
+    /// Free-text note
     #[arg(long, value_name = "TEXT")]
     note: Option<String>,
 }

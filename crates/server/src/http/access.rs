@@ -144,7 +144,9 @@ impl Access {
     /// within seconds.
     pub(super) async fn follow_change(&self) {
         if self.named.reread().await.is_err() {
-            tracing::warn!("a change of the tokens applies when the database can be read again");
+            tracing::warn!(
+                "a change to the tokens takes effect when the database can be read again"
+            );
         }
     }
 

@@ -28,8 +28,9 @@ const NO_NUL: &str = r"^[^\u0000]*$";
     info(
         title = "Foxsight License Server",
         description = "The API for License Clients, and for the administration of licenses, seats, \
-                       the fleet, signing keys, tokens and the audit log. Administration requires a \
-                       token of 'license-server tokens add', or the ADMIN_TOKEN, as a bearer token."
+                       the fleet, signing keys, tokens and the audit log. Administration requires \
+                       a token created by 'license-server tokens add', or the ADMIN_TOKEN, as a \
+                       bearer token."
     ),
     modifiers(&Token)
 )]

@@ -151,8 +151,8 @@ impl ApiError {
             Self::BodyRefused(refusal) => capitalised(&refusal.to_string()),
             Self::SignIn(error) => error.to_string(),
             Self::Unauthorized => {
-                "Expected the header 'Authorization: Bearer' with a token of 'license-server \
-                 tokens add', or with the ADMIN_TOKEN"
+                "Expected the header 'Authorization: Bearer' with a token created by \
+                 'license-server tokens add', or with the ADMIN_TOKEN"
                     .to_owned()
             }
             Self::NoToken => "The License Server has no token for administration; create one with \

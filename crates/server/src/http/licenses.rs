@@ -114,7 +114,7 @@ pub(super) async fn validate(
     Ok(Json(confirmation(answer)))
 }
 
-/// Note the usage that a machine reports, and confirm or deny as for a validation.
+/// Record the usage that a machine reports, and confirm or deny as for a validation.
 ///
 /// A confirmation is not signed: it grants no lease.
 #[utoipa::path(

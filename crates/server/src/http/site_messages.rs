@@ -18,20 +18,20 @@ use crate::http::licenses::{MAX_NONCE_CHARS, MAX_TEXT_CHARS};
 #[derive(IntoParams)]
 #[into_params(parameter_in = Header)]
 pub(super) struct SiteHeaders {
-    /// The installation that makes the call. Without it, the `installationId` of the body
-    /// counts.
+    /// The installation that makes the call. Without it, the `installationId` of the body is used.
     #[param(rename = "X-Installation-ID", inline, value_type = InstallationIdHeader, required = false)]
     installation_id: Option<String>,
     /// 32 random bytes in base64url, which the signed answer repeats.
     #[param(rename = "X-License-Nonce", inline, value_type = NonceHeader, required = false)]
     nonce: Option<String>,
-    /// The highest sequence number that the site knows. Text that is not a whole number is ignored.
+    /// The highest sequence number that the site has received. Text that is not a whole number is
+    /// ignored.
     #[param(rename = "X-License-Seq", nullable = false)]
     seq: Option<String>,
     /// The names of the changed hardware components, if this may be a different machine.
     #[param(rename = "X-License-Drift", nullable = false)]
     drift: Option<String>,
-    /// `1` if the site knows `entitlements`. Other values are ignored.
+    /// `1` if the site supports `entitlements`. Other values are ignored.
     #[param(rename = "X-License-Entitlements", nullable = false)]
     entitlements: Option<String>,
 }
@@ -164,8 +164,8 @@ pub(super) struct SiteLicense {
     seats: u32,
     /// Keys of the features in force.
     enabled_features: Vec<String>,
-    /// What is granted, now and later: for sites that know entitlements, and where the other fields
-    /// cannot express it.
+    /// What is granted, now and later: for sites that support entitlements, and where the other
+    /// fields cannot express it.
     #[schema(nullable = false)]
     entitlements: Option<Vec<Entitlement>>,
     /// When the license was issued.
@@ -186,7 +186,7 @@ pub(super) struct SiteLicense {
     signature: Option<String>,
 }
 
-/// One thing that a license grants. What is counted is the sum of its entries in force.
+/// One thing that a license grants. For what is counted, the entries in force are added up.
 #[derive(Serialize, ToSchema)]
 pub(super) struct Entitlement {
     /// The feature, or what is counted.
@@ -275,7 +275,7 @@ pub(super) struct ConfirmedData {
 /// The machine may not use the license.
 #[derive(Serialize, ToSchema)]
 pub(super) struct Denied {
-    /// Always true: the question was answered.
+    /// Always true: the request was answered.
     success: bool,
     data: DeniedData,
 }

@@ -46,8 +46,8 @@ pub enum AmendError {
     Revoked,
     /// Others have amended the license in the meantime.
     #[error(
-        "the license was amended after amendment {after}: {changes}. Review this, and repeat the \
-         request for amendment {newest}"
+        "the license was amended after amendment {after}: {changes}. Review these changes, and \
+         repeat the request with {newest} as the newest amendment"
     )]
     Amended {
         /// The amendment for which the request was made.
@@ -141,7 +141,7 @@ fn field_of(error: &AmendmentError) -> &'static str {
 /// An amendment and what it changes.
 #[derive(Clone, Debug)]
 pub struct Amended {
-    /// The license with it.
+    /// The license with the amendment.
     pub license: License,
     /// The amendment.
     pub amendment: Amendment,
@@ -177,7 +177,7 @@ pub struct Affected {
 pub struct Over {
     /// What is counted.
     pub resource: Resource,
-    /// How much the machine last reported to use.
+    /// The usage that the machine last reported.
     pub used: u64,
     /// How much is granted …
     pub granted: u64,

@@ -55,7 +55,7 @@ fn change(change: &Change, names: &CustomerNames) -> String {
 /// All terms, without those that are the server's own defaults.
 fn terms(terms: &Terms) -> String {
     let always = format!(
-        "seats {}, {} moves in {} days",
+        "seats {}, moves {} in {} days",
         terms.seats, terms.moves, terms.moves_period_days
     );
     let others = [

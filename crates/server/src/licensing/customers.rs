@@ -62,7 +62,7 @@ pub enum CustomerError {
     #[error("the name '{0}' has the form of an id")]
     NameIsId(String),
     /// Another customer has the name.
-    #[error("there is already a customer '{0}'; names that differ only in case are the same")]
+    #[error("there is already a customer '{0}'; names that differ only in case count as the same")]
     NameTaken(String),
     /// Another customer has the reference.
     #[error("another customer has the reference '{0}'")]
@@ -377,7 +377,8 @@ fn edited(customer: Customer, request: &CustomerEdit) -> Result<Customer, Custom
         if name.trim().is_empty() && email.is_none() && phone.is_none() {
             return Err(CustomerError::Field {
                 field: "contacts",
-                why: "a contact has a name, an email address or a telephone number".to_owned(),
+                why: "a contact must have a name, an email address or a telephone number"
+                    .to_owned(),
             });
         }
     }

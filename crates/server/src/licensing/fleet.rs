@@ -123,11 +123,11 @@ pub struct Version {
 pub struct LastSeen {
     /// … a day,
     pub day: u64,
-    /// … a week but no day,
+    /// … a week but not a day,
     pub week: u64,
-    /// … thirty days but no week,
+    /// … thirty days but not a week,
     pub month: u64,
-    /// … more.
+    /// … a longer time.
     pub longer: u64,
 }
 

@@ -42,7 +42,8 @@ pub struct CallsOfDay {
     pub denied: u64,
     /// Refused because the caller had exceeded its rate limit (HTTP 429).
     pub throttled: u64,
-    /// Not answered because the site knows a sequence number that the database does not (HTTP 503).
+    /// Not answered because the site reported a sequence number that is not in the database (HTTP
+    /// 503).
     pub withheld: u64,
 }
 

@@ -10,7 +10,7 @@ use crate::store::licenses::License;
 pub(super) struct LeaseTerms {
     /// How long a lease is valid.
     pub(super) lease: TimeDelta,
-    /// How long the grace period after it is.
+    /// How long the grace period after the lease is.
     pub(super) grace: TimeDelta,
 }
 

@@ -108,7 +108,10 @@ pub enum PublishError {
     #[error("the catalogue lists '{0}' twice")]
     EntryTwice(String),
     /// Licenses already grant it as something else.
-    #[error("the catalogue entry '{0}' has an invalid kind: it cannot be changed; use another key")]
+    #[error(
+        "the catalogue entry '{0}' has an invalid kind: the kind cannot be changed; use another \
+         key"
+    )]
     Kind(String),
     /// The version is not the next one of the plan.
     #[error("invalid version: the next version of the plan '{name}' is {next}, not {version}")]

@@ -108,7 +108,7 @@ impl Refused {
             ),
             (SeatLimit::LongLease { until }, _) => format!(
                 "A seat of the license is free, but the machine that had it may run until {}, \
-                 which is too long for one of the {moves_left} moves left; activate the license \
+                 which is too long for a move (moves left: {moves_left}); activate the license \
                  here after that, or ask your vendor to release the seat",
                 time(until)
             ),

@@ -231,7 +231,7 @@ pub async fn alert(app: &App, license_key: &str, hardware_id: &str) {
     tracing::info!(
         license_key,
         hardware_id = shown_id,
-        "answer withheld: the site knows a sequence number that this database does not"
+        "answer withheld: the site reported a sequence number that is not in this database"
     );
     if !app.numbering.take_alert(app.clock.running()) {
         return;

@@ -22,7 +22,7 @@ use license_service::cursor::next_cursor;
 pub struct SeatsPage {
     /// The seats.
     pub seats: Vec<ListedSeat>,
-    /// How many there are on all pages.
+    /// The number of seats on all pages.
     pub total: u64,
     /// How many seats of the license are held.
     pub seats_held: u64,

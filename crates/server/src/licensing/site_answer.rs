@@ -48,7 +48,7 @@ pub enum AnswerError {
     OlderThanSite,
     /// The machine would take a seat, but the license's machines without a seat have taken, or
     /// tried to take, too many.
-    #[error("too many machines have activated; the next activation is allowed in {0:?}")]
+    #[error("too many activations; the next one is allowed in {0:?}")]
     TooManyCalls(Duration),
     /// A document could not be created.
     #[error(transparent)]

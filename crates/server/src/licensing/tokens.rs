@@ -56,7 +56,7 @@ pub enum TokenError {
     #[error("the note is limited to {MAX_NOTE_CHARS} characters")]
     Note,
     /// The end has already passed.
-    #[error("the token would end at {0}, which has passed")]
+    #[error("the token would expire at {0}, which has passed")]
     Ended(DateTime<Utc>),
     /// No token that could be revoked has this name.
     #[error("there is no token '{0}', or it was revoked already; see 'license-server tokens list'")]

@@ -52,9 +52,10 @@ pub(super) fn expected() -> ExpectedTable {
 pub struct Customer {
     /// `cus_` and 32 hexadecimal digits.
     pub id: String,
-    /// The name that licenses carry. No other customer has it, regardless of case.
+    /// The name that licenses carry. No other customer can have the same name, regardless of case.
     pub name: String,
-    /// The vendor's own reference, such as the customer number in the accounting system. No other customer has it.
+    /// The vendor's own reference, such as the customer number in the accounting system. No other
+    /// customer can have the same reference.
     pub reference: Option<String>,
     /// Whom to call.
     pub contacts: Vec<Contact>,

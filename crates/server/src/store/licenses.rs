@@ -99,8 +99,7 @@ pub struct License {
     /// The instant for which these values were computed; `None` if they are the same at all times.
     #[serde(skip)]
     pub judged_at: Option<DateTime<Utc>>,
-    /// From when on the amendments add up to something else than these values; `null` if that is
-    /// not scheduled.
+    /// When amendments next change these values; `null` if no such change is scheduled.
     pub changes_at: Option<DateTime<Utc>>,
     /// Keys of the features in force.
     pub features: Vec<String>,
@@ -119,7 +118,7 @@ pub struct License {
     pub moves_period_days: u32,
     /// How long a lease is valid; `null` is the License Server's setting, here and below.
     pub lease_hours: Option<u32>,
-    /// How long the grace period after it is.
+    /// How long the grace period after the lease is.
     pub grace_hours: Option<u32>,
     /// Length of a lease for a site without internet.
     pub offline_days: Option<u32>,

@@ -104,7 +104,7 @@ pub struct Seat {
     pub last_activated_at: DateTime<Utc>,
     /// When the machine last called.
     pub last_seen_at: DateTime<Utc>,
-    /// When the seat was freed; `None` while it is held.
+    /// When the seat was freed; `null` while it is held.
     pub freed_at: Option<DateTime<Utc>>,
     /// Sequence number of the newest document for this seat.
     pub last_seq: u64,

@@ -229,7 +229,7 @@ async fn a_lease_by_file_counts_until_it_ends_or_is_released(engine: Engine) {
             message.contains("may run until 2027-02-25 12:00:00 UTC"),
             "{message}"
         );
-        assert!(message.contains("3 moves left"), "{message}");
+        assert!(message.contains("moves left: 3"), "{message}");
     }
     // Staff have to have seen the overlap.
     let path = format!("/licenses/{key}/release-seat");

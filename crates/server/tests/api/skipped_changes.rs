@@ -22,7 +22,7 @@ on_both_engines! {
 fn named(table: &str) -> String {
     format!(
         "the database did not store the change: a trigger or rule on table {table} skips it; \
-         remove it"
+         remove the trigger or rule"
     )
 }
 

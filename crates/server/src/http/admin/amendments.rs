@@ -81,15 +81,15 @@ pub(in crate::http) async fn list(
     }))
 }
 
-/// What to change. What is absent stays as it is.
+/// What to change. Absent fields are not changed.
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(in crate::http) struct AmendBody {
-    /// Only tell what would change.
+    /// Only show what would change.
     #[serde(default)]
     preview: bool,
-    /// The number of the newest amendment that the caller knows. If the license was amended after
-    /// that, nothing is changed.
+    /// The number of the newest amendment that the caller knows of. If the license was amended
+    /// after that, nothing is changed.
     after: Option<u32>,
     /// Why.
     reason: Option<String>,
@@ -102,8 +102,8 @@ pub(in crate::http) struct AmendBody {
     effective_at: Option<DateTime<Utc>>,
     /// The number of an amendment to undo.
     undoes: Option<u32>,
-    /// The plan to replace the present one with, such as `professional@3`; without a version, the
-    /// newest one. What the present plan grants ends, and what was added otherwise stays.
+    /// The plan that replaces the current one, such as `professional@3`; without a version, the
+    /// newest one. What the current plan grants ends; anything that was added separately stays.
     plan: Option<String>,
     /// What to end: the features, and what is counted.
     #[serde(default)]
@@ -118,8 +118,8 @@ pub(in crate::http) struct AmendBody {
     #[serde(default, deserialize_with = "stated_until")]
     #[schema(schema_with = expiry_schema)]
     expires_at: Option<Option<DateTime<Utc>>>,
-    /// The customer: its id, its name or its reference. A name that no customer has adds one; an
-    /// empty text means none.
+    /// The customer: its id, its name or its reference. A new name adds a customer; an empty text
+    /// means none.
     customer: Option<String>,
     /// Maximum number of machines at the same time.
     seats: Option<u32>,
@@ -132,7 +132,7 @@ pub(in crate::http) struct AmendBody {
     #[serde(default, deserialize_with = "stated")]
     #[schema(value_type = Option<u32>)]
     lease_hours: Option<Option<u32>>,
-    /// How long the grace period after it is.
+    /// How long the grace period after the lease is.
     #[serde(default, deserialize_with = "stated")]
     #[schema(value_type = Option<u32>)]
     grace_hours: Option<Option<u32>>,

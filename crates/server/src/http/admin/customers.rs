@@ -32,7 +32,7 @@ pub(in crate::http) struct CustomersParams {
     /// Part of the name or the reference.
     #[serde(default)]
     search: String,
-    /// `true` lists the records that were merged into others, instead of the others.
+    /// `true` lists the records that were merged into others, instead of the current ones.
     #[serde(default)]
     merged: bool,
     /// Default is `name`.
@@ -66,7 +66,7 @@ pub(in crate::http) struct CustomersPage {
 pub(in crate::http) struct ListedCustomer {
     #[serde(flatten)]
     customer: Customer,
-    /// The number of its licenses, whatever their status.
+    /// The number of its licenses of any status.
     licenses: u64,
 }
 
@@ -174,7 +174,7 @@ pub(in crate::http) async fn add(
     Ok((StatusCode::CREATED, Json(added)))
 }
 
-/// What to change of a customer. What is absent stays as it is.
+/// What to change about a customer. Absent fields are not changed.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::http) struct EditBody {
@@ -221,9 +221,9 @@ pub(in crate::http) async fn edit(
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(in crate::http) struct MergeBody {
-    /// The id, name or reference of the customer that is left.
+    /// The id, name or reference of the customer that remains.
     into: String,
-    /// Only tell what would change.
+    /// Only show what would change.
     #[serde(default)]
     dry_run: bool,
 }
@@ -236,7 +236,8 @@ pub(in crate::http) struct MergeBody {
     responses(
         (status = 200, description = "What was or would be done", body = Merged),
         AdminErrors, BodyErrors, CustomerErrors,
-        (status = 409, body = ErrorBody, description = "Either was merged into another one"),
+        (status = 409, body = ErrorBody,
+            description = "One of the two was already merged into another customer"),
     )
 )]
 pub(in crate::http) async fn merge(

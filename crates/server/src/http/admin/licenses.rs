@@ -155,7 +155,7 @@ pub(in crate::http) struct IssueBody {
     /// The plan of this name, if `plan` is missing.
     #[schema(inline)]
     tier: Option<Tier>,
-    /// The customer: its id, its name or its reference. A name that no customer has adds one.
+    /// The customer: its id, its name or its reference. A new name adds a customer.
     #[serde(default)]
     customer: String,
     seats: Option<u32>,
@@ -168,7 +168,7 @@ pub(in crate::http) struct IssueBody {
     #[serde(default, deserialize_with = "stated")]
     #[schema(value_type = Option<u32>)]
     lease_hours: Option<Option<u32>>,
-    /// How long the grace period after it is.
+    /// How long the grace period after the lease is.
     #[serde(default, deserialize_with = "stated")]
     #[schema(value_type = Option<u32>)]
     grace_hours: Option<Option<u32>>,

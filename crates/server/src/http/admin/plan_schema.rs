@@ -11,7 +11,7 @@ use crate::http::given::UpdateRuleText;
 #[derive(ToSchema)]
 #[schema(as = Plan)]
 pub(super) struct PlanText {
-    /// Its name for people, at most 100 characters.
+    /// Its display name, at most 100 characters.
     title: String,
     /// What it is for, at most 1000 characters.
     #[schema(required = false)]
@@ -23,7 +23,7 @@ pub(super) struct PlanText {
     /// it, licenses never end.
     duration: Option<String>,
     terms: PlanTermsText,
-    /// At most 500, each with another key.
+    /// At most 500, each with a different key.
     #[schema(required = false)]
     entitlements: Vec<PlanEntitlementText>,
 }
@@ -43,7 +43,7 @@ struct PlanTermsText {
     moves_period_days: u32,
     /// How long a lease is valid; by default as set on the License Server, here and below.
     lease_hours: Option<u32>,
-    /// How long the grace period after it is.
+    /// How long the grace period after the lease is.
     grace_hours: Option<u32>,
     /// Length of the lease of a site without internet.
     offline_days: Option<u32>,
@@ -74,15 +74,15 @@ pub(super) struct CatalogueEntryText {
     key: String,
     #[schema(inline)]
     kind: KindText,
-    /// Its name for people.
+    /// Its display name.
     name: String,
-    /// What one of it is called; empty for a feature.
+    /// What one unit is called; empty for a feature.
     unit: String,
-    /// What it is good for.
+    /// What it is for.
     description: String,
 }
 
-/// A feature is on or off; of a count, licenses grant a number.
+/// A feature is on or off; for a count, licenses grant a number.
 #[derive(ToSchema)]
 #[schema(rename_all = "snake_case")]
 enum KindText {

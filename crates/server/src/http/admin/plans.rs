@@ -28,9 +28,9 @@ use crate::store::plans::{PublishedPlan, newest};
 pub(crate) struct ShownPlan {
     /// The plan.
     name: String,
-    /// Its version, from 1 on.
+    /// Its version, starting at 1.
     version: u32,
-    /// When it was published; `null` for those that every License Server has.
+    /// When it was published; `null` for the plans that every License Server has.
     published_at: Option<DateTime<Utc>>,
     /// Who published it.
     author: String,
@@ -99,10 +99,10 @@ fn shown(plans: Vec<PublishedPlan>) -> Json<Plans> {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::http) struct PublishBody {
-    /// The plan: 1 to 64 of a to z, 0 to 9, `_` and `-`.
+    /// The plan: 1 to 64 characters from a to z, 0 to 9, `_` and `-`.
     name: String,
-    /// The version that is published, if the caller wants to be sure that no other one was published
-    /// in the meantime.
+    /// Optional: the number of the version that the caller expects to publish. If another version
+    /// was published in the meantime, the answer is 409.
     version: Option<u32>,
     /// What it consists of.
     #[schema(value_type = PlanText)]
@@ -114,7 +114,7 @@ pub(in crate::http) struct PublishBody {
     post, path = "/plans", operation_id = "publish_plan", tag = "plans",
     request_body = PublishBody,
     responses(
-        (status = 200, description = "The newest version has these contents already",
+        (status = 200, description = "The newest version already has these contents",
             body = ShownPlan),
         (status = 201, description = "The new version", body = ShownPlan),
         AdminErrors, BodyErrors,

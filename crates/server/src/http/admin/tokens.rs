@@ -45,7 +45,7 @@ pub(in crate::http) struct TokensPage {
     next_cursor: Option<String>,
 }
 
-/// List the tokens, newest first, also those that were revoked.
+/// List the tokens, newest first, including revoked ones.
 #[utoipa::path(
     get, path = "/tokens", operation_id = "list_tokens", tag = "tokens", params(TokensParams),
     responses(
@@ -76,7 +76,7 @@ pub(in crate::http) async fn list(
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(in crate::http) struct TokenBody {
     /// The author of changes that are made with it: lower-case letters, digits, `.`, `-` and `_`,
-    /// starting with a letter. Only one token that is not revoked has this name.
+    /// starting with a letter. At most one token that is not revoked can have this name.
     name: String,
     #[serde(default, deserialize_with = "until")]
     #[schema(schema_with = expiry_schema)]
@@ -85,7 +85,7 @@ pub(in crate::http) struct TokenBody {
     note: Option<String>,
 }
 
-/// Create a token. The answer is the only one that contains it.
+/// Create a token. This is the only response that contains it.
 #[utoipa::path(
     post, path = "/tokens", operation_id = "add_token", tag = "tokens", request_body = TokenBody,
     responses(
@@ -113,7 +113,7 @@ pub(in crate::http) async fn add(
     Ok((StatusCode::CREATED, Json(ShownNewToken { token, known })))
 }
 
-/// Revoke a token, and end the sessions of the console that were begun with it.
+/// Revoke a token, and end the console sessions that were started with it.
 #[utoipa::path(
     delete, path = "/tokens/{name}", operation_id = "revoke_token", tag = "tokens",
     params(("name" = String, Path)),
@@ -121,7 +121,7 @@ pub(in crate::http) async fn add(
         (status = 200, description = "The token", body = ShownNamedToken),
         AdminErrors,
         (status = 404, body = ErrorBody,
-            description = "`not_found`: no token that is not revoked has this name"),
+            description = "`not_found`: no token has this name, or it was revoked already"),
     )
 )]
 pub(in crate::http) async fn revoke(

@@ -18,9 +18,9 @@ pub struct ShownAmended {
     stored: bool,
     /// The amendment.
     amendment: ShownAmendment,
-    /// The license with it.
+    /// The license with the amendment.
     license: ShownLicense,
-    /// What is different from the license without the amendment, from when on.
+    /// The differences from the license without the amendment, and when each begins.
     effects: Vec<ShownEffect>,
     /// How many machines hold a seat.
     seats_held: u64,
@@ -31,7 +31,7 @@ pub struct ShownAmended {
     installations: Vec<ShownAffected>,
 }
 
-/// What is different from an instant on.
+/// The differences that begin at an instant.
 #[derive(Serialize, ToSchema)]
 #[schema(as = AmendmentEffect)]
 struct ShownEffect {
@@ -40,8 +40,8 @@ struct ShownEffect {
     changes: Vec<ShownValueChange>,
 }
 
-/// One thing that has another value. A value is `true` or `false` for a feature; for what is
-/// counted, a number or `unlimited`.
+/// One value that differs. It is `true` or `false` for a feature; for what is counted, a number or
+/// `unlimited`.
 #[derive(Serialize, ToSchema)]
 #[schema(as = AmendmentValueChange)]
 struct ShownValueChange {
@@ -50,7 +50,7 @@ struct ShownValueChange {
     /// Without the amendment.
     #[schema(schema_with = value_schema)]
     before: serde_json::Value,
-    /// With the amendment; the same as `before` if there is no difference any more.
+    /// With the amendment; the same as `before` if there is no longer a difference.
     #[schema(schema_with = value_schema)]
     after: serde_json::Value,
 }
@@ -66,9 +66,9 @@ struct ShownAffected {
     installation_id: String,
     /// Its display name.
     installation_name: String,
-    /// When it validates next at the latest, if its lease has not ended.
+    /// The latest time of its next validation, if its lease has not ended.
     learns_by: Option<DateTime<Utc>>,
-    /// What it uses more of than will be granted. What runs is never stopped by that.
+    /// What it uses more of than will be granted. This never stops anything that is running.
     over: Vec<ShownOver>,
     /// Whether its seat is excess when the amendment applies.
     excess: bool,
@@ -77,17 +77,17 @@ struct ShownAffected {
     ends_at: Option<DateTime<Utc>>,
 }
 
-/// A count that is below what a machine last reported to use.
+/// A granted amount that is below the usage that a machine last reported.
 #[derive(Serialize, ToSchema)]
 #[schema(as = OverGranted)]
 struct ShownOver {
     /// What is counted.
     key: String,
-    /// How much the machine last reported to use.
+    /// The usage that the machine last reported.
     used: u64,
     /// How much is granted.
     granted: u64,
-    /// From when on.
+    /// When this begins.
     at: DateTime<Utc>,
 }
 
@@ -180,7 +180,7 @@ pub struct ShownAmendment {
     order: Option<String>,
     /// When it was recorded.
     recorded_at: DateTime<Utc>,
-    /// From when on it applies.
+    /// When it takes effect.
     effective_at: DateTime<Utc>,
     /// The number of the amendment that it undoes.
     undoes: Option<u32>,

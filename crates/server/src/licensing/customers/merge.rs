@@ -28,7 +28,7 @@ const REASON: &str = "merged";
 pub struct Merged {
     /// Whether it was done; false for a dry run.
     pub stored: bool,
-    /// The customer that is left.
+    /// The customer that remains.
     pub customer: Customer,
     /// The number of licenses that were amended to belong to it.
     pub amended: u64,

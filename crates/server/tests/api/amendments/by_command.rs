@@ -54,7 +54,7 @@ async fn a_license_is_amended_and_its_amendments_are_listed_by_command(engine: E
     ];
     let text = said(&run(&vendor, &lower).await);
     for part in [
-        "Preview: nothing was changed. It would be amendment 2 of",
+        "Preview: nothing was changed. This would be amendment 2 of",
         "cameras ended",
         "From 2099-01-01 00:00:00 UTC\n  cameras: 48 instead of 64",
         "cameras 60 of 48 (12 over) from 2099-01-01",

@@ -102,7 +102,8 @@ async fn the_machines_that_took_their_seats_last_run_until_their_leases_end(engi
     assert_eq!(
         denied.message(),
         "The license now has 1 seat, and another machine took it before this one; deactivate the \
-         license there and activate it here again, or ask your vendor for another seat"
+         license on a machine that has a seat and activate it here again, or ask your vendor for \
+         another seat"
     );
     assert_eq!(vendor.validate(&key, "c").await.word(), "yes");
     vendor.clock.advance(TimeDelta::seconds(1));
