@@ -81,7 +81,7 @@ fn engine_options(dockerfile: &str) -> Result<()> {
             let name = option.split('=').next().unwrap_or_default();
             ensure!(
                 known.contains(&name),
-                "Docker 20.10 does not know --{name}: {line}"
+                "Docker 20.10 does not support --{name}: {line}"
             );
         }
     }

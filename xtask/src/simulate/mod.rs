@@ -36,7 +36,7 @@ pub(crate) struct Simulate {
     #[arg(long = "outage", value_name = "HOURS", value_parser = clap::value_parser!(u16).range(1..=720))]
     outages: Vec<u16>,
 
-    /// Number of seeds, each of which is another fleet; default is 5
+    /// Number of seeds, each of which is a different fleet; default is 5
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=1_000))]
     seeds: Option<u64>,
 
