@@ -69,7 +69,7 @@ impl LogLimit {
                         target: TARGET,
                         count,
                         event = message,
-                        "left out repeated log lines; the limit is {MAX_LINES} within {seconds} s"
+                        "left out repeated log lines; the limit is {MAX_LINES} lines in {seconds} s"
                     )
                 };
             }

@@ -18,7 +18,7 @@ const OTHER_THREADS: usize = 24;
 /// The advice if a thread cannot be started.
 pub const RAISE_THREADS: &str = "raise the limit on threads: pids_limit of the container, \
     TasksMax of the systemd unit, or 'ulimit -u' of the user; if the address space is limited \
-    ('ulimit -v', LimitAS of the unit) or memory is short, raise that";
+    ('ulimit -v', LimitAS of the unit) or memory is short, raise that limit or add memory";
 
 /// Starts the runtime.
 ///

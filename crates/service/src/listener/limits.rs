@@ -90,7 +90,7 @@ impl Limits {
             tracing::warn!(
                 connections = permitted,
                 configured = self.max_connections,
-                "fewer connections than MAX_CONNECTIONS; raise the limit on open files"
+                "fewer connections are possible than MAX_CONNECTIONS; raise the limit on open files"
             );
         }
         Self {

@@ -11,8 +11,8 @@ use super::{Failure, is_mixed_up, library_error, login, pooler};
 use crate::runtime::RAISE_THREADS;
 
 /// What to do when no connection is made.
-const CHECK_CONNECTION: &str = "check DATABASE_URL, that the database is running, that it can be \
-    reached from this machine, and that it has a free connection for this user";
+const CHECK_CONNECTION: &str = "check DATABASE_URL, and that the database is running, can be \
+    reached from this machine, and has a free connection for this user";
 /// What to do when the database is damaged.
 const RECOVER: &str = "restore the database from a backup, or recover an SQLite file with the \
     '.recover' command of sqlite3; on a License Client you may also move the file away, restart, \
