@@ -72,8 +72,8 @@ pub(super) fn authorize() {}
 
 /// Authorize Feature
 ///
-/// The same for gateways that can set only a path; any method. A path after the key is the
-/// visitor's, and has no effect without a table of routes.
+/// Like `/api/license/authorize`, for gateways that can set only a path; any method. A path after
+/// the key is the visitor's, and has no effect without a table of routes.
 #[utoipa::path(
     get,
     path = "/api/license/authorize/feature/{key}",

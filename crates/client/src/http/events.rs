@@ -87,7 +87,7 @@ pub(super) async fn events(
 
 /// Subscribe To OFREP Events
 ///
-/// The same for OpenFeature providers: `refetchEvaluation` after every change.
+/// Like `/api/license/events`, for OpenFeature providers: `refetchEvaluation` after every change.
 #[utoipa::path(
     get,
     path = "/ofrep/v1/events",

@@ -45,7 +45,7 @@ pub(super) async fn show(State(app): State<Arc<App>>) -> Json<HardwareResponse> 
             .map(|(component, change)| (component.as_str(), word(*change)))
             .collect(),
         message: match verdict {
-            Verdict::Same => "This is the recorded machine",
+            Verdict::Same => "This is still the same machine",
             Verdict::Drifted => {
                 "This looks like another machine; if this is intended, activate the license key \
                  again"

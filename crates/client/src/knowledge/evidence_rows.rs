@@ -81,7 +81,8 @@ impl EvidenceRows {
                     tracing::error!(
                         security = true,
                         %error,
-                        "ignoring the memo in system_config because it cannot be read"
+                        "ignoring license_client.evidence in system_config because it cannot be \
+                         read"
                     );
                 })
                 .ok()
