@@ -160,7 +160,7 @@ impl IssueForm {
             terms: TermChanges {
                 seats: number("seats", &self.seats)?,
                 moves: number("moves", &self.moves)?,
-                moves_period_days: number("days of a period", &self.moves_period_days)?,
+                moves_period_days: number("length of the period in days", &self.moves_period_days)?,
                 ..TermChanges::default()
             },
             max_cameras: number("cameras", &self.max_cameras)?,

@@ -138,7 +138,8 @@ pub struct Filter {
     pub standing: Option<Seen>,
     /// Only those of this version.
     pub version: Option<String>,
-    /// Only installations that use more than their license allows, or only the others.
+    /// `true` lists only installations that use more than their license allows, `false` only the
+    /// others.
     pub over_limit: Option<bool>,
     /// Only those that are suspected of something, or only the others.
     pub suspected: Option<bool>,

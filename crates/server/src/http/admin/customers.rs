@@ -228,8 +228,8 @@ pub(in crate::http) struct MergeBody {
     dry_run: bool,
 }
 
-/// Merge a customer into another one. Its record stays, and points to the other. If the
-/// server is interrupted, repeating the call completes the merge.
+/// Merge a customer into another one. The record of the merged customer stays, and points to the
+/// other. If the server is interrupted, repeating the call completes the merge.
 #[utoipa::path(
     post, path = "/customers/{customer}/merge", operation_id = "merge_customer", tag = "customers",
     request_body = MergeBody, params(("customer" = String, Path)),

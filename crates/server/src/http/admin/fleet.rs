@@ -52,9 +52,11 @@ enum InstallationsSort {
 pub(in crate::http) struct InstallationsParams {
     standing: Option<Seen>,
     installation_version: Option<String>,
-    /// Only installations that use more than their license allows, or only the others.
+    /// `true` lists only installations that use more than their license allows, `false` only the
+    /// others.
     over_limit: Option<bool>,
-    /// Only installations with suspicions in the last 30 days, or only the others.
+    /// `true` lists only installations with suspicions in the last 30 days, `false` only the
+    /// others.
     suspected: Option<bool>,
     /// Default is `lastSeenAt`.
     #[param(inline)]
