@@ -92,7 +92,10 @@ fn note_lists(command: &Command, lists: &mut Vec<(OsString, char)>) {
 /// variable that does not exist. Version 1.0.0 has none of them.
 const NEVER_EMPTY: [(&str, &str); 3] = [
     ("TRUSTED_NETWORKS", "write 'none' to trust no network"),
-    ("LICENSE_TRUSTED_KEYS", "specify the file with the vendor's keys"),
+    (
+        "LICENSE_TRUSTED_KEYS",
+        "specify the file with the vendor's keys",
+    ),
     ("GATE_ROUTES", "specify the routes file"),
 ];
 

@@ -196,5 +196,8 @@ fn an_answer_that_asks_to_wait_is_no_contact() {
         status: 429,
         retry_after: Duration::from_secs(90),
     };
-    assert!(why.to_string().contains("asks the client to wait 90 s"), "{why}");
+    assert!(
+        why.to_string().contains("asks the client to wait 90 s"),
+        "{why}"
+    );
 }
