@@ -1,8 +1,13 @@
 //! Checks which other users may read a file.
 
-use std::fs::Metadata;
+mod access_list;
+
+use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::Path;
+
+use access_list::AccessList;
 
 /// The permissions of users who are neither the owner nor in the group.
 const OTHERS: u32 = 0o007;
@@ -17,15 +22,20 @@ pub fn is_open_to_all(file: &Metadata) -> bool {
 
 /// Whether anyone other than the service's user and groups may read or write the file. Kubernetes
 /// gives the files of a volume to a group of the process (`fsGroup`) and makes their mode 0440 or
-/// 0660.
+/// 0660; systemd names the user of the service in an access list (`LoadCredential`).
 ///
 /// # Errors
-/// If the system does not report the groups of the process.
-pub fn is_open_to_others(file: &Metadata) -> io::Result<bool> {
-    let mut groups = rustix::process::getgroups()?;
-    groups.push(rustix::process::getegid());
-    let is_ours = groups.iter().any(|group| group.as_raw() == file.gid());
-    Ok(is_accessible_by_others(file.permissions().mode(), is_ours))
+/// If the system does not report the file's permissions or the groups of the process.
+pub fn is_open_to_others(path: &Path) -> io::Result<bool> {
+    let file = fs::metadata(path)?;
+    let groups = rustix::process::getgroups()?.into_iter();
+    let mut groups: Vec<u32> = groups.map(rustix::process::Gid::as_raw).collect();
+    groups.push(rustix::process::getegid().as_raw());
+    let user = rustix::process::geteuid().as_raw();
+    Ok(match AccessList::of(path)? {
+        Some(list) => list.is_open_to_others(user, &groups, file.gid()),
+        None => is_accessible_by_others(file.permissions().mode(), groups.contains(&file.gid())),
+    })
 }
 
 fn is_accessible_by_others(mode: u32, is_own_group: bool) -> bool {

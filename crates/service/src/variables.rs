@@ -5,13 +5,15 @@
 
 use std::ffi::{OsStr, OsString};
 
-use anyhow::anyhow;
+use anyhow::{Context as _, anyhow, bail};
 use clap::Command;
 use clap::builder::Resettable;
 
 use crate::dot_env::{self, DotEnv};
-use crate::libpq_variables;
+use crate::presentable_url::presentable_path;
+use crate::stderr::say;
 use crate::trimmed::{trimmed, unquoted};
+use crate::{libpq_variables, text_file};
 
 /// Reads `.env` into the environment, and removes carriage returns, spaces, byte order marks, and
 /// enclosing quotation marks around all values. Returns the result of reading `.env`. Variables of
@@ -25,26 +27,29 @@ use crate::trimmed::{trimmed, unquoted};
 pub fn load(command: &Command) -> anyhow::Result<DotEnv> {
     libpq_variables::restart_without()?;
     let from_file = dot_env::load()?;
-    let mut lists = Vec::new();
-    note_lists(command, &mut lists);
-    let cleaned: String = std::env::vars_os()
+    let mut settings = Vec::new();
+    note_settings(command, &mut settings);
+    warn_of_misspelled(&settings);
+    let in_files = values_in_files(&settings)?;
+    let mut cleaned: String = std::env::vars_os()
         .filter_map(|(name, value)| {
             // A value that is not UTF-8 is not a setting, or is rejected where it is read.
             let (name, value) = (name.into_string().ok()?, value.into_string().ok()?);
-            let delimiter = lists.iter().find(|(list, _)| *list == *name);
+            let setting = settings.iter().find(|it| *it.name == *name);
             // The reader of `.env` has removed quotation marks.
             let clean = match from_file.variables.contains(&name) {
                 true => trimmed(&value),
                 false => unquoted(&value),
             };
-            let clean = match delimiter {
-                Some((_, delimiter)) => trimmed_list(clean, *delimiter),
+            let clean = match setting.and_then(|it| it.delimiter) {
+                Some(delimiter) => trimmed_list(clean, delimiter),
                 None if is_service_link(&name, clean) => String::new(),
                 None => clean.to_owned(),
             };
             (clean != value && dot_env::is_name(&name)).then(|| dot_env::line(&name, &clean))
         })
         .collect();
+    cleaned.push_str(&in_files);
     let set = dotenvy::from_read_override(cleaned.as_bytes());
     // The library's own message would repeat the line.
     set.map_err(|_| anyhow!("the environment variables cannot be read"))?;
@@ -74,17 +79,95 @@ fn trimmed_list(value: &str, delimiter: char) -> String {
     entries.join(&delimiter.to_string())
 }
 
-/// The variables that contain lists, and the separators between the entries.
-fn note_lists(command: &Command, lists: &mut Vec<(OsString, char)>) {
+/// A setting of the program.
+struct Setting {
+    name: OsString,
+    /// What separates the entries, if it is a list.
+    delimiter: Option<char>,
+}
+
+fn note_settings(command: &Command, settings: &mut Vec<Setting>) {
     for argument in command.get_arguments() {
-        if let (Some(name), Some(delimiter)) = (argument.get_env(), argument.get_value_delimiter())
-        {
-            lists.push((name.to_owned(), delimiter));
+        if let Some(name) = argument.get_env() {
+            settings.push(Setting {
+                name: name.to_owned(),
+                delimiter: argument.get_value_delimiter(),
+            });
         }
     }
     for command in command.get_subcommands() {
-        note_lists(command, lists);
+        note_settings(command, settings);
     }
+}
+
+/// Settings that contain a secret, so that images and orchestrators provide them as files.
+const READ_FROM_FILES: [&str; 1] = ["DATABASE_URL"];
+
+/// The lines that set what is in files named by variables such as `DATABASE_URL_FILE`. Other images
+/// read every setting from such a file; where this program does not, it must not start with a
+/// default in place of what the file contains.
+///
+/// # Errors
+/// If a file cannot be read, a setting is also set directly, or it has no such form.
+fn values_in_files(settings: &[Setting]) -> anyhow::Result<String> {
+    let mut lines = String::new();
+    for (variable, path) in std::env::vars_os() {
+        let is_setting = |name: &str| settings.iter().any(|it| *it.name == *name);
+        let Some(variable) = variable.to_str().filter(|it| !is_setting(it)) else {
+            continue;
+        };
+        let name = variable.strip_suffix("_FILE");
+        // LOG_FILE may be meant for another program.
+        let name = name.filter(|it| is_setting(it) && it.len() >= MIN_COMPARED);
+        let (Some(name), false) = (name, path.is_empty()) else {
+            continue;
+        };
+        if !READ_FROM_FILES.contains(&name) {
+            bail!("{variable} is not a setting: set {name} itself, and unset {variable}");
+        }
+        if is_set_to_something(name.as_ref()) {
+            bail!("{name} and {variable} are both set; unset one of them");
+        }
+        let path = trimmed_argument(path);
+        let text = text_file::read(path.as_ref()).with_context(|| {
+            let path = presentable_path(path.as_ref());
+            format!("{variable}: the file '{path}' cannot be read")
+        })?;
+        lines.push_str(&dot_env::line(name, trimmed(&text)));
+    }
+    Ok(lines)
+}
+
+/// Minimum length of a setting for which a similar name is a mistake, rather than the name of
+/// something else.
+const MIN_COMPARED: usize = 6;
+
+/// Warns of variables that are no settings but differ in one or two letters from one that is not
+/// set.
+fn warn_of_misspelled(settings: &[Setting]) {
+    for (variable, _) in std::env::vars_os() {
+        let Some(variable) = variable.to_str() else {
+            continue;
+        };
+        if let Some(name) = misspelled(variable, settings).filter(|it| !is_set_to_something(it)) {
+            let name = name.display();
+            say(format_args!(
+                "warning: {variable} is not a setting of this program; did you mean {name}?"
+            ));
+        }
+    }
+}
+
+/// The setting that a variable resembles.
+fn misspelled<'a>(variable: &str, settings: &'a [Setting]) -> Option<&'a OsStr> {
+    let names = settings.iter().filter_map(|it| it.name.to_str());
+    let mut distances = names.map(|name| (strsim::damerau_levenshtein(variable, name), name));
+    let is_near = |(distance, name): &(usize, &str)| {
+        *distance > 0 && *distance <= 2 && name.len() >= MIN_COMPARED
+    };
+    let is_setting = settings.iter().any(|it| *it.name == *variable);
+    let near = distances.find(is_near);
+    near.filter(|_| !is_setting).map(|(_, name)| name.as_ref())
 }
 
 /// Settings whose default permits more than any value, each with what to write instead of nothing.
@@ -122,6 +205,11 @@ pub fn without_empty_variables(command: Command) -> Command {
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is where settings come in")]
+fn is_set_to_something(variable: &OsStr) -> bool {
+    std::env::var_os(variable).is_some_and(|value| !value.is_empty())
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is where settings come in")]
 fn is_set_to_nothing(variable: &OsStr) -> bool {
     std::env::var_os(variable).is_some_and(|value| value.is_empty())
 }
@@ -145,6 +233,28 @@ mod tests {
             ("DATABASE_URL", "tcp://10.43.0.1:5432", false),
         ] {
             assert_eq!(is_service_link(name, value), is_link, "{name}={value}");
+        }
+    }
+
+    #[test]
+    fn names_with_one_or_two_wrong_letters_are_mistakes() {
+        let setting = |name: &str| Setting {
+            name: name.into(),
+            delimiter: None,
+        };
+        let settings = ["DATABASE_URL", "LICENSE_TRUSTED_KEYS", "PORT", "LOG_FORMAT"].map(setting);
+        for (variable, meant) in [
+            ("DATABSE_URL", Some("DATABASE_URL")),
+            ("DATABASE_URI", Some("DATABASE_URL")),
+            ("LICENSE_TRUSTED_KEY", Some("LICENSE_TRUSTED_KEYS")),
+            ("LOGFORMAT", Some("LOG_FORMAT")),
+            ("DATABASE_URL", None),
+            ("DATABASE", None),
+            ("PORTS", None),
+            ("PATH", None),
+        ] {
+            let found = misspelled(variable, &settings);
+            assert_eq!(found, meant.map(OsStr::new), "{variable}");
         }
     }
 

@@ -252,3 +252,67 @@ async fn left_over_temporary_files_are_removed_at_start() {
     assert!(names.contains(&"other.tmp".to_owned()), "{names:?}");
     assert!(!names.iter().any(|name| name.starts_with('.')), "{names:?}");
 }
+
+/// Runs a command that only reads settings; returns what it says on standard error.
+fn errors_of(environment: &[(&str, &str)]) -> String {
+    let directory = tempfile::tempdir().unwrap();
+    let command: &[&str] = match PROGRAM.ends_with("license-server") {
+        true => &["list"],
+        false => &["doctor", "--url", "http://127.0.0.1:1"],
+    };
+    let output = Command::new(PROGRAM)
+        .args(command)
+        .env("STATE_DIR", directory.path())
+        .envs(environment.iter().copied())
+        .current_dir(directory.path())
+        .output()
+        .unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    String::from_utf8(said).unwrap()
+}
+
+/// Other images read every setting from a file, if its name has `_FILE` added.
+#[test]
+fn a_file_that_contains_a_value_is_read_or_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("url");
+    std::fs::write(&file, "sqlite:/nowhere/at all/x.sqlite\r\n").unwrap();
+    let file = file.to_str().unwrap();
+    let said = errors_of(&[("DATABASE_URL_FILE", file)]);
+    assert!(said.contains("/nowhere/at all/x.sqlite"), "{said}");
+    let both = [("DATABASE_URL_FILE", file), ("DATABASE_URL", "sqlite:a")];
+    let said = errors_of(&both);
+    assert!(
+        said.contains("DATABASE_URL and DATABASE_URL_FILE are both set"),
+        "{said}"
+    );
+    let said = errors_of(&[("DATABASE_URL_FILE", "/nowhere/url")]);
+    assert!(
+        said.contains("DATABASE_URL_FILE: the file '/nowhere/url' cannot be read"),
+        "{said}"
+    );
+    let empty = errors_of(&[("DATABASE_URL_FILE", ""), ("LOG_FILE", "x")]);
+    assert!(!empty.contains("_FILE is"), "{empty}");
+    for name in ["STATE_DIR", "MAX_CONNECTIONS", "LOG_FORMAT"] {
+        let variable = format!("{name}_FILE");
+        let said = errors_of(&[(&variable, file)]);
+        let expected = format!("{variable} is not a setting: set {name} itself");
+        assert!(said.contains(&expected), "{said}");
+    }
+}
+
+#[test]
+fn a_misspelled_setting_is_named() {
+    let said = errors_of(&[("DATABSE_URL", "sqlite:a"), ("LOGFORMAT", "json")]);
+    assert!(
+        said.contains("DATABSE_URL is not a setting of this program; did you mean DATABASE_URL?"),
+        "{said}"
+    );
+    assert!(said.contains("did you mean LOG_FORMAT?"), "{said}");
+    let said = errors_of(&[
+        ("DATABASE_URI", "x"),
+        ("DATABASE_URL", "sqlite:a"),
+        ("PORTS", "1"),
+    ]);
+    assert!(!said.contains("did you mean"), "{said}");
+}

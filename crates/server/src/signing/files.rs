@@ -163,8 +163,7 @@ pub(super) struct KeyFile {
 impl Key {
     fn read(path: &Path) -> Result<Self, SigningError> {
         let shown = path.display().to_string();
-        let metadata = fs::metadata(path).map_err(io(path))?;
-        if is_open_to_others(&metadata).map_err(io(path))? {
+        if is_open_to_others(path).map_err(io(path))? {
             return Err(SigningError::ReadableByOthers(shown));
         }
         let not_a_key = |why: String| SigningError::NotAKey {
