@@ -47,8 +47,8 @@ pub struct Access {
 pub enum AccessError {
     /// An entry of `CORS_ALLOWED_ORIGINS` is not an origin.
     #[error(
-        "CORS_ALLOWED_ORIGINS: '{0}' is not an origin; expected an origin such as \
-         https://vms.example or http://10.1.2.3:8080"
+        "CORS_ALLOWED_ORIGINS: '{0}' is not an origin. Expected a scheme, a host and no path, such as \
+         https://vms.example or http://10.1.2.3:8080; list every host, because '*' is not supported"
     )]
     Origin(String),
     /// The interfaces cannot be listed.
@@ -272,7 +272,8 @@ fn as_browsers_write_it(origin: &str) -> Option<String> {
         && url.query().is_none()
         && url.fragment().is_none()
         && url.username().is_empty()
-        && url.password().is_none();
+        && url.password().is_none()
+        && !url.host_str()?.contains('*');
     is_origin.then(|| url.origin().ascii_serialization())
 }
 

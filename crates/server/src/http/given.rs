@@ -48,6 +48,10 @@ pub(super) fn json_text(received: Result<Bytes, BytesRejection>) -> Result<Bytes
     if bytes.starts_with(BYTE_ORDER_MARK) {
         bytes.advance(BYTE_ORDER_MARK.len());
     }
+    if std::str::from_utf8(&bytes).is_err() {
+        let message = "the body is not in UTF-8; send UTF-8".to_owned();
+        return Err(ApiError::BadRequest(message));
+    }
     if bytes.windows(6).any(|part| part == b"\\u0000") {
         let message = "the body contains a NUL character".to_owned();
         return Err(ApiError::BadRequest(message));
