@@ -138,8 +138,8 @@ async fn counted(db: &Database, resource: Resource, query: Option<&str>) -> Opti
     let counting = async {
         match (query, resource) {
             (Some(query), _) => vms::number(db, query).await,
-            (None, Resource::Cameras) => rows_of(db, "cameras").await,
-            (None, Resource::Users) => rows_of(db, "users").await,
+            (None, Resource::Cameras) => vms::rows(db, "cameras").await,
+            (None, Resource::Users) => vms::rows(db, "users").await,
             (None, Resource::StorageGb) => Ok(None),
         }
     };
@@ -150,11 +150,4 @@ async fn counted(db: &Database, resource: Resource, query: Option<&str>) -> Opti
             tracing::warn!(resource, %error, "failed to count usage");
         })
         .ok()
-}
-
-async fn rows_of(db: &Database, table: &'static str) -> Result<Option<u64>, StoreError> {
-    if !vms::has_table(db, table).await? {
-        return Ok(None);
-    }
-    vms::number(db, &format!("SELECT count(*) FROM {table}")).await
 }

@@ -13,6 +13,7 @@ mod file_identity;
 mod listener;
 mod migration;
 mod open_schemas;
+mod ordinary_table;
 mod outage;
 mod pool;
 mod rows;
@@ -229,9 +230,9 @@ impl Database {
         self.begin_for(Purpose::Read, vec![turn]).await
     }
 
-    /// Starts a read-only transaction for tables of others. On PostgreSQL the search path of the
-    /// site applies, so users who may create objects in one of its schemas can define operators
-    /// that its statements call.
+    /// Starts a read-only transaction for tables of others. On PostgreSQL it has a connection of
+    /// its own, which is closed with it, and the search path of the site applies, so users who may
+    /// create objects in one of its schemas can define operators that its statements call.
     ///
     /// # Errors
     /// If the database returns an error.
@@ -243,7 +244,14 @@ impl Database {
     async fn try_begin(&self, purpose: Purpose) -> Result<Transaction, DbErr> {
         let timeouts = &self.0.timeouts;
         let deadline = ticks() + timeouts.transaction;
-        let pool = self.pool().await?;
+        let pool = match purpose {
+            // What others have created may leave something behind in the session, such as prepared
+            // statements, which the next statement of this program would execute.
+            Purpose::ReadOthers if self.0.url.sqlite_file().is_none() => {
+                Arc::new(Pool::new(&self.0.url, timeouts)?)
+            }
+            _ => self.pool().await?,
+        };
         let Inner {
             tables, sequences, ..
         } = &*self.0;

@@ -72,28 +72,26 @@ fn is_without_sql(mut text: &str) -> bool {
     }
 }
 
-/// Whether there is a table of this name where the VMS has its tables.
+/// The number of rows of a table of the VMS; `None` if there is no such table, or if counting its
+/// rows could run code of other database users with the rights of this service.
 ///
 /// # Errors
 /// If the database returns an error, or takes too long.
-pub async fn has_table(db: &Database, table: &'static str) -> Result<bool, StoreError> {
-    let backend = db.get_database_backend();
-    let sql = match backend {
-        DatabaseBackend::Postgres => {
-            format!("SELECT 1 WHERE pg_catalog.to_regclass('{table}') IS NOT NULL")
-        }
-        _ => format!("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = '{table}'"),
-    };
-    let asking = async {
+pub async fn rows(db: &Database, table: &'static str) -> Result<Option<u64>, StoreError> {
+    let counting = async {
         let reading = db.begin_reading_others().await?;
-        let row = reading
-            .query_one_raw(Statement::from_string(backend, sql))
-            .await?;
+        let Some(name) = reading.ordinary_table(table).await? else {
+            return Ok(None);
+        };
+        let count = format!("SELECT CAST(count(*) AS bigint) FROM {name}");
+        let count = Statement::from_string(db.get_database_backend(), count);
+        let row = reading.query_one_raw(count).await?;
         reading.rollback().await?;
-        Ok(row)
+        let rows = row.map(|row| row.try_get_by_index::<i64>(0)).transpose()?;
+        Ok(rows.and_then(|rows| u64::try_from(rows).ok()))
     };
-    let row: Result<_, StoreError> = within(QUERY_TIMEOUT, asking).await;
-    Ok(row?.is_some())
+    let rows: Result<_, StoreError> = within(QUERY_TIMEOUT, counting).await;
+    rows.map_err(|error| StoreError::UsageQuery(error.trouble().what))
 }
 
 #[cfg(test)]

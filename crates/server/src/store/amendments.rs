@@ -36,7 +36,7 @@ impl ActiveModelBehavior for ActiveModel {}
 
 /// What this program needs of the table.
 pub(super) fn expected() -> ExpectedTable {
-    ExpectedTable::of::<Entity>(&[&[Column::LicenseId, Column::Number]])
+    ExpectedTable::of::<Entity>(&[&[Column::LicenseId, Column::Number]]).append_only()
 }
 
 /// A position in the list of a license's amendments, which begins with the newest.

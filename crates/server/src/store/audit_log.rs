@@ -33,7 +33,7 @@ impl ActiveModelBehavior for ActiveModel {}
 
 /// What this program needs of the table.
 pub(super) fn expected() -> ExpectedTable {
-    ExpectedTable::of::<Entity>(&[])
+    ExpectedTable::of::<Entity>(&[]).append_only()
 }
 
 /// A change.

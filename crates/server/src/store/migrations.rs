@@ -22,7 +22,7 @@ mod m0018_customers;
 mod m0019_judged_licenses;
 
 use license_service::database::{CheckedRow, Database, MIGRATION_TIMEOUT, MigratedRows};
-use sea_orm::{ConnectionTrait, DbBackend, Statement};
+use sea_orm::{ConnectionTrait, Statement};
 use sea_orm_migration::prelude::*;
 
 use super::{Store, StoreError};
@@ -31,6 +31,8 @@ use super::{Store, StoreError};
 pub(super) const TABLE: &str = "license_server_migrations";
 /// Its name in databases created before it was renamed.
 const FORMER_TABLE: &str = "seaql_migrations";
+/// Any number that no other program uses on this database.
+const LOCK: u32 = 4_000_731_401;
 /// The tables that record migrations.
 pub(super) const TABLES: [&str; 2] = [TABLE, FORMER_TABLE];
 
@@ -87,7 +89,12 @@ pub(super) async fn bring_up_to_date(store: &Store) -> Result<(), StoreError> {
         return Ok(());
     }
     let migrating = tokio::time::timeout(MIGRATION_TIMEOUT, migrate(store));
-    migrating.await.unwrap_or_else(|_| {
+    let migrated = migrating.await;
+    // Another process may have done it meanwhile.
+    if !matches!(migrated, Ok(Ok(()))) && is_up_to_date(&store.db).await.unwrap_or(false) {
+        return Ok(());
+    }
+    migrated.unwrap_or_else(|_| {
         let minutes = MIGRATION_TIMEOUT.as_secs() / 60;
         let why = format!("the database migration did not finish within {minutes} minutes");
         Err(DbErr::Custom(why).into())
@@ -95,15 +102,12 @@ pub(super) async fn bring_up_to_date(store: &Store) -> Result<(), StoreError> {
 }
 
 async fn migrate(store: &Store) -> Result<(), StoreError> {
-    let migration = store.db.begin_migration().await?;
+    let migration = store.db.begin_migration(LOCK).await?;
     let transaction = migration.connection();
-    if transaction.get_database_backend() == DbBackend::Postgres {
-        // Any number that no other program uses on this database.
-        transaction
-            .execute_unprepared("SELECT pg_catalog.pg_advisory_xact_lock(4000731401)")
-            .await?;
-    }
-    if !table_exists(transaction, TABLE).await? && is_former_table_ours(transaction).await? {
+    if !migration.has_table(TABLE).await?
+        && migration.has_table(FORMER_TABLE).await?
+        && is_former_table_ours(transaction).await?
+    {
         let rename = format!("ALTER TABLE {FORMER_TABLE} RENAME TO {TABLE}");
         transaction.execute_unprepared(&rename).await?;
     }
@@ -116,10 +120,10 @@ async fn migrate(store: &Store) -> Result<(), StoreError> {
 /// # Errors
 /// If the database was migrated by a newer release, whose tables this one does not know.
 async fn is_up_to_date(db: &Database) -> Result<bool, DbErr> {
-    let reading = db.begin_reading_others().await?;
-    if !table_exists(&reading, TABLE).await? {
+    if !db.has_table(TABLE).await? {
         return Ok(false);
     }
+    let reading = db.begin_reading().await?;
     let applied = versions(&reading, TABLE).await?;
     reading.rollback().await?;
     let ours = Migrator::migrations();
@@ -144,32 +148,25 @@ async fn versions(db: &impl ConnectionTrait, table: &str) -> Result<Vec<String>,
     rows.iter().map(|row| row.try_get("", "version")).collect()
 }
 
-/// Whether the library's table exists, and contains our migrations and no others.
+/// Whether the library's table contains our migrations and no others.
 async fn is_former_table_ours(db: &impl ConnectionTrait) -> Result<bool, DbErr> {
-    if !table_exists(db, FORMER_TABLE).await? {
-        return Ok(false);
-    }
     let applied = versions(db, FORMER_TABLE).await?;
     let ours = Migrator::migrations();
     let is_ours = |version: &String| ours.iter().any(|it| it.name() == version);
     Ok(!applied.is_empty() && applied.iter().all(is_ours))
 }
 
-async fn table_exists(db: &impl ConnectionTrait, table: &str) -> Result<bool, DbErr> {
-    let sql = match db.get_database_backend() {
-        DbBackend::Postgres => {
-            format!("SELECT 1 WHERE pg_catalog.to_regclass('{table}') IS NOT NULL")
-        }
-        _ => format!("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = '{table}'"),
-    };
-    let statement = Statement::from_string(db.get_database_backend(), sql);
-    Ok(db.query_one_raw(statement).await?.is_some())
-}
-
 /// Whether the database has the tables of any version.
 pub(super) async fn are_there_any(store: &Store) -> Result<bool, StoreError> {
-    let db = store.db.begin_reading_others().await?;
-    Ok(table_exists(&db, TABLE).await? || is_former_table_ours(&db).await?)
+    let db = &store.db;
+    if db.has_table(TABLE).await? {
+        return Ok(true);
+    }
+    if !db.has_table(FORMER_TABLE).await? {
+        return Ok(false);
+    }
+    let reading = db.begin_reading().await?;
+    Ok(is_former_table_ours(&reading).await?)
 }
 
 /// Reads and changes rows of these tables.

@@ -30,7 +30,7 @@ impl ActiveModelBehavior for ActiveModel {}
 
 /// What this program needs of the table.
 pub(super) fn expected() -> ExpectedTable {
-    ExpectedTable::of::<Entity>(&[&[Column::Name, Column::Version]])
+    ExpectedTable::of::<Entity>(&[&[Column::Name, Column::Version]]).append_only()
 }
 
 /// A published version of a plan.

@@ -108,7 +108,7 @@ async fn a_caller_who_is_gone_while_a_transaction_begins_leaves_none_open() {
         let (_, _, _) = tokio::join!(
             timeout(limit, async { database.begin().await.map(drop) }),
             timeout(limit, async { database.begin_reading().await.map(drop) }),
-            timeout(limit, async { database.begin_migration().await.map(drop) }),
+            timeout(limit, async { database.begin_migration(1).await.map(drop) }),
         );
         // Immediately: the next transaction on the connection would end the one that is open.
         assert_clean(&direct, &database).await;

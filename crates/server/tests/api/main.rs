@@ -61,6 +61,7 @@ mod pages;
 #[path = "../../../client/tests/api/pgbouncer.rs"]
 mod pgbouncer;
 mod plans;
+mod planted_tables;
 mod rates;
 #[path = "../../../client/tests/api/raw_http/mod.rs"]
 mod raw_http;

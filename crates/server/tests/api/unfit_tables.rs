@@ -162,6 +162,49 @@ async fn a_column_that_must_be_filled_is_named_unless_a_trigger_fills_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn permissions_that_are_missing_are_named_and_their_grants_help() {
+    let vendor = Vendor::start(Engine::Postgres).await;
+    let name = vendor.database.url.rsplit('/').next().unwrap().to_owned();
+    let role = format!("granted_{name}");
+    // As a DBA grants them, who forgets the sequences, and what is created later.
+    let grant = format!(
+        "CREATE ROLE {role} LOGIN; \
+         GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {role}; \
+         REVOKE INSERT, DELETE ON seats FROM {role}; REVOKE ALL ON customers FROM {role}; \
+         REVOKE UPDATE, DELETE ON audit_log FROM {role}; \
+         REVOKE UPDATE ON licenses FROM {role}; GRANT UPDATE (status) ON licenses TO {role}"
+    );
+    vendor.database.execute(&grant).await;
+    let url = vendor
+        .database
+        .url
+        .replace("postgres@", &format!("{role}@"));
+    let store = Store::open(&url.parse().unwrap()).await.unwrap();
+    let error = store.reader().check_schema().await.unwrap_err().to_string();
+    let (_, grants) = error.split_once("does not have: ").unwrap();
+    let grants: Vec<&str> = grants.split("; ").collect();
+    for expected in [
+        "GRANT INSERT, DELETE ON seats",
+        "GRANT SELECT, INSERT, UPDATE, DELETE ON customers",
+        "GRANT USAGE ON SEQUENCE public.audit_log_id_seq",
+    ] {
+        assert!(grants.contains(&expected), "{expected}: {error}");
+    }
+    // A log may be append-only, and some columns may be enough.
+    let others = ["ON audit_log", "ON licenses"];
+    let is_other = |grant: &&&str| others.iter().any(|it| grant.ends_with(it));
+    assert_eq!(grants.iter().find(is_other), None, "{error}");
+    for grant in grants {
+        vendor.database.execute(&format!("{grant} TO {role}")).await;
+    }
+    store.reader().check_schema().await.unwrap();
+    store.close().await;
+    let clean = format!("DROP OWNED BY {role}; DROP ROLE {role}");
+    vendor.database.execute(&clean).await;
+    vendor.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_connection_limit_that_is_exhausted_is_named() {
     let database = TestDatabase::new(Engine::Postgres).await;
     let name = database.url.rsplit('/').next().unwrap();

@@ -3,6 +3,7 @@
 mod connection_limit;
 mod login;
 mod sqlite;
+mod sqlstate;
 mod trouble;
 
 use std::io::ErrorKind;
@@ -12,7 +13,7 @@ use std::time::Duration;
 use sea_orm::{DbErr, RuntimeErr};
 
 use super::sign_in_budget::EXHAUSTED;
-use super::{sequences, writes};
+use super::writes;
 use crate::dangling_link::DanglingLink;
 use crate::telemetry::is_refused_thread;
 pub use connection_limit::ConnectionLimit;
@@ -41,18 +42,13 @@ const WRONG_ENCODING: &str = "the database has the encoding";
 const UNCERTAIN: &str = "the change may have been stored";
 const NOT_MADE: &str = "the SQLite file could not be created:";
 const NOT_CREATED: &str = "the tables have not been created yet; try again";
+const OF_OTHERS: &str = "other database users own tables of this program, and could change what it \
+    does:";
 const UNFIT: &str = "the tables do not fit this program:";
-/// PostgreSQL's message about a statement that was prepared before its table was changed; the code
-/// is also used for many other errors (plancache.c).
-const STALE_PLAN: &str = "cached plan must not change result type";
 /// PostgreSQL's code for `sequence_generator_limit_exceeded`.
 const SEQUENCE_END: &str = "2200H";
 const CONTINUE_SEQUENCE: &str = "let it continue after the largest id of its table: SELECT \
     setval('SEQUENCE', (SELECT max(id) FROM TABLE)), with a MAXVALUE that is large enough";
-/// PostgreSQL's message about a policy, which has the code of a missing permission (rls.c,
-/// execMain.c).
-const ROW_POLICY: &str = "row-level security";
-
 /// What failed. [`Self::advice`] says what to do about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure {
@@ -113,6 +109,9 @@ pub enum Failure {
     TooManyConnections(ConnectionLimit),
     /// TLS with the server failed.
     Tls,
+    /// PostgreSQL refused the connection with a message that cannot be read, because it is in
+    /// another encoding. The text of the error says what to do. It may be temporary.
+    ForeignEncoding,
     /// The database cannot be used, and the text of the error says what to do.
     Explained,
     /// The database cannot store every text.
@@ -139,9 +138,15 @@ impl Failure {
                 BUSY => Self::Busy,
                 EXHAUSTED | NOT_CREATED => Self::Explained,
                 text if login::is_explained(text) => Self::Explained,
+                text if login::is_in_foreign_encoding(text) => Self::ForeignEncoding,
                 text if login::is_about_credentials(text) => Self::Login,
                 text if text.ends_with(DanglingLink::ADVICE) => Self::DanglingLink,
-                text if text.starts_with(NO_TLS) || text.starts_with(NOT_MADE) => Self::Explained,
+                text if [NO_TLS, NOT_MADE, OF_OTHERS]
+                    .iter()
+                    .any(|it| text.starts_with(it)) =>
+                {
+                    Self::Explained
+                }
                 text if text.starts_with(UNCERTAIN) => Self::Uncertain,
                 text if text.starts_with(UNFIT) => Self::Schema,
                 text if text.starts_with(writes::NOT_STORED) => Self::Refused,
@@ -191,6 +196,7 @@ impl Failure {
         matches!(
             self,
             Self::Connection(_)
+                | Self::ForeignEncoding
                 | Self::FileUnavailable
                 | Self::Uncertain
                 | Self::Panicked
@@ -208,6 +214,9 @@ impl Failure {
         let Some(code) = database_code(error) else {
             return match error {
                 sqlx::Error::Io(error) if error.kind() == ErrorKind::WouldBlock => Self::Threads,
+                error if login::message(error).is_some_and(login::is_in_foreign_encoding) => {
+                    Self::ForeignEncoding
+                }
                 error if login::message(error).is_some() => Self::Login,
                 sqlx::Error::Io(_) | sqlx::Error::Protocol(_) | sqlx::Error::BeginFailed => {
                     Self::Connection(false)
@@ -219,50 +228,7 @@ impl Failure {
         if let Some(code) = sqlite_code(error, &code) {
             return sqlite::failure(error, code);
         }
-        match code.as_str() {
-            // read_only_sql_transaction
-            "25006" => Self::Connection(true),
-            // admin_shutdown, crash_shutdown, cannot_connect_now, database_dropped,
-            // idle_in_transaction_session_timeout
-            "57P01" | "57P02" | "57P03" | "57P04" | "25P03" => Self::Connection(false),
-            code if code.starts_with("08") => Self::Connection(false),
-            // lock_not_available, query_canceled by statement_timeout
-            "55P03" | "57014" => Self::Busy,
-            // serialization_failure, deadlock_detected
-            "40001" | "40P01" => Self::Conflict,
-            // invalid_sql_statement_name
-            "26000" => Self::Stale,
-            // feature_not_supported
-            "0A000" if error.to_string().contains(STALE_PLAN) => Self::Stale,
-            // undefined_table
-            "42P01" => Self::NoTable,
-            // invalid_column_reference (of ON CONFLICT, without such an index), undefined_column,
-            // datatype_mismatch, undefined_function (also: operator), not_null_violation
-            "42P10" | "42703" | "42804" | "42883" | "23502" | SEQUENCE_END => Self::Schema,
-            // insufficient_privilege
-            "42501" if error.to_string().contains(ROW_POLICY) => Self::RowPolicy,
-            "42501" => Self::Rights,
-            // invalid_catalog_name
-            "3D000" => Self::NoDatabase,
-            code if code.starts_with("28") => Self::Login,
-            // disk_full
-            "53100" => Self::Full,
-            // too_many_connections
-            "53300" => Self::TooManyConnections(ConnectionLimit::of(error)),
-            // data_corrupted, index_corrupted
-            "XX001" | "XX002" => Self::Damaged,
-            _ if sequences::duplicate_id(error).is_some() => Self::Sequence,
-            // Syntax, names and privileges; values; constraints; conflicts with others.
-            code if ["42", "22", "23", "40"]
-                .iter()
-                .any(|class| code.starts_with(class)) =>
-            {
-                Self::Refused
-            }
-            // system_error, io_error, undefined_file, duplicate_file
-            code if code.starts_with("58") => Self::ServerFiles,
-            _ => Self::Unknown,
-        }
+        sqlstate::failure(error, &code)
     }
 }
 
@@ -281,6 +247,15 @@ pub(super) fn wrong_encoding(encoding: &str) -> DbErr {
 /// A table does not exist, and this process has not seen that it ever did.
 pub(super) fn not_created() -> DbErr {
     DbErr::Custom(NOT_CREATED.to_owned())
+}
+
+/// Other database users own these tables.
+pub(super) fn of_others(tables: &str) -> DbErr {
+    DbErr::Custom(format!(
+        "{OF_OTHERS} {tables}. If they are not planted, make the user in DATABASE_URL or the owner \
+         of the database their owner (ALTER TABLE ... OWNER TO), or grant the user their owner's \
+         role (GRANT owner TO user); otherwise drop them"
+    ))
 }
 
 /// Why the tables cannot be used.

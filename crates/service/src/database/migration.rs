@@ -12,14 +12,21 @@ use super::Database;
 use super::pool::Pool;
 use super::table_names::{EMPTY_PATH, Schemas};
 use super::work::uninterrupted;
+use crate::clock::ticks;
 
 /// Timeout of a change to the tables.
 pub const MIGRATION_TIMEOUT: Duration = Duration::from_secs(15 * 60);
+
+/// How long a process waits for the migration of another one before it starts its own, which then
+/// waits for the tables: every database user can take the lock, and keep it.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
+const LOCK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// A change to the tables. It is rolled back if it is dropped without a commit.
 pub struct Migration {
     pool: Arc<Pool>,
     transaction: DatabaseTransaction,
+    names: Schemas,
 }
 
 impl Migration {
@@ -27,6 +34,14 @@ impl Migration {
     #[must_use]
     pub fn connection(&self) -> &DatabaseTransaction {
         &self.transaction
+    }
+
+    /// Whether a table exists.
+    ///
+    /// # Errors
+    /// If the database returns an error.
+    pub async fn has_table(&self, table: &str) -> Result<bool, DbErr> {
+        has_table(&self.transaction, &self.names, table).await
     }
 
     /// Commits the change.
@@ -78,10 +93,7 @@ impl<'a, C: ConnectionTrait> MigratedRows<'a, C> {
         let set = Statement::from_string(DbBackend::Postgres, format!("SELECT {EMPTY_PATH}"));
         self.db.query_one_raw(set).await?;
         let result = run(self.names.qualified(sql).into_owned()).await?;
-        let back = "SELECT pg_catalog.set_config('search_path', $1, true)";
-        let back =
-            Statement::from_sql_and_values(DbBackend::Postgres, back, [self.path.clone().into()]);
-        self.db.query_one_raw(back).await?;
+        set_path(self.db, self.path.clone()).await?;
         Ok(result)
     }
 }
@@ -132,12 +144,27 @@ impl<C: ConnectionTrait> ConnectionTrait for MigratedRows<'_, C> {
 }
 
 impl Database {
-    /// Starts a change to the tables. Only this function provides a plain connection, which the
-    /// migrations need; they may take [`MIGRATION_TIMEOUT`].
+    /// Whether a table exists.
     ///
     /// # Errors
     /// If the database returns an error.
-    pub async fn begin_migration(&self) -> Result<Migration, DbErr> {
+    pub async fn has_table(&self, table: &str) -> Result<bool, DbErr> {
+        self.0.tables.forget();
+        let reading = self.begin_reading().await?;
+        let none = Schemas::default();
+        let names = reading.names().as_deref().unwrap_or(&none);
+        let found = has_table(&reading, names, table).await?;
+        reading.rollback().await?;
+        Ok(found)
+    }
+
+    /// Starts a change to the tables, for which `lock` is any number that no other program uses on
+    /// this database. Only this function provides a plain connection, which the migrations need;
+    /// they may take [`MIGRATION_TIMEOUT`].
+    ///
+    /// # Errors
+    /// If other database users own tables of this program, or the database returns an error.
+    pub async fn begin_migration(&self, lock: u32) -> Result<Migration, DbErr> {
         let pool = self.pool().await?;
         let is_postgres = self.0.url.sqlite_file().is_none();
         let options = TransactionOptions {
@@ -150,8 +177,52 @@ impl Database {
             let beginning = pool.connection().begin_with_options(options);
             let timeout = database.0.timeouts.statement;
             let transaction = database.connecting(timeout, beginning).await?;
-            Ok(Migration { pool, transaction })
+            let mut names = Schemas::default();
+            if is_postgres {
+                wait_for_lock(&transaction, lock).await?;
+                let tables = &database.0.tables;
+                tables.forget();
+                names = Schemas::find(&transaction, tables.known()).await?;
+                names.refuse_others()?;
+                set_path(&transaction, names.search_path()).await?;
+            }
+            Ok(Migration {
+                pool,
+                transaction,
+                names,
+            })
         })
         .await
     }
+}
+
+async fn wait_for_lock(transaction: &DatabaseTransaction, lock: u32) -> Result<(), DbErr> {
+    let ask = format!("SELECT pg_catalog.pg_try_advisory_xact_lock({lock})");
+    let deadline = ticks() + LOCK_TIMEOUT;
+    loop {
+        let row = transaction.query_one_raw(Statement::from_string(DbBackend::Postgres, &ask));
+        let is_locked = match row.await? {
+            Some(row) => row.try_get_by_index(0)?,
+            None => true,
+        };
+        if is_locked || ticks() >= deadline {
+            return Ok(());
+        }
+        tokio::time::sleep(LOCK_INTERVAL).await;
+    }
+}
+
+async fn set_path(db: &impl ConnectionTrait, path: String) -> Result<(), DbErr> {
+    let set = "SELECT pg_catalog.set_config('search_path', $1, true)";
+    let set = Statement::from_sql_and_values(DbBackend::Postgres, set, [path.into()]);
+    db.query_one_raw(set).await.map(drop)
+}
+
+async fn has_table(db: &impl ConnectionTrait, names: &Schemas, table: &str) -> Result<bool, DbErr> {
+    if db.get_database_backend() == DbBackend::Postgres {
+        return Ok(names.has(table));
+    }
+    let sql = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = $1";
+    let ask = Statement::from_sql_and_values(DbBackend::Sqlite, sql, [table.into()]);
+    Ok(db.query_one_raw(ask).await?.is_some())
 }

@@ -1,5 +1,6 @@
-//! Checks whether the tables fit the statements of this program. After a migration between
-//! databases, or a restore in which indexes failed, everything can be read and no change succeeds.
+//! Checks whether the tables fit the statements of this program, and whether the database user may
+//! execute these. After a migration between databases, or a restore in which indexes or permissions
+//! failed, everything can be read and no change succeeds.
 
 mod catalog;
 #[cfg(test)]
@@ -37,7 +38,12 @@ pub struct ExpectedTable {
     id: Option<&'static str>,
     /// The columns of each unique index or primary key that statements rely on.
     unique: Vec<Vec<&'static str>>,
+    /// What the database user must be allowed to do.
+    permissions: &'static [&'static str],
 }
+
+/// The permissions that are needed for most tables.
+const ALL_PERMISSIONS: [&str; 4] = ["SELECT", "INSERT", "UPDATE", "DELETE"];
 
 impl ExpectedTable {
     /// All columns of an entity, and a unique index or primary key for each of these lists of
@@ -52,6 +58,16 @@ impl ExpectedTable {
             columns: E::Column::iter().map(|column| column.as_str()).collect(),
             id: id.map(|id| id.into_column().as_str()),
             unique: unique.iter().map(|columns| names(columns)).collect(),
+            permissions: &ALL_PERMISSIONS,
+        }
+    }
+
+    /// The same for a table whose rows are never changed or deleted.
+    #[must_use]
+    pub fn append_only(self) -> Self {
+        Self {
+            permissions: &ALL_PERMISSIONS[..2],
+            ..self
         }
     }
 }
@@ -219,12 +235,23 @@ fn misfits(expected: &[ExpectedTable], catalog: &Catalog, backend: DbBackend) ->
     let mut indexes = Vec::new();
     let mut ids = Vec::new();
     let mut unfilled = Vec::new();
+    let mut grants = Vec::new();
     for table in expected {
         let name = table.name;
         let Some(found) = catalog.get(name) else {
             tables.push(name.to_owned());
             continue;
         };
+        let denied = table.permissions.iter();
+        let denied: Vec<_> = denied
+            .filter(|it| found.denied.contains(**it))
+            .copied()
+            .collect();
+        if !denied.is_empty() {
+            grants.push(format!("GRANT {} ON {name}", denied.join(", ")));
+        }
+        let sequences = found.denied_sequences.iter();
+        grants.extend(sequences.map(|it| format!("GRANT USAGE ON SEQUENCE {it}")));
         let missing = |column: &&&str| !found.columns.contains_key(**column);
         let missing = table.columns.iter().filter(missing);
         columns.extend(missing.map(|column| format!("{name}.{column}")));
@@ -255,6 +282,10 @@ fn misfits(expected: &[ExpectedTable], catalog: &Catalog, backend: DbBackend) ->
         (
             "columns without a default that must not be null and that this program does not fill: ",
             unfilled.join(", "),
+        ),
+        (
+            "permissions that the user in DATABASE_URL does not have: ",
+            grants.join("; "),
         ),
     ];
     let parts = parts.iter().filter(|(_, found)| !found.is_empty());

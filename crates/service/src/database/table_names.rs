@@ -7,12 +7,19 @@
 //! empty search path: PostgreSQL then finds operators and functions only in `pg_catalog`. Where
 //! the tables are is looked up once, with the search path that the site has configured. A table
 //! that is not named with its schema is not found, so a statement that was forgotten here fails.
+//!
+//! A table counts only if its owner can be trusted: this program's user, a role that the user is a
+//! member of, the owner of the database, or a superuser. If there is only one that somebody
+//! else owns, no statement is executed.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use license_core::foreign_text;
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
+
+use super::failure;
 
 /// The words that a table's name follows in the statements of this program. `UPDATE` also
 /// precedes `SET`, and `ON` also columns and conflicts; no table has such a name.
@@ -31,16 +38,27 @@ const BEFORE_TABLES: [&str; 9] = [
 /// Lets the rest of the transaction find nothing outside of `pg_catalog`.
 pub(super) const EMPTY_PATH: &str = "pg_catalog.set_config('search_path', '', true)";
 
-/// Every name includes its schema: the search path of the site applies here. The first rows are
-/// the schemas of the path, in order.
+/// Every name includes its schema: the search path of the site applies here. Each row has a schema
+/// of the path and its place, and the table of this program that is in it, or NULL for the schema
+/// itself. The last column is the owner, if this program has no reason to trust it.
 const LOOK_UP: &str = "
-    SELECT NULL::pg_catalog.text, s.name::pg_catalog.text
-    FROM pg_catalog.unnest(pg_catalog.current_schemas(false)) AS s (name)
-    UNION ALL SELECT e.name::pg_catalog.text, n.nspname::pg_catalog.text
-    FROM (VALUES TABLES) AS e (name)
-    JOIN pg_catalog.pg_class c
-        ON c.oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass(e.name)::pg_catalog.oid
-    JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace";
+    SELECT s.place, n.nspname::pg_catalog.text, f.name,
+        CASE WHEN o.rolsuper OR o.rolname OPERATOR(pg_catalog.=) 'pg_database_owner'
+            OR f.owner OPERATOR(pg_catalog.=) d.datdba OR f.owner OPERATOR(pg_catalog.=) me.oid
+            OR NOT me.rolsuper AND pg_catalog.pg_has_role(f.owner, 'USAGE')
+        THEN NULL ELSE o.rolname::pg_catalog.text END
+    FROM pg_catalog.unnest(pg_catalog.current_schemas(false)) WITH ORDINALITY AS s (name, place)
+    JOIN pg_catalog.pg_namespace n ON n.nspname OPERATOR(pg_catalog.=) s.name
+    CROSS JOIN LATERAL (
+        SELECT NULL::pg_catalog.text, n.nspowner
+        UNION ALL SELECT c.relname::pg_catalog.text, c.relowner FROM pg_catalog.pg_class c
+        WHERE c.relnamespace OPERATOR(pg_catalog.=) n.oid
+            AND c.relname OPERATOR(pg_catalog.=) ANY (ARRAY[TABLES]::pg_catalog.name[])
+            AND c.relkind::pg_catalog.text OPERATOR(pg_catalog.=) ANY (ARRAY['r', 'p', 'v', 'm', 'f'])
+    ) AS f (name, owner)
+    JOIN pg_catalog.pg_roles o ON o.oid OPERATOR(pg_catalog.=) f.owner
+    JOIN pg_catalog.pg_roles me ON me.rolname OPERATOR(pg_catalog.=) current_user
+    JOIN pg_catalog.pg_database d ON d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()";
 
 /// The tables of this program, and where they were found.
 #[derive(Default)]
@@ -52,10 +70,23 @@ pub(super) struct TableNames {
 /// The schemas of the tables.
 #[derive(Debug, Default)]
 pub(super) struct Schemas {
-    /// The schemas in which the site looks for tables; new tables are created in the first one.
+    /// The schemas in which the site looks for tables.
     path: Vec<String>,
-    /// The schema of each table.
+    /// The schema of each table; of one that does not exist, where it is created.
     of: HashMap<&'static str, Option<String>>,
+    /// The tables that exist.
+    existing: HashSet<&'static str>,
+    /// The tables of which there is only one that somebody else owns, with its owner, who may give
+    /// it triggers and rules, and change its rows.
+    of_others: Vec<String>,
+}
+
+/// A schema of the path, or a table in it.
+struct Found {
+    place: i64,
+    schema: String,
+    table: Option<String>,
+    untrusted_owner: Option<String>,
 }
 
 impl TableNames {
@@ -67,18 +98,24 @@ impl TableNames {
     /// Where the tables are. `db` must still have the search path of the site.
     ///
     /// # Errors
-    /// If the database returns an error.
+    /// If other database users own some of them, or the database returns an error.
     pub(super) async fn find(&self, db: &impl ConnectionTrait) -> Result<Arc<Schemas>, DbErr> {
         if let Some(found) = &*self.lock() {
             return Ok(found.clone());
         }
-        let known = self.known.get().map_or(&[][..], Vec::as_slice);
+        let known = self.known();
         let found = Arc::new(Schemas::find(db, known).await?);
+        found.refuse_others()?;
         // Before the tables are known, there is nothing to remember.
         if !known.is_empty() {
             *self.lock() = Some(found.clone());
         }
         Ok(found)
+    }
+
+    /// The tables.
+    pub(super) fn known(&self) -> &[&'static str] {
+        self.known.get().map_or(&[], Vec::as_slice)
     }
 
     /// The next transaction looks the tables up again: one of them was not found where it was.
@@ -96,31 +133,80 @@ impl Schemas {
         db: &impl ConnectionTrait,
         tables: &[&'static str],
     ) -> Result<Self, DbErr> {
-        // The names are this program's own. Without any, one that no table has.
-        let values = match tables {
-            [] => "(NULL)".to_owned(),
-            tables => {
-                let values = tables.iter().map(|table| format!("('{table}')"));
-                values.collect::<Vec<_>>().join(", ")
-            }
+        // The names are this program's own.
+        let names: Vec<String> = tables.iter().map(|table| format!("'{table}'")).collect();
+        let names = match tables {
+            [] => "NULL".to_owned(),
+            _ => names.join(", "),
         };
-        let look_up = LOOK_UP.replace("TABLES", &values);
+        let look_up = LOOK_UP.replace("TABLES", &names);
         let look_up = Statement::from_string(DbBackend::Postgres, look_up);
-        let mut path = Vec::new();
-        let mut found = HashMap::new();
+        let mut found = Vec::new();
         for row in db.query_all_raw(look_up).await? {
-            let schema: String = row.try_get_by_index(1)?;
-            match row.try_get_by_index::<Option<String>>(0)? {
-                Some(table) => _ = found.insert(table, schema),
-                None => path.push(schema),
-            }
+            found.push(Found {
+                place: row.try_get_by_index(0)?,
+                schema: row.try_get_by_index(1)?,
+                table: row.try_get_by_index(2)?,
+                untrusted_owner: row.try_get_by_index(3)?,
+            });
         }
-        let of = tables.iter().map(|&table| {
-            let schema = found.remove(table);
-            (table, schema.or_else(|| path.first().cloned()))
-        });
-        let of = of.collect();
-        Ok(Self { path, of })
+        Ok(Self::of(tables, found))
+    }
+
+    /// What is trusted comes before what is not, and then the path decides: otherwise a user who
+    /// may create a schema with the name of this program's user could hide the tables.
+    fn of(tables: &[&'static str], mut found: Vec<Found>) -> Self {
+        found.sort_by_key(|it| (it.untrusted_owner.is_some(), it.place));
+        let (paths, found): (Vec<_>, Vec<_>) = found.into_iter().partition(|it| it.table.is_none());
+        let first = paths.first().map(|it| it.schema.clone());
+        let mut schemas = Self::default();
+        for &table in tables {
+            let of_table = found.iter().find(|it| it.table.as_deref() == Some(table));
+            if let Some(it) = of_table {
+                schemas.existing.insert(table);
+                let owner = it.untrusted_owner.as_ref();
+                let of_other = owner.map(|owner| format!("{}.{table} ({owner})", it.schema));
+                schemas.of_others.extend(of_other);
+            }
+            let schema = of_table
+                .map(|it| it.schema.clone())
+                .or_else(|| first.clone());
+            schemas.of.insert(table, schema);
+        }
+        schemas.path = paths.into_iter().map(|it| it.schema).collect();
+        schemas
+    }
+
+    /// Whether a table exists.
+    pub(super) fn has(&self, table: &str) -> bool {
+        self.existing.contains(table)
+    }
+
+    /// Refuses tables that other database users own.
+    ///
+    /// # Errors
+    /// If there are any, with what to do.
+    pub(super) fn refuse_others(&self) -> Result<(), DbErr> {
+        match self.of_others.is_empty() {
+            true => Ok(()),
+            false => Err(failure::of_others(&foreign_text::message(
+                &self.of_others.join(", "),
+            ))),
+        }
+    }
+
+    /// The search path for a change to the tables: where they are, or are created.
+    pub(super) fn search_path(&self) -> String {
+        let existing = self.of.iter().filter(|(table, _)| self.has(table));
+        let of = existing.filter_map(|(_, schema)| schema.as_deref());
+        let mut path: Vec<&str> = of.collect();
+        path.sort_unstable();
+        path.dedup();
+        if path.is_empty() {
+            path.extend(self.path.first().map(String::as_str));
+        }
+        let path: Vec<String> = path.into_iter().map(quoted).collect();
+        path.join(", ")
     }
 
     /// The schemas in which the site looks for tables, and those of the tables. Some are repeated.
@@ -209,12 +295,43 @@ mod tests {
         let schema = |name: &str| Some(name.to_owned());
         Schemas {
             path: vec!["public".to_owned()],
+            existing: HashSet::new(),
+            of_others: Vec::new(),
             of: HashMap::from([
                 ("seats", schema("public")),
                 ("licenses", schema("of \"us\"")),
                 ("calls", None),
             ]),
         }
+    }
+
+    #[test]
+    fn a_table_of_a_trusted_owner_counts_wherever_it_is_in_the_path() {
+        let row = |place, schema: &str, table: Option<&str>, owner: Option<&str>| Found {
+            place,
+            schema: schema.to_owned(),
+            table: table.map(str::to_owned),
+            untrusted_owner: owner.map(str::to_owned),
+        };
+        let found = vec![
+            row(2, "public", Some("seats"), None),
+            row(1, "vms", Some("seats"), Some("mallory")),
+            row(1, "vms", None, Some("mallory")),
+            row(1, "vms", Some("calls"), Some("mallory")),
+            row(2, "public", None, None),
+        ];
+        let schemas = Schemas::of(&["seats", "calls", "licenses"], found);
+        assert_eq!(schemas.name("seats"), "\"public\".\"seats\"");
+        assert_eq!(schemas.name("licenses"), "\"public\".\"licenses\"");
+        let refused = schemas.refuse_others().unwrap_err().to_string();
+        assert!(refused.contains("vms.calls (mallory)"), "{refused}");
+        assert!(!refused.contains("seats"), "{refused}");
+        assert!(schemas.has("calls") && !schemas.has("licenses"));
+        assert_eq!(schemas.search_path(), "\"public\", \"vms\"");
+        let empty = vec![row(2, "b", None, None), row(1, "a", None, Some("mallory"))];
+        let empty = Schemas::of(&["seats"], empty);
+        assert_eq!(empty.search_path(), "\"b\"");
+        assert_eq!(empty.name("seats"), "\"b\".\"seats\"");
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::fmt;
 
 use sqlx::error::{DatabaseError, ErrorKind};
 
+use super::sqlstate::STALE_PLAN;
 use super::*;
 
 /// An error as PostgreSQL sends it.
@@ -186,6 +187,20 @@ fn an_authentication_method_that_is_not_supported_is_no_outage_of_the_network() 
             trouble
                 .to_string()
                 .ends_with("for this user in pg_hba.conf"),
+            "{trouble}"
+        );
+    }
+    // The library's own words, at the beginning: the rest may change.
+    let said = "Postgres returned a non-UTF-8 string for its error message.";
+    for error in [
+        db_error(sqlx::Error::Protocol(said.to_owned())),
+        in_words(db_error(sqlx::Error::Protocol(said.to_owned()))),
+    ] {
+        let trouble = Trouble::of(&error);
+        assert_eq!(trouble.failure, Failure::ForeignEncoding);
+        assert!(trouble.failure.is_temporary(), "{trouble}");
+        assert!(
+            trouble.to_string().ends_with("it is shown here"),
             "{trouble}"
         );
     }

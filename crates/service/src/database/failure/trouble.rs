@@ -103,6 +103,7 @@ impl Failure {
             | Self::Conflict
             | Self::Sequence
             | Self::Stale
+            | Self::ForeignEncoding
             | Self::Explained
             | Self::DanglingLink => return None,
             Self::Rights => {

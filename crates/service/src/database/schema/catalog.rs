@@ -1,4 +1,5 @@
-//! Reads which tables, columns and unique indexes a database has.
+//! Reads which tables, columns and unique indexes a database has, and what this user may do with
+//! them.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -16,6 +17,10 @@ pub(super) struct Table {
     pub(super) columns: BTreeMap<String, bool>,
     /// The columns of each unique index that ON CONFLICT can name.
     pub(super) unique: Vec<BTreeSet<String>>,
+    /// What the user may not do with the table: `SELECT`, `INSERT`, `UPDATE`, `DELETE`.
+    pub(super) denied: BTreeSet<String>,
+    /// The sequences of its columns that the user may not use.
+    pub(super) denied_sequences: Vec<String>,
 }
 
 /// A trigger that runs before each insert, and a rule, may fill any column.
@@ -42,6 +47,26 @@ const POSTGRES_UNIQUE: &str = "
     JOIN pg_catalog.pg_index i ON i.indrelid = pg_catalog.to_regclass(e.qualified)
     WHERE i.indisunique AND i.indisvalid AND i.indimmediate
         AND i.indpred IS NULL AND i.indexprs IS NULL";
+
+/// A permission for some columns is enough here: it may be for all that this program uses.
+const POSTGRES_DENIED: &str = "
+    SELECT e.name, p.name
+    FROM (VALUES TABLES) AS e (name, qualified)
+    JOIN pg_catalog.pg_class c ON c.oid = pg_catalog.to_regclass(e.qualified)
+    CROSS JOIN (VALUES ('SELECT'), ('INSERT'), ('UPDATE'), ('DELETE')) AS p (name)
+    WHERE NOT CASE p.name
+        WHEN 'DELETE' THEN pg_catalog.has_table_privilege(c.oid, 'DELETE')
+        ELSE pg_catalog.has_any_column_privilege(c.oid, p.name)
+    END";
+
+/// The sequence of an identity column needs no permission.
+const POSTGRES_DENIED_SEQUENCES: &str = "
+    SELECT e.name, s.name
+    FROM (VALUES TABLES) AS e (name, qualified)
+    JOIN pg_catalog.pg_attribute a ON a.attrelid = pg_catalog.to_regclass(e.qualified)
+    CROSS JOIN LATERAL (SELECT pg_catalog.pg_get_serial_sequence(e.qualified, a.attname)) AS s (name)
+    WHERE a.attnum > 0 AND NOT a.attisdropped AND a.atthasdef AND a.attidentity = ''
+        AND s.name IS NOT NULL AND NOT pg_catalog.has_sequence_privilege(s.name, 'USAGE')";
 
 /// SQLite itself fills only a column that is the row id (`sqlite.org/lang_createtable.html#rowid`).
 const SQLITE_COLUMNS: &str = "
@@ -100,6 +125,18 @@ pub(super) async fn read(
         if let (Some(table), Some(columns)) = (catalog.get_mut(&table), columns) {
             let columns = columns.split(',').map(str::to_owned);
             table.unique.push(columns.collect());
+        }
+    }
+    if is_postgres {
+        for row in ask(POSTGRES_DENIED).await? {
+            if let Some(table) = catalog.get_mut(&text(&row, 0)?) {
+                table.denied.insert(text(&row, 1)?);
+            }
+        }
+        for row in ask(POSTGRES_DENIED_SEQUENCES).await? {
+            if let Some(table) = catalog.get_mut(&text(&row, 0)?) {
+                table.denied_sequences.push(text(&row, 1)?);
+            }
         }
     }
     Ok(catalog)

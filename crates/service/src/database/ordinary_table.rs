@@ -1,0 +1,40 @@
+//! Finds a table of another program whose rows can be counted without running code of others.
+
+use sea_orm::{ConnectionTrait as _, DbBackend, DbErr, Statement};
+
+use super::Transaction;
+use super::table_names::{EMPTY_PATH, Schemas};
+
+/// A view, a rule or a row-level security policy may call functions with the rights of this
+/// program.
+const IS_ORDINARY: &str = "
+    SELECT 1 FROM pg_catalog.pg_class WHERE oid = pg_catalog.to_regclass($1)
+        AND relkind IN ('r', 'p') AND NOT relrowsecurity AND NOT relhasrules";
+
+impl Transaction {
+    /// The name of a table with its schema, where the search path of the site says; `None` if there
+    /// is none, or, on PostgreSQL, if somebody else owns it or it may run code of others. From then
+    /// on the search path is empty.
+    ///
+    /// # Errors
+    /// If the database returns an error.
+    pub async fn ordinary_table(&self, table: &'static str) -> Result<Option<String>, DbErr> {
+        let ask = |sql: &str, value: &str| {
+            Statement::from_sql_and_values(self.get_database_backend(), sql, [value.into()])
+        };
+        if self.get_database_backend() != DbBackend::Postgres {
+            let sql = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = $1";
+            let found = self.query_one_raw(ask(sql, table)).await?;
+            return Ok(found.map(|_| table.to_owned()));
+        }
+        let schemas = Schemas::find(self, &[table]).await?;
+        let empty = Statement::from_string(DbBackend::Postgres, format!("SELECT {EMPTY_PATH}"));
+        self.query_one_raw(empty).await?;
+        if !schemas.has(table) || schemas.refuse_others().is_err() {
+            return Ok(None);
+        }
+        let name = schemas.name(table);
+        let found = self.query_one_raw(ask(IS_ORDINARY, &name)).await?;
+        Ok(found.map(|_| name))
+    }
+}
