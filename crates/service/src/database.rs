@@ -19,6 +19,7 @@ mod pool;
 mod rows;
 mod schema;
 mod sequences;
+mod share;
 mod sign_in_budget;
 mod statements;
 mod table_names;
@@ -52,6 +53,7 @@ use pool::Pool;
 pub use schema::ExpectedTable;
 use schema::Schema;
 use sequences::Sequences;
+pub use share::{CallerPlace, with_reserved, with_share};
 use sign_in_budget::SignInBudget;
 use table_names::TableNames;
 pub use timeouts::Timeouts;
@@ -85,9 +87,8 @@ struct Inner {
     last_check: Arc<Mutex<Option<Check>>>,
     /// When a change was last stored.
     stored_at: StdMutex<Option<Instant>>,
-    /// Limits the users of connections. Callers wait here and not in the pool, where a long wait
-    /// and an unavailable database cannot be distinguished.
-    working: Turns,
+    /// Limits the users of connections.
+    queues: share::Queues,
     /// Limits the writers of an SQLite file: SQLite allows only one, and the others would retry in
     /// no particular order, each with a connection.
     changing_file: Turns,
@@ -137,7 +138,7 @@ impl Database {
             timeout: timeouts.wait,
         };
         Ok(Self(Arc::new(Inner {
-            working: Turns::new(bounds),
+            queues: share::Queues::new(bounds),
             changing_file: Turns::new(QueueBounds {
                 at_a_time: 1,
                 ..bounds
@@ -166,27 +167,19 @@ impl Database {
     /// If the database returns an error, is read-only, or other transactions have not finished
     /// within [`Timeouts::wait`].
     pub async fn begin(&self) -> Result<Transaction, DbErr> {
-        self.begin_keeping(Vec::new()).await
+        let turns = self.share().await?;
+        self.begin_in(turns).await
     }
 
-    /// The same, and keeps `turn` until the transaction ends.
+    /// The same, and keeps `turns` until the transaction ends. The caller has taken its
+    /// [`Self::share`] first, which is among them.
     ///
     /// # Errors
     /// As [`Self::begin`].
-    pub async fn begin_in(&self, turn: Turn) -> Result<Transaction, DbErr> {
-        self.begin_keeping(vec![turn]).await
-    }
-
-    async fn begin_keeping(&self, mut turns: Vec<Turn>) -> Result<Transaction, DbErr> {
+    pub async fn begin_in(&self, mut turns: Vec<Turn>) -> Result<Transaction, DbErr> {
         turns.extend(self.turn_to_change_file().await?);
-        turns.push(self.turn().await?);
+        turns.push(self.turn_in_share().await?);
         self.begin_for(Purpose::Change, turns).await
-    }
-
-    /// Waits for a turn to use a connection.
-    async fn turn(&self) -> Result<Turn, DbErr> {
-        let turn = self.0.working.take(&()).await;
-        turn.map_err(|_| failure::busy())
     }
 
     /// Waits for a turn to change an SQLite file.
@@ -226,8 +219,8 @@ impl Database {
     /// # Errors
     /// If the database returns an error.
     pub async fn begin_reading(&self) -> Result<Transaction, DbErr> {
-        let turn = self.turn().await?;
-        self.begin_for(Purpose::Read, vec![turn]).await
+        let turns = self.turn().await?;
+        self.begin_for(Purpose::Read, turns).await
     }
 
     /// Starts a read-only transaction for tables of others. On PostgreSQL it has a connection of
@@ -237,8 +230,8 @@ impl Database {
     /// # Errors
     /// If the database returns an error.
     pub async fn begin_reading_others(&self) -> Result<Transaction, DbErr> {
-        let turn = self.turn().await?;
-        self.begin_for(Purpose::ReadOthers, vec![turn]).await
+        let turns = self.turn().await?;
+        self.begin_for(Purpose::ReadOthers, turns).await
     }
 
     async fn try_begin(&self, purpose: Purpose) -> Result<Transaction, DbErr> {

@@ -21,10 +21,10 @@ use crate::clock::ticks;
 use crate::database_url::DatabaseUrl;
 
 /// Maximum number of connections to one database that are in use at a time.
-pub(super) const MAX_WORKING: u32 = 9;
+pub(super) const MAX_WORKING: u32 = 8;
 /// Maximum number of connections to one database: one is reserved for the check whether changes can
-/// be stored, which does not wait for other calls.
-const MAX_CONNECTIONS: u32 = MAX_WORKING + 1;
+/// be stored, and one for reads that others depend on. Neither waits for other calls.
+const MAX_CONNECTIONS: u32 = MAX_WORKING + 2;
 
 /// Connections to one database, or to one SQLite file.
 pub(super) struct Pool {

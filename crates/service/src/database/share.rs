@@ -1,0 +1,135 @@
+//! Which connections a call may use.
+//!
+//! Callers who can cause much work each get a share: a few connections for all of them, and fewer
+//! for each. A short read that others depend on has a connection of its own.
+
+use std::sync::Arc;
+
+use sea_orm::DbErr;
+
+use super::{Database, failure};
+use crate::turns::{QueueBounds, Turn, Turns};
+
+/// Maximum number of connections that all callers with a share use at a time.
+const MAX_OF_ALL: usize = 3;
+/// Maximum number of connections that one of them uses at a time.
+const MAX_OF_CALLER: usize = 2;
+/// Maximum number of calls of one of them that wait.
+const MAX_WAITING_OF_CALLER: usize = 100;
+/// Maximum number of reserved reads that wait for each other.
+const MAX_WAITING_RESERVED: usize = 16;
+
+tokio::task_local! {
+    static PLACE: Place;
+}
+
+#[derive(Clone)]
+enum Place {
+    /// The share of this caller.
+    Share(Arc<str>),
+    /// The reserved connection.
+    Reserved,
+}
+
+/// Lets the database calls of `work` use only a share of the connections. Calls of one `caller`
+/// wait for each other, and a limited number of them waits: the others fail as
+/// [`Failure::Busy`](super::Failure::Busy) immediately. Work that outlives its caller
+/// ([`unattended`](crate::unattended)) keeps the share.
+pub async fn with_share<T>(caller: Arc<str>, work: impl Future<Output = T>) -> T {
+    PLACE.scope(Place::Share(caller), work).await
+}
+
+/// Lets the single statements of `work` use the connection that is reserved for short reads that
+/// others depend on. They wait only for each other.
+pub async fn with_reserved<T>(work: impl Future<Output = T>) -> T {
+    PLACE.scope(Place::Reserved, work).await
+}
+
+/// The connections that a caller may use, for its work that runs elsewhere or later, such as the
+/// body of a response.
+#[derive(Clone)]
+pub struct CallerPlace(Option<Place>);
+
+impl CallerPlace {
+    /// Those of the present caller.
+    #[must_use]
+    pub fn current() -> Self {
+        Self(current())
+    }
+
+    /// Runs work with them.
+    pub async fn scope<T>(self, work: impl Future<Output = T>) -> T {
+        match self.0 {
+            Some(place) => PLACE.scope(place, work).await,
+            None => work.await,
+        }
+    }
+}
+
+fn current() -> Option<Place> {
+    PLACE.try_with(Clone::clone).ok()
+}
+
+/// The queues for connections. Callers wait here and not in the pool, where a long wait and an
+/// unavailable database cannot be distinguished.
+pub(super) struct Queues {
+    /// All calls but the reserved ones.
+    working: Turns,
+    reserved: Turns,
+    of_all: Turns,
+    of_caller: Turns,
+}
+
+impl Queues {
+    /// With these bounds for all calls together.
+    pub(super) fn new(working: QueueBounds) -> Self {
+        let bounds = |at_a_time, max_waiting| {
+            Turns::new(QueueBounds {
+                at_a_time,
+                max_waiting,
+                ..working
+            })
+        };
+        Self {
+            working: Turns::new(working),
+            reserved: bounds(1, MAX_WAITING_RESERVED),
+            of_all: bounds(MAX_OF_ALL, working.max_waiting),
+            of_caller: bounds(MAX_OF_CALLER, MAX_WAITING_OF_CALLER),
+        }
+    }
+}
+
+impl Database {
+    /// Waits for the turn of a caller with a share; others need none. Taken before any other turn,
+    /// so that no one else waits for such a caller.
+    ///
+    /// # Errors
+    /// If too many calls are waiting.
+    pub async fn share(&self) -> Result<Vec<Turn>, DbErr> {
+        let Some(Place::Share(caller)) = current() else {
+            return Ok(Vec::new());
+        };
+        let queues = &self.0.queues;
+        let of_caller = queues.of_caller.take(&*caller).await;
+        let of_caller = of_caller.map_err(|_| failure::busy())?;
+        let of_all = queues.of_all.take(&()).await;
+        Ok(vec![of_all.map_err(|_| failure::busy())?, of_caller])
+    }
+
+    /// Waits for a turn to use a connection, for a caller who has its share.
+    pub(super) async fn turn_in_share(&self) -> Result<Turn, DbErr> {
+        let turn = self.0.queues.working.take(&()).await;
+        turn.map_err(|_| failure::busy())
+    }
+
+    /// Waits for a turn to use a connection.
+    pub(super) async fn turn(&self) -> Result<Vec<Turn>, DbErr> {
+        if let Some(Place::Reserved) = current() {
+            let turn = self.0.queues.reserved.take(&()).await;
+            return Ok(vec![turn.map_err(|_| failure::busy())?]);
+        }
+        let mut turns = self.share().await?;
+        turns.push(self.turn_in_share().await?);
+        Ok(turns)
+    }
+}
