@@ -1,5 +1,5 @@
 //! The audit log of changes and their authors. An entry is written in the same transaction as its
-//! change.
+//! change, and only if the author's token may still be used then.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use crate::store::audit_log::{self, Entry};
 use crate::store::licenses::License;
-use crate::store::{StoreError, site_entries};
+use crate::store::{StoreError, admin_tokens, site_entries};
 
 /// The author of changes with the `ADMIN_TOKEN`.
 pub const BREAK_GLASS: &str = "break-glass";
@@ -29,6 +29,8 @@ pub enum Actor {
     Staff {
         /// The name of the token, or [`BREAK_GLASS`].
         name: String,
+        /// The number of the named token; `None` for the `ADMIN_TOKEN`.
+        token: Option<i64>,
         /// Whether it was a browser or a program.
         door: Door,
         /// The address of the caller.
@@ -219,6 +221,27 @@ impl Actor {
 }
 
 impl Change {
+    /// Checks that the author's token is neither revoked nor expired, in the transaction of the
+    /// change. Every entry is preceded by this check; a change that has no entry of its own calls
+    /// it.
+    ///
+    /// # Errors
+    /// [`StoreError::TokenRevoked`], [`StoreError::TokenExpired`], or if the database returns an
+    /// error; nothing may be stored then.
+    pub async fn check_author(&self, db: &impl ConnectionTrait) -> Result<(), StoreError> {
+        match &self.by {
+            Actor::Staff {
+                token: Some(id),
+                name,
+                ..
+            } => admin_tokens::check_usable(db, *id, name, self.at).await,
+            Actor::Staff { token: None, .. }
+            | Actor::CommandLine
+            | Actor::Site
+            | Actor::Service => Ok(()),
+        }
+    }
+
     /// Records an action on a license.
     ///
     /// # Errors
@@ -403,6 +426,10 @@ impl Change {
         subject: String,
         details: Value,
     ) -> Result<(), StoreError> {
+        // That something did not happen is recorded in any case.
+        if action != Action::KeysUnchanged {
+            self.check_author(db).await?;
+        }
         let entry = Entry {
             number: 0,
             at: self.at,

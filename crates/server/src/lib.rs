@@ -19,6 +19,7 @@ pub mod numbering;
 pub mod open;
 pub mod rates;
 pub mod serve;
+pub mod shared_results;
 pub mod signing;
 pub mod store;
 pub mod traffic;

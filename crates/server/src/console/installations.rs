@@ -19,7 +19,7 @@ use super::frame::{Frame, trouble};
 use super::pager::{Pager, ROWS};
 use crate::app::App;
 use crate::http::error::ApiError;
-use crate::licensing::fleet::{Filter, Member, Seen, installations};
+use crate::licensing::fleet::{Filter, Member, Seen, Survey};
 use crate::store::installations::Window;
 use crate::store::page::{PageStart, SortOrder};
 
@@ -96,6 +96,7 @@ impl InstallationsQuery {
 
 pub(super) async fn page(
     State(app): State<Arc<App>>,
+    State(survey): State<Arc<Survey>>,
     wanted: Result<Query<InstallationsQuery>, QueryRejection>,
 ) -> Response {
     let wanted = match wanted {
@@ -124,7 +125,8 @@ pub(super) async fn page(
         limit: ROWS,
     };
     let now = app.clock.now();
-    let (members, total) = match installations(&app, &filter, order, window).await {
+    let found = survey.installations(&app, &filter, order, window);
+    let (members, total) = match found.await {
         Ok(found) => found,
         Err(error) => return trouble("installations", ApiError::from(error)),
     };

@@ -11,6 +11,7 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Redirect, Response};
 use license_console::page::show;
+use license_service::database::with_share;
 use license_service::request_body::allow_bytes;
 use license_service::sessions::Door;
 use serde::Deserialize;
@@ -157,9 +158,10 @@ pub(super) async fn in_session(
         };
         return Redirect::to(&format!("/console/sign-in?next={next}")).into_response();
     };
+    let share = caller.share();
     let actor = caller.actor(Door::Console, address);
     request.extensions_mut().insert(actor);
-    next.run(request).await
+    with_share(share, next.run(request)).await
 }
 
 /// The page shown after signing in. Pages of other sites and texts longer than any of our URLs are

@@ -13,6 +13,7 @@ use axum::response::{IntoResponse as _, Response};
 use license_service::admin_token::{AdminToken, bearer};
 use license_service::client_address::TrustedProxies;
 use license_service::clock::Clock;
+use license_service::database::with_share;
 use license_service::hosts::{AllowedHost, Hosts};
 use license_service::sessions::{Door, Sessions, SignInError};
 use tower_http::csrf::{CsrfLayer, ProtectionError};
@@ -90,6 +91,23 @@ impl Access {
         })
     }
 
+    /// The same for responses that only show more to administrators: a token that cannot be checked
+    /// at present counts as none.
+    ///
+    /// # Errors
+    /// For a wrong or expired token.
+    pub(super) async fn checked_caller(
+        &self,
+        store: &Store,
+        headers: &HeaderMap,
+        address: IpAddr,
+    ) -> Result<Option<Caller>, ApiError> {
+        match self.caller(store, headers, address).await {
+            Err(ApiError::Unavailable) => Ok(None),
+            caller => caller,
+        }
+    }
+
     /// Whose token was entered in the sign-in form.
     ///
     /// # Errors
@@ -132,21 +150,21 @@ impl Access {
         if token.has_ended(now) {
             return Err(ApiError::TokenExpired(token.name.clone()));
         }
-        self.named.note_used(store, token, now).await;
-        Ok(Caller {
+        let caller = Caller {
             name: token.name.clone(),
             token: Some(token.id),
             key: known.key,
-        })
+        };
+        self.named
+            .note_used(store, token, caller.share(), now)
+            .await;
+        Ok(caller)
     }
 
-    /// Makes a change of the named tokens known to this server immediately; other servers notice it
-    /// within seconds.
-    pub(super) async fn follow_change(&self) {
+    /// Makes a new token known to this server immediately; other servers notice it within seconds.
+    pub(super) async fn follow_addition(&self) {
         if self.named.reread().await.is_err() {
-            tracing::warn!(
-                "a change to the tokens takes effect when the database can be read again"
-            );
+            tracing::warn!("a new token can be used when the database can be read again");
         }
     }
 
@@ -202,10 +220,20 @@ impl Caller {
         &self.name
     }
 
+    /// Whose share of the database's connections this caller uses: that of its token, wherever the
+    /// token is used.
+    pub(crate) fn share(&self) -> Arc<str> {
+        match self.token {
+            Some(id) => format!("token {id}").into(),
+            None => BREAK_GLASS.into(),
+        }
+    }
+
     /// The author of what this caller does.
     pub(crate) fn actor(self, door: Door, address: IpAddr) -> Actor {
         Actor::Staff {
             name: self.name,
+            token: self.token,
             door,
             address,
         }
@@ -273,7 +301,8 @@ pub(super) async fn with_token(
         Ok(None) => return ApiError::NoToken.into_response(),
         Err(refusal) => return refusal.into_response(),
     };
+    let share = caller.share();
     let actor = caller.actor(Door::Api, address);
     request.extensions_mut().insert(actor);
-    next.run(request).await
+    with_share(share, next.run(request)).await
 }

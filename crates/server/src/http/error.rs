@@ -337,6 +337,11 @@ impl From<AnswerError> for ApiError {
 
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::TokenRevoked(_) => return Self::Unauthorized,
+            StoreError::TokenExpired(name) => return Self::TokenExpired(name),
+            _ => {}
+        }
         if error.is_busy() {
             tracing::debug!(%error, "a request waited too long in the queue");
             return Self::Busy;

@@ -30,7 +30,7 @@ pub(super) async fn readyz(
     ClientAddress(address): ClientAddress,
     headers: HeaderMap,
 ) -> Result<(StatusCode, Json<Value>), ApiError> {
-    let caller = access.caller(&app.store, &headers, address).await?;
+    let caller = access.checked_caller(&app.store, &headers, address).await?;
     Ok(readiness(&app, &jobs, caller.is_some()).await)
 }
 

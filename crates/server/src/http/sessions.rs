@@ -2,16 +2,18 @@
 //! applies to all servers, and the idle timeout is shared.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use axum::http::{HeaderMap, HeaderValue};
 use chrono::TimeDelta;
+use license_service::database::with_share;
 use license_service::sessions::{IDLE_TIMEOUT, MAX_SESSIONS, REFRESH, SealedName};
 
 use crate::http::HttpState;
 use crate::http::access::{Access, Caller};
 use crate::http::error::ApiError;
 use crate::http::known_tokens::NotRead;
-use crate::store::{StoreError, console_sessions};
+use crate::store::{StoreError, admin_tokens, console_sessions};
 
 /// Minimum interval between two updates of a session's last use.
 const NOTE_INTERVAL: TimeDelta = TimeDelta::seconds(30);
@@ -28,6 +30,10 @@ pub(crate) async fn begin(
     let (name, id) = SealedName::create(&caller.key, caller.token);
     let now = state.app.clock.now();
     let transaction = state.app.store.begin().await?;
+    if let Some(token) = caller.token {
+        // A session that begins while its token is being revoked would not end with it.
+        admin_tokens::check_usable(&transaction, token, caller.name(), now).await?;
+    }
     let idle = TimeDelta::from_std(IDLE_TIMEOUT).unwrap_or_default();
     console_sessions::prune(&transaction, now - idle, MAX_SESSIONS as u64 - 1).await?;
     console_sessions::add(&transaction, &id, caller.token, now).await?;
@@ -45,13 +51,21 @@ pub(crate) async fn signed_in(
     state: &HttpState,
     headers: &HeaderMap,
 ) -> Result<Option<Caller>, ApiError> {
-    let (db, now) = (state.app.store.reader(), state.app.clock.now());
     // Names that no server has created need no query.
-    let ids = ids(&state.access, headers).await?;
-    if ids.is_empty() {
+    let Some(named) = named(&state.access, headers).await? else {
         return Ok(None);
-    }
-    let found = console_sessions::find(db, &ids).await?;
+    };
+    with_share(named.share, owner(state, headers, &named.ids)).await
+}
+
+/// Who began the session with one of these ids.
+async fn owner(
+    state: &HttpState,
+    headers: &HeaderMap,
+    ids: &BTreeSet<String>,
+) -> Result<Option<Caller>, ApiError> {
+    let (db, now) = (state.app.store.reader(), state.app.clock.now());
+    let found = console_sessions::find(db, ids).await?;
     let valid = found.into_iter().find(|it| it.times.is_valid(now));
     let Some(session) = valid else {
         return Ok(None);
@@ -65,20 +79,34 @@ pub(crate) async fn signed_in(
     Ok(owner)
 }
 
-/// The ids of the sessions that a request names, of those that were begun with tokens that may
-/// still be used.
-async fn ids(access: &Access, headers: &HeaderMap) -> Result<BTreeSet<String>, NotRead> {
+/// Sessions that a request names.
+struct NamedSessions {
+    ids: BTreeSet<String>,
+    /// Whose share of the connections is used to look for them.
+    share: Arc<str>,
+}
+
+/// The sessions that a request names, of those that were begun with tokens that may still be used;
+/// `None` if there are none.
+async fn named(access: &Access, headers: &HeaderMap) -> Result<Option<NamedSessions>, NotRead> {
     let names: Vec<SealedName<'_>> = access.sessions.sealed_names(headers).collect();
     if names.is_empty() {
-        return Ok(BTreeSet::new());
+        return Ok(None);
     }
     let tokens: Vec<_> = names.iter().map(SealedName::token).collect();
     let owners = access.owners(&tokens).await?;
-    let is_ours = |name: &&SealedName<'_>| {
+    let owner = |name: &SealedName<'_>| {
         let mut owners = owners.iter().filter(|it| it.token == name.token());
-        owners.any(|it| name.is_sealed_with(&it.key))
+        owners.find(|it| name.is_sealed_with(&it.key))
     };
-    Ok(names.iter().filter(is_ours).map(SealedName::id).collect())
+    let ours = names
+        .iter()
+        .filter_map(|name| Some((name.id(), owner(name)?)));
+    let (ids, owners): (BTreeSet<String>, Vec<&Caller>) = ours.unzip();
+    Ok(owners.first().map(|owner| NamedSessions {
+        ids,
+        share: owner.share(),
+    }))
 }
 
 /// Ends every session that the request names, on every server; returns the cookie that removes its
@@ -87,9 +115,9 @@ async fn ids(access: &Access, headers: &HeaderMap) -> Result<BTreeSet<String>, N
 /// # Errors
 /// If the database returns an error; no session has ended then.
 pub(crate) async fn end(state: &HttpState, headers: &HeaderMap) -> Result<HeaderValue, ApiError> {
-    let ids = ids(&state.access, headers).await?;
-    if !ids.is_empty() {
-        console_sessions::remove(state.app.store.reader(), &ids).await?;
+    if let Some(named) = named(&state.access, headers).await? {
+        let removing = console_sessions::remove(state.app.store.reader(), &named.ids);
+        with_share(named.share, removing).await?;
     }
     Ok(state.access.sessions.no_cookie(headers))
 }

@@ -18,6 +18,7 @@ use utoipa::ToSchema;
 
 use crate::app::App;
 use crate::licensing::judge::{ShownStatus, refusal};
+use crate::shared_results::SharedResults;
 use crate::store::installations::{Installation, Window, all, count};
 use crate::store::licenses::{Search, Status};
 use crate::store::page::{PageStart, SortOrder};
@@ -29,7 +30,9 @@ const SUSPECTED_FOR: TimeDelta = TimeDelta::days(30);
 const VERSIONS: usize = 12;
 
 /// The standing of an installation, as seen by the License Server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize, ToSchema)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize, Serialize, ToSchema,
+)]
 #[serde(rename_all = "snake_case")]
 #[schema(as = InstallationStanding)]
 pub enum Seen {
@@ -132,7 +135,7 @@ pub struct LastSeen {
 }
 
 /// Filters of installations.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Filter {
     /// Only those with this standing.
     pub standing: Option<Seen>,
@@ -161,7 +164,13 @@ pub struct Member {
 /// The latest evaluation of the fleet: evaluating all installations takes some time, and pages that
 /// update themselves ask often.
 #[derive(Debug, Default)]
-pub struct Survey(Mutex<Option<Looked>>);
+pub struct Survey {
+    last: Mutex<Option<Looked>>,
+    pages: SharedResults<(Filter, SortOrder, Window), InstallationsFound>,
+}
+
+/// A page of installations, and how many match in all.
+type InstallationsFound = (Vec<Member>, u64);
 
 #[derive(Debug)]
 struct Looked {
@@ -175,7 +184,7 @@ impl Survey {
     /// The latest evaluation of the fleet, for callers that must not cause work.
     #[must_use]
     pub fn last(&self) -> Option<Arc<Fleet>> {
-        let last = self.0.try_lock().ok()?;
+        let last = self.last.try_lock().ok()?;
         last.as_ref().map(|looked| looked.fleet.clone())
     }
 
@@ -185,7 +194,7 @@ impl Survey {
     /// # Errors
     /// If the database returns an error.
     pub async fn fleet(&self, app: &App) -> Result<Arc<Fleet>, StoreError> {
-        let mut last = self.0.lock().await;
+        let mut last = self.last.lock().await;
         let begun = app.clock.running();
         if let Some(looked) = &*last
             && begun.saturating_sub(looked.at) < looked.took * 20
@@ -200,6 +209,33 @@ impl Survey {
             took: at.saturating_sub(begun),
         });
         Ok(fleet)
+    }
+
+    /// The installations that match, sorted by when they called last, at most `limit` from a start
+    /// on; and how many match in all. Concurrent callers that ask for the same wait for the same
+    /// evaluation, which begins after their calls.
+    ///
+    /// # Errors
+    /// If the database returns an error.
+    pub async fn installations(
+        &self,
+        app: &App,
+        filter: &Filter,
+        order: SortOrder,
+        window: Window,
+    ) -> Result<(Vec<Member>, u64), StoreError> {
+        if !filter.takes_all() {
+            let asked = (filter.clone(), order, window);
+            let evaluating = evaluate(app, filter, order, window);
+            let found = self.pages.get(asked, evaluating).await?;
+            return Ok(Arc::unwrap_or_clone(found));
+        }
+        // The database counts and skips installations whose standing need not be derived.
+        let (db, now) = (app.store.reader(), app.clock.now());
+        let suspected = suspicions::suspected_since(db, now - SUSPECTED_FOR).await?;
+        let rows = all(db, order, Some(window)).await?;
+        let page = rows.map_ok(|it| Member::of(it, &suspected, now));
+        Ok((page.try_collect().await?, count(db).await?))
     }
 }
 
@@ -256,26 +292,15 @@ async fn withheld_since(app: &App, from: DateTime<Utc>) -> Result<u64, StoreErro
     Ok(withheld.map(|it| it.times).sum())
 }
 
-/// The installations that match, sorted by when they called last, at most `limit` from a start
-/// on; and how many match in all.
-///
-/// # Errors
-/// If the database returns an error.
-pub async fn installations(
+/// Evaluates every installation, for a page of those that match.
+async fn evaluate(
     app: &App,
     filter: &Filter,
     order: SortOrder,
     window: Window,
-) -> Result<(Vec<Member>, u64), StoreError> {
-    let db = app.store.reader();
-    let now = app.clock.now();
+) -> Result<InstallationsFound, StoreError> {
+    let (db, now) = (app.store.reader(), app.clock.now());
     let suspected = suspicions::suspected_since(db, now - SUSPECTED_FOR).await?;
-    if filter.takes_all() {
-        // The database counts and skips installations whose standing need not be derived.
-        let rows = all(db, order, Some(window)).await?;
-        let page = rows.map_ok(|it| Member::of(it, &suspected, now));
-        return Ok((page.try_collect().await?, count(db).await?));
-    }
     let mut rows = pin!(all(db, order, None).await?);
     let limit = usize::try_from(window.limit).unwrap_or(usize::MAX);
     let (mut page, mut found) = (Vec::new(), 0);

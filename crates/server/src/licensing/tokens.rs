@@ -139,13 +139,14 @@ async fn try_revoke(store: &Store, name: &str, change: &Change) -> Result<NamedT
     let name = name.replace('\0', "");
     let found = admin_tokens::find(&transaction, &name).await?;
     let token = found.ok_or_else(unknown)?;
+    // Before the token is revoked, which may be the author's own.
+    change
+        .note_token(&transaction, Action::TokenRevoked, &token.name, Value::Null)
+        .await?;
     if !admin_tokens::revoke(&transaction, token.id, change.at).await? {
         return Err(unknown());
     }
     console_sessions::remove_of_token(&transaction, token.id).await?;
-    change
-        .note_token(&transaction, Action::TokenRevoked, &token.name, Value::Null)
-        .await?;
     transaction.commit().await.map_err(StoreError::from)?;
     Ok(NamedToken {
         revoked_at: Some(change.at),

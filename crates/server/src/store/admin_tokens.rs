@@ -5,7 +5,7 @@ use chrono::{DateTime, NaiveDateTime, Utc};
 use license_service::admin_token::AdminToken;
 use license_service::database::{ExpectedTable, writes};
 use sea_orm::entity::prelude::*;
-use sea_orm::sea_query::ExprTrait as _;
+use sea_orm::sea_query::{ExprTrait as _, LockType};
 use sea_orm::{ActiveValue, ConnectionTrait, EntityTrait, QueryOrder as _, QuerySelect as _};
 use serde::{Deserialize, Serialize};
 
@@ -107,6 +107,27 @@ pub async fn insert(
 pub async fn find(db: &impl ConnectionTrait, name: &str) -> Result<Option<NamedToken>, StoreError> {
     let found = unrevoked().filter(Column::Name.eq(name)).one(db).await?;
     Ok(found.map(NamedToken::from))
+}
+
+/// Checks that a token may be used at an instant, and keeps it from being revoked until the
+/// transaction ends: a revocation takes effect before a change of the token's owner or after it.
+///
+/// # Errors
+/// [`StoreError::TokenRevoked`], [`StoreError::TokenExpired`], or if the database returns an error.
+pub async fn check_usable(
+    db: &impl ConnectionTrait,
+    id: i64,
+    name: &str,
+    at: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    // On SQLite, the transaction already has exclusive access to the file.
+    let found = Entity::find_by_id(id).lock(LockType::Share).one(db).await?;
+    let found = found.map(NamedToken::from);
+    match found.filter(|token| token.revoked_at.is_none()) {
+        None => Err(StoreError::TokenRevoked(name.to_owned())),
+        Some(token) if token.has_ended(at) => Err(StoreError::TokenExpired(token.name)),
+        Some(_) => Ok(()),
+    }
 }
 
 /// Tokens that are not revoked, with what compares them, at most `most`. Rows whose hash this

@@ -48,7 +48,7 @@ pub struct Installation {
 }
 
 /// A position in a list of installations, which are sorted by when they called last.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct InstallationsCursor {
     last_seen_at: DateTime<Utc>,
@@ -143,7 +143,7 @@ impl InstallationsCursor {
 }
 
 /// Some of them.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Window {
     /// Where it begins.
     pub start: PageStart<InstallationsCursor>,

@@ -88,6 +88,12 @@ pub enum StoreError {
     /// A license belongs to a customer that there is no record of.
     #[error("there is no customer {0} in the table 'customers'; restore it from a backup")]
     NoCustomer(String),
+    /// The token of the author of a change was revoked.
+    #[error("the token '{0}' was revoked; nothing was changed")]
+    TokenRevoked(String),
+    /// The token of the author of a change has expired.
+    #[error("the token '{0}' has expired; nothing was changed")]
+    TokenExpired(String),
     /// A row contains a value that this program never writes.
     #[error("the column '{column}' contains the unexpected value '{value}'")]
     Value {
@@ -121,6 +127,8 @@ impl StoreError {
             | Self::Unreadable(_)
             | Self::NoAmendments(_)
             | Self::NoCustomer(_)
+            | Self::TokenRevoked(_)
+            | Self::TokenExpired(_)
             | Self::Value { .. } => false,
         }
     }
@@ -144,7 +152,12 @@ impl StoreError {
                     | Failure::Schema
             ),
             Self::NoAmendments(_) | Self::NoCustomer(_) | Self::Value { .. } => true,
-            Self::Connect(_) | Self::Missing | Self::Unreadable(_) | Self::Held => false,
+            Self::Connect(_)
+            | Self::Missing
+            | Self::Unreadable(_)
+            | Self::TokenRevoked(_)
+            | Self::TokenExpired(_)
+            | Self::Held => false,
         }
     }
 
@@ -158,6 +171,8 @@ impl StoreError {
             | Self::Unreadable(_)
             | Self::NoAmendments(_)
             | Self::NoCustomer(_)
+            | Self::TokenRevoked(_)
+            | Self::TokenExpired(_)
             | Self::Value { .. }
             | Self::Held => false,
         }
@@ -271,14 +286,16 @@ impl Store {
 
     /// Starts a transaction that changes a license or its seats, and returns the license's current
     /// state: other changes to it wait until the transaction ends. In this process they wait
-    /// without a connection.
+    /// without a connection. Callers with a share of the connections wait for it first, so that they
+    /// do not make the license's sites wait.
     ///
     /// # Errors
     /// As [`Self::begin`].
     pub async fn hold(&self, known: License) -> Result<(Transaction, License), StoreError> {
+        let mut turns = self.db.share().await?;
         let turn = self.holding.take(&known.license_key).await;
-        let turn = turn.map_err(|_| StoreError::Held)?;
-        let transaction = self.db.begin_in(turn).await?;
+        turns.push(turn.map_err(|_| StoreError::Held)?);
+        let transaction = self.db.begin_in(turns).await?;
         let license = licenses::hold(&transaction, known).await?;
         Ok((transaction, license))
     }

@@ -8,6 +8,7 @@ use axum::extract::State;
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse as _, Response};
 use futures_util::stream;
+use license_service::database::CallerPlace;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -98,19 +99,24 @@ pub(in crate::http) async fn export(State(app): State<Arc<App>>) -> Response {
 /// The whole log, read while it is being sent. If the database fails in between, the connection is
 /// aborted, so a partial log is not mistaken for the whole.
 pub(crate) fn jsonl(app: Arc<App>) -> Response {
-    let lines = stream::try_unfold((app, Filter::default()), async |(app, mut filter)| {
-        let entries = oldest(app.store.reader(), &filter, AT_A_TIME).await?;
-        let Some(last) = entries.last() else {
-            return Ok::<_, StoreError>(None);
-        };
-        filter.after = Some(last.number);
-        let mut lines = Vec::new();
-        for entry in &entries {
-            if serde_json::to_writer(&mut lines, entry).is_ok() {
-                lines.push(b'\n');
+    let place = CallerPlace::current();
+    let lines = stream::try_unfold((app, Filter::default()), move |(app, mut filter)| {
+        let place = place.clone();
+        async move {
+            let reading = oldest(app.store.reader(), &filter, AT_A_TIME);
+            let entries = place.scope(reading).await?;
+            let Some(last) = entries.last() else {
+                return Ok::<_, StoreError>(None);
+            };
+            filter.after = Some(last.number);
+            let mut lines = Vec::new();
+            for entry in &entries {
+                if serde_json::to_writer(&mut lines, entry).is_ok() {
+                    lines.push(b'\n');
+                }
             }
+            Ok(Some((Bytes::from(lines), (app, filter))))
         }
-        Ok(Some((Bytes::from(lines), (app, filter))))
     });
     let kind = HeaderValue::from_static("application/jsonl");
     let name = HeaderValue::from_static("attachment; filename=\"license-server-audit.jsonl\"");

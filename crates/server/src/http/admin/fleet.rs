@@ -14,7 +14,6 @@ use crate::app::App;
 use crate::http::answered_errors::{AdminErrors, QueryErrors};
 use crate::http::error::ApiError;
 use crate::http::given::{Params, UpTo};
-use crate::licensing;
 use crate::licensing::fleet::{Filter, Fleet, Member, Seen, Survey};
 use crate::licensing::history::{CallsOfDay, KEPT_DAYS, calls_by_day};
 use crate::store::installations::{InstallationsCursor, Window};
@@ -131,6 +130,7 @@ impl From<Member> for ListedInstallation {
 )]
 pub(in crate::http) async fn installations(
     State(app): State<Arc<App>>,
+    State(survey): State<Arc<Survey>>,
     Params(params): Params<InstallationsParams>,
 ) -> Result<Json<InstallationsPage>, ApiError> {
     let filter = Filter {
@@ -146,7 +146,8 @@ pub(in crate::http) async fn installations(
         start: page_start(params.cursor.as_deref(), is_of_list)?,
         limit: size + 1,
     };
-    let (mut found, total) = licensing::fleet::installations(&app, &filter, order, window).await?;
+    let found = survey.installations(&app, &filter, order, window);
+    let (mut found, total) = found.await?;
     Ok(Json(InstallationsPage {
         total,
         next_cursor: next_cursor(&mut found, size, |it| it.installation.cursor(order)),

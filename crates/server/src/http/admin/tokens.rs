@@ -108,7 +108,7 @@ pub(in crate::http) async fn add(
     };
     let change = app.change(actor);
     let (token, known) = licensing::tokens::add(&app.store, &request, &change).await?;
-    access.follow_change().await;
+    access.follow_addition().await;
     let known = ShownNamedToken::of(known, change.at);
     Ok((StatusCode::CREATED, Json(ShownNewToken { token, known })))
 }
@@ -132,6 +132,6 @@ pub(in crate::http) async fn revoke(
 ) -> Result<Json<ShownNamedToken>, ApiError> {
     let change = app.change(actor);
     let token = licensing::tokens::revoke(&app.store, &name, &change).await?;
-    access.follow_change().await;
+    access.named.forget(token.id);
     Ok(Json(ShownNamedToken::of(token, change.at)))
 }
