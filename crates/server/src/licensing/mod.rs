@@ -32,6 +32,7 @@ pub mod plans;
 mod refusal;
 pub mod release;
 pub mod renew;
+pub mod reserved_names;
 pub mod restored;
 mod review;
 pub mod seats;

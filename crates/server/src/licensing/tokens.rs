@@ -8,7 +8,8 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use crate::audit::{Action, BREAK_GLASS, Change};
+use crate::audit::{Action, Change};
+use crate::licensing::reserved_names::is_reserved;
 use crate::licensing::text_bounds::fits;
 use crate::store::admin_tokens::{self, NamedToken};
 use crate::store::{Store, StoreError, console_sessions};
@@ -19,9 +20,6 @@ pub const MAX_NAME_CHARS: usize = 64;
 pub const MAX_NOTE_CHARS: usize = 1000;
 /// Maximum number of tokens that are not revoked: every server keeps all of them in memory.
 pub const MAX_TOKENS: u64 = 1000;
-
-/// Authors that are not tokens.
-const RESERVED: [&str; 4] = [BREAK_GLASS, "migration", "service", "site"];
 
 /// The token to create.
 #[derive(Clone, Debug, Default)]
@@ -43,8 +41,11 @@ pub enum TokenError {
          and '_', starting with a letter"
     )]
     Name(String),
-    /// The name is that of another author.
-    #[error("the name '{0}' is reserved; choose another one")]
+    /// The name is that of another author, or looks like it.
+    #[error(
+        "the name '{0}' is reserved, or looks like a reserved one; choose one that people cannot \
+         mistake for another author"
+    )]
     Reserved(String),
     /// The name is in use.
     #[error("there is already a token '{0}'; revoke it first, or choose another name")]
@@ -161,7 +162,7 @@ fn check(request: &TokenRequest, now: DateTime<Utc>) -> Result<(), TokenError> {
     if !begins || name.len() > MAX_NAME_CHARS || !name.chars().all(is_one) {
         return Err(TokenError::Name(name.clone()));
     }
-    if RESERVED.contains(&name.as_str()) {
+    if is_reserved(name) {
         return Err(TokenError::Reserved(name.clone()));
     }
     let note = request.note.as_deref().unwrap_or_default();

@@ -350,6 +350,10 @@ async fn an_invalid_token_is_not_created(engine: Engine) {
         (json!({"name": "command line"}), "invalid name"),
         (json!({"name": long}), "invalid name"),
         (json!({"name": "break-glass"}), "reserved"),
+        (json!({"name": "break_glass"}), "looks like"),
+        (json!({"name": "command-line"}), "reserved"),
+        (json!({"name": "adm1n1strator"}), "looks like"),
+        (json!({"name": "con-sole"}), "looks like"),
         (json!({"name": "site"}), "reserved"),
         (json!({"name": "ana", "note": "x".repeat(1001)}), "note"),
         (
