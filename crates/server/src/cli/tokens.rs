@@ -1,16 +1,21 @@
 //! `license-server tokens …`
 
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
 use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand};
-use license_console::escaped;
+use license_console::escaped::{self, escaped};
+use license_service::output_file::{self, PreparedFile, Readers};
 use license_service::stderr::say;
 use license_service::stdout::note_change;
+use serde::Serialize;
 
 use crate::cli::{additions, cli_change, table};
 use crate::config::Storage;
 use crate::licensing::tokens::{ShownNamedToken, ShownNewToken, TokenRequest, add, revoke};
 use crate::open::open_store;
-use crate::store::admin_tokens::{TokensCursor, newest};
+use crate::store::admin_tokens::{NamedToken, TokensCursor, newest};
 
 /// Tokens per query.
 const AT_A_TIME: u64 = 1000;
@@ -20,7 +25,7 @@ pub(super) enum Tokens {
     /// Create a token, and print it; this is the only time that it is shown
     #[command(after_help = "Examples:\n  \
         license-server tokens add ana --note 'Sales, Lisbon'\n  \
-        license-server tokens add shop --expires 2027-12-31 > shop-token")]
+        license-server tokens add shop --expires 2027-12-31 --output shop-token")]
     Add(Add),
 
     /// List all tokens, newest first, including revoked ones
@@ -49,6 +54,10 @@ pub(super) struct Add {
     /// Free-text note
     #[arg(long, value_name = "TEXT")]
     note: Option<String>,
+
+    /// File to write the token to, which only you can read; default is standard output
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
 }
 
 pub(super) async fn run(
@@ -75,10 +84,17 @@ async fn create(
         expires_at: command.expires,
         note: command.note,
     };
+    let output = match command.output {
+        Some(file) => Some((output_file::prepare(&file, Readers::Owner)?, file)),
+        None => None,
+    };
     let store = open_store(storage).await?;
     let (token, known) = add(&store, &request, &cli_change(now)).await?;
     note_change("the token was created; see 'license-server tokens list'");
     store.close().await;
+    if let Some((prepared, file)) = output {
+        return write(prepared, &file, &token, known, json, now);
+    }
     if json {
         let known = ShownNamedToken::of(known, now);
         println!("{}", escaped::json(&ShownNewToken { token, known })?);
@@ -91,6 +107,37 @@ async fn create(
         known.name
     ));
     Ok(())
+}
+
+/// Writes a new token to a file.
+fn write(
+    prepared: PreparedFile,
+    file: &Path,
+    token: &str,
+    known: NamedToken,
+    json: bool,
+    now: DateTime<Utc>,
+) -> anyhow::Result<()> {
+    prepared.write(&format!("{token}\n")).with_context(|| {
+        let name = &known.name;
+        format!("the token was created, but not written: revoke it with 'tokens revoke {name}'")
+    })?;
+    if json {
+        let known = ShownNamedToken::of(known, now);
+        println!("{}", escaped::json(&WrittenToken { file, known })?);
+    } else {
+        let (name, file) = (known.name, escaped(&file.to_string_lossy()));
+        println!("Wrote the token of {name} to {file}");
+    }
+    Ok(())
+}
+
+/// A token that was written to a file.
+#[derive(Serialize)]
+struct WrittenToken<'a> {
+    file: &'a Path,
+    #[serde(flatten)]
+    known: ShownNamedToken,
 }
 
 async fn list(storage: &Storage, json: bool, now: DateTime<Utc>) -> anyhow::Result<()> {

@@ -1,5 +1,7 @@
 //! The commands for tokens, and a server that has no other token.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
@@ -13,6 +15,7 @@ use crate::harness::Vendor;
 
 on_both_engines! {
     commands_create_list_and_revoke_tokens;
+    a_token_is_written_to_a_file_that_only_its_owner_reads;
 }
 
 async fn commands_create_list_and_revoke_tokens(engine: Engine) {
@@ -70,6 +73,42 @@ async fn commands_create_list_and_revoke_tokens(engine: Engine) {
     assert!(
         log.contains("token_revoked") && !log.contains(token),
         "{log}"
+    );
+    vendor.end().await;
+}
+
+async fn a_token_is_written_to_a_file_that_only_its_owner_reads(engine: Engine) {
+    let vendor = Vendor::start(engine).await;
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("shop-token");
+    std::fs::write(&file, "").unwrap();
+    std::fs::set_permissions(&file, Permissions::from_mode(0o644)).unwrap();
+    let path = file.display().to_string();
+    let output = run(&vendor, &["tokens", "add", "shop", "--output", &path]).await;
+    assert!(output.status.success(), "{}", said(&output));
+    let token = std::fs::read_to_string(&file).unwrap();
+    let token = token.strip_suffix('\n').unwrap();
+    assert_eq!(status(&vendor, token).await, 200);
+    let mode = std::fs::metadata(&file).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    assert!(!said(&output).contains(token), "{}", said(&output));
+    let shown = json(&vendor, &["tokens", "add", "portal", "--output", &path]).await;
+    assert_eq!(
+        (&shown["name"], &shown["file"]),
+        (&"portal".into(), &path.into())
+    );
+    assert!(shown.get("token").is_none(), "{shown}");
+    // Nothing is created if the file cannot be written.
+    let path = directory.path().join("missing/token").display().to_string();
+    let output = run(&vendor, &["tokens", "add", "third", "--output", &path]).await;
+    assert!(!output.status.success());
+    assert_eq!(
+        json(&vendor, &["tokens", "list"])
+            .await
+            .as_array()
+            .unwrap()
+            .len(),
+        2
     );
     vendor.end().await;
 }
