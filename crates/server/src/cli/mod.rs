@@ -217,7 +217,14 @@ impl Cli {
         for warning in warnings {
             say(warning);
         }
-        Self::from_arg_matches(&matches).map_err(|error| Mistake::Usage(error.into()))
+        let cli = Self::from_arg_matches(&matches);
+        let mut cli = cli.map_err(|error| Mistake::Usage(error.into()))?;
+        if let Command::Offline(command) = &mut cli.command
+            && let Some(matches) = matches.subcommand_matches("offline")
+        {
+            command.note_sources(matches);
+        }
+        Ok(cli)
     }
 }
 

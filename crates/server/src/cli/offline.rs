@@ -3,20 +3,24 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use clap::Subcommand;
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Subcommand};
 use license_console::escaped::{self, escaped};
+use license_core::document::verify_license;
+use license_core::keyring::Keyring;
 use license_service::clock::SystemClock;
 use license_service::output_file::{self, Readers};
 use license_service::stderr::say;
 use license_service::stdout::note_change;
 use license_service::text_file;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::app::App;
 use crate::audit::Actor;
+use crate::cli::table;
 use crate::config::{Storage, Terms};
 use crate::licensing::clock;
-use crate::licensing::offline::{read, sign};
+use crate::licensing::offline::{OfflineLease, read, sign};
 use crate::licensing::site_answer::SiteAnswer;
 use crate::open::open_store;
 
@@ -37,7 +41,22 @@ pub(super) enum Offline {
 
         #[command(flatten)]
         terms: Terms,
+
+        /// Whether '--offline-days' was given, not only OFFLINE_DAYS
+        #[arg(skip)]
+        has_days: bool,
     },
+}
+
+impl Offline {
+    /// Notes what the command line says, apart from the settings of the server.
+    pub(super) fn note_sources(&mut self, command: &ArgMatches) {
+        let Self::Sign { has_days, .. } = self;
+        let source = command
+            .subcommand_matches("sign")
+            .and_then(|sign| sign.value_source("offline_days"));
+        *has_days = source == Some(ValueSource::CommandLine);
+    }
 }
 
 pub(super) async fn run(storage: &Storage, command: Offline, json: bool) -> anyhow::Result<()> {
@@ -45,32 +64,26 @@ pub(super) async fn run(storage: &Storage, command: Offline, json: bool) -> anyh
         file,
         output,
         terms,
+        has_days,
     } = command;
     let request = read(&text_file::read_argument(&file)?)?;
     let output = match output {
         Some(file) => Some((output_file::prepare(&file, Readers::Owner)?, file)),
         None => None,
     };
-    let lease = terms.offline_days;
+    let lease = match has_days {
+        true => OfflineLease::AtMost(terms.offline_days),
+        false => OfflineLease::Default(terms.offline_days),
+    };
     // This command does not create a database.
     open_store(storage).await?.close().await;
     let app = App::open(storage, terms, Arc::new(SystemClock)).await?;
     let signed = sign(&app, request, lease, Actor::CommandLine).await?;
     note_change("the request was answered; sign it again to get the license file");
     clock::record_if_trusted(&app).await;
+    let keyring = Keyring::from_jwk_set(app.keys().public());
     app.store.clone().close().await;
-    let what = match &signed.answer {
-        SiteAnswer::License(license) => format!(
-            "a lease of {} days for {}",
-            lease.num_days(),
-            license
-                .get("licenseKey")
-                .and_then(|key| key.as_str())
-                .unwrap_or_default()
-        ),
-        SiteAnswer::Deactivated { .. } => "the deactivation receipt; the seat is free".to_owned(),
-        SiteAnswer::Denied { message, .. } => format!("a denial ({message})"),
-    };
+    let what = content(&signed.answer, &keyring?)?;
     match output {
         Some((prepared, output)) => {
             prepared.write(&signed.file)?;
@@ -90,4 +103,23 @@ pub(super) async fn run(storage: &Storage, command: Offline, json: bool) -> anyh
         }
     }
     Ok(())
+}
+
+/// What a license file contains, as it was signed.
+fn content(answer: &SiteAnswer, keyring: &Keyring) -> anyhow::Result<String> {
+    Ok(match answer {
+        SiteAnswer::License(license) => {
+            let text = |field| license.get(field).and_then(Value::as_str);
+            let signed = verify_license(text("signature").unwrap_or_default(), keyring)?;
+            let claims = signed.claims();
+            format!(
+                "a lease until {} UTC ({} days) for {}",
+                table::time(Some(claims.valid_until), ""),
+                (claims.valid_until - claims.iat).num_days(),
+                text("licenseKey").unwrap_or_default()
+            )
+        }
+        SiteAnswer::Deactivated { .. } => "the deactivation receipt; the seat is free".to_owned(),
+        SiteAnswer::Denied { message, .. } => format!("a denial ({message})"),
+    })
 }

@@ -26,7 +26,7 @@ use crate::licensing::document::{
 };
 use crate::licensing::document_size::bytes;
 use crate::licensing::judge::refusal;
-use crate::licensing::lease_terms::{LeaseTerms, offline_lease};
+use crate::licensing::lease_terms::LeaseTerms;
 use crate::licensing::refusal::{Refused, Stopped};
 use crate::licensing::restored;
 use crate::licensing::review::record_suspicions;
@@ -252,7 +252,7 @@ impl<'a> HeldLicense<'a> {
                 .details
                 .offline
                 .as_ref()
-                .map(|it| offline_lease(&self.license, it.lease)),
+                .map(|it| it.lease.of(&self.license)),
             holds_until: match self.details.knows_entitlements {
                 true => None,
                 false => self.license.holds_until(),

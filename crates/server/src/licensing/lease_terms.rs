@@ -30,8 +30,37 @@ impl LeaseTerms {
     }
 }
 
-/// How long the lease of a site without internet is, with a default.
-pub(super) fn offline_lease(license: &License, default: TimeDelta) -> TimeDelta {
-    let days = license.offline_days.map(|it| TimeDelta::days(it.into()));
-    days.unwrap_or(default)
+/// How long the leases of sites without internet are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OfflineLease {
+    /// So long, unless the license says otherwise: a setting of the server.
+    Default(TimeDelta),
+    /// At most so long, also if the license allows more: for one file.
+    AtMost(TimeDelta),
+}
+
+impl OfflineLease {
+    /// The length without a term of the license.
+    #[must_use]
+    pub fn length(self) -> TimeDelta {
+        let (Self::Default(length) | Self::AtMost(length)) = self;
+        length
+    }
+
+    /// The length for a license.
+    pub(super) fn of(self, license: &License) -> TimeDelta {
+        let term = license.offline_days.map(|it| TimeDelta::days(it.into()));
+        match (self, term) {
+            (Self::Default(length) | Self::AtMost(length), None) => length,
+            (Self::Default(_), Some(term)) => term,
+            (Self::AtMost(length), Some(term)) => length.min(term),
+        }
+    }
+}
+
+impl From<TimeDelta> for OfflineLease {
+    /// As a default.
+    fn from(length: TimeDelta) -> Self {
+        Self::Default(length)
+    }
 }

@@ -8,6 +8,7 @@ use crate::app::App;
 use crate::audit::Actor;
 use crate::licensing::answer::answer;
 use crate::licensing::document::Addressee;
+pub use crate::licensing::lease_terms::OfflineLease;
 use crate::licensing::site_answer::{AnswerError, SiteAnswer};
 use crate::licensing::site_question::{ByFile, CallDetails, SiteQuestion};
 use crate::licensing::text_bounds::fits;
@@ -89,7 +90,7 @@ pub fn check_offered(lease: TimeDelta) -> Result<(), OfflineError> {
     }
 }
 
-/// Answers a request file: a lease of `days`, a denial, or the receipt of a deactivation. The file
+/// Answers a request file: a lease, a denial, or the receipt of a deactivation. The file
 /// also contains the key sets that the site does not have yet.
 ///
 /// # Errors
@@ -97,10 +98,11 @@ pub fn check_offered(lease: TimeDelta) -> Result<(), OfflineError> {
 pub async fn sign(
     app: &App,
     request: OfflineRequest,
-    lease: TimeDelta,
+    lease: impl Into<OfflineLease>,
     by: Actor,
 ) -> Result<Signed, OfflineError> {
-    check_offered(lease)?;
+    let lease = lease.into();
+    check_offered(lease.length())?;
     request.check_written(app.clock.now())?;
     // Checked before anything is changed: the site could not read the file.
     let known = request.key_set;

@@ -1,9 +1,10 @@
 //! What a site asks of the License Server, and how it asks.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use license_core::protocol::{ActivateRequest, Call, HeartbeatRequest};
 
 use crate::audit::Actor;
+use crate::licensing::lease_terms::OfflineLease;
 
 /// The kind of a site's call.
 #[derive(Clone, Debug)]
@@ -48,7 +49,7 @@ pub struct CallDetails {
 #[derive(Clone, Debug)]
 pub struct ByFile {
     /// Length of the lease that it may get.
-    pub lease: TimeDelta,
+    pub lease: OfflineLease,
     /// Who requested the answer.
     pub by: Actor,
     /// When the site wrote the request.

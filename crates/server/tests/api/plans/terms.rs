@@ -1,5 +1,7 @@
 //! The terms of a license decide how long its leases are.
 
+use std::process::Command;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use license_core::document::verify_license;
 use license_core::offline::{Purpose, from_file};
@@ -7,10 +9,12 @@ use license_server::audit::Actor;
 use license_server::licensing::catalogue::Tier;
 use license_server::licensing::issue::IssueRequest;
 use license_server::licensing::offline::sign;
-use license_service::clock::Clock as _;
+use license_service::clock::{Clock as _, SystemClock};
 use serde_json::json;
 
+use crate::PROGRAM;
 use crate::amendments::{amend, amended};
+use crate::commands::said;
 use crate::database::{Engine, on_both_engines};
 use crate::harness::{Vendor, offline_request};
 use crate::told::Told;
@@ -18,6 +22,7 @@ use crate::told::Told;
 on_both_engines! {
     a_lease_is_as_long_as_the_license_says;
     a_file_is_valid_for_as_long_as_the_license_says;
+    a_command_may_give_a_file_a_shorter_lease_than_the_license_allows;
     a_seat_moves_while_a_long_lease_of_the_license_runs;
 }
 
@@ -98,6 +103,48 @@ async fn a_file_is_valid_for_as_long_as_the_license_says(engine: Engine) {
     assert_eq!(days(file_lease(&vendor, &key).await), 90);
     amended(&vendor, &key, json!({"offlineDays": 30})).await;
     assert_eq!(days(file_lease(&vendor, &key).await), 30);
+    vendor.end().await;
+}
+
+async fn a_command_may_give_a_file_a_shorter_lease_than_the_license_allows(engine: Engine) {
+    let (vendor, key) = sold(engine).await;
+    amended(&vendor, &key, json!({"offlineDays": 365})).await;
+    // The program's clock is the machine's.
+    vendor.clock.advance(SystemClock.now() - vendor.clock.now());
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name).display().to_string();
+    let request = offline_request(Purpose::Activate, &key, SystemClock.now());
+    std::fs::write(path("request"), request.to_file()).unwrap();
+    for (flags, variable, days) in [
+        (&["--offline-days", "5"][..], None, 5),
+        (&["--offline-days", "400"], None, 365),
+        (&["--offline-days", "6"], Some("400"), 6),
+        (&[], Some("5"), 365),
+        (&[], None, 365),
+    ] {
+        let mut command = Command::new(PROGRAM);
+        command.args([
+            "offline",
+            "sign",
+            &path("request"),
+            "--output",
+            &path("license"),
+        ]);
+        command.args(flags).args(vendor.flags());
+        command.envs(variable.map(|days| ("OFFLINE_DAYS", days)));
+        let output = tokio::task::spawn_blocking(move || command.output().unwrap());
+        let output = output.await.unwrap();
+        assert!(output.status.success(), "{flags:?}: {}", said(&output));
+        let file = std::fs::read_to_string(path("license")).unwrap();
+        let (_, answer) = from_file(&file).unwrap();
+        let document = verify_license(&answer, &vendor.keyring()).unwrap();
+        let claims = document.claims();
+        let signed = claims.valid_until - claims.iat;
+        assert_eq!(signed, TimeDelta::days(days), "{flags:?} {variable:?}");
+        let until = claims.valid_until.format("%Y-%m-%d %H:%M");
+        let expected = format!("a lease until {until} UTC ({days} days)");
+        assert!(said(&output).contains(&expected), "{}", said(&output));
+    }
     vendor.end().await;
 }
 
