@@ -1,6 +1,7 @@
 //! Customers: choose, add and change. Licenses carry the name of their customer, so that a new name
 //! is in the next lease of each.
 
+mod choice;
 mod merge;
 
 use chrono::{DateTime, Utc};
@@ -18,6 +19,8 @@ use crate::licensing::text_bounds::fits;
 use crate::store::customers::{self, Contact, Customer};
 use crate::store::licenses::{self, License};
 use crate::store::{Store, StoreError};
+pub use choice::look_up;
+pub(super) use choice::{Chosen, choose};
 pub use merge::{Merged, NotAmended, merge};
 
 /// Maximum length of a reference, and of each text of a contact, in characters.
@@ -67,6 +70,32 @@ pub enum CustomerError {
     /// Another customer has the reference.
     #[error("another customer has the reference '{0}'")]
     ReferenceTaken(String),
+    /// The name is the reference of another customer, or the other way round.
+    #[error(
+        "'{text}' is the {is} of the customer {other}; the name of a customer cannot be the \
+         reference of another one, regardless of case"
+    )]
+    Confusing {
+        /// The name or reference.
+        text: String,
+        /// `name` or `reference`.
+        is: &'static str,
+        /// The id of the other customer.
+        other: String,
+    },
+    /// One customer has the text as its name, and another one as its reference.
+    #[error(
+        "'{text}' is the name of the customer {named} and the reference of the customer \
+         {referenced}; use an id, or change the name or the reference"
+    )]
+    Ambiguous {
+        /// The name and reference.
+        text: String,
+        /// The id of the customer with the name.
+        named: String,
+        /// The id of the customer with the reference.
+        referenced: String,
+    },
     /// Another field has an invalid value.
     #[error("invalid {field}: {why}")]
     Field {
@@ -99,85 +128,6 @@ pub enum CustomerError {
     Store(#[from] StoreError),
 }
 
-/// The customer of a license.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Chosen {
-    /// The customer, who is locked; `None` for a license without one.
-    pub(super) customer: Option<Customer>,
-    /// Whether it was just added. The entry of the license in the audit log says so.
-    pub(super) is_new: bool,
-}
-
-impl Chosen {
-    /// The id of the customer; empty for none.
-    pub(super) fn id(self) -> String {
-        self.customer.map_or_else(String::new, |it| it.id)
-    }
-}
-
-/// The customer that staff mean by an id, a name or a reference; a new one if no customer has the
-/// name, and none if the text is empty.
-///
-/// # Errors
-/// For an unknown id, and a name that is too long.
-pub(super) async fn choose(
-    db: &impl ConnectionTrait,
-    text: &str,
-    now: DateTime<Utc>,
-) -> Result<Chosen, CustomerError> {
-    let text = text.trim();
-    if name_key(text).is_none() {
-        return Ok(Chosen::default());
-    }
-    let chosen = |customer, is_new| Chosen {
-        customer: Some(customer),
-        is_new,
-    };
-    check_name(text, true)?;
-    if let Some(found) = held(db, text).await? {
-        return Ok(chosen(found, false));
-    }
-    if is_id(text) {
-        return Err(CustomerError::UnknownId(text.to_owned()));
-    }
-    let customer = new_customer(text, now);
-    if customers::insert(db, &customer).await? {
-        return Ok(chosen(customer, true));
-    }
-    // Another call has added it at the same time.
-    match held(db, text).await? {
-        Some(found) => Ok(chosen(found, false)),
-        None => Err(CustomerError::NameTaken(text.to_owned())),
-    }
-}
-
-/// A customer, or the one that it was merged into, locked.
-async fn held(db: &impl ConnectionTrait, text: &str) -> Result<Option<Customer>, StoreError> {
-    let Some(found) = customers::find(db, text).await? else {
-        return Ok(None);
-    };
-    customers::hold(db, &found.id).await?;
-    let Some(merged) = customers::find_merged(db, &found.id).await? else {
-        return Ok(None);
-    };
-    if merged.id != found.id {
-        customers::hold(db, &merged.id).await?;
-    }
-    customers::find_merged(db, &merged.id).await
-}
-
-/// The customer with this id, name or reference.
-///
-/// # Errors
-/// If there is none.
-pub async fn look_up(db: &impl ConnectionTrait, text: &str) -> Result<Customer, CustomerError> {
-    let found = customers::find(db, text).await?;
-    found.ok_or_else(|| match is_id(text.trim()) {
-        true => CustomerError::UnknownId(text.trim().to_owned()),
-        false => CustomerError::Unknown(text.to_owned()),
-    })
-}
-
 /// Adds a customer.
 ///
 /// # Errors
@@ -199,12 +149,10 @@ async fn try_add(
     change: &Change,
 ) -> Result<Customer, CustomerError> {
     let transaction = store.begin().await?;
+    customers::hold_names(&transaction).await?;
+    check_free(&transaction, customer).await?;
     if !customers::insert(&transaction, customer).await? {
-        let named = customers::find(&transaction, &customer.name).await?;
-        return Err(match &customer.reference {
-            Some(reference) if named.is_none() => CustomerError::ReferenceTaken(reference.clone()),
-            _ => CustomerError::NameTaken(customer.name.clone()),
-        });
+        return Err(CustomerError::NameTaken(customer.name.clone()));
     }
     let details = json!({"name": customer.name, "reference": customer.reference});
     change
@@ -238,6 +186,9 @@ async fn try_edit(
 ) -> Result<Customer, CustomerError> {
     let transaction = store.begin().await?;
     let id = look_up(&transaction, customer).await?.id;
+    if request.name.is_some() || request.reference.is_some() {
+        customers::hold_names(&transaction).await?;
+    }
     customers::hold(&transaction, &id).await?;
     let before = look_up(&transaction, &id).await?;
     let after = edited(before.clone(), request)?;
@@ -248,9 +199,11 @@ async fn try_edit(
         updated_at: change.at,
         ..after
     };
-    check_free(&transaction, &after).await?;
+    if (&after.name, &after.reference) != (&before.name, &before.reference) {
+        check_free(&transaction, &after).await?;
+    }
     if after.name != before.name {
-        check_documents(&transaction, &after, change.at).await?;
+        check_documents(&transaction, &id, &after.name, change.at).await?;
         licenses::rename_customer(&transaction, &id, &after.name, change.at).await?;
     }
     match customers::save(&transaction, &after).await {
@@ -272,31 +225,50 @@ async fn try_edit(
 
 /// Checks that no other customer has the name or the reference.
 async fn check_free(db: &impl ConnectionTrait, customer: &Customer) -> Result<(), CustomerError> {
-    let named = customers::find(db, &customer.name).await?;
-    let is_other = |found: &Customer| found.id != customer.id;
-    if named.as_ref().is_some_and(is_other)
-        && named.is_some_and(|it| name_key(&it.name) == name_key(&customer.name))
-    {
+    let found = customers::find(db, &customer.name).await?;
+    let is_same = |found: &Customer| name_key(&found.name) == name_key(&customer.name);
+    if found.iter().any(|it| it.id != customer.id && is_same(it)) {
         return Err(CustomerError::NameTaken(customer.name.clone()));
     }
-    let Some(reference) = &customer.reference else {
-        return Ok(());
-    };
-    match customers::has_reference(db, reference, &customer.id).await? {
-        true => Err(CustomerError::ReferenceTaken(reference.clone())),
-        false => Ok(()),
+    if let Some(reference) = &customer.reference
+        && customers::has_reference(db, reference, &customer.id).await?
+    {
+        return Err(CustomerError::ReferenceTaken(reference.clone()));
     }
+    check_distinct(db, customer).await
 }
 
-/// Checks that sites can read the documents of all licenses with the new name.
-async fn check_documents(
+/// Checks that no other customer has the name as its reference, or the reference as its name.
+async fn check_distinct(
     db: &impl ConnectionTrait,
     customer: &Customer,
+) -> Result<(), CustomerError> {
+    let Some(other) = customers::confused_with(db, customer).await? else {
+        return Ok(());
+    };
+    let has_name = name_key(&customer.name);
+    let is_reference = other.reference.as_deref().and_then(name_key) == has_name;
+    let (text, is) = match &customer.reference {
+        Some(reference) if !is_reference => (reference, "name"),
+        _ => (&customer.name, "reference"),
+    };
+    Err(CustomerError::Confusing {
+        text: text.clone(),
+        is,
+        other: other.id,
+    })
+}
+
+/// Checks that sites can read the documents of all licenses of a customer with another name.
+async fn check_documents(
+    db: &impl ConnectionTrait,
+    customer: &str,
+    name: &str,
     now: DateTime<Utc>,
 ) -> Result<(), CustomerError> {
     let mut after: Option<String> = None;
     loop {
-        let found = licenses::of_customer(db, &customer.id, after.as_deref(), LICENSES_AT_A_TIME);
+        let found = licenses::of_customer(db, customer, after.as_deref(), LICENSES_AT_A_TIME);
         let found = found.await?;
         let Some(last) = found.last() else {
             return Ok(());
@@ -305,7 +277,7 @@ async fn check_documents(
         for license in found {
             let (license, amendments) = with_amendments(db, license, now).await?;
             let renamed = License {
-                customer: customer.name.clone(),
+                customer: name.to_owned(),
                 ..license
             };
             let fits = check_sizes(db, &renamed, &amendments, now).await;

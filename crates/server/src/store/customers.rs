@@ -11,7 +11,7 @@ use license_core::folded_text::folded;
 use license_service::database::{ExpectedTable, writes};
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{LockType, OnConflict};
-use sea_orm::{ActiveValue, Condition, ConnectionTrait, EntityTrait, QuerySelect as _};
+use sea_orm::{ActiveValue, Condition, ConnectionTrait, DbBackend, EntityTrait, QuerySelect as _};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -28,6 +28,7 @@ pub struct Model {
     name_folded: String,
     name_key: String,
     reference: Option<String>,
+    reference_key: Option<String>,
     contacts: Json,
     notes: String,
     merged_into: Option<String>,
@@ -55,7 +56,7 @@ pub struct Customer {
     /// The name that licenses carry. No other customer can have the same name, regardless of case.
     pub name: String,
     /// The vendor's own reference, such as the customer number in the accounting system. No other
-    /// customer can have the same reference.
+    /// customer can have the same reference, or it as a name.
     pub reference: Option<String>,
     /// Whom to call.
     pub contacts: Vec<Contact>,
@@ -122,6 +123,7 @@ fn row(customer: &Customer) -> Result<ActiveModel, StoreError> {
         name_folded: ActiveValue::Set(folded(&customer.name)),
         name_key: ActiveValue::Set(name_key(&customer.name).unwrap_or_default()),
         reference: ActiveValue::Set(customer.reference.clone()),
+        reference_key: ActiveValue::Set(customer.reference.as_deref().and_then(name_key)),
         contacts: ActiveValue::Set(contacts),
         notes: ActiveValue::Set(customer.notes.clone()),
         merged_into: ActiveValue::Set(customer.merged_into.clone()),
@@ -158,28 +160,63 @@ pub async fn find_merged(
     }
 }
 
-/// The customer with this id, name or reference, in this order; also one that was merged.
+/// The customer with this id; or else the one with this name and, if that is another one, the one
+/// with this reference, which may also have been merged. References that are only similar to the
+/// name count if a customer has the name.
 ///
 /// # Errors
 /// If the database returns an error.
-pub async fn find(db: &impl ConnectionTrait, text: &str) -> Result<Option<Customer>, StoreError> {
+pub async fn find(db: &impl ConnectionTrait, text: &str) -> Result<Vec<Customer>, StoreError> {
     // PostgreSQL does not accept NUL, and no text here contains one.
     let text = text.trim().replace('\0', "");
     if is_id(&text) {
-        return find_by_id(db, &text).await;
+        return Ok(find_by_id(db, &text).await?.into_iter().collect());
     }
     let Some(key) = name_key(&text) else {
-        return Ok(None);
+        return Ok(Vec::new());
     };
-    let named = Entity::find().filter(Column::NameKey.eq(key)).one(db);
-    let row = match named.await? {
-        Some(row) => Some(row),
-        None => {
-            let found = Entity::find().filter(Column::Reference.eq(text));
-            found.one(db).await?
-        }
+    let named = Entity::find().filter(Column::NameKey.eq(&key));
+    let mut rows: Vec<Model> = named.one(db).await?.into_iter().collect();
+    let referenced = match rows.first() {
+        Some(named) => Entity::find()
+            .filter(Column::ReferenceKey.eq(key))
+            .filter(Column::Id.ne(&named.id)),
+        None => Entity::find().filter(Column::Reference.eq(text)),
     };
-    row.map(Customer::try_from).transpose()
+    rows.extend(referenced.one(db).await?);
+    rows.into_iter().map(Customer::try_from).collect()
+}
+
+/// Another customer that has the name of this one as its reference, or its reference as a name.
+///
+/// # Errors
+/// If the database returns an error.
+pub async fn confused_with(
+    db: &impl ConnectionTrait,
+    customer: &Customer,
+) -> Result<Option<Customer>, StoreError> {
+    let reference = customer.reference.as_deref().and_then(name_key);
+    let confused = Condition::any()
+        .add(Column::ReferenceKey.eq(name_key(&customer.name)))
+        .add_option(reference.map(|key| Column::NameKey.eq(key)));
+    let found = Entity::find()
+        .filter(confused)
+        .filter(Column::Id.ne(&customer.id));
+    found.one(db).await?.map(Customer::try_from).transpose()
+}
+
+/// Keeps others from giving customers names and references until the transaction ends.
+///
+/// # Errors
+/// If the database returns an error.
+pub async fn hold_names(db: &impl ConnectionTrait) -> Result<(), StoreError> {
+    // On SQLite, the transaction already has exclusive access to the file.
+    if db.get_database_backend() == DbBackend::Postgres {
+        // Any number that no other program uses on this database.
+        db.execute_unprepared("SELECT pg_catalog.pg_advisory_xact_lock(4000731402)")
+            .await?;
+    }
+    Ok(())
 }
 
 /// Whether another customer than this one has a reference.

@@ -20,6 +20,8 @@ mod m0016_plans;
 mod m0017_admin_tokens;
 mod m0018_customers;
 mod m0019_judged_licenses;
+mod m0020_excused_amendments;
+mod m0021_reference_keys;
 
 use license_service::database::{CheckedRow, Database, MIGRATION_TIMEOUT, MigratedRows};
 use sea_orm::{ConnectionTrait, Statement};
@@ -76,6 +78,8 @@ impl MigratorTrait for Migrator {
             Box::new(m0017_admin_tokens::Migration),
             Box::new(m0018_customers::Migration),
             Box::new(m0019_judged_licenses::Migration),
+            Box::new(m0020_excused_amendments::Migration),
+            Box::new(m0021_reference_keys::Migration),
         ]
     }
 }

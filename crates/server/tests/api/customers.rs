@@ -2,6 +2,7 @@
 
 mod by_command;
 mod merging;
+mod references;
 
 use chrono::TimeDelta;
 use license_server::licensing::current::catch_up;

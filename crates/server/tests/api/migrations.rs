@@ -7,6 +7,7 @@ mod former_customers;
 use chrono::TimeDelta;
 use license_core::amendment::UpdateRule;
 use license_core::catalogue::Kind;
+use license_core::customer_id::name_key;
 use license_core::entitlement::Quantity;
 use license_core::seat::Overlap;
 use license_core::suspicion::installation_fingerprint;
@@ -29,7 +30,7 @@ macro_rules! samples {
 }
 
 /// Sample rows of each migration, in order. Databases record these names.
-const SAMPLES: [(&str, &str); 19] = samples![
+const SAMPLES: [(&str, &str); 21] = samples![
     "m0001_licenses_and_seats",
     "m0002_suspicions",
     "m0003_audit_and_history",
@@ -49,6 +50,8 @@ const SAMPLES: [(&str, &str); 19] = samples![
     "m0017_admin_tokens",
     "m0018_customers",
     "m0019_judged_licenses",
+    "m0020_excused_amendments",
+    "m0021_reference_keys",
 ];
 
 on_both_engines! {
@@ -84,8 +87,8 @@ async fn a_table_of_migrations_that_is_ours_gets_its_own_name(engine: Engine) {
     let (last, _) = SAMPLES[SAMPLES.len() - 1];
     let remove = format!(
         "DELETE FROM seaql_migrations WHERE version = '{last}'; \
-         DROP INDEX licenses_judged_at; \
-         ALTER TABLE licenses DROP COLUMN judged_at"
+         DROP INDEX customers_reference_key; \
+         ALTER TABLE customers DROP COLUMN reference_key"
     );
     connection.execute_unprepared(&remove).await.unwrap();
     let store = Store::open_existing(&database.url.parse().unwrap()).await;
@@ -252,7 +255,12 @@ async fn sample_data_of_every_version_survives_all_later_migrations(engine: Engi
     let customer = customers::find(store.reader(), "harbour ltd")
         .await
         .unwrap();
-    assert_eq!(customer.map(|it| it.id), license.customer_id);
+    assert_eq!(
+        customer.into_iter().map(|it| it.id).next(),
+        license.customer_id
+    );
+    let key = "SELECT reference_key FROM customers WHERE reference = 'K-17'";
+    assert_eq!(database.texts(key).await, [name_key("k-17")]);
     let lost = lost_numbers::around(store.reader(), 1_795_525_200_000).await;
     assert_eq!(lost.unwrap().unwrap().after, 1_795_521_600_000);
     let not_lost = lost_numbers::around(store.reader(), 1_795_521_600_000).await;

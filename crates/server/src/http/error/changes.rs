@@ -108,7 +108,9 @@ impl From<CustomerError> for ApiError {
             CustomerError::UnknownId(_) | CustomerError::Unknown(_) => {
                 Self::Unknown(error.to_string())
             }
-            CustomerError::NameTaken(_)
+            CustomerError::Confusing { .. }
+            | CustomerError::Ambiguous { .. }
+            | CustomerError::NameTaken(_)
             | CustomerError::ReferenceTaken(_)
             | CustomerError::Merged { .. } => Self::Conflict(error.to_string()),
             CustomerError::Name

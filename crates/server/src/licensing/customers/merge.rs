@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::json;
 use utoipa::ToSchema;
 
-use super::{CustomerError, LICENSES_AT_A_TIME, look_up};
+use super::{CustomerError, LICENSES_AT_A_TIME, check_documents, look_up};
 use crate::audit::{Action, Change, PermittedChange};
 use crate::licensing::amend::{AmendError, AmendRequest, amend};
 use crate::licensing::look_up::LookUpError;
@@ -53,7 +53,8 @@ pub struct NotAmended {
 ///
 /// # Errors
 /// If either does not exist, both are the same, one was merged into another one, or the database
-/// returns an error.
+/// returns an error; [`CustomerError::TooLong`] if no site could read the documents of a license with
+/// the other name. Nothing is moved then.
 pub async fn merge(
     store: &Store,
     from: &str,
@@ -62,7 +63,7 @@ pub async fn merge(
     change: &PermittedChange,
 ) -> Result<Merged, CustomerError> {
     if is_dry_run {
-        return preview(store, from, into).await;
+        return preview(store, from, into, change).await;
     }
     let (from, into) = repeated(|| redirect(store, from, into, change)).await?;
     let mut merged = Merged {
@@ -82,17 +83,25 @@ pub async fn merge(
             assign(store, &license, &mut merged, change).await?;
         }
     }
-    repeated(|| move_rest(store, &from.id, &merged.customer.id)).await?;
+    repeated(|| move_rest(store, &from.id, &merged.customer.id, change)).await?;
     let (from, into) = (from.id, &merged.customer.id);
     tracing::info!(from, into, amended = merged.amended, "customer merged");
     Ok(merged)
 }
 
 /// Moves the licenses that cannot be amended.
-async fn move_rest(store: &Store, from: &str, into: &str) -> Result<(), CustomerError> {
+async fn move_rest(
+    store: &Store,
+    from: &str,
+    into: &str,
+    change: &Change,
+) -> Result<(), CustomerError> {
     let transaction = store.begin().await?;
+    change.check_author(&transaction).await?;
     customers::hold(&transaction, into).await?;
     let into = look_up(&transaction, into).await?;
+    // They may have been amended since the merge began.
+    check_documents(&transaction, from, &into.name, change.at).await?;
     licenses::move_customer(&transaction, from, &into.id, &into.name).await?;
     transaction.commit().await.map_err(StoreError::from)?;
     Ok(())
@@ -132,10 +141,16 @@ impl NotAmended {
     }
 }
 
-async fn preview(store: &Store, from: &str, into: &str) -> Result<Merged, CustomerError> {
+async fn preview(
+    store: &Store,
+    from: &str,
+    into: &str,
+    change: &Change,
+) -> Result<Merged, CustomerError> {
     let db = store.reader();
     let (from, into) = (look_up(db, from).await?, look_up(db, into).await?);
     check(&from, &into)?;
+    check_documents(db, &from.id, &into.name, change.at).await?;
     let search = |status| Search {
         customer_id: Some(from.id.clone()),
         status,
@@ -178,6 +193,7 @@ async fn redirect(
     let from = look_up(&transaction, &from).await?;
     let into = look_up(&transaction, &into).await?;
     check(&from, &into)?;
+    check_documents(&transaction, &from.id, &into.name, change.at).await?;
     if from.merged_into.is_some() {
         return Ok((from, into));
     }

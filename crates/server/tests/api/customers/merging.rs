@@ -10,10 +10,12 @@ use serde_json::{Value, json};
 use super::{issued, licensed_to, rebuilt};
 use crate::database::{Engine, on_both_engines};
 use crate::harness::Vendor;
+use crate::offers::{longest_features, sell_longest_features};
 
 on_both_engines! {
     a_merge_moves_every_license_and_leaves_a_pointer;
     an_interrupted_merge_is_completed_by_repeating_it;
+    a_merge_whose_name_does_not_fit_into_a_license_moves_nothing;
 }
 
 async fn a_merge_moves_every_license_and_leaves_a_pointer(engine: Engine) {
@@ -144,5 +146,46 @@ async fn an_interrupted_merge_is_completed_by_repeating_it(engine: Engine) {
         assert_eq!(row.customer_id.as_deref(), left["customerId"].as_str());
         assert_eq!(row.amendment, 2);
     }
+    vendor.end().await;
+}
+
+async fn a_merge_whose_name_does_not_fit_into_a_license_moves_nothing(engine: Engine) {
+    let vendor = Vendor::start(engine).await;
+    sell_longest_features(&vendor, 600).await;
+    // Each of these characters is six in JSON.
+    let long = "\u{1}".repeat(255);
+    let longest = issued(&vendor, &long).await;
+    let other = issued(&vendor, "Harbor").await;
+    let issue = async |count: usize| {
+        let body =
+            json!({"tier": "standard", "customer": "Harbor", "with": longest_features(count)});
+        vendor.admin(Method::POST, "/licenses", body).await
+    };
+    let mut fits = 0_usize..600;
+    while fits.len() > 1 {
+        let middle = fits.start.midpoint(fits.end);
+        match issue(middle).await.0 {
+            StatusCode::CREATED => fits.start = middle,
+            _ => fits.end = middle,
+        }
+    }
+    let (_, license) = issue(fits.start).await;
+    let path = "/customers/harbor/merge";
+    for is_dry_run in [true, false] {
+        let body = json!({"into": longest["customerId"], "dryRun": is_dry_run});
+        let (status, answer) = vendor.admin(Method::POST, path, body).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{answer}");
+        let message = answer["error"]["message"].as_str().unwrap();
+        assert!(message.contains("too long for the license"), "{message}");
+    }
+    for license in [&license, &other] {
+        assert_eq!(rebuilt(&vendor, license).await.customer, "Harbor");
+    }
+    assert_eq!(vendor.look("/customers?merged=true").await["total"], 0);
+    let key = license["licenseKey"].as_str().unwrap();
+    let body = json!({"expiresAt": "2030-12-31"});
+    let renew = format!("/licenses/{key}/renew");
+    let (status, answer) = vendor.admin(Method::POST, &renew, body).await;
+    assert_eq!(status, StatusCode::OK, "{answer}");
     vendor.end().await;
 }
