@@ -195,6 +195,15 @@ pub fn takes_seat(call: Call, is_recorded: bool, knows_lost_number: bool) -> boo
     }
 }
 
+/// Whether a machine with an excess seat is extended once more, because its site knows a lost number:
+/// the database may lack a later amendment with more seats. Each seat is excused once for each
+/// amendment, because the number may be invented. `excused` is the last amendment that it was
+/// excused from, and `newest` the newest one of the license.
+#[must_use]
+pub fn is_excused(knows_lost_number: bool, excused: Option<u32>, newest: u32) -> bool {
+    knows_lost_number && excused.is_none_or(|excused| excused < newest)
+}
+
 /// The number of the next document: greater than the last number of the seat, and greater than a
 /// lost number that the site knows. Otherwise the site would treat the document as a replay.
 #[must_use]

@@ -4,7 +4,7 @@ use chrono::TimeDelta;
 use license_core::call::Call;
 use license_core::restored::{
     Continuity, Coverage, LostNumbers, MAX_LEAD, MAX_RESTART, MAX_SKEW, MAX_UNRECORDED, Refusal,
-    next_number, number_at, takes_seat,
+    is_excused, next_number, number_at, takes_seat,
 };
 use license_core::suspicion::{Report, Suspicion, Trail};
 use proptest::prelude::*;
@@ -212,5 +212,24 @@ proptest! {
         prop_assert!(next > known && (next > last || last == u64::MAX));
         let bound = number_at(now + MAX_LEAD).max(last);
         prop_assert!(next <= bound.saturating_add(1));
+    }
+}
+
+proptest! {
+    #[test]
+    fn an_excess_seat_is_excused_once_for_each_amendment(
+        calls in prop::collection::vec((any::<bool>(), 0u32..2), 1..100),
+    ) {
+        let (mut newest, mut excused, mut times) = (2, None, 0);
+        for (knows_lost_number, amendments) in calls {
+            newest += amendments;
+            if is_excused(knows_lost_number, excused, newest) {
+                prop_assert!(knows_lost_number);
+                prop_assert_ne!(excused, Some(newest));
+                (excused, times) = (Some(newest), times + 1);
+            }
+            prop_assert!(!is_excused(false, excused, newest));
+        }
+        prop_assert!(times <= newest - 1);
     }
 }

@@ -9,7 +9,7 @@ use license_core::amendment::Amendment;
 use license_core::document::MAX_LICENSE_BYTES;
 use license_core::offline::is_outdated;
 use license_core::protocol::Call;
-use license_core::restored::{next_number, takes_seat};
+use license_core::restored::{is_excused, next_number, takes_seat};
 use license_core::seat::Extension;
 use license_core::suspicion::Report;
 use license_service::database::Transaction;
@@ -186,13 +186,23 @@ impl<'a> HeldLicense<'a> {
     /// machine's lease has ended.
     async fn keep_seat(&mut self, mut seat: Seat) -> Result<Seat, Stopped> {
         let license = &self.license;
-        // Seats are lowered only by amendments. A database that was restored may lack an amendment.
-        if self.call == Call::Deactivate || license.amendment <= 1 || self.lost.is_some() {
+        // Seats are lowered only by amendments.
+        if self.call == Call::Deactivate || license.amendment <= 1 {
             return Ok(seat);
         }
         let (db, now) = (&self.transaction, self.now);
         let first_excess = seats::first_excess(db, &license.id, license.seats, now).await?;
         let is_excess = seat.is_excess(first_excess, now);
+        if is_excess
+            && is_excused(
+                self.lost.is_some(),
+                seat.excused_amendment,
+                license.amendment,
+            )
+        {
+            seat.excused_amendment = Some(license.amendment);
+            return Ok(seat);
+        }
         match seat.state().extension(is_excess, now) {
             Extension::Full => {}
             Extension::Until(end) => self.not_beyond = Some(end),

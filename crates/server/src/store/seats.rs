@@ -59,6 +59,7 @@ pub struct Model {
     behind_since: Option<NaiveDateTime>,
     lost_claim_seq: Option<i64>,
     request_files: Option<Json>,
+    excused_amendment: Option<i32>,
 }
 
 /// The license and machine of a seat.
@@ -124,6 +125,10 @@ pub struct Seat {
     #[serde(serialize_with = "overlap_word")]
     #[schema(value_type = Option<String>)]
     pub overlap: Option<Overlap>,
+    /// The number of the last amendment whose lower number of seats did not end the seat, because
+    /// the database may have been older than the site.
+    #[serde(skip)]
+    pub excused_amendment: Option<u32>,
     /// The data that distinguishes a copy from the machine itself.
     #[serde(skip)]
     trail: Trail,
@@ -157,6 +162,7 @@ impl Seat {
             signed: None,
             signed_until: None,
             overlap: None,
+            excused_amendment: None,
             trail: Trail::default(),
         }
     }

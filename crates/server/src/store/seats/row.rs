@@ -46,6 +46,10 @@ pub(super) fn of(seat: &Seat) -> ActiveModel {
         behind_since: ActiveValue::Set(seat.trail.behind_since.map(|time| time.naive_utc())),
         lost_claim_seq: ActiveValue::Set(seat.trail.lost_claim.map(number)),
         request_files: ActiveValue::Set(request_files_json(&seat.trail)),
+        excused_amendment: ActiveValue::Set(
+            seat.excused_amendment
+                .map(|it| i32::try_from(it).unwrap_or(i32::MAX)),
+        ),
     }
 }
 
@@ -73,6 +77,7 @@ impl TryFrom<Model> for Seat {
             }),
             signed_until: row.signed_until.map(|time| time.and_utc()),
             overlap: row.overlap.as_deref().map(overlap_of).transpose()?,
+            excused_amendment: row.excused_amendment.and_then(|it| u32::try_from(it).ok()),
             trail: Trail {
                 says_seq: row.says_seq,
                 acknowledged: u64::try_from(row.acknowledged_seq).unwrap_or_default(),

@@ -3,6 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use license_core::amendment::TermChanges;
 use license_core::offline::Purpose;
+use license_core::restored::number_at;
 use license_server::licensing::catalogue::Tier;
 use license_server::licensing::issue::IssueRequest;
 use license_service::clock::{Clock as _, SystemClock};
@@ -13,6 +14,7 @@ use crate::amendments::{amend, amended};
 use crate::commands::{run, said};
 use crate::database::{Engine, on_both_engines};
 use crate::harness::Vendor;
+use crate::restored::word;
 
 on_both_engines! {
     the_machines_that_took_their_seats_last_run_until_their_leases_end;
@@ -20,6 +22,7 @@ on_both_engines! {
     a_machine_by_file_is_not_extended_either_and_may_give_its_seat_back;
     seats_that_are_lowered_later_are_extended_until_then;
     commands_show_which_seats_are_excess;
+    an_invented_number_extends_an_excess_seat_once_for_each_amendment;
 }
 
 /// A license whose three seats were taken by `a`, `b` and `c` in this order, an hour apart.
@@ -183,6 +186,42 @@ async fn seats_that_are_lowered_later_are_extended_until_then(engine: Engine) {
     vendor.clock.advance(TimeDelta::hours(41));
     assert_eq!(vendor.validate(&key, "c").await.exp(), extended);
     assert_eq!(excess(&vendor, &key).await, ["b", "c"]);
+    vendor.end().await;
+}
+
+/// Stops the service, and starts it again later, so that it does not know which numbers are lost.
+async fn restarted_later(vendor: Vendor) -> Vendor {
+    let clock = vendor.clock.clone();
+    let later = move || clock.advance(TimeDelta::hours(1));
+    vendor.restarted_after(later).await
+}
+
+async fn an_invented_number_extends_an_excess_seat_once_for_each_amendment(engine: Engine) {
+    let (mut vendor, key) = taken(engine).await;
+    for (seats, is_extended) in [
+        (Some(1), true),
+        (None, false),
+        (None, false),
+        (Some(2), true),
+    ] {
+        if let Some(seats) = seats {
+            amended(&vendor, &key, json!({"seats": seats})).await;
+        }
+        let before = end(&vendor, &key, "c").await;
+        vendor = restarted_later(vendor).await;
+        let invented = Some(number_at(vendor.clock.now()));
+        assert_eq!(word(&vendor, "validate", &key, "c", invented).await, "yes");
+        let after = end(&vendor, &key, "c").await;
+        assert_eq!(before < after, is_extended, "{seats:?}: {before} {after}");
+    }
+    // When the last lease has ended, so has the seat.
+    let until = end(&vendor, &key, "c").await;
+    vendor
+        .clock
+        .advance(until - vendor.clock.now() + TimeDelta::seconds(1));
+    vendor = restarted_later(vendor).await;
+    let invented = Some(number_at(vendor.clock.now()));
+    assert_ne!(word(&vendor, "validate", &key, "c", invented).await, "yes");
     vendor.end().await;
 }
 
