@@ -71,7 +71,7 @@ fn gated_nginx(stage: &Stage, client: u16, bare: u16) -> Result<Running> {
     let files = directory.display();
     let location =
         |path: &str, gate: &str| format!("location /{path}/ {{ {gate} alias {files}/; }}\n");
-    let gated = "set $license_feature module.map_view; auth_request";
+    let gated = "set $license_asked module.map_view; auth_request";
     let http = format!(
         "{ours}{groups}\nserver {{ listen 127.0.0.1:{port};\n{rules}\n\
          location = /_bare {{{bare_rules}}}\n{}{}{} }}\n",

@@ -1,6 +1,7 @@
 //! A real nginx.
 
 use std::net::SocketAddr;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::process::Command;
 
@@ -20,24 +21,40 @@ pub struct Nginx {
 impl Nginx {
     /// The VMS's gateway with our rules, before `license_client`.
     pub async fn gateway(license_client: &str) -> Self {
-        let server = format!("include {SHIPPED}/api.conf;");
         let directory = tempfile::tempdir().unwrap();
-        Self::start(directory, "http", &upstream(license_client), &server).await
+        let server = "include api.conf;";
+        Self::start(directory, "http", &upstream(license_client), server).await
     }
 
     /// A gateway that asks `license_client` before it lets pass, with our rules
     /// and these locations.
     pub async fn gate(license_client: &str, locations: &str) -> Self {
-        let server = format!("include {SHIPPED}/gate.conf; {locations}");
+        Self::gate_of_site(license_client, "", "", locations).await
+    }
+
+    /// The same with directives of a site's http block, and of its server block before our rules.
+    /// DIRECTORY is replaced by nginx's own directory, in which the file `passwords` is that of the
+    /// user `operator` with the password `password`.
+    pub async fn gate_of_site(
+        license_client: &str,
+        http: &str,
+        before: &str,
+        locations: &str,
+    ) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        Self::start(directory, "http", &upstream(license_client), &server).await
+        let passwords = directory.path().join("passwords");
+        std::fs::write(passwords, "operator:{PLAIN}password\n").unwrap();
+        let root = directory.path().display().to_string();
+        let server = format!("{before}\ninclude gate.conf;\n{locations}");
+        let http = format!("{http}\n{}", upstream(license_client));
+        let [http, server] = [http, server].map(|it| it.replace("DIRECTORY", &root));
+        Self::start(directory, "http", &http, &server).await
     }
 
     /// The VMS's gateway with all our rules, of an operator whose http block caches every response,
     /// regardless of what the response says about it.
     pub async fn caching(license_client: &str, locations: &str) -> Self {
-        let server =
-            format!("include {SHIPPED}/gate.conf; include {SHIPPED}/api.conf; {locations}");
+        let server = format!("include gate.conf; include api.conf; {locations}");
         let directory = tempfile::tempdir().unwrap();
         let http = format!(
             "proxy_cache_path {}/cache keys_zone=vms:1m; proxy_cache vms; \
@@ -50,7 +67,7 @@ impl Nginx {
 
     /// The same before a License Client with a name, which `nameserver` knows.
     pub async fn gate_by_name(nameserver: SocketAddr, port: u16, locations: &str) -> Self {
-        let server = format!("include {SHIPPED}/gate.conf; {locations}");
+        let server = format!("include gate.conf; {locations}");
         let directory = tempfile::tempdir().unwrap();
         let upstream = shipped("upstream.conf")
             .replace("license-client:8010", &format!("license-client:{port}"))
@@ -144,12 +161,21 @@ impl Nginx {
 
     async fn run(directory: TempDir, scheme: &str, port: u16, http: &str) -> Self {
         let root = directory.path();
+        for entry in std::fs::read_dir(SHIPPED).unwrap() {
+            let from = entry.unwrap().path();
+            std::fs::copy(&from, root.join(from.file_name().unwrap())).unwrap();
+        }
         let scratch: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
             .iter()
             .map(|kind| format!("{kind}_temp_path {}/{kind};\n", root.display()))
             .collect();
+        // Other users cannot read the directory of the test.
+        let user = match std::fs::metadata(root).unwrap().uid() {
+            0 => "user root;\n",
+            _ => "",
+        };
         let config = format!(
-            "daemon off;\npid {root}/pid;\nerror_log stderr warn;\nevents {{}}\n\
+            "daemon off;\n{user}pid {root}/pid;\nerror_log stderr warn;\nevents {{}}\n\
              http {{\naccess_log off;\n{scratch}{http}\n}}\n",
             root = root.display(),
         );

@@ -292,7 +292,7 @@ async fn a_gate_is_asked_by_any_name() {
     let named = Named::start().await;
     let backend = Backend::start().await;
     let locations = format!(
-        "location / {{ auth_request /_license_by_path; proxy_pass http://{}; }}",
+        "location / {{ include gated_by_path.conf; proxy_pass http://{}; }}",
         backend.address
     );
     let nginx = Nginx::gate(&named.site.url, &locations).await;

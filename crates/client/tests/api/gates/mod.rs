@@ -15,6 +15,7 @@ mod fastapi;
 mod haproxy;
 mod hosts;
 pub mod nginx;
+mod nginx_surroundings;
 mod node;
 mod odd_hosts;
 mod odd_paths;

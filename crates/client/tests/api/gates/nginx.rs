@@ -7,7 +7,7 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::dns::NamedMachine;
-use super::{Licensed, get, raw, raw_answer, shipped};
+use super::{Licensed, get, raw, raw_answer};
 use crate::nginx::Nginx;
 
 /// A service that reads the raw request line. HTTP libraries truncate it at `#`, which services
@@ -56,18 +56,15 @@ async fn the_shipped_rules_gate_by_feature() {
     .iter()
     .map(|(name, feature)| {
         format!(
-            "location /{name}/ {{ set $license_feature {feature}; auth_request /_license; \
-             error_page 403 = @unlicensed; error_page 500 = @license_client_down; \
-             include {}; proxy_pass http://{}; }}\n",
-            shipped::file("deploy/nginx/visitor_headers.conf").display(),
+            "location ^~ /{name}/ {{ set $license_feature {feature}; \
+             include gated_by_feature.conf; proxy_pass http://{}; }}\n",
             licensed.backend.address
         )
     })
     .collect();
     let large = format!(
         "location /large/ {{ client_max_body_size 8m; set $license_feature module.map_view; \
-         auth_request /_license; error_page 403 = @unlicensed; \
-         error_page 500 = @license_client_down; proxy_pass http://{}; }}\n",
+         include gated_by_feature.conf; proxy_pass http://{}; }}\n",
         licensed.backend.address
     );
     let ungated = format!("location /open {{ return 200 open; }} {large}");
@@ -108,13 +105,11 @@ pub(super) async fn by_path(licensed: &Licensed) -> Nginx {
 /// The same with other directives of the server.
 pub(super) async fn by_path_with(licensed: &Licensed, directives: &str) -> Nginx {
     let locations = format!(
-        "{directives} auth_request /_license_by_path; error_page 403 = @unlicensed; \
-         error_page 500 = @license_client_down; include {}; proxy_http_version 1.1; \
+        "include gated_by_path.conf; {directives} proxy_http_version 1.1; \
          proxy_set_header Upgrade $license_upgrade; \
          proxy_set_header Connection $license_upgrade_connection; \
          location /health/ {{ auth_request off; proxy_pass http://{service}; }} \
          location / {{ proxy_pass http://{service}; }}",
-        shipped::file("deploy/nginx/visitor_headers.conf").display(),
         service = licensed.backend.address
     );
     Nginx::gate(&licensed.site.url, &locations).await
@@ -157,10 +152,10 @@ async fn the_shipped_rules_gate_by_path() {
 async fn an_inherited_cache_keeps_no_decision_and_no_license_key() {
     let licensed = Licensed::by_path().await;
     let locations = format!(
-        "location /by-feature/ {{ set $license_feature module.map_view; auth_request /_license; \
-         error_page 403 = @unlicensed; proxy_cache off; proxy_pass http://{service}; }} \
-         location / {{ auth_request /_license_by_path; error_page 403 = @unlicensed; \
-         proxy_cache off; proxy_pass http://{service}; }}",
+        "location /by-feature/ {{ set $license_feature module.map_view; \
+         include gated_by_feature.conf; proxy_cache off; proxy_pass http://{service}; }} \
+         location / {{ include gated_by_path.conf; proxy_cache off; \
+         proxy_pass http://{service}; }}",
         service = licensed.backend.address
     );
     let nginx = Nginx::caching(&licensed.site.url, &locations).await;
@@ -197,8 +192,7 @@ async fn it_starts_without_the_license_client_and_finds_it() {
     let mut machine = NamedMachine::absent(&licensed.site.url).await;
     let locations = format!(
         "location /open {{ return 200 open; }} \
-         location / {{ auth_request /_license_by_path; error_page 403 = @unlicensed; \
-         error_page 500 = @license_client_down; proxy_pass http://{}; }}",
+         location / {{ include gated_by_path.conf; proxy_pass http://{}; }}",
         licensed.backend.address
     );
     let nginx = Nginx::gate_by_name(machine.nameserver, machine.port, &locations).await;
@@ -213,8 +207,7 @@ async fn a_path_that_is_cut_off_or_not_does_not_reach_the_service_ungated() {
     let licensed = Licensed::by_path().await;
     let backend = RawBackend::start().await;
     let locations = format!(
-        "auth_request /_license_by_path; error_page 403 = @unlicensed; \
-         error_page 500 = @license_client_down; location / {{ proxy_pass http://{}; }}",
+        "include gated_by_path.conf; location / {{ proxy_pass http://{}; }}",
         backend.address
     );
     let nginx = Nginx::gate(&licensed.site.url, &locations).await;
