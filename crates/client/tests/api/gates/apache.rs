@@ -11,9 +11,10 @@ use super::process::{Process, free_port};
 use super::{Licensed, get, recorder, shipped};
 
 /// What `a2enmod` enables of Debian's modules, and what is always there.
-const MODULES: [&str; 7] = [
+const MODULES: [&str; 8] = [
     "mpm_event",
     "authz_core",
+    "authz_host",
     "headers",
     "lua",
     "proxy",
@@ -23,6 +24,16 @@ const MODULES: [&str; 7] = [
 
 /// What we ship, before `license_client` and `service`, both as `host:port`.
 pub async fn apache(license_client: &str, service: &str) -> (Process, TempDir) {
+    apache_of_site(license_client, service, "", "").await
+}
+
+/// The same with directives of a site: of its server, and of its virtual host before ours.
+async fn apache_of_site(
+    license_client: &str,
+    service: &str,
+    server: &str,
+    host: &str,
+) -> (Process, TempDir) {
     assert!(
         Path::new("/usr/share/lua/5.3/socket.lua").exists(),
         "lua-socket is missing; 'cargo xtask test' installs it"
@@ -49,6 +60,7 @@ pub async fn apache(license_client: &str, service: &str) -> (Process, TempDir) {
     );
     let modules = MODULES
         .map(|name| format!("LoadModule {name}_module /usr/lib/apache2/modules/mod_{name}.so\n"));
+    let modules = modules.concat();
     let user = if std::fs::metadata("/proc/self").unwrap().uid() == 0 {
         "User www-data\nGroup www-data\n"
     } else {
@@ -56,9 +68,8 @@ pub async fn apache(license_client: &str, service: &str) -> (Process, TempDir) {
     };
     let config = format!(
         "ServerRoot {root}\nServerName localhost\nListen 127.0.0.1:{port}\nPidFile {root}/pid\n\
-         DefaultRuntimeDir {root}\nErrorLog {root}/log\n{user}{}\
-         <VirtualHost *:{port}>\n{rules}\n</VirtualHost>\n",
-        modules.concat()
+         DefaultRuntimeDir {root}\nErrorLog {root}/log\n{user}{modules}\
+         {server}\n<VirtualHost *:{port}>\n{host}\n{rules}\n</VirtualHost>\n"
     );
     let file = directory.path().join("apache2.conf");
     std::fs::write(&file, config).unwrap();
@@ -77,6 +88,43 @@ async fn the_shipped_configuration_gates_by_feature_and_by_path() {
     let licensed = Licensed::by_path().await;
     let (apache, _directory) = before(&licensed).await;
     licensed.guard_holds_in_every_way(&apache.url).await;
+}
+
+/// A site's own directives, in the server and in the virtual host.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_directives_of_a_site_open_or_close_a_gate() {
+    let mut licensed = Licensed::by_path().await;
+    let pages: String = [400, 401, 403, 404, 500, 502, 503, 504]
+        .iter()
+        .map(|status| format!("ErrorDocument {status} /health/page\n"))
+        .collect();
+    let directives = [
+        pages.as_str(),
+        "ErrorDocument 403 page\nErrorDocument 503 page\nErrorDocument 500 page\n",
+        "ProxyErrorOverride On\nProxyTimeout 3600\nTimeout 3600\n",
+        "<Location />\nErrorDocument 403 page\n<RequireAny>\nRequire all granted\n\
+         Require ip 127.0.0.1\n</RequireAny>\n</Location>\n",
+        "Header always set Cache-Control max-age=3600\nHeader always set Content-Type text/plain\n\
+         Header unset X-License-Reason\nKeepAlive Off\n",
+    ];
+    let (license_client, service) = (
+        licensed.site.url.replace("http://", ""),
+        licensed.backend.address.to_string(),
+    );
+    let mut gateways = Vec::new();
+    for directives in directives {
+        for (server, host) in [(directives, ""), ("", directives)] {
+            gateways.push(apache_of_site(&license_client, &service, server, host).await);
+        }
+    }
+    for (apache, _) in &gateways {
+        licensed.is_gated_by(&apache.url).await;
+    }
+    for (apache, _) in &gateways {
+        licensed.is_shut_without_it(&apache.url, 503).await;
+        licensed.is_shut_while_it_hangs(&apache.url).await;
+    }
+    licensed.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -94,6 +94,27 @@ async fn the_shipped_caddyfile_gates_by_path() {
     licensed.end().await;
 }
 
+/// A site that answers its own errors, after our rules.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_error_handlers_of_a_site_open_or_close_a_gate() {
+    let mut licensed = Licensed::by_path().await;
+    let service = licensed.backend.address;
+    for handlers in [
+        "handle_errors {\n\t\trespond page 200\n\t}".to_owned(),
+        format!("handle_errors {{\n\t\treverse_proxy {service}\n\t}}"),
+        format!("handle_errors {{\n\t\trewrite * /live/1\n\t\treverse_proxy {service}\n\t}}"),
+        "header Cache-Control max-age=3600\n\tencode gzip".to_owned(),
+    ] {
+        let ours = "import license_errors\n";
+        let config = by_path(&licensed).replace(ours, &format!("{ours}\t{handlers}\n"));
+        let (caddy, _directory) = caddy(&licensed, &config).await;
+        licensed.is_gated_by(&caddy.url).await;
+        licensed.is_shut_without_it(&caddy.url, 503).await;
+        licensed.is_shut_while_it_hangs(&caddy.url).await;
+    }
+    licensed.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn caddy_gates_by_feature() {
     let mut licensed = Licensed::by_feature().await;

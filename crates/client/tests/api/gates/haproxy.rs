@@ -66,6 +66,57 @@ async fn the_shipped_configuration_gates_by_feature_and_by_path() {
     licensed.guard_holds_in_every_way(&haproxy.url).await;
 }
 
+/// A site's own configuration before ours. Each of these would open gates or answer in their place
+/// if our sections inherited it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_defaults_of_a_site_open_or_close_a_gate() {
+    let mut licensed = Licensed::by_path().await;
+    let pages = tempfile::tempdir().unwrap();
+    let page = pages.path().join("page.http");
+    let answer = "HTTP/1.0 200 OK\r\nX-License-Reason: licensed\r\n\r\npage";
+    std::fs::write(&page, answer).unwrap();
+    let error_files: String = [400, 403, 404, 408, 500, 502, 503, 504]
+        .iter()
+        .map(|status| format!("    errorfile {status} {}\n", page.display()))
+        .collect();
+    let directives = [
+        error_files.as_str(),
+        "    mode tcp\n",
+        "    http-response set-status 200\n",
+        "    http-request allow\n",
+        "    retry-on all-retryable-errors\n    retries 5\n    option redispatch\n",
+        "    timeout server 1h\n    timeout connect 1h\n    timeout queue 1h\n",
+        "    option http-server-close\n    http-reuse never\n    option httpchk\n",
+    ];
+    let mut gateways = Vec::new();
+    for directives in directives {
+        let mode = if directives.contains("mode") {
+            ""
+        } else {
+            "    mode http\n"
+        };
+        let site = format!("defaults site\n{mode}    timeout client 1h\n{directives}\n");
+        let license_client = licensed.site.url.replace("http://", "");
+        let place = [
+            (
+                "license-client:8010 resolvers license-names init-addr none",
+                license_client.as_str(),
+            ),
+            ("defaults vms\n", &format!("{site}defaults vms\n")),
+        ];
+        let service = licensed.backend.address.to_string();
+        gateways.push(haproxy_with(&place, &service).await);
+    }
+    for (haproxy, _) in &gateways {
+        licensed.is_gated_by(&haproxy.url).await;
+    }
+    for (haproxy, _) in &gateways {
+        licensed.is_shut_without_it(&haproxy.url, 503).await;
+        licensed.is_shut_while_it_hangs(&haproxy.url).await;
+    }
+    licensed.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_spelling_leads_around_a_place_that_is_gated_by_its_feature() {
     let licensed = Licensed::by_a_table("default = \"allow\"\n").await;
