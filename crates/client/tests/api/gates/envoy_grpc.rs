@@ -60,6 +60,7 @@ async fn the_shipped_configuration_gates_by_feature_and_by_path() {
     let (mut licensed, port, _routes) = licensed(super::ROUTES).await;
     let (envoy, directory) = envoy(&licensed, port).await;
     withstands_visitors(&licensed, &envoy.url).await;
+    licensed.is_gated_in_http_1_0_by("Envoy", &envoy.url).await;
     for (path, status) in [
         ("//alarms/1", 403),
         ("/map/../alarms/1", 403),

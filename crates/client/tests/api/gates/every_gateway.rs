@@ -88,6 +88,18 @@ async fn no_configuration_opens_an_interface_for_administration() {
     licensed.end().await;
 }
 
+/// Default health checks, old devices and nginx's default `proxy_pass` speak HTTP/1.0.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_in_http_1_0_are_gated_like_others() {
+    let licensed = Licensed::by_path().await;
+    for gateway in every_gateway(&licensed).await {
+        licensed
+            .is_gated_in_http_1_0_by(gateway.name, &gateway.process.url)
+            .await;
+    }
+    licensed.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_host_is_read_as_part_of_the_path() {
     let licensed = Licensed::by_path().await;

@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::requests::{get, raw, raw_answer, send_raw};
+use super::requests::{exchange, get, raw, raw_answer, send_raw};
 use super::{Licensed, visitor_headers};
 
 impl Licensed {
@@ -71,6 +71,29 @@ impl Licensed {
             );
             assert!(!answer.contains("h2c"), "{upgrades:?}: {answer}");
             assert!(!answer.contains("http2-settings"), "{upgrades:?}: {answer}");
+        }
+    }
+
+    /// With and without a host; one request for each connection.
+    pub(super) async fn is_gated_in_http_1_0_by(&self, name: &str, gateway: &str) {
+        for host in ["", "Host: vms\r\n", "Host: vms.example:8080\r\n"] {
+            for (path, status) in [
+                ("/health/1", "200"),
+                ("/map/1", "200"),
+                ("/live/1", "200"),
+                ("/alarms/1", "403"),
+                ("/api/cameras/1/export", "403"),
+            ] {
+                let request = format!(
+                    "GET {path} HTTP/1.0\r\n{host}\r\nGET /alarms/2 HTTP/1.0\r\n{host}\r\n"
+                );
+                let answer = exchange(gateway, request.as_bytes()).await;
+                let what = format!("{name} {path} {host:?}: {answer}");
+                assert_eq!(answer.get(9..12), Some(status), "{what}");
+                let is_passed = answer.contains(&format!("\"path\":\"{path}\""));
+                assert_eq!(is_passed, status == "200", "{what}");
+                assert!(!answer.contains("/alarms/2"), "{what}");
+            }
         }
     }
 
