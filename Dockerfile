@@ -34,8 +34,9 @@ FROM scratch AS license-client
 COPY --from=build /out/license-client /license-client
 COPY --from=build --chown=10001:10001 /out/data /data
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
-# Sibling containers and the Docker host may make changes; callers from the customer's
-# network need the token.
+# Sibling containers may make changes. The container host and callers from the customer's network
+# need the token: container engines forward both from the gateway's address, which 'attached' leaves
+# out ('gateway' adds it). With the host's network, macvlan or pasta, set TRUSTED_NETWORKS=loopback.
 ENV HOST=0.0.0.0 PORT=8000 STATE_DIR=/data TRUSTED_NETWORKS=loopback,attached
 USER 10001:10001
 WORKDIR /data

@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use clap::Args;
 
 use crate::packages::{self, Need};
-use crate::program::output;
+use crate::program::{exists, output};
 use crate::{bench, gateways, postgres};
 
 /// What to set up.
@@ -82,6 +82,8 @@ fn needs(extent: Extent) -> Vec<Need> {
         Need::program("nginx"),
         Need::program("pgbouncer"),
         Need::program("faketime"),
+        // For the network of a container.
+        Need::new(&["iproute2"], || exists("ip")),
     ];
     if extent == Extent::Full {
         // Of the Python service, and of the VMS's gateways.

@@ -10,16 +10,13 @@
     reason = "the comments on settings are the texts of --help"
 )]
 
-use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
 
 use chrono::TimeDelta;
 use clap::Args;
 use clap::builder::{OsStringValueParser, TypedValueParser as _};
-use ipnet::{IpNet, Ipv4Net};
 use license_service::admin_token::AdminTokenSettings;
 use license_service::client_address::TrustedProxies;
 use license_service::database::Timeouts;
@@ -33,7 +30,10 @@ use license_service::request_body::BodyLimits;
 use license_service::state_dir;
 use license_service::telemetry::LogFormat;
 
+pub use self::trusted_network::TrustedNetwork;
 use crate::proxy::ProxySettings;
+
+mod trusted_network;
 
 /// Settings of the service.
 #[derive(Clone, Debug, Args)]
@@ -166,8 +166,9 @@ pub struct Settings {
     #[arg(long, env, default_value = "8192", value_parser = max_connections, value_name = "NUMBER")]
     pub max_connections: usize,
 
-    /// Networks that may make changes without a token: `loopback`,
-    /// `attached` (the subnets of this machine's interfaces), or CIDR; or `none`, alone
+    /// Networks that may make changes without a token: `loopback`, `attached` (the subnets of this
+    /// machine's interfaces, except gateways and its own addresses), `gateway` (those exceptions), or
+    /// CIDR; or `none`, alone
     #[arg(
         long,
         env,
@@ -214,62 +215,6 @@ pub struct Settings {
         value_name = "FORMAT"
     )]
     pub log_format: LogFormat,
-}
-
-/// An entry of `TRUSTED_NETWORKS`: a network whose hosts may make changes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TrustedNetwork {
-    /// This machine.
-    Loopback,
-    /// The subnets of this machine's interfaces at startup.
-    Attached,
-    /// One network.
-    Cidr(IpNet),
-    /// No network; the only entry then.
-    None,
-}
-
-impl FromStr for TrustedNetwork {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text.trim() {
-            "loopback" => Ok(Self::Loopback),
-            "attached" => Ok(Self::Attached),
-            "none" => Ok(Self::None),
-            other => other
-                .parse()
-                .or_else(|_| other.parse::<IpAddr>().map(IpNet::from))
-                .map(|network| Self::Cidr(canonical(network)))
-                .map_err(|_| {
-                    "expected loopback, attached or a network such as 10.1.0.0/16, or none".into()
-                }),
-        }
-    }
-}
-
-impl fmt::Display for TrustedNetwork {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Loopback => f.write_str("loopback"),
-            Self::Attached => f.write_str("attached"),
-            Self::Cidr(network) => network.fmt(f),
-            Self::None => f.write_str("none"),
-        }
-    }
-}
-
-/// IPv4 networks that are written as IPv6, such as `::ffff:10.1.0.0/112`, are compared as IPv4.
-fn canonical(network: IpNet) -> IpNet {
-    let IpNet::V6(mapped) = network else {
-        return network;
-    };
-    let address = mapped.addr().to_ipv4_mapped();
-    let length = mapped.prefix_len().checked_sub(96);
-    match (address, length) {
-        (Some(address), Some(length)) => Ipv4Net::new(address, length).map_or(network, IpNet::V4),
-        _ => network,
-    }
 }
 
 /// The error never repeats the text, which may contain a password.

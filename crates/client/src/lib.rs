@@ -10,6 +10,7 @@
 
 pub mod announced;
 pub mod app;
+pub mod attached_networks;
 pub mod attempts_log;
 pub mod certificate_file;
 pub mod cli;

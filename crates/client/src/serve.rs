@@ -149,6 +149,13 @@ fn announce(
             "TRUSTED_NETWORKS is none and no ADMIN_TOKEN is set: no caller can make changes"
         );
     }
+    if let Some(attached) = access.attached() {
+        tracing::info!(
+            attached = %attached,
+            "callers from gateways and from this machine's own addresses need the ADMIN_TOKEN, \
+             unless TRUSTED_NETWORKS names them"
+        );
+    }
     if let Some(table) = app.gate_routes.table() {
         let default = table.otherwise().as_str();
         tracing::info!(routes = table.len(), default, "gate routes loaded");

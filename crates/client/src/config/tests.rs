@@ -16,6 +16,7 @@ fn hours_may_be_fractions_and_nonsense_is_refused() {
 fn networks_are_words_addresses_or_cidr() {
     assert_eq!("loopback".parse(), Ok(TrustedNetwork::Loopback));
     assert_eq!(" attached".parse(), Ok(TrustedNetwork::Attached));
+    assert_eq!("gateway".parse(), Ok(TrustedNetwork::Gateway));
     assert!("10.0.0.0/8".parse::<TrustedNetwork>().is_ok());
     assert!("192.168.1.7".parse::<TrustedNetwork>().is_ok());
     assert_eq!("none ".parse(), Ok(TrustedNetwork::None));

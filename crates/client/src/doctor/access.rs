@@ -1,17 +1,19 @@
 //! Who may make changes?
 
 use super::Finding;
+use crate::attached_networks::AttachedNetworksError;
 use crate::config::{Settings, TrustedNetwork};
 
 const WHAT: &str = "who may make changes";
 
 pub(super) fn check(settings: &Settings) -> Finding {
-    let networks: Vec<String> = settings
-        .trusted_networks
-        .iter()
-        .map(ToString::to_string)
-        .collect();
-    let networks = networks.join(",");
+    let networks = match described(&settings.trusted_networks) {
+        Ok(networks) => networks,
+        Err(error) => {
+            let advice = "name networks in TRUSTED_NETWORKS, such as 10.1.0.0/16";
+            return Finding::error(WHAT, format!("TRUSTED_NETWORKS: {error}"), advice);
+        }
+    };
     let token = &settings.admin_token;
     if token.admin_token.is_some() || token.admin_token_file.is_some() {
         return Finding::ok(
@@ -28,4 +30,14 @@ pub(super) fn check(settings: &Settings) -> Finding {
         ),
         _ => Finding::ok(WHAT, found),
     }
+}
+
+/// The entries, and the networks for which `attached` stands.
+fn described(entries: &[TrustedNetwork]) -> Result<String, AttachedNetworksError> {
+    let networks: Vec<String> = entries.iter().map(ToString::to_string).collect();
+    let networks = networks.join(",");
+    Ok(match TrustedNetwork::attached(entries)? {
+        Some(attached) => format!("{networks} (attached: {attached})"),
+        None => networks,
+    })
 }

@@ -23,6 +23,7 @@ use license_service::sessions::Sessions;
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 use tower_http::csrf::{CsrfLayer, ProtectionError};
 
+use crate::attached_networks::{AttachedNetworks, AttachedNetworksError};
 use crate::config::TrustedNetwork;
 use crate::http::error::ApiError;
 
@@ -33,6 +34,7 @@ const PASSED_ON: [&str; 3] = ["x-forwarded-for", "forwarded", "x-real-ip"];
 /// The rules, built at start.
 pub struct Access {
     networks: Vec<IpNet>,
+    attached: Option<AttachedNetworks>,
     token: Option<AdminToken>,
     hosts: Hosts,
     csrf: CsrfLayer<fn(ProtectionError) -> Response>,
@@ -51,9 +53,9 @@ pub enum AccessError {
          https://vms.example or http://10.1.2.3:8080; list every host, because '*' is not supported"
     )]
     Origin(String),
-    /// The interfaces cannot be listed.
-    #[error("TRUSTED_NETWORKS: the network interfaces cannot be listed: {0}")]
-    Interfaces(std::io::Error),
+    /// The networks of this machine cannot be read.
+    #[error("TRUSTED_NETWORKS: {0}; name networks such as 10.1.0.0/16 instead")]
+    Attached(#[from] AttachedNetworksError),
 }
 
 /// Whether a request may make changes, and see license keys.
@@ -98,17 +100,10 @@ impl Access {
             csrf = csrf.add_trusted_origin(&origin).map_err(|_| wrong())?;
             origins.push(origin.parse().map_err(|_| wrong())?);
         }
-        let mut trusted = Vec::new();
-        for network in networks {
-            match network {
-                TrustedNetwork::Loopback => trusted.extend(loopback::NETWORKS),
-                TrustedNetwork::Attached => trusted.extend(attached()?),
-                TrustedNetwork::Cidr(network) => trusted.push(*network),
-                TrustedNetwork::None => {}
-            }
-        }
+        let attached = TrustedNetwork::attached(networks)?;
         Ok(Self {
-            networks: trusted,
+            networks: trusted(networks, attached.as_ref()),
+            attached,
             token,
             hosts: Hosts::new(allowed_hosts),
             csrf: csrf.with_rejection_response(reject),
@@ -165,6 +160,12 @@ impl Access {
     #[must_use]
     pub fn networks(&self) -> &[IpNet] {
         &self.networks
+    }
+
+    /// The networks of `attached` and `gateway`, if the setting has one of them.
+    #[must_use]
+    pub fn attached(&self) -> Option<&AttachedNetworks> {
+        self.attached.as_ref()
     }
 
     /// Whether pages of other sites may call the service.
@@ -277,20 +278,23 @@ fn as_browsers_write_it(origin: &str) -> Option<String> {
     is_origin.then(|| url.origin().ascii_serialization())
 }
 
-/// The subnets of this machine's interfaces: sibling containers and the host,
-/// not the customer's network behind them.
-fn attached() -> Result<Vec<IpNet>, AccessError> {
-    let interfaces = if_addrs::get_if_addrs().map_err(AccessError::Interfaces)?;
-    Ok(interfaces
-        .iter()
-        .filter_map(|interface| {
-            let length = match &interface.addr {
-                if_addrs::IfAddr::V4(address) => address.prefixlen,
-                if_addrs::IfAddr::V6(address) => address.prefixlen,
-            };
-            IpNet::new(interface.ip(), length).ok()
-        })
-        .collect())
+fn trusted(networks: &[TrustedNetwork], attached: Option<&AttachedNetworks>) -> Vec<IpNet> {
+    let mut trusted = Vec::new();
+    for network in networks {
+        match network {
+            TrustedNetwork::Loopback => trusted.extend(loopback::NETWORKS),
+            TrustedNetwork::Attached => {
+                trusted.extend(attached.into_iter().flat_map(AttachedNetworks::neighbours));
+            }
+            TrustedNetwork::Gateway => {
+                let forwarders = attached.into_iter().flat_map(AttachedNetworks::forwarders);
+                trusted.extend(forwarders.copied().map(IpNet::from));
+            }
+            TrustedNetwork::Cidr(network) => trusted.push(*network),
+            TrustedNetwork::None => {}
+        }
+    }
+    trusted
 }
 
 #[cfg(test)]

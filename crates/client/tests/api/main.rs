@@ -9,6 +9,7 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_license-client");
 
 mod access;
 mod amended;
+mod attached_networks;
 mod authorize;
 mod both_loopbacks;
 mod chain;
