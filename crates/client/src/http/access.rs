@@ -26,6 +26,7 @@ use tower_http::csrf::{CsrfLayer, ProtectionError};
 use crate::attached_networks::{AttachedNetworks, AttachedNetworksError};
 use crate::config::TrustedNetwork;
 use crate::http::error::ApiError;
+use crate::http::probes;
 
 /// Headers in which proxies name the caller. A request with one of these is not local, regardless
 /// of its value.
@@ -191,6 +192,25 @@ impl Access {
         self.hosts.accepts_header(host)
     }
 
+    fn caller(&self, peer: IpAddr, headers: &HeaderMap) -> Caller {
+        let signed_in = self.sessions.touch(headers);
+        Caller {
+            trusted: signed_in || self.trusts(peer, headers),
+            signed_in,
+        }
+    }
+
+    /// Under a name that is not accepted, the caller may be a page of another site in the browser of
+    /// a trusted user (DNS rebinding): only the token counts, which no such page has.
+    fn caller_by_any_name(&self, headers: &HeaderMap) -> Caller {
+        let shown = headers.get(header::AUTHORIZATION);
+        let shown = shown.map(HeaderValue::as_bytes);
+        Caller {
+            trusted: self.token.is_some_and(|token| token.is_shown_as(shown)),
+            signed_in: false,
+        }
+    }
+
     fn trusts(&self, peer: IpAddr, headers: &HeaderMap) -> bool {
         let is_passed_on = PASSED_ON.iter().any(|name| headers.contains_key(*name));
         let shown = headers.get(header::AUTHORIZATION);
@@ -213,14 +233,12 @@ pub(super) async fn identify(
     mut request: Request,
     next: Next,
 ) -> Response {
-    if let Some(host) = access.hosts.unknown_host(&request) {
-        return ApiError::UnknownHost(host).into_response();
-    }
-    let headers = request.headers();
-    let signed_in = access.sessions.touch(headers);
-    let caller = Caller {
-        trusted: signed_in || access.trusts(peer.ip(), headers),
-        signed_in,
+    let caller = match access.hosts.unknown_host(&request) {
+        Some(_) if probes::ANSWERED_TO_ANY_NAME.contains(&request.uri().path()) => {
+            access.caller_by_any_name(request.headers())
+        }
+        Some(host) => return ApiError::UnknownHost(host).into_response(),
+        None => access.caller(peer.ip(), request.headers()),
     };
     request.extensions_mut().insert(caller);
     next.run(request).await

@@ -5,6 +5,8 @@ use serde_json::Value;
 
 use crate::database::Engine;
 use crate::harness::{KEY, Site};
+use crate::program::Program;
+use crate::raw_http::exchange;
 use crate::scripted_cloud::ScriptedCloud;
 
 const TOKEN: &str = "a-token-of-a-good-length";
@@ -278,4 +280,86 @@ async fn behind_a_trusted_proxy_callers_count_apart_and_none_becomes_a_neighbour
         assert_eq!(request.send().await.unwrap().status(), 401, "{from}");
     }
     site.end().await;
+}
+
+/// The status and the body of a request with exactly these lines after the request line.
+async fn raw(url: &str, request: &str, headers: &str) -> (String, String) {
+    let head = format!("{request}\r\n{headers}Connection: close\r\n\r\n");
+    let answer = exchange(url, head.as_bytes()).await;
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head[9..12].to_owned(), body.to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn probes_and_metrics_are_answered_to_any_name_and_nothing_else_is() {
+    let cloud = ScriptedCloud::start().await;
+    let site = Site::start(Engine::Sqlite, &cloud.url, &[]).await;
+    assert_eq!(site.activate(KEY).await.0, 200);
+    for host in [
+        "",
+        "license-client.vms.svc.cluster.local:8010",
+        "evil.example",
+        "x/y",
+    ] {
+        let host = format!("Host: {host}\r\n");
+        for path in ["/health", "/livez", "/readyz", "/metrics"] {
+            for method in ["GET", "HEAD"] {
+                let request = format!("{method} {path} HTTP/1.1");
+                let (status, body) = raw(&site.url, &request, &host).await;
+                assert_eq!(status, "200", "{request} {host}");
+                assert!(!body.contains("FXSGHT"), "{request} {host}: {body}");
+            }
+        }
+        for request in [
+            "GET /api/license/status",
+            "GET /api/license/features",
+            "GET /api/license/events",
+            "GET /api/license/attempts",
+            "POST /api/license/deactivate",
+            "GET /openapi.json",
+            "GET /docs/",
+            "GET /",
+            "GET /console/sign-in",
+            "GET /metrics/",
+            "GET //metrics",
+            "GET /livez/../api/license/status",
+        ] {
+            let (status, _) = raw(&site.url, &format!("{request} HTTP/1.1"), &host).await;
+            assert_eq!(status, "421", "{request} {host}");
+        }
+    }
+    // Health checks speak HTTP/1.0, and name no host.
+    for path in ["/health", "/livez", "/readyz", "/metrics"] {
+        let request = format!("GET {path} HTTP/1.0");
+        assert_eq!(raw(&site.url, &request, "").await.0, "200", "{path}");
+    }
+    assert_eq!(site.standing().await, "active");
+    site.end().await;
+}
+
+/// A page of another site runs in the browser of a trusted user, whose address proves nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_probe_by_an_unknown_name_gets_no_details() {
+    let database = "postgresql://vms_user@127.0.0.1:1/vms_db".to_owned();
+    let environment = [
+        ("DATABASE_URL", database),
+        ("ADMIN_TOKEN", TOKEN.to_owned()),
+    ];
+    let program = Program::start_with(&[], &environment).await;
+    let (host, token) = (
+        "Host: evil.example\r\n",
+        format!("Authorization: Bearer {TOKEN}\r\n"),
+    );
+    for (headers, sees_details) in [
+        ("Host: localhost\r\n".to_owned(), true),
+        (host.to_owned(), false),
+        (format!("{host}Authorization: Bearer wrong\r\n"), false),
+        (format!("{host}{token}"), true),
+    ] {
+        let (status, body) = raw(&program.url(""), "GET /readyz HTTP/1.1", &headers).await;
+        assert_eq!(status, "503", "{headers}");
+        let body: Value = serde_json::from_str(&body).unwrap();
+        let is_detailed = body["database"] != "unavailable";
+        assert_eq!(is_detailed, sees_details, "{headers}: {body}");
+    }
 }
