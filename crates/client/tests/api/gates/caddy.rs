@@ -71,6 +71,9 @@ async fn the_shipped_caddyfile_gates_by_path() {
         let answer = get(&caddy.url, path, &[]).await;
         assert_eq!(answer.status(), 403, "{path}");
     }
+    for path in ["//health/map/1", "/%2Fhealth/map/1", "/%252fhealth/map/1"] {
+        assert_eq!(raw(&caddy.url, path).await, "400", "{path}");
+    }
     for path in ["//alarms/1", "/alarms;x/1", "/map/%2e%2e/alarms/1"] {
         assert_eq!(raw(&caddy.url, path).await, "400", "{path}");
     }

@@ -138,6 +138,8 @@ async fn the_shipped_rules_gate_by_path() {
         "/map/..%2falarms/1",
         "/alarms;x=1/1",
         "/alarms%5c1",
+        "/%2fhealth/alarms/1",
+        "/%252Fhealth/alarms/1",
     ] {
         let answer = get(&nginx.url, path, &[]).await;
         let refused = [400, 403].contains(&answer.status().as_u16());

@@ -49,6 +49,19 @@ impl Licensed {
             let is_plain = answer.contains(r#""path":"/live"#);
             assert!(refused || is_plain, "{path}: {answer}");
         }
+        // Some services read what follows two slashes as a host, and the rest as the path.
+        for path in [
+            "//health/map/1",
+            "///health/map/1",
+            "//x/map/1?y",
+            "//health",
+        ] {
+            let answer = raw_answer(gateway, path).await;
+            let status = answer.get(9..12).unwrap_or_default();
+            let is_merged = answer.contains("\"path\":\"/") && !answer.contains("\"path\":\"//");
+            let is_refused = ["400", "403"].contains(&status);
+            assert!(is_refused || is_merged, "{path}: {answer}");
+        }
         self.passes_on_no_urls(gateway).await;
     }
 
