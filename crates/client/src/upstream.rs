@@ -303,6 +303,9 @@ impl Upstream {
             let names: Vec<&str> = drift.iter().map(|c| c.as_str()).collect();
             post = post.header(DRIFT_HEADER, names.join(","));
         }
+        if let Some((name, value)) = request.header() {
+            post = post.header(name, value);
+        }
         self.send(post).await
     }
 

@@ -1,5 +1,6 @@
 //! Usage: reports from services, and counts from the VMS database.
 
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -22,10 +23,13 @@ pub struct Queries {
     pub storage_gb: Option<String>,
 }
 
+/// How long a number counts after a resource could last be counted. Afterwards, its usage is unknown.
+pub const COUNT_LIFETIME: Duration = Duration::from_secs(3600);
+
 /// What is known about usage.
-#[derive(Debug)]
 pub struct Meter {
     queries: Queries,
+    clock: Arc<dyn Clock>,
     known: Arc<Mutex<Known>>,
     counting: SharedReading<()>,
 }
@@ -36,13 +40,56 @@ struct Known {
     own: Gauges,
     /// These reports and those of other processes, as stored in the database.
     gauges: Gauges,
-    counted: Usage,
+    counted: Counted,
+}
+
+/// What was counted in the database of the VMS.
+#[derive(Debug, Default)]
+struct Counted {
+    cameras: Option<Count>,
+    users: Option<Count>,
+    storage_gb: Option<Count>,
+}
+
+/// The last number of a resource.
+#[derive(Clone, Copy, Debug)]
+struct Count {
+    number: u64,
+    /// When it was counted, in time of the running process.
+    at: Duration,
+}
+
+impl Counted {
+    /// The numbers that still count.
+    fn usage(&self, running: Duration) -> Usage {
+        let number = |count: Option<Count>| {
+            let count = count?;
+            let age = running.saturating_sub(count.at);
+            (age <= COUNT_LIFETIME).then_some(count.number)
+        };
+        Usage {
+            cameras: number(self.cameras),
+            users: number(self.users),
+            storage_gb: number(self.storage_gb),
+            // Only services know how many there are of anything else.
+            counts: Counts::default(),
+        }
+    }
 }
 
 impl Known {
     fn join(&mut self, others: Gauges, now: DateTime<Utc>) {
         self.own.expire(now);
         self.gauges = merged(self.own.clone(), others, now);
+    }
+}
+
+impl fmt::Debug for Meter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { queries, known, .. } = self;
+        let mut shown = f.debug_struct("Meter");
+        let shown = shown.field("queries", queries).field("known", known);
+        shown.finish_non_exhaustive()
     }
 }
 
@@ -53,7 +100,8 @@ impl Meter {
         Self {
             queries,
             known: Arc::default(),
-            counting: SharedReading::new(clock),
+            counting: SharedReading::new(clock.clone()),
+            clock,
         }
     }
 
@@ -61,7 +109,8 @@ impl Meter {
     #[must_use]
     pub fn usage(&self, now: DateTime<Utc>) -> Usage {
         let known = self.lock();
-        in_use(&known.gauges, &known.counted, now)
+        let counted = known.counted.usage(self.clock.running());
+        in_use(&known.gauges, &counted, now)
     }
 
     /// The reports from services.
@@ -100,23 +149,27 @@ impl Meter {
     }
 
     /// Counts, unless that was done less than `max_age` ago. A resource that cannot be counted
-    /// keeps its last number.
+    /// keeps its last number for [`COUNT_LIFETIME`].
     pub async fn count(&self, db: Database, max_age: Duration) {
         let counting = || {
             let (queries, known) = (self.queries.clone(), self.known.clone());
+            let clock = self.clock.clone();
             async move {
                 let (cameras, users, storage_gb) = tokio::join!(
                     counted(&db, Resource::Cameras, queries.cameras.as_deref()),
                     counted(&db, Resource::Users, queries.users.as_deref()),
                     counted(&db, Resource::StorageGb, queries.storage_gb.as_deref()),
                 );
+                let at = clock.running();
+                let count = |counted: Option<Option<u64>>, last| match counted {
+                    Some(number) => number.map(|number| Count { number, at }),
+                    None => last,
+                };
                 let mut known = lock(&known);
-                known.counted = Usage {
-                    cameras: cameras.unwrap_or(known.counted.cameras),
-                    users: users.unwrap_or(known.counted.users),
-                    storage_gb: storage_gb.unwrap_or(known.counted.storage_gb),
-                    // Only services know how many there are of anything else.
-                    counts: Counts::default(),
+                known.counted = Counted {
+                    cameras: count(cameras, known.counted.cameras),
+                    users: count(users, known.counted.users),
+                    storage_gb: count(storage_gb, known.counted.storage_gb),
                 };
             }
         };

@@ -11,9 +11,10 @@ mod terms;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
+use crate::calendar_duration::CalendarDuration;
 use crate::entitlement::{Entitlement, Granted, Period};
 use crate::plausible_time::PlausibleTime;
 
@@ -63,6 +64,9 @@ pub struct Contents {
     pub starts_at: Option<DateTime<Utc>>,
     /// The last instant at which the license may be used; `None` if it never ends.
     pub expires_at: Option<DateTime<Utc>>,
+    /// How long it may be used from its first activation on; `None` if it was activated, or its end
+    /// does not depend on that.
+    pub lasts: Option<CalendarDuration>,
     /// Its terms.
     pub terms: Terms,
     /// What is granted, with the amendment and the change that granted it.
@@ -141,8 +145,35 @@ impl Contents {
             }
             Change::Customer(customer) => self.customer.clone_from(customer),
             Change::Start(starts_at) => self.starts_at = *starts_at,
-            Change::Expiry(expires_at) => self.expires_at = *expires_at,
+            Change::Expiry(expires_at) => {
+                self.expires_at = *expires_at;
+                self.lasts = None;
+            }
+            Change::Lasts(duration) => {
+                self.expires_at = None;
+                self.lasts = Some(*duration);
+            }
             Change::Terms(terms) => self.terms = terms.clone(),
+        }
+    }
+
+    /// What its first activation, at `at`, changes: it sets the end of a license that
+    /// [`lasts`](Self::lasts) for some time. That time starts no earlier than the license. `None` if
+    /// nothing changes, also if the license would end after the year 9999.
+    #[must_use]
+    pub fn first_activated(&self, at: DateTime<Utc>) -> Option<Change> {
+        let start = self.starts_at.map_or(at, |starts_at| starts_at.max(at));
+        let end = self.lasts?.last_second_from(start.trunc_subsecs(0)).ok()?;
+        Some(Change::Expiry(Some(end)))
+    }
+
+    /// From the first instant at which anything is in force to the last one at which the license may
+    /// be used.
+    #[must_use]
+    pub fn period(&self) -> Period {
+        Period {
+            from: self.starts_at,
+            until: self.expires_at,
         }
     }
 
@@ -189,10 +220,7 @@ pub fn coming(amendments: &[Amendment], at: DateTime<Utc>) -> Vec<Entitlement> {
     let mut periods: BTreeMap<Origin, Vec<Entitlement>> = BTreeMap::new();
     for (start, end) in starts.iter().zip(ends) {
         let contents = contents(amendments, *start);
-        let license = Period {
-            from: contents.starts_at,
-            until: contents.expires_at,
-        };
+        let license = contents.period();
         let segment = Period {
             from: (*start != at).then_some(*start),
             until: end,

@@ -7,9 +7,10 @@
 use chrono::{DateTime, Utc};
 
 use crate::document::DenialReason;
+use crate::entitlement::Quantity;
 use crate::lapse::LapseReason;
 use crate::standing::Standing;
-use crate::usage::{Resource, Usage};
+use crate::usage::Usage;
 
 /// The newest lease signed for an installation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,15 +41,9 @@ pub fn standing_seen(
     }
 }
 
-/// Whether usage exceeds the license's limit. Licenses use negative limits for
-/// "unlimited".
+/// Whether a site uses more of anything than its license grants. What is not known is not more.
 #[must_use]
-pub fn is_over(usage: &Usage, limit: impl Fn(Resource) -> i64) -> bool {
-    Resource::ALL.into_iter().any(|resource| {
-        let limit = u64::try_from(limit(resource)).ok();
-        usage
-            .of(resource)
-            .zip(limit)
-            .is_some_and(|(used, limit)| used > limit)
-    })
+pub fn is_over(usage: &Usage, granted: impl Fn(&str) -> Quantity) -> bool {
+    let mut used = usage.known();
+    used.any(|(key, amount)| granted(key).number().is_some_and(|limit| limit < amount))
 }

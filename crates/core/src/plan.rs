@@ -37,11 +37,90 @@ pub struct Plan {
     /// How long a license lasts; `None` if it never ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub duration: Option<CalendarDuration>,
+    /// From when on.
+    #[serde(default, skip_serializing_if = "DurationFrom::is_issue")]
+    pub duration_from: DurationFrom,
     /// The terms of a license.
     pub terms: PlanTerms,
     /// What a license grants.
     #[serde(default)]
     pub entitlements: Vec<PlanEntitlement>,
+}
+
+/// From when on the duration of a plan counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DurationFrom {
+    /// From when the license is issued, or from its start if that is later.
+    #[default]
+    Issue,
+    /// From when a machine first activates the license, or from its start if that is later.
+    FirstActivation,
+}
+
+impl DurationFrom {
+    /// A code for programs.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Issue => "issue",
+            Self::FirstActivation => "first_activation",
+        }
+    }
+
+    #[expect(
+        clippy::trivially_copy_pass_by_ref,
+        reason = "the signature that serde requires"
+    )]
+    fn is_issue(&self) -> bool {
+        *self == Self::Issue
+    }
+}
+
+/// When a license ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LicenseEnd {
+    /// At this instant, or never.
+    At(Option<DateTime<Utc>>),
+    /// So long after its first activation.
+    AfterActivation(CalendarDuration),
+}
+
+/// Never.
+impl Default for LicenseEnd {
+    fn default() -> Self {
+        Self::At(None)
+    }
+}
+
+impl LicenseEnd {
+    /// The end of a license with these contents.
+    #[must_use]
+    pub fn of(contents: &Contents) -> Self {
+        match contents.lasts {
+            Some(duration) => Self::AfterActivation(duration),
+            None => Self::At(contents.expires_at),
+        }
+    }
+
+    /// The change that sets it.
+    #[must_use]
+    pub fn change(self) -> Change {
+        match self {
+            Self::At(end) => Change::Expiry(end),
+            Self::AfterActivation(duration) => Change::Lasts(duration),
+        }
+    }
+
+    /// The last instant at which the license may be used, as far as it is known; `None` if it is not,
+    /// or the license never ends.
+    #[must_use]
+    pub fn at(self) -> Option<DateTime<Utc>> {
+        match self {
+            Self::At(end) => end,
+            Self::AfterActivation(_) => None,
+        }
+    }
 }
 
 /// The terms of a plan. `None` is the server's own default.
@@ -146,13 +225,24 @@ impl Plan {
         granted.collect()
     }
 
-    /// The end of a license whose time under the plan starts at `start`; `None` if it has none.
+    /// The end of a license whose time under the plan starts at `start`, and that was not activated
+    /// before.
     ///
     /// # Errors
     /// [`EndsTooLate`].
-    pub fn expires_at(&self, start: DateTime<Utc>) -> Result<Option<DateTime<Utc>>, EndsTooLate> {
+    pub fn end(&self, start: DateTime<Utc>) -> Result<LicenseEnd, EndsTooLate> {
+        match (self.duration, self.duration_from) {
+            (Some(duration), DurationFrom::FirstActivation) => {
+                Ok(LicenseEnd::AfterActivation(duration))
+            }
+            _ => self.end_of_active(start),
+        }
+    }
+
+    /// The same for a license that was activated before.
+    fn end_of_active(&self, start: DateTime<Utc>) -> Result<LicenseEnd, EndsTooLate> {
         let end = self.duration.map(|it| it.last_second_from(start));
-        end.transpose()
+        Ok(LicenseEnd::At(end.transpose()?))
     }
 
     /// The terms of a license whose time under the plan starts at `start`.
@@ -182,8 +272,8 @@ pub struct Order {
     pub customer: String,
     /// The first instant at which anything is in force.
     pub starts_at: Option<DateTime<Utc>>,
-    /// The last instant at which the license may be used.
-    pub expires_at: Option<DateTime<Utc>>,
+    /// When the license ends.
+    pub end: LicenseEnd,
     /// The terms.
     pub terms: Terms,
     /// Quantities in place of the plan's.
@@ -226,7 +316,7 @@ pub fn issued(
     if order.starts_at.is_some() {
         changes.push(Change::Start(order.starts_at));
     }
-    changes.push(Change::Expiry(order.expires_at));
+    changes.push(order.end.change());
     changes.extend(with.into_iter().map(Change::Grant));
     Ok(changes)
 }
@@ -236,7 +326,8 @@ pub fn issued(
 ///
 /// What the former plan stated is replaced, and what was changed for this license stays: a term
 /// that differs from the former plan's, and an end if neither plan has a duration. `former` is
-/// `None` if its contents are not known; then all terms stay.
+/// `None` if its contents are not known; then all terms stay. A duration from the first activation
+/// counts from `start`, unless the license is still waiting for its first activation.
 ///
 /// # Errors
 /// [`EndsTooLate`].
@@ -245,15 +336,16 @@ pub fn replaced(
     former: Option<&Plan>,
     plan: &Plan,
     start: DateTime<Utc>,
-) -> Result<(Terms, Option<DateTime<Utc>>), EndsTooLate> {
+) -> Result<(Terms, LicenseEnd), EndsTooLate> {
     let present = &before.terms;
     let new = plan.terms(start)?;
-    let expires_at = match (plan.duration, former.and_then(|it| it.duration)) {
-        (None, None) => before.expires_at,
-        _ => plan.expires_at(start)?,
+    let end = match (plan.duration, former.and_then(|it| it.duration)) {
+        (None, None) => LicenseEnd::of(before),
+        _ if before.lasts.is_some() => plan.end(start)?,
+        _ => plan.end_of_active(start)?,
     };
     let Some(former) = former.map(|it| &it.terms) else {
-        return Ok((present.clone(), expires_at));
+        return Ok((present.clone(), end));
     };
     let terms = Terms {
         seats: new_term(present.seats, former.seats, new.seats),
@@ -272,7 +364,7 @@ pub fn replaced(
         },
         updates: new_term(present.updates, former.updates, new.updates),
     };
-    Ok((terms, expires_at))
+    Ok((terms, end))
 }
 
 /// The new plan's term, unless the license has another one than the former plan.

@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 
 pub use crate::call::Call;
 use crate::document::DenialReason;
+use crate::usage::Usage;
 
 /// Path of activation, below `LICENSE_API_URL`.
 pub const ACTIVATE: &str = "/licenses/activate";
@@ -37,6 +38,9 @@ pub const DRIFT_HEADER: &str = "x-license-drift";
 /// Header with `1` if the site knows entitlements: their starts and ends, and everything that is
 /// counted.
 pub const ENTITLEMENTS_HEADER: &str = "x-license-entitlements";
+
+/// Header of a heartbeat with the usage that is known: see [`crate::usage::sent`].
+pub const USAGE_HEADER: &str = "x-license-usage";
 
 /// Body of an activation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -84,10 +88,13 @@ pub struct HeartbeatRequest {
     pub hardware_id: String,
     /// The installation that reports.
     pub installation_id: String,
-    /// Current usage.
+    /// Current usage; 0 where it is not known.
     pub usage_metrics: UsageMetrics,
     /// The platform.
     pub system_info: SystemInfo,
+    /// The usage that is known, which is not in the body but in the [`USAGE_HEADER`].
+    #[serde(skip)]
+    pub usage: Usage,
 }
 
 /// The usage of a site.

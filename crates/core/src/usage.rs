@@ -1,6 +1,7 @@
 //! Usage, combined from several sources.
 
 mod counts;
+pub mod sent;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -76,6 +77,33 @@ impl Usage {
             Some(Resource::Users) => self.users,
             Some(Resource::StorageGb) => self.storage_gb,
             None => self.counts.get(key),
+        }
+    }
+
+    /// What is known, by key: cameras, users and storage first.
+    pub fn known(&self) -> impl Iterator<Item = (&str, u64)> {
+        let resources = Resource::ALL.into_iter();
+        let resources = resources.filter_map(|it| Some((it.as_str(), self.of(it)?)));
+        resources.chain(self.counts.iter())
+    }
+
+    /// The greater of each amount; one that is unknown in either is that of the other. There are
+    /// counts of at most [`MAX_KEYS`] things, with those of `self` first.
+    #[must_use]
+    pub fn greatest(&self, other: &Self) -> Self {
+        let known = self.counts.len();
+        let is_new = |key: &&FeatureKey| self.counts.get(key.as_str()).is_none();
+        let new = other.counts.keys().filter(is_new);
+        let new = new.take(MAX_KEYS.saturating_sub(known));
+        let greatest = |key: &FeatureKey| {
+            let amount = self.of(key.as_str()).max(other.of(key.as_str()))?;
+            Some((key.clone(), amount))
+        };
+        Self {
+            cameras: self.cameras.max(other.cameras),
+            users: self.users.max(other.users),
+            storage_gb: self.storage_gb.max(other.storage_gb),
+            counts: self.counts.keys().chain(new).filter_map(greatest).collect(),
         }
     }
 }

@@ -21,5 +21,6 @@ pub mod rates;
 pub mod serve;
 pub mod shared_results;
 pub mod signing;
+pub mod spreadsheet;
 pub mod store;
 pub mod traffic;

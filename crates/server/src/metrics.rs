@@ -162,6 +162,11 @@ fn register(fleet: &Fleet, registry: &mut Registry) {
     );
     for (name, help, count) in [
         (
+            "foxsight_license_server_trials",
+            "Licenses whose plan is for trying the product out, of any status",
+            fleet.trials,
+        ),
+        (
             "foxsight_license_server_installations_over_limit",
             "Installations that use more than their license allows",
             fleet.over_limit,

@@ -12,6 +12,8 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Redirect, Response};
 
 use license_console::page::show;
+use license_core::protocol::HeartbeatRequest;
+use license_core::response::Request as _;
 
 use super::frame::Frame;
 use crate::app::App;
@@ -41,7 +43,7 @@ pub(super) async fn page(
     State(diagnostics): State<Arc<Diagnostics>>,
 ) -> Response {
     let examination = diagnostics.latest();
-    let heartbeat = report(&app).map(|report| format!("{:#}", serde_json::json!(report)));
+    let heartbeat = report(&app).map(|report| heartbeat(&report));
     let page = DiagnosticsPage {
         frame: Frame::new("diagnostics", &app, caller),
         checked: examination.as_ref().map(|it| Moment::of(it.at)),
@@ -51,6 +53,14 @@ pub(super) async fn page(
         next: due(&app, app.clock.now()).heartbeat.map(Moment::of),
     };
     show(StatusCode::OK, &page)
+}
+
+/// What a heartbeat sends: the header with the usage, and the body.
+fn heartbeat(report: &HeartbeatRequest) -> String {
+    let header = report.header();
+    let header = header.map(|(name, value)| format!("{name}: {value}\n\n"));
+    let body = format!("{:#}", serde_json::json!(report));
+    header.unwrap_or_default() + &body
 }
 
 /// Runs the checks, and shows the page.

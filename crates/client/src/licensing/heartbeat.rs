@@ -31,7 +31,7 @@ async fn measured_report(app: &App) -> Option<HeartbeatRequest> {
     report(app)
 }
 
-/// The body of a heartbeat with the last counted usage; `None` without a
+/// A heartbeat with the last counted usage; `None` without a
 /// license.
 #[must_use]
 pub fn report(app: &App) -> Option<HeartbeatRequest> {
@@ -48,11 +48,8 @@ pub fn report(app: &App) -> Option<HeartbeatRequest> {
         license_key,
         hardware_id: identity.hardware_id.clone(),
         installation_id: identity.installation_id.clone(),
-        usage_metrics: UsageMetrics {
-            cameras_in_use: usage.cameras.unwrap_or_default(),
-            users_active: usage.users.unwrap_or_default(),
-            storage_used_gb: usage.storage_gb.unwrap_or_default(),
-        },
+        usage_metrics: UsageMetrics::of(&usage),
         system_info: system_info(&app.root),
+        usage,
     })
 }

@@ -176,5 +176,23 @@ async fn a_new_countable_thing_needs_only_a_plan_file(engine: Engine) {
     assert_eq!(site.validate().await["valid"], true);
     assert_eq!(ask_for_lane(&site, 8).await, within);
     assert_eq!(ask_for_lane(&site, 12).await, full);
+    // The vendor sees what the site uses, and that nothing else is known.
+    let (_, answer) = site.post("/api/license/heartbeat", None).await;
+    assert_eq!(answer["success"], true, "{answer}");
+    let url = format!("{}/admin/installations", vendor.url);
+    let request = site.http.get(url).bearer_auth(ADMIN_TOKEN);
+    let seen: Value = request.send().await.unwrap().json().await.unwrap();
+    let seen = &seen["installations"][0];
+    let usage = json!({
+        "cameras": null, "users": null, "storageGb": null, "counts": {"anpr_lanes": 12},
+    });
+    assert_eq!(
+        (
+            &seen["usage"],
+            &seen["maxCounts"]["anpr_lanes"],
+            &seen["overLimit"]
+        ),
+        (&usage, &json!(12), &json!(false))
+    );
     site.end().await;
 }

@@ -26,6 +26,14 @@ async fn sent(site: &Site, cloud: &ScriptedCloud) -> Value {
     body["usageMetrics"].clone()
 }
 
+/// What the last heartbeat said is known.
+fn known(cloud: &ScriptedCloud) -> String {
+    let arrived = cloud.arrived();
+    let mut heartbeats = arrived.iter().filter(|it| it.path.ends_with("heartbeat"));
+    let headers = &heartbeats.next_back().unwrap().headers;
+    headers["x-license-usage"].to_str().unwrap().to_owned()
+}
+
 async fn limit(site: &Site, resource: &str, requested: u64) -> Value {
     let body = json!({"resource": resource, "requested": requested});
     let (status, answer) = site.post("/api/license/limits/check", Some(body)).await;
@@ -45,6 +53,7 @@ async fn reports_are_summed_sent_and_expire(engine: Engine) {
     site.activate(KEY).await;
     let nothing = json!({"camerasInUse": 0, "usersActive": 0, "storageUsedGb": 0});
     assert_eq!(sent(&site, &cloud).await, nothing);
+    assert_eq!(known(&cloud), "cameras=?,users=?,storage_gb=?");
 
     report(
         &site,
@@ -79,6 +88,7 @@ async fn reports_are_summed_sent_and_expire(engine: Engine) {
 
     site.advance(TimeDelta::seconds(301));
     assert_eq!(sent(&site, &cloud).await["camerasInUse"], 20);
+    assert_eq!(known(&cloud), "cameras=20,users=?,storage_gb=512");
     site.advance(TimeDelta::seconds(300));
     assert_eq!(sent(&site, &cloud).await, nothing);
 
@@ -143,9 +153,20 @@ async fn queries_are_asked_and_can_only_read(engine: Engine) {
     let expected = json!({"camerasInUse": 2, "usersActive": 2, "storageUsedGb": 151});
     assert_eq!(sent(&site, &cloud).await, expected);
     site.database.execute("DROP TABLE users").await;
-    // What can no longer be counted keeps its last number. A count is used for a second.
-    site.advance(TimeDelta::seconds(1));
+    // What can no longer be counted keeps its last number for an hour.
+    site.advance(TimeDelta::minutes(59));
     assert_eq!(sent(&site, &cloud).await, expected);
+    assert_eq!(known(&cloud), "cameras=2,users=2,storage_gb=151");
+    site.advance(TimeDelta::minutes(2));
+    // A count is used for a second, by the clock of the machine.
+    let mut numbers = sent(&site, &cloud).await;
+    while known(&cloud).starts_with("cameras=?") {
+        numbers = sent(&site, &cloud).await;
+    }
+    assert_eq!(known(&cloud), "cameras=2,users=?,storage_gb=151");
+    let unknown = json!({"camerasInUse": 2, "usersActive": 0, "storageUsedGb": 151});
+    assert_eq!(numbers, unknown);
+    assert_eq!(limit(&site, "users", 1).await["inUse"], Value::Null);
     let (_, diagnostics) = site.post("/api/license/diagnostics", None).await;
     for (query, health, said) in [
         ("USAGE_CAMERAS_QUERY", "ok", "counts 2"),
@@ -242,9 +263,10 @@ async fn anything_else_is_counted_by_its_key(engine: Engine) {
         "message": "8 of 8 anpr_lanes are in use", "limit": 8, "inUse": 8, "remaining": 0,
     });
     assert_eq!(ninth, expected);
-    // The heartbeat of version 1.0.0 has no field for it, and is unchanged.
+    // The heartbeat of version 1.0.0 has no field for it, and is unchanged; a header has it.
     let nothing = json!({"camerasInUse": 0, "usersActive": 0, "storageUsedGb": 0});
     assert_eq!(sent(&site, &cloud).await, nothing);
+    assert_eq!(known(&cloud), "cameras=?,users=?,storage_gb=?,anpr_lanes=8");
 
     let doors = limit(&site, "doors", 1).await;
     assert_eq!(doors["reason"], "not_in_license", "{doors}");

@@ -5,6 +5,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::Value;
 
 use super::Terms;
+use crate::calendar_duration::CalendarDuration;
 use crate::entitlement::Entitlement;
 use crate::feature::FeatureKey;
 
@@ -28,8 +29,11 @@ pub enum Change {
     Customer(String),
     /// The first instant at which anything is in force.
     Start(Option<DateTime<Utc>>),
-    /// The last instant at which the license may be used.
+    /// The last instant at which the license may be used. It replaces a [`Change::Lasts`].
     Expiry(Option<DateTime<Utc>>),
+    /// How long the license may be used from its first activation on, at which it gets its
+    /// [`Change::Expiry`]. Until then it has no end.
+    Lasts(CalendarDuration),
     /// All terms.
     Terms(Terms),
 }

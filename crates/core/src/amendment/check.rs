@@ -203,7 +203,7 @@ fn check_change(change: &Change) -> Result<(), AmendmentError> {
         }
         Change::Start(at) | Change::Expiry(at) => at.map_or(Ok(()), time),
         Change::Terms(terms) => check_terms(terms),
-        Change::End { .. } | Change::Plan(_) | Change::Customer(_) => Ok(()),
+        Change::End { .. } | Change::Plan(_) | Change::Customer(_) | Change::Lasts(_) => Ok(()),
     }
 }
 

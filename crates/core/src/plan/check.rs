@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Plan, PlanEntitlement};
+use super::{DurationFrom, Plan, PlanEntitlement};
 use crate::amendment::{Terms, check_terms};
 use crate::catalogue::Catalogue;
 use crate::feature::FeatureKey;
@@ -64,6 +64,9 @@ impl Plan {
             if text.chars().count() > max || text.contains('\0') {
                 return Err(invalid(field, format!("limited to {max} characters")));
             }
+        }
+        if self.duration.is_none() && self.duration_from != DurationFrom::Issue {
+            return Err(invalid("durationFrom", "the plan has no duration"));
         }
         let terms = Terms {
             seats: self.terms.seats,

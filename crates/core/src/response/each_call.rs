@@ -15,6 +15,7 @@ use crate::license_key;
 use crate::protocol::{
     self, ActivateRequest, Call, DeactivateRequest, HeartbeatRequest, ValidateRequest,
 };
+use crate::usage::sent;
 
 /// A request to the License Server, and how its response is read.
 pub trait Request: Serialize {
@@ -27,6 +28,11 @@ pub trait Request: Serialize {
 
     /// The license key in the request.
     fn license_key(&self) -> &str;
+
+    /// The name and the value of the header with what the body does not contain, if there is one.
+    fn header(&self) -> Option<(&'static str, String)> {
+        None
+    }
 
     /// What the response means. `question` and `trust` are those of the request.
     fn judge(reply: &Reply, question: &Question, trust: &Trust) -> Contact<Self::Yes>;
@@ -126,6 +132,10 @@ impl Request for HeartbeatRequest {
 
     fn license_key(&self) -> &str {
         &self.license_key
+    }
+
+    fn header(&self) -> Option<(&'static str, String)> {
+        Some((protocol::USAGE_HEADER, sent::header(&self.usage)))
     }
 
     /// A heartbeat proves nothing about the license, so its response need not be signed.

@@ -2,10 +2,12 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use license_core::document::DenialReason;
+use license_core::entitlement::Quantity;
+use license_core::feature::FeatureKey;
 use license_core::fleet::{Signed, is_over, standing_seen};
 use license_core::lapse::LapseReason;
 use license_core::standing::Standing;
-use license_core::usage::{Resource, Usage};
+use license_core::usage::{Counts, Usage};
 use proptest::prelude::*;
 
 fn at(hours: i64) -> DateTime<Utc> {
@@ -46,16 +48,20 @@ fn a_denial_takes_precedence() {
 
 proptest! {
     #[test]
-    fn over_is_one_above_any_limit_and_unlimited_never(used: [Option<u64>; 3], limits: [i64; 3]) {
-        let usage = Usage { cameras: used[0], users: used[1], storage_gb: used[2], ..Usage::default() };
-        let limit = |resource| match resource {
-            Resource::Cameras => limits[0],
-            Resource::Users => limits[1],
-            Resource::StorageGb => limits[2],
+    fn over_is_one_above_any_limit_and_unlimited_or_unknown_never(
+        used: [Option<u64>; 4],
+        limits: [Option<u64>; 4],
+    ) {
+        let doors = FeatureKey::parse("doors").unwrap();
+        let counts: Counts = used[3].map(|number| (doors, number)).into_iter().collect();
+        let usage = Usage { cameras: used[0], users: used[1], storage_gb: used[2], counts };
+        let granted = |key: &str| {
+            let place = ["cameras", "users", "storage_gb", "doors"].iter().position(|it| *it == key);
+            limits[place.unwrap()].map_or(Quantity::Unlimited, Quantity::Of)
         };
         let expected = used.iter().zip(limits).any(|(used, limit)| {
-            limit >= 0 && used.is_some_and(|used| i128::from(used) > i128::from(limit))
+            used.zip(limit).is_some_and(|(used, limit)| used > limit)
         });
-        prop_assert_eq!(is_over(&usage, limit), expected);
+        prop_assert_eq!(is_over(&usage, granted), expected);
     }
 }

@@ -33,6 +33,7 @@ mod rotations;
 mod routes;
 mod schedules;
 mod seats;
+mod sent_usage;
 mod signer;
 mod signing_clocks;
 mod simulator;

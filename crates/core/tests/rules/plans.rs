@@ -1,5 +1,7 @@
 //! What a license is that is sold as a plan, and after it was amended to another one.
 
+mod first_activation;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -10,7 +12,7 @@ use license_core::catalogue::{Catalogue, CatalogueEntry, Kind};
 use license_core::entitlement::{Entitlement, Quantity};
 use license_core::feature::FeatureKey;
 use license_core::license_state::Decided;
-use license_core::plan::{Order, Plan, PlanChoice, issued, replaced};
+use license_core::plan::{LicenseEnd, Order, Plan, PlanChoice, issued, replaced};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -109,7 +111,7 @@ fn catalogue() -> Catalogue {
 fn a_license_consists_of_its_plan_and_the_differences_from_it() {
     let order = Order {
         customer: "harbour".to_owned(),
-        expires_at: Some(at(900)),
+        end: LicenseEnd::At(Some(at(900))),
         quantities: BTreeMap::from([
             (key("cameras"), Quantity::Of(24)),
             (key("users"), Quantity::Of(5)),
@@ -182,21 +184,21 @@ fn terms_and_ends_of_a_license_stay_and_those_of_the_plan_do_not() {
         updates: UpdateRule::Enforce,
         ..Terms::default()
     };
-    assert_eq!((&terms, end), (&expected, Some(year)));
+    assert_eq!((&terms, end.at()), (&expected, Some(year)));
     // A perpetual plan after one with a duration: no end, and updates without one.
     before.terms = terms;
-    before.expires_at = end;
+    before.expires_at = end.at();
     let (terms, end) = replaced(&before, Some(&parking), &standard, at(3)).unwrap();
     let expected = Terms {
         moves: 7,
         ..Terms::default()
     };
-    assert_eq!((terms, end), (expected, None));
+    assert_eq!((terms, end), (expected, LicenseEnd::At(None)));
     // An end that no plan has set, and terms of a plan that is not known.
     before.expires_at = Some(at(900));
     for former in [Some(&standard), None] {
         let (_, end) = replaced(&before, former, &standard, at(3)).unwrap();
-        assert_eq!(end, Some(at(900)));
+        assert_eq!(end, LicenseEnd::At(Some(at(900))));
     }
     let (terms, _) = replaced(&before, None, &standard, at(3)).unwrap();
     assert_eq!(terms, before.terms);

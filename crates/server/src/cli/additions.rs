@@ -1,9 +1,10 @@
 //! The arguments for what an amendment adds: `--add`, with the `--from` and `--until` after it.
 
+use std::str::FromStr as _;
+
 use chrono::{DateTime, Utc};
 use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, Error, FromArgMatches};
-use license_core::entitlement::{Period, Quantity};
 
 use crate::licensing::amend::Addition;
 use crate::licensing::expiry::{end_of, start_of};
@@ -37,7 +38,7 @@ impl Args for Additions {
             "Last day, or exact end, of the preceding --add (UTC)",
         );
         command
-            .arg(add.value_parser(addition))
+            .arg(add.value_parser(Addition::from_str))
             .arg(from.value_parser(start))
             .arg(until.value_parser(end))
     }
@@ -82,25 +83,6 @@ fn values<T: Clone + Send + Sync + 'static>(matches: &ArgMatches, name: &str) ->
     let places = matches.indices_of(name).into_iter().flatten();
     let values = matches.get_many::<T>(name).into_iter().flatten();
     places.zip(values.cloned()).collect()
-}
-
-/// `module.map_view`, `cameras=32` or `cameras=unlimited`.
-fn addition(text: &str) -> Result<Addition, String> {
-    let (key, quantity) = match text.split_once('=') {
-        None => (text, None),
-        Some((key, "unlimited")) => (key, Some(Quantity::Unlimited)),
-        Some((key, number)) => {
-            let number = number.parse().map_err(|_| {
-                format!("invalid number '{number}'; expected 0 or more, or 'unlimited'")
-            })?;
-            (key, Some(Quantity::Of(number)))
-        }
-    };
-    Ok(Addition {
-        key: key.to_owned(),
-        quantity,
-        period: Period::ALWAYS,
-    })
 }
 
 /// A start, or a day, which means its beginning.

@@ -2,6 +2,7 @@
 
 use std::str::FromStr;
 
+use anyhow::Context as _;
 use chrono::{DateTime, Utc};
 use clap::Args;
 use license_console::escaped::{self, escaped};
@@ -12,12 +13,14 @@ use license_service::secret_argument::SecretArgument;
 use license_service::stdout::note_change;
 
 use crate::cli::additions::{self, Additions};
+use crate::cli::listing::{CsvFlag, Format, print_csv};
 use crate::cli::seats::over_seats;
 use crate::cli::terms::TermArguments;
 use crate::cli::{license_key, permitted_change, table};
 use crate::config::Storage;
 use crate::licensing::amend::{Affected, AmendRequest, Amended, ShownAmended, amend, preview};
 use crate::licensing::amendment_words::{customer_names, words};
+use crate::licensing::exports::AmendmentsExport;
 use crate::licensing::look_up::look_up;
 use crate::open::open_store;
 use crate::store::amendments::of_license;
@@ -82,8 +85,13 @@ pub(super) struct Amend {
 
 #[derive(Debug, Args)]
 pub(super) struct Amendments {
-    /// License key, in any spelling; - reads it from standard input
-    key: SecretArgument,
+    /// License key, in any spelling; - reads it from standard input; can be omitted with --csv, for
+    /// the amendments of all licenses
+    #[arg(required_unless_present = "csv")]
+    key: Option<SecretArgument>,
+
+    #[command(flatten)]
+    csv: CsvFlag,
 }
 
 /// The start of a license, or none.
@@ -208,7 +216,7 @@ fn installation(affected: &Affected) -> [String; 4] {
     let over = affected.over.iter().map(|over| {
         let (used, granted) = (over.used, over.granted);
         let more = used.saturating_sub(granted);
-        let key = over.resource.as_str();
+        let key = escaped(over.resource.as_str());
         format!(
             "{key} {used} of {granted} ({more} over) from {}",
             time(over.at)
@@ -235,9 +243,22 @@ fn time(at: DateTime<Utc>) -> String {
 }
 
 pub(super) async fn list(storage: &Storage, command: Amendments, json: bool) -> anyhow::Result<()> {
-    let key = license_key(command.key)?;
+    let format = command.csv.format(json)?;
+    let key = command.key.map(license_key).transpose()?;
     let store = open_store(storage).await?;
-    let license = look_up(&store, &key).await?;
+    let license = match &key {
+        Some(key) => Some(look_up(&store, key).await?),
+        None => None,
+    };
+    let license = match (format, license) {
+        (Format::Csv, license) => {
+            let export = AmendmentsExport::new(license.map(|it| it.id));
+            print_csv(&store, export).await?;
+            store.close().await;
+            return Ok(());
+        }
+        (_, license) => license.context("missing license key")?,
+    };
     let amendments = of_license(store.reader(), &license.id).await?;
     let names = customer_names(store.reader(), &amendments).await?;
     store.close().await;

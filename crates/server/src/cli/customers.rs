@@ -8,7 +8,9 @@ use license_console::escaped::{self, escaped};
 use license_service::cursor::{InvalidCursor, cut, from_text, to_text};
 use license_service::stderr::say;
 use license_service::stdout::note_change;
+use sea_orm::ConnectionTrait;
 
+use crate::cli::listing::{DEFAULT_LIMIT, JsonArray};
 use crate::cli::{cli_change, permitted_change, table};
 use crate::config::Storage;
 use crate::licensing::customers::{CustomerEdit, add, edit, look_up, merge};
@@ -17,8 +19,8 @@ use crate::store::customers::{self, Contact, Customer, CustomersCursor, Customer
 use crate::store::licenses::{MAX_LISTED, count_of_customers};
 use crate::store::page::PageStart;
 
-/// Default number of customers in a table.
-const DEFAULT_LIMIT: u64 = 100;
+/// Customers per query for JSON.
+const PAGE_SIZE: u64 = 1000;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Customers {
@@ -203,19 +205,65 @@ async fn show_all(storage: &Storage, command: List, json: bool) -> anyhow::Resul
     };
     let db = store.reader();
     let total = customers::count(db, &search).await?;
-    let limit = command
-        .limit
-        .unwrap_or(if json { total } else { DEFAULT_LIMIT });
-    let mut found = list(db, &search, &start, limit.saturating_add(1)).await?;
+    let (shown, next) = match json {
+        true => print_json(db, &search, start, command.limit.unwrap_or(u64::MAX)).await?,
+        false => {
+            let limit = command.limit.unwrap_or(DEFAULT_LIMIT);
+            print_table(db, &search, &start, limit).await?
+        }
+    };
+    store.close().await;
+    if let Some(cursor) = next {
+        let cursor = to_text(&cursor);
+        say(format_args!(
+            "note: {shown} of {total} customers; continue with --cursor {cursor}"
+        ));
+    }
+    Ok(())
+}
+
+/// Prints an array of customers page by page, so that it can be arbitrarily long. Returns how many it
+/// has, and where the next page begins, if there are more.
+async fn print_json(
+    db: &impl ConnectionTrait,
+    search: &CustomersSearch,
+    mut start: PageStart<CustomersCursor>,
+    limit: u64,
+) -> anyhow::Result<(u64, Option<CustomersCursor>)> {
+    let mut array = JsonArray::begin();
+    let mut printed = 0;
+    let next = loop {
+        let size = (limit - printed).min(PAGE_SIZE);
+        let mut found = list(db, search, &start, size + 1).await?;
+        let has_more = cut(&mut found, size);
+        let last = found.last().map(|customer| search.cursor(customer));
+        for customer in &found {
+            array.push(customer)?;
+            printed += 1;
+        }
+        match last.filter(|_| has_more) {
+            Some(last) if printed < limit => start = PageStart::After(last),
+            next => break next,
+        }
+    };
+    array.end();
+    Ok((printed, next))
+}
+
+/// The same as a table.
+async fn print_table(
+    db: &impl ConnectionTrait,
+    search: &CustomersSearch,
+    start: &PageStart<CustomersCursor>,
+    limit: u64,
+) -> anyhow::Result<(u64, Option<CustomersCursor>)> {
+    let mut found = list(db, search, start, limit.saturating_add(1)).await?;
     let has_more = cut(&mut found, limit);
     let ids = found.iter().map(|it| it.id.clone()).collect();
     let licenses = count_of_customers(db, ids).await?;
-    store.close().await;
     let last = found.last().filter(|_| has_more);
-    let cursor = last.map(|last| to_text(&search.cursor(last)));
-    if json {
-        println!("{}", escaped::json(&found)?);
-    } else if found.is_empty() {
+    let next = last.map(|last| search.cursor(last));
+    if found.is_empty() {
         println!("No matching customers.");
     } else {
         let rows: Vec<_> = found
@@ -236,13 +284,7 @@ async fn show_all(storage: &Storage, command: List, json: bool) -> anyhow::Resul
             .collect();
         table::print(["NAME", "REFERENCE", "LICENSES", "ADDED", "ID"], &rows);
     }
-    if let Some(cursor) = cursor {
-        let shown = found.len();
-        say(format_args!(
-            "note: {shown} of {total} customers; continue with --cursor {cursor}"
-        ));
-    }
-    Ok(())
+    Ok((found.len() as u64, next))
 }
 
 /// Prints a customer, one field per line.

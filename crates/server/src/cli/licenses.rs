@@ -10,12 +10,14 @@ use license_service::stdout::note_change;
 use sea_orm::ConnectionTrait;
 use serde_json::json;
 
+use crate::cli::listing::{CsvFlag, DEFAULT_LIMIT, Format, JsonArray, print_csv};
 use crate::cli::until::Until;
 use crate::cli::{cli_change, permitted_change, seats, table};
 use crate::config::Storage;
 use crate::licensing;
 use crate::licensing::claim::moves_left;
 use crate::licensing::current::{all_current, current};
+use crate::licensing::exports::LicensesExport;
 use crate::licensing::judge::{ShownLicense, ShownStatus};
 use crate::licensing::look_up::look_up;
 use crate::licensing::seats::seats_page;
@@ -35,6 +37,10 @@ pub(super) struct List {
     #[arg(long)]
     status: Option<ShownStatus>,
 
+    /// Only trials, or with 'false' only the others
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    trial: Option<bool>,
+
     /// Only licenses whose customer, key or installation contains this text, or that have a
     /// seat with this hardware id; - reads it from standard input
     #[arg(long, alias = "customer", value_name = "TEXT")]
@@ -42,12 +48,15 @@ pub(super) struct List {
 
     /// Maximum number of licenses, up to 10000; default is 100 in a table, and all with
     /// --json
-    #[arg(long, value_name = "N", value_parser = value_parser!(u64).range(1..=MAX_LISTED))]
+    #[arg(long, value_name = "N", value_parser = value_parser!(u64).range(1..=MAX_LISTED), conflicts_with = "csv")]
     limit: Option<u64>,
 
     /// Continue after the page that ended with this cursor
-    #[arg(long, value_name = "CURSOR", value_parser = from_text::<LicensesCursor>)]
+    #[arg(long, value_name = "CURSOR", value_parser = from_text::<LicensesCursor>, conflicts_with = "csv")]
     cursor: Option<LicensesCursor>,
+
+    #[command(flatten)]
+    csv: CsvFlag,
 }
 
 #[derive(Debug, Args)]
@@ -63,31 +72,33 @@ pub(super) struct Renew {
     never: bool,
 }
 
-/// Default number of licenses in a table.
-const DEFAULT_LIMIT: u64 = 100;
-
 pub(super) async fn list(
     storage: &Storage,
     command: List,
     json: bool,
     now: DateTime<Utc>,
 ) -> anyhow::Result<()> {
+    let format = command.csv.format(json)?;
     let text = command.search.map_or(Ok(String::new()), searched)?;
     let store = open_store(storage).await?;
-    let mut search = Search {
+    let search = Search {
         text,
+        state: command.status.map(|status| (status.state(), now)),
+        trial: command.trial,
         ..Search::default()
     };
-    if let Some(status) = command.status {
-        search = search.called(status.decided(), status.has_ended(), now);
-    }
     let db = store.reader();
     let start = match command.cursor {
         Some(cursor) if search.has(&cursor) => PageStart::After(cursor),
         Some(_) => anyhow::bail!(InvalidCursor),
         None => PageStart::default(),
     };
-    if json {
+    if format == Format::Csv {
+        print_csv(&store, LicensesExport::new(search, now)).await?;
+        store.close().await;
+        return Ok(());
+    }
+    if format == Format::Json {
         let limit = command.limit.unwrap_or(u64::MAX);
         let next = print_json(db, &search, start, limit, now).await?;
         store.close().await;
@@ -113,12 +124,12 @@ pub(super) async fn list(
     let rows: Vec<_> = found
         .into_iter()
         .map(|license| {
-            let status = ShownStatus::of(&license, now);
+            let (status, ends) = (status_words(&license, now), expiry_words(&license));
             [
                 license.license_key,
                 license.tier,
-                status.as_str().to_owned(),
-                table::time(license.expires_at, "never"),
+                status,
+                ends,
                 license.customer,
             ]
         })
@@ -126,7 +137,8 @@ pub(super) async fn list(
     table::print(["KEY", "TIER", "STATUS", "EXPIRES", "CUSTOMER"], &rows);
     if let Some(cursor) = next {
         println!(
-            "{shown} of {total} licenses; continue with --cursor {cursor}, or use --json for all."
+            "{shown} of {total} licenses; continue with --cursor {cursor}, or use --json or --csv for \
+             all."
         );
     }
     Ok(())
@@ -141,7 +153,7 @@ async fn print_json(
     limit: u64,
     now: DateTime<Utc>,
 ) -> anyhow::Result<Option<LicensesCursor>> {
-    print!("[");
+    let mut array = JsonArray::begin();
     let mut printed = 0;
     let next = loop {
         let size = (limit - printed).min(PAGE_SIZE);
@@ -149,9 +161,7 @@ async fn print_json(
         let has_more = cut(&mut found, size);
         let last = found.last().map(|license| search.cursor(license));
         for license in all_current(db, found, now).await? {
-            let comma = if printed == 0 { "" } else { "," };
-            let license = escaped::json(&ShownLicense::of(license, now))?;
-            print!("{comma}\n{license}");
+            array.push(&ShownLicense::of(license, now))?;
             printed += 1;
         }
         match last.filter(|_| has_more) {
@@ -159,7 +169,7 @@ async fn print_json(
             next => break next,
         }
     };
-    println!("{}]", if printed == 0 { "" } else { "\n" });
+    array.end();
     Ok(next)
 }
 
@@ -230,6 +240,7 @@ pub(super) async fn set(
         let license = ShownLicense::of(license, now);
         println!("{}", escaped::json(&license)?);
     } else {
+        let status = ShownStatus::of(&license, now).as_str();
         println!(
             "{} is {status}; its sites receive the change at their next validation, within a \
              day by default, or immediately with 'license-client validate' at the site",
@@ -272,16 +283,17 @@ pub(super) async fn renew(
 
 /// Prints a license, one field per line.
 pub(super) fn describe(license: &License, now: DateTime<Utc>) {
-    let status = ShownStatus::of(license, now).as_str();
+    let status = status_words(license, now);
     let status = match &license.status_message {
         Some(message) => format!("{status} ({message})"),
-        None => status.to_owned(),
+        None => status,
     };
     for (label, text) in [
         ("Customer", license.customer.clone()),
         ("Plan", license.plan.clone()),
         ("Status", status),
-        ("Expires", table::time(license.expires_at, "never")),
+        ("Starts", table::time(license.starts_at, "when issued")),
+        ("Expires", expiry_words(license)),
         ("Cameras", table::limit(license.max_cameras)),
         ("Users", table::limit(license.max_users)),
         ("Storage GB", table::limit(license.max_storage_gb)),
@@ -295,6 +307,23 @@ pub(super) fn describe(license: &License, now: DateTime<Utc>) {
         println!("  {label:<11} {}", escaped(&text));
     }
     describe_terms(license);
+}
+
+/// The status of a license, and whether it is a trial.
+fn status_words(license: &License, now: DateTime<Utc>) -> String {
+    let status = ShownStatus::of(license, now).as_str();
+    match license.trial {
+        true => format!("{status}, trial"),
+        false => status.to_owned(),
+    }
+}
+
+/// When a license ends.
+fn expiry_words(license: &License) -> String {
+    match license.lasts_from_activation {
+        Some(duration) => format!("{duration} after activation"),
+        None => table::time(license.expires_at, "never"),
+    }
 }
 
 /// Prints the terms that are not the server's own defaults.

@@ -8,9 +8,11 @@ mod clock;
 mod customers;
 mod health;
 mod init;
+mod installations;
 mod issue;
 mod keys;
 mod licenses;
+mod listing;
 mod offline;
 mod plans;
 mod release;
@@ -21,6 +23,7 @@ mod table;
 mod terms;
 mod tokens;
 mod until;
+mod usage;
 
 use chrono::{DateTime, Utc};
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
@@ -93,8 +96,22 @@ enum Command {
 
     /// List licenses, newest first
     #[command(after_help = "Examples:\n  \
-        license-server list\n  license-server list --status revoked --search Harbour --json")]
+        license-server list\n  license-server list --status expiring\n  \
+        license-server list --trial --search Harbour --json\n  \
+        license-server list --csv > licenses.csv")]
     List(licenses::List),
+
+    /// List installations: machines that hold a seat
+    #[command(after_help = "Examples:\n  \
+        license-server installations --standing silent\n  \
+        license-server installations --over-limit --csv > installations.csv")]
+    Installations(installations::Installations),
+
+    /// List what machines have used on each day
+    #[command(after_help = "Examples:\n  \
+        license-server usage FXSGHT-ABCD-EFGH-JKMN-PQRS\n  \
+        license-server usage --days 31 --csv > usage.csv")]
+    Usage(usage::Usage),
 
     /// Show one license and its seats
     #[command(after_help = "Examples:\n  \
@@ -136,7 +153,8 @@ enum Command {
     /// List the amendments of a license, oldest first
     #[command(after_help = "Examples:\n  \
         license-server amendments FXSGHT-ABCD-EFGH-JKMN-PQRS\n  \
-        license-server amendments FXSGHT-ABCD-EFGH-JKMN-PQRS --json")]
+        license-server amendments FXSGHT-ABCD-EFGH-JKMN-PQRS --json\n  \
+        license-server amendments --csv > amendments.csv   (of all licenses)")]
     Amendments(amend::Amendments),
 
     /// Reinstate a suspended license
@@ -259,6 +277,8 @@ async fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Issue(command) => issue::run(&storage, *command, json, now).await,
         Command::Plans(command) => plans::run(&storage, command, json, now).await,
         Command::List(command) => licenses::list(&storage, command, json, now).await,
+        Command::Installations(command) => installations::run(&storage, command, json, now).await,
+        Command::Usage(command) => usage::run(&storage, command, json, now).await,
         Command::Show { key } => licenses::show(&storage, &license_key(key)?, json, now).await,
         Command::Suspend { key, message } => {
             let key = license_key(key)?;

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::cli::{cli_change, table};
 use crate::config::Storage;
 use crate::licensing::plan_file::PlanFile;
-use crate::licensing::plan_words::{entry_difference, plan_difference, plan_lines};
+use crate::licensing::plan_words::{duration_words, entry_difference, plan_difference, plan_lines};
 use crate::licensing::plans::{Applied, apply, find_plan};
 use crate::open::open_store;
 use crate::store::plans::{PublishedPlan, newest};
@@ -117,11 +117,10 @@ fn print_list(plans: &[PublishedPlan], json: bool) -> anyhow::Result<()> {
         .iter()
         .map(|plan| {
             let contents = &plan.contents;
-            let duration = contents.duration.map(|it| it.to_string());
             [
                 plan.version.to_string(),
                 contents.title.clone(),
-                duration.unwrap_or_else(|| "never ends".to_owned()),
+                duration_words(contents),
                 if contents.trial { "yes" } else { "no" }.to_owned(),
                 table::time(plan.published_at, ""),
                 plan.author.clone(),

@@ -5,6 +5,7 @@ use clap::{Subcommand, value_parser};
 use license_console::escaped::{self, escaped};
 use license_service::secret_argument::SecretArgument;
 use license_service::stdout::note_change;
+use sea_orm::ConnectionTrait;
 use serde_json::json;
 
 use crate::cli::{cli_change, license_key, table};
@@ -14,6 +15,8 @@ use crate::licensing::current::current;
 use crate::licensing::look_up::look_up;
 use crate::licensing::seats::{ListedSeat, ReleaseError, SeatsPage, in_seconds, seats_page};
 use crate::open::open_store;
+use crate::store::StoreError;
+use crate::store::licenses::License;
 use crate::store::page::PageStart;
 use crate::store::seats::{MAX_LISTED, SeatsCursor, SeatsQuery};
 use license_service::cursor::from_text;
@@ -31,9 +34,9 @@ pub(super) enum Seats {
         /// License key, in any spelling; - reads it from standard input
         key: SecretArgument,
 
-        /// Maximum number of seats, up to 1000
-        #[arg(long, default_value_t = DEFAULT_LIMIT, value_name = "N", value_parser = value_parser!(u64).range(1..=MAX_LISTED))]
-        limit: u64,
+        /// Maximum number of seats, up to 1000; default is 100 in a table, and all with --json
+        #[arg(long, value_name = "N", value_parser = value_parser!(u64).range(1..=MAX_LISTED))]
+        limit: Option<u64>,
 
         /// Continue after the page that ended with this cursor
         #[arg(long, value_name = "CURSOR", value_parser = from_text::<SeatsCursor>)]
@@ -85,7 +88,13 @@ pub(super) async fn run(
                 start: cursor.map_or_else(PageStart::default, PageStart::After),
                 ..SeatsQuery::default()
             };
-            let listed = seats_page(store.reader(), &license, &query, limit, now).await?;
+            let listed = match (limit, json) {
+                (None, true) => all_seats(store.reader(), &license, query, now).await?,
+                (limit, _) => {
+                    let limit = limit.unwrap_or(DEFAULT_LIMIT);
+                    seats_page(store.reader(), &license, &query, limit, now).await?
+                }
+            };
             if json {
                 println!("{}", escaped::json(&json!(listed))?);
             } else {
@@ -135,6 +144,25 @@ pub(super) async fn run(
     }
     store.close().await;
     Ok(())
+}
+
+/// All seats of a license, as one page.
+async fn all_seats(
+    db: &impl ConnectionTrait,
+    license: &License,
+    mut query: SeatsQuery,
+    now: DateTime<Utc>,
+) -> Result<SeatsPage, StoreError> {
+    let mut all = seats_page(db, license, &query, MAX_LISTED, now).await?;
+    while all.next_cursor.is_some()
+        && let Some(cursor) = all.seats.last().and_then(|it| it.seat.cursor())
+    {
+        query.start = PageStart::After(cursor);
+        let more = seats_page(db, license, &query, MAX_LISTED, now).await?;
+        all.seats.extend(more.seats);
+        all.next_cursor = more.next_cursor;
+    }
+    Ok(all)
 }
 
 /// Seats as a table.

@@ -1,23 +1,40 @@
 //! `license-server suspicions`
 
 use clap::{Args, value_parser};
-use license_console::escaped;
+use license_service::cursor::cut;
 use license_service::secret_argument::SecretArgument;
+use license_service::stderr::say;
+use sea_orm::ConnectionTrait;
+use serde::Serialize;
 
+use crate::cli::listing::{DEFAULT_LIMIT, JsonArray};
 use crate::cli::{license_key, table};
 use crate::config::Storage;
 use crate::licensing::look_up::look_up;
 use crate::open::open_store;
-use crate::store::suspicions::{MAX_LISTED, Suspected, list};
+use crate::store::suspicions::{MAX_LISTED, Suspected, list, list_after};
 
 #[derive(Debug, Args)]
 pub(super) struct Suspicions {
     /// Only suspicions about the license with this key; - reads it from standard input
     key: Option<SecretArgument>,
 
-    /// Maximum number of suspicions, up to 10000
-    #[arg(long, default_value_t = 100, value_name = "N", value_parser = value_parser!(u64).range(1..=MAX_LISTED))]
-    limit: u64,
+    /// Maximum number of suspicions, up to 10000; default is 100 in a table, and all with
+    /// --json
+    #[arg(long, value_name = "N", value_parser = value_parser!(u64).range(1..=MAX_LISTED))]
+    limit: Option<u64>,
+}
+
+/// Suspicions per query for JSON.
+const PAGE_SIZE: u64 = 1000;
+
+/// A suspicion with its license.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct OfLicense<'a> {
+    license_id: &'a str,
+    #[serde(flatten)]
+    suspected: &'a Suspected,
 }
 
 pub(super) async fn run(storage: &Storage, command: Suspicions, json: bool) -> anyhow::Result<()> {
@@ -26,15 +43,52 @@ pub(super) async fn run(storage: &Storage, command: Suspicions, json: bool) -> a
         Some(key) => Some(look_up(&store, &license_key(key)?).await?.id),
         None => None,
     };
-    let found = list(store.reader(), license.as_deref(), command.limit).await?;
-    store.close().await;
+    let (db, license) = (store.reader(), license.as_deref());
     if json {
-        println!("{}", escaped::json(&found)?);
-    } else if found.is_empty() {
+        print_json(db, license, command.limit.unwrap_or(u64::MAX)).await?;
+        store.close().await;
+        return Ok(());
+    }
+    let limit = command.limit.unwrap_or(DEFAULT_LIMIT);
+    let mut found = list(db, license, limit + 1).await?;
+    store.close().await;
+    let has_more = cut(&mut found, limit);
+    if found.is_empty() {
         println!("No suspicions.");
     } else {
         print(&found);
     }
+    if has_more {
+        say(format_args!(
+            "note: these are the newest {limit} suspicions; use --json for all, or --limit"
+        ));
+    }
+    Ok(())
+}
+
+/// Prints an array of suspicions page by page, so that it can be arbitrarily long.
+async fn print_json(
+    db: &impl ConnectionTrait,
+    license: Option<&str>,
+    limit: u64,
+) -> anyhow::Result<()> {
+    let mut array = JsonArray::begin();
+    let (mut printed, mut after) = (0, None);
+    while printed < limit {
+        let found = list_after(db, license, after, (limit - printed).min(PAGE_SIZE)).await?;
+        let Some(last) = found.last() else {
+            break;
+        };
+        after = Some(last.place());
+        for suspected in &found {
+            array.push(&OfLicense {
+                license_id: &suspected.license_id,
+                suspected,
+            })?;
+            printed += 1;
+        }
+    }
+    array.end();
     Ok(())
 }
 

@@ -4,27 +4,30 @@ use license_console::escaped::escaped;
 
 /// Prints columns, each as wide as its widest cell.
 pub(super) fn print<const N: usize>(head: [&str; N], rows: &[[String; N]]) {
-    let rows: Vec<[String; N]> = rows
-        .iter()
-        .map(|row| row.each_ref().map(|cell| escaped(cell)))
-        .collect();
-    let mut widths = head.map(|cell| cell.chars().count());
+    print_rows(&head.map(str::to_owned), rows);
+}
+
+/// The same for any number of columns.
+pub(super) fn print_rows<T: AsRef<[String]>>(head: &[String], rows: &[T]) {
+    let escaped_row = |row: &T| row.as_ref().iter().map(|it| escaped(it)).collect();
+    let rows: Vec<Vec<String>> = rows.iter().map(escaped_row).collect();
+    let mut widths: Vec<usize> = head.iter().map(|cell| cell.chars().count()).collect();
     for row in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = cell.chars().count().max(*width);
         }
     }
-    let line = |cells: [&str; N]| {
+    let line = |cells: &[String]| {
         let padded: Vec<String> = cells
             .iter()
-            .zip(widths)
+            .zip(&widths)
             .map(|(cell, width)| format!("{cell:<width$}"))
             .collect();
         println!("{}", padded.join("  ").trim_end());
     };
     line(head);
     for row in &rows {
-        line(row.each_ref().map(String::as_str));
+        line(row);
     }
 }
 

@@ -7,7 +7,7 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use license_console::moment::{Moment, ago};
 use license_console::number::grouped;
 use license_console::page::show;
@@ -17,15 +17,21 @@ use super::frame::{Frame, Said, trouble};
 use crate::app::App;
 use crate::licensing::fleet::{Fleet, Seen, Survey};
 use crate::licensing::history::{CallsOfDay, calls_by_day};
-use crate::store::licenses::{Search, Status};
+use crate::licensing::judge::ShownStatus;
 use crate::store::{StoreError, licenses, suspicions};
 
 /// Days of the plot.
 const DAYS: u32 = 30;
 /// The text alternative of the plot.
 const SUMMARY: &str = "Heartbeats from all sites on each of the last 30 days";
-/// Licenses that end within this time are highlighted.
-const SOON: TimeDelta = TimeDelta::days(30);
+/// The statuses of licenses on the page; the others are the normal ones.
+const SHOWN: [ShownStatus; 5] = [
+    ShownStatus::Expiring,
+    ShownStatus::Expired,
+    ShownStatus::Scheduled,
+    ShownStatus::Suspended,
+    ShownStatus::Revoked,
+];
 /// Maximum number of suspicions on the page.
 const LISTED: u64 = 5;
 
@@ -44,10 +50,8 @@ struct FleetPage {
     last_seen: Vec<Share>,
     over_limit: u64,
     suspected: u64,
-    ending: u64,
-    soon: String,
-    suspended: u64,
-    revoked: u64,
+    statuses: Vec<Status>,
+    trials: u64,
     licenses: String,
     plot: String,
     confirmed: String,
@@ -66,6 +70,12 @@ struct Standing {
     code: &'static str,
     count: String,
     percent: u64,
+}
+
+/// Licenses with a status.
+struct Status {
+    code: &'static str,
+    count: u64,
 }
 
 struct Share {
@@ -102,15 +112,7 @@ async fn load(app: &App, survey: &Survey) -> Result<FleetPage, StoreError> {
     let now = app.clock.now();
     let fleet = survey.fleet(app).await?;
     let calls = calls_by_day(app, "heartbeat", DAYS, now).await?;
-    let ending = Search {
-        status: Some(Status::Active),
-        expires_until: Some(now + SOON),
-        expires_after: Some(now),
-        ..Search::default()
-    };
-    let ending = licenses::count(app.store.reader(), &ending).await?;
     let all = fleet.installations;
-    let of = |status: Status| fleet.licenses.get(status.as_str()).copied().unwrap_or(0);
     let licenses = fleet.licenses.values().sum();
     let sum = |of: fn(&CallsOfDay) -> u64| grouped(calls.iter().map(of).sum());
     Ok(FleetPage {
@@ -146,10 +148,14 @@ async fn load(app: &App, survey: &Survey) -> Result<FleetPage, StoreError> {
         .into(),
         over_limit: fleet.over_limit,
         suspected: fleet.suspected,
-        ending,
-        soon: (now + SOON).format("%Y-%m-%d").to_string(),
-        suspended: of(Status::Suspended),
-        revoked: of(Status::Revoked),
+        statuses: SHOWN
+            .into_iter()
+            .map(|status| Status {
+                code: status.as_str(),
+                count: fleet.licenses_of(status),
+            })
+            .collect(),
+        trials: fleet.trials,
         licenses: grouped(licenses),
         plot: plot(&calls, now.date_naive()),
         confirmed: sum(|day| day.confirmed),

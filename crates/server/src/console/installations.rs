@@ -11,14 +11,16 @@ use chrono::{DateTime, Utc};
 use license_console::gauge::Gauge;
 use license_console::moment::{Moment, ago};
 use license_console::page::show;
-use license_core::usage::Resource;
 use serde::Deserialize;
 
+use super::exports::file;
 use super::filters::{check_box, page_number, unknown, unreadable};
 use super::frame::{Frame, trouble};
+use super::gauges::gauges;
 use super::pager::{Pager, ROWS};
 use crate::app::App;
 use crate::http::error::ApiError;
+use crate::licensing::exports::InstallationsExport;
 use crate::licensing::fleet::{Filter, Member, Seen, Survey};
 use crate::store::installations::Window;
 use crate::store::page::{PageStart, SortOrder};
@@ -152,16 +154,26 @@ pub(super) async fn page(
     show(StatusCode::OK, &page)
 }
 
+/// The matching installations on all pages, as a file.
+pub(super) async fn export(
+    State(app): State<Arc<App>>,
+    wanted: Result<Query<InstallationsQuery>, QueryRejection>,
+) -> Response {
+    let wanted = match wanted {
+        Ok(Query(wanted)) => wanted,
+        Err(error) => return trouble("installations", unreadable(&error)),
+    };
+    let now = app.clock.now();
+    match wanted.filter() {
+        Ok(filter) => file(app, "installations", InstallationsExport::new(filter, now)).await,
+        Err(error) => trouble("installations", error),
+    }
+}
+
 fn row(member: Member, now: DateTime<Utc>) -> Row {
     let it = member.installation;
     Row {
-        gauges: Resource::ALL
-            .into_iter()
-            .map(|resource| {
-                let limit = u64::try_from(it.limit(resource)).ok();
-                Gauge::of(resource.as_str(), it.usage.of(resource), limit)
-            })
-            .collect(),
+        gauges: gauges(&it.usage, it.counts.keys(), |key| it.granted(key)),
         name: it.installation_name,
         license_id: it.license_id,
         customer: it.customer,

@@ -21,6 +21,7 @@ use serde::Deserialize;
 use super::audit::{Entry, entry};
 use super::filters::{unreadable, without_nul};
 use super::frame::{Confirmation, Done, Fact, Frame, Said, trouble};
+use super::gauges::gauges;
 use super::pager::{Pager, ROWS};
 use crate::app::App;
 use crate::audit::Actor;
@@ -54,9 +55,10 @@ const SUSPICIONS: u64 = 20;
 struct LicensePage {
     frame: Frame,
     license: License,
+    starts: Option<Moment>,
     ends: Option<Moment>,
     issued: Moment,
-    /// `active`, `suspended`, `revoked` or `expired`.
+    /// The code of its status.
     state: &'static str,
     limits: Vec<Limit>,
     held: Vec<Machine>,
@@ -167,6 +169,7 @@ async fn load(app: &App, license: &str, wanted: u64) -> Result<LicensePage, ApiE
     let machine = |seat: &Seat| machine(seat, &license, first_excess, now);
     Ok(LicensePage {
         frame: Frame::new("licenses"),
+        starts: license.starts_at.map(Moment::of),
         ends: license.expires_at.map(Moment::of),
         issued: Moment::of(license.created_at),
         state: ShownStatus::of(&license, now).as_str(),
@@ -219,44 +222,30 @@ fn machine(
         may_run_until: seat.signed_until.map(Moment::of),
         overlap: seat.overlap.map(Overlap::as_str).unwrap_or_default(),
         is_excess: seat.is_excess(first_excess, now),
-        gauges: Resource::ALL
-            .into_iter()
-            .map(|resource| {
-                let limit = limit(license, resource);
-                Gauge::of(resource.as_str(), usage.of(resource), limit)
-            })
-            .collect(),
+        gauges: gauges(&usage, license.counts.keys(), |key| license.granted(key)),
     }
 }
 
 fn limit(license: &License, resource: Resource) -> Option<u64> {
-    let limit = match resource {
-        Resource::Cameras => license.max_cameras,
-        Resource::Users => license.max_users,
-        Resource::StorageGb => license.max_storage_gb,
-    };
-    u64::try_from(limit).ok()
+    license.granted(resource.as_str()).number()
 }
 
 fn plots(license: &License, days: &[(NaiveDate, Usage)]) -> Vec<Plot> {
-    if days.len() < 2 {
-        return Vec::new();
-    }
     Resource::ALL
         .into_iter()
-        .map(|resource| {
+        .filter_map(|resource| {
             let points: Vec<_> = days
                 .iter()
-                .map(|(day, usage)| {
+                .filter_map(|(day, usage)| {
                     let at = day.and_time(NaiveTime::MIN).and_utc();
-                    (at, usage.of(resource).unwrap_or_default())
+                    Some((at, usage.of(resource)?))
                 })
                 .collect();
             let summary = format!("{} on each of the last {DAYS} days", resource.as_str());
-            Plot {
+            (points.len() > 1).then(|| Plot {
                 resource: resource.as_str(),
                 svg: plot::line(&summary, &points, limit(license, resource)),
-            }
+            })
         })
         .collect()
 }

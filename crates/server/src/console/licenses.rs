@@ -7,13 +7,16 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::Response;
+use chrono::{DateTime, Utc};
 use clap::ValueEnum as _;
 use license_console::moment::Moment;
 use license_console::page::show;
 use license_core::license_key::mask;
+use license_core::license_state::LicenseState;
 use serde::Deserialize;
 
-use super::filters::{page_number, unknown, unreadable};
+use super::exports::file;
+use super::filters::{check_box, page_number, unknown, unreadable};
 use super::frame::{Frame, trouble};
 use super::pager::{Pager, ROWS};
 use crate::app::App;
@@ -21,6 +24,7 @@ use crate::http::error::ApiError;
 use crate::licensing::catalogue::Tier;
 use crate::licensing::current::all_current;
 use crate::licensing::expiry::end_of;
+use crate::licensing::exports::LicensesExport;
 use crate::licensing::judge::ShownStatus;
 use crate::store::licenses::{License, Search, Sort};
 use crate::store::page::PageStart;
@@ -34,6 +38,8 @@ pub(super) struct LicensesQuery {
     search: String,
     #[serde(default)]
     status: String,
+    #[serde(default)]
+    trial: String,
     #[serde(default)]
     tier: String,
     /// A date, or `expired`.
@@ -51,7 +57,7 @@ struct LicensesPage {
     frame: Frame,
     wanted: LicensesQuery,
     tiers: Vec<&'static str>,
-    statuses: [ShownStatus; 4],
+    statuses: [ShownStatus; 6],
     rows: Vec<Row>,
     pager: Pager,
     /// Why the address is invalid.
@@ -64,12 +70,15 @@ struct Row {
     customer: String,
     tier: String,
     status: &'static str,
+    trial: bool,
     seats: String,
     ends: Option<Moment>,
+    /// How long it lasts from its first activation on, which is awaited.
+    lasts: Option<String>,
 }
 
 impl LicensesQuery {
-    fn search(&self, now: chrono::DateTime<chrono::Utc>) -> Result<Search, ApiError> {
+    fn search(&self, now: DateTime<Utc>) -> Result<Search, ApiError> {
         let (name, is_reversed) = match self.sort.strip_prefix('-') {
             Some(name) => (name, true),
             None => (self.sort.as_str(), false),
@@ -98,26 +107,28 @@ impl LicensesQuery {
             let names: Vec<_> = Tier::value_variants().iter().map(|it| it.name()).collect();
             return Err(unknown("tier", &self.tier, &names.join(", ")));
         }
-        let search = Search {
+        Ok(Search {
             customer_id: None,
             text: self.search.clone(),
-            status: None,
-            ended: None,
+            state: self.state(now)?,
+            trial: check_box("trial", &self.trial)?.then_some(true),
             tier: Some(self.tier.clone()).filter(|tier| !tier.is_empty()),
             expires_until: if has_ended { Some(now) } else { end },
             expires_after: end.map(|_| now),
             sort,
             order: is_reversed.then(|| sort.default_order().opposite()),
-        };
+        })
+    }
+
+    fn state(&self, now: DateTime<Utc>) -> Result<Option<(LicenseState, DateTime<Utc>)>, ApiError> {
         if self.status.is_empty() {
-            return Ok(search);
+            return Ok(None);
         }
-        let is_it = |status: &ShownStatus| status.as_str() == self.status;
-        let status = ShownStatus::ALL.into_iter().find(is_it).ok_or_else(|| {
-            let expected = "active, expired, suspended or revoked";
+        let status = ShownStatus::named(&self.status).ok_or_else(|| {
+            let expected = "scheduled, active, expiring, expired, suspended or revoked";
             unknown("status", &self.status, expected)
         })?;
-        Ok(search.called(status.decided(), status.has_ended(), now))
+        Ok(Some((status.state(), now)))
     }
 }
 
@@ -146,6 +157,22 @@ pub(super) async fn page(
     }
 }
 
+/// The matching licenses on all pages, as a file.
+pub(super) async fn export(
+    State(app): State<Arc<App>>,
+    wanted: Result<Query<LicensesQuery>, QueryRejection>,
+) -> Response {
+    let wanted = match wanted {
+        Ok(Query(wanted)) => wanted,
+        Err(error) => return trouble("licenses", unreadable(&error)),
+    };
+    let now = app.clock.now();
+    match wanted.search(now) {
+        Ok(search) => file(app, "licenses", LicensesExport::new(search, now)).await,
+        Err(error) => trouble("licenses", error),
+    }
+}
+
 async fn load(
     app: &App,
     wanted: LicensesQuery,
@@ -160,6 +187,7 @@ async fn load(
         &[
             ("search", &wanted.search),
             ("status", &wanted.status),
+            ("trial", &wanted.trial),
             ("tier", &wanted.tier),
             ("ends", &wanted.ends),
             ("sort", &wanted.sort),
@@ -178,7 +206,9 @@ async fn load(
         ),
         key: mask(&license.license_key),
         status: ShownStatus::of(&license, now).as_str(),
+        trial: license.trial,
         ends: license.expires_at.map(Moment::of),
+        lasts: license.lasts_from_activation.map(|it| it.to_string()),
         id: license.id,
         customer: license.customer,
         tier: license.tier,

@@ -6,9 +6,11 @@
 //! those of `license_console`. Every change has to be confirmed.
 
 mod audit;
+mod exports;
 mod filters;
 mod fleet;
 mod frame;
+mod gauges;
 mod installations;
 mod issue;
 mod kept;
@@ -32,7 +34,11 @@ pub fn pages(state: HttpState) -> Router<HttpState> {
     Router::new()
         .route("/", get(fleet::page))
         .route("/console/installations", get(installations::page))
+        .route("/console/installations/export", get(installations::export))
         .route("/console/licenses", get(licenses::page))
+        .route("/console/licenses/export", get(licenses::export))
+        .route("/console/usage/export", get(exports::usage))
+        .route("/console/amendments/export", get(exports::amendments))
         .route("/console/licenses/new", get(issue::page).post(issue::ask))
         .route("/console/licenses/issue", post(issue::issue))
         .route("/console/licenses/{license}", get(license::page))

@@ -60,6 +60,11 @@ impl Pager {
         (self.page + 1 < self.pages).then(|| self.at(self.pages))
     }
 
+    /// The query parameters, without the page.
+    pub(super) fn query(&self) -> &str {
+        self.query.trim_end_matches('&')
+    }
+
     fn at(&self, page: u64) -> String {
         format!("?{}page={page}", self.query)
     }

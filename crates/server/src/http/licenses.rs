@@ -22,10 +22,11 @@ use license_core::foreign_text::json_fault;
 use license_core::offline::MAX_REQUEST_CHARS;
 use license_core::protocol::{
     ActivateRequest, DRIFT_HEADER, DeactivateRequest, ENTITLEMENTS_HEADER, HeartbeatRequest,
-    INSTALLATION_ID_HEADER, NONCE_HEADER, SEQ_HEADER, ValidateRequest, activated, confirmed,
-    denied, refused,
+    INSTALLATION_ID_HEADER, NONCE_HEADER, SEQ_HEADER, USAGE_HEADER, ValidateRequest, activated,
+    confirmed, denied, refused,
 };
 use license_core::rate::FAILURE_RATE;
+use license_core::usage::sent::received;
 use license_service::unattended::finish_even_if_disconnected;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -42,7 +43,7 @@ use crate::http::error::{ApiError, ErrorBody};
 use crate::http::given::{Params, from_json, json_text};
 use crate::http::site_messages::{
     self, ActivateAnswer, DeactivateAnswer, KeySet, OfflineAnswer, OfflineRequest, SiteHeaders,
-    ValidateAnswer,
+    UsageHeader, ValidateAnswer,
 };
 use crate::licensing::admit::SiteCall;
 use crate::licensing::answer::answer;
@@ -119,7 +120,7 @@ pub(super) async fn validate(
 /// A confirmation is not signed: it grants no lease.
 #[utoipa::path(
     post, path = "/heartbeat", operation_id = "heartbeat", tag = "sites",
-    request_body = site_messages::HeartbeatRequest, params(SiteHeaders),
+    request_body = site_messages::HeartbeatRequest, params(SiteHeaders, UsageHeader),
     responses(
         (status = 200, description = "The license without a signature, or a signed denial",
             body = ValidateAnswer),
@@ -132,7 +133,9 @@ pub(super) async fn heartbeat(
     headers: HeaderMap,
     body: ReceivedBody,
 ) -> Reply {
-    let request: HeartbeatRequest = read(body)?;
+    let mut request: HeartbeatRequest = read(body)?;
+    let header = headers.get(USAGE_HEADER).and_then(|it| it.to_str().ok());
+    request.usage = received(request.usage_metrics, header);
     let mut to = addressee(&headers, &request.license_key, &request.hardware_id)?;
     check("installationId", &request.installation_id)?;
     if to.installation_id.is_empty() {

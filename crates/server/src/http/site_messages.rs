@@ -36,6 +36,17 @@ pub(super) struct SiteHeaders {
     entitlements: Option<String>,
 }
 
+/// The header of a heartbeat.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+pub(super) struct UsageHeader {
+    /// The usage that is known, such as `cameras=12,users=?,storage_gb=800,anpr_lanes=4`, where `?` is
+    /// unknown; it replaces `usageMetrics`. Entries that cannot be read are ignored. Without it,
+    /// `usageMetrics` counts, unless all its numbers are 0: then the usage is unknown.
+    #[param(rename = "X-License-Usage", nullable = false)]
+    usage: Option<String>,
+}
+
 type InstallationIdHeader = HeaderText<MAX_TEXT_CHARS>;
 type NonceHeader = HeaderText<MAX_NONCE_CHARS>;
 

@@ -10,9 +10,8 @@ use chrono::{DateTime, Utc};
 use license_core::amendment::{Amendment, AmendmentError, Effect, Value, check, contents, effects};
 use license_core::calendar_duration::EndsTooLate;
 use license_core::entitlement::Quantity;
-use license_core::license_state::Decided;
+use license_core::feature::FeatureKey;
 use license_core::signing_clock::SigningTime;
-use license_core::usage::Resource;
 use license_service::database::repeated;
 use sea_orm::ConnectionTrait;
 use serde_json::json;
@@ -23,6 +22,7 @@ use crate::licensing::current::amendments_at;
 use crate::licensing::customers::{Chosen, CustomerError, choose};
 use crate::licensing::document_size::{SizeError, TooLong, check_sizes};
 use crate::licensing::expiry::ExpiryError;
+use crate::licensing::line_done::{LineDone, LineError, check_not_done, note_done};
 use crate::licensing::look_up::{LookUpError, look_up};
 use crate::licensing::plans::FindPlanError;
 use crate::store::installations::reported;
@@ -86,6 +86,9 @@ pub enum AmendError {
     /// No site could read the license's documents.
     #[error("invalid add: {0}")]
     TooLong(#[from] TooLong),
+    /// It is the change of a line that was made before.
+    #[error(transparent)]
+    Done(#[from] LineDone),
     /// The database returned an error.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -105,6 +108,15 @@ impl From<SizeError> for AmendError {
         match error {
             SizeError::Store(error) => Self::Store(error),
             SizeError::TooLong(error) => Self::TooLong(error),
+        }
+    }
+}
+
+impl From<LineError> for AmendError {
+    fn from(error: LineError) -> Self {
+        match error {
+            LineError::Store(error) => Self::Store(error),
+            LineError::Done(error) => Self::Done(error),
         }
     }
 }
@@ -173,10 +185,10 @@ pub struct Affected {
 }
 
 /// A count that is below what a machine uses. What runs is never stopped by that.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Over {
     /// What is counted.
-    pub resource: Resource,
+    pub resource: FeatureKey,
     /// The usage that the machine last reported.
     pub used: u64,
     /// How much is granted …
@@ -195,7 +207,21 @@ pub async fn amend(
     request: &AmendRequest,
     change: &PermittedChange,
 ) -> Result<Amended, AmendError> {
-    repeated(|| try_amend(store, license, request, change, true)).await
+    repeated(|| try_amend(store, license, request, change, Stored::Yes(None))).await
+}
+
+/// The same for a line of a file: exactly once.
+///
+/// # Errors
+/// [`AmendError::Done`] if that was done before, and as [`amend`].
+pub async fn amend_once(
+    store: &Store,
+    license: &str,
+    request: &AmendRequest,
+    change: &PermittedChange,
+    line: &str,
+) -> Result<Amended, AmendError> {
+    repeated(|| try_amend(store, license, request, change, Stored::Yes(Some(line)))).await
 }
 
 /// What [`amend`] would do, without doing it.
@@ -208,7 +234,14 @@ pub async fn preview(
     request: &AmendRequest,
     change: &PermittedChange,
 ) -> Result<Amended, AmendError> {
-    repeated(|| try_amend(store, license, request, change, false)).await
+    repeated(|| try_amend(store, license, request, change, Stored::No)).await
+}
+
+/// Whether an amendment is stored, and for which line of a file.
+#[derive(Clone, Copy)]
+enum Stored<'a> {
+    Yes(Option<&'a str>),
+    No,
 }
 
 async fn try_amend(
@@ -216,10 +249,13 @@ async fn try_amend(
     license: &str,
     request: &AmendRequest,
     change: &PermittedChange,
-    is_stored: bool,
+    stored: Stored<'_>,
 ) -> Result<Amended, AmendError> {
     let license = look_up(store, license).await?;
     let (transaction, license) = store.hold(license).await?;
+    if let Stored::Yes(Some(line)) = stored {
+        check_not_done(&transaction, line).await?;
+    }
     if license.status == Status::Revoked {
         return Err(AmendError::Revoked);
     }
@@ -257,7 +293,10 @@ async fn try_amend(
     let (db, id) = (&transaction, &license.id);
     let installations = affected(db, id, seats, applies_at, &effects, change.at).await?;
     let seats_held = seats::count(db, id, &SeatsQuery::held()).await?;
-    if is_stored {
+    if let Stored::Yes(line) = stored {
+        if let Some(line) = line {
+            note_done(&transaction, line, &license, change.at).await?;
+        }
         transaction.commit().await.map_err(StoreError::from)?;
         let license_key = license_core::license_key::mask(&license.license_key);
         tracing::info!(license_key, number = amendment.number, "license amended");
@@ -285,12 +324,8 @@ pub(super) async fn record(
     amendment: &Amendment,
     at: SigningTime,
 ) -> Result<(License, Vec<Amendment>), AmendError> {
-    let decided = match license.status {
-        Status::Active => Decided::Valid,
-        Status::Suspended => Decided::Suspended,
-        Status::Revoked => Decided::Revoked,
-    };
-    check(known, amendment, decided).map_err(|error| AmendError::Rule { error })?;
+    check(known, amendment, license.status.decided())
+        .map_err(|error| AmendError::Rule { error })?;
     let all = [known, std::slice::from_ref(amendment)].concat();
     let license = licenses::judged(db, license, &all, at).await?.changed();
     check_sizes(db, license.license(), &all, at.instant()).await?;
@@ -349,9 +384,9 @@ async fn affected(
             is_excess,
             ends_at: seat.signed_until.filter(|end| is_now && now <= *end),
             learns_by: valid_until.filter(|until| now <= *until),
-            over: Resource::ALL
-                .into_iter()
-                .filter_map(|resource| over(&seat, resource, effects))
+            over: reported(seat.usage.clone())
+                .known()
+                .filter_map(|(key, used)| over(key, used, effects))
                 .collect(),
             seat,
         }
@@ -359,18 +394,17 @@ async fn affected(
     Ok(affected.collect())
 }
 
-/// The first effect that grants less of a resource than a machine uses.
-fn over(seat: &Seat, resource: Resource, effects: &[Effect]) -> Option<Over> {
-    let used = reported(seat.usage.clone()).of(resource)?;
+/// The first effect that grants less of something than a machine uses.
+fn over(key: &str, used: u64, effects: &[Effect]) -> Option<Over> {
     effects.iter().find_map(|effect| {
         let mut changes = effect.changes.iter();
-        let change = changes.find(|it| it.key.as_str() == resource.as_str())?;
+        let change = changes.find(|it| it.key.as_str() == key)?;
         match (change.before, change.after) {
             (before, Value::Count(Quantity::Of(granted)))
                 if granted < used && before != change.after =>
             {
                 Some(Over {
-                    resource,
+                    resource: change.key.clone(),
                     used,
                     granted,
                     at: effect.at,

@@ -48,6 +48,7 @@ fn change(change: &Change, names: &CustomerNames) -> String {
         Change::Start(Some(at)) => format!("starts {}", time(*at)),
         Change::Expiry(None) => "never expires".to_owned(),
         Change::Expiry(Some(at)) => format!("expires {}", time(*at)),
+        Change::Lasts(duration) => format!("lasts {duration} from its first activation"),
         Change::Terms(terms) => self::terms(terms),
     }
 }

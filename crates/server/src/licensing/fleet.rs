@@ -1,17 +1,18 @@
 //! The standing of the installations of all customers.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+mod installations;
+
+use std::collections::BTreeMap;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::TryStreamExt as _;
-use license_core::fleet::{Signed, is_over, standing_seen};
+use license_core::fleet::{Signed, standing_seen};
 use license_core::lapse::LapseReason;
 use license_core::restored::Refusal;
 use license_core::standing::Standing;
-use license_core::usage::Resource;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 use utoipa::ToSchema;
@@ -19,19 +20,29 @@ use utoipa::ToSchema;
 use crate::app::App;
 use crate::licensing::judge::{ShownStatus, refusal};
 use crate::shared_results::SharedResults;
-use crate::store::installations::{Installation, Window, all, count};
+use crate::store::installations::{Window, all, count};
 use crate::store::licenses::{Search, Status};
-use crate::store::page::{PageStart, SortOrder};
-use crate::store::{StoreError, calls, licenses, seats, suspicions};
+use crate::store::page::SortOrder;
+use crate::store::{StoreError, calls, licenses, seats};
+pub use installations::{Filter, Member, ShownInstallation, suspected};
 
-/// Suspicions older than this are not counted.
-const SUSPECTED_FOR: TimeDelta = TimeDelta::days(30);
 /// Versions that are counted separately; the rest are combined.
 const VERSIONS: usize = 12;
 
 /// The standing of an installation, as seen by the License Server.
 #[derive(
-    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize, Serialize, ToSchema,
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    Deserialize,
+    Serialize,
+    ToSchema,
+    clap::ValueEnum,
 )]
 #[serde(rename_all = "snake_case")]
 #[schema(as = InstallationStanding)]
@@ -87,8 +98,11 @@ impl Seen {
 pub struct Fleet {
     /// When the summary was created.
     pub at: DateTime<Utc>,
-    /// Licenses by their status: `active`, `expired`, `suspended`, `revoked`.
+    /// Licenses by their status: `scheduled`, `active`, `expiring`, `expired`, `suspended`,
+    /// `revoked`.
     pub licenses: BTreeMap<String, u64>,
+    /// The number of licenses whose plan is for trying the product out, of any status.
+    pub trials: u64,
     /// Machines that hold a seat.
     pub installations: u64,
     /// These machines by standing: `active`, `grace`, `silent`, `stopped`.
@@ -134,43 +148,13 @@ pub struct LastSeen {
     pub longer: u64,
 }
 
-/// Filters of installations.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Filter {
-    /// Only those with this standing.
-    pub standing: Option<Seen>,
-    /// Only those of this version.
-    pub version: Option<String>,
-    /// `true` lists only installations that use more than their license allows, `false` only the
-    /// others.
-    pub over_limit: Option<bool>,
-    /// Only those that are suspected of something, or only the others.
-    pub suspected: Option<bool>,
-}
-
-/// An installation and its standing.
-#[derive(Clone, Debug)]
-pub struct Member {
-    /// The data of the installation.
-    pub installation: Installation,
-    /// Its standing.
-    pub seen: Seen,
-    /// Whether it exceeds a limit of its license.
-    pub over_limit: bool,
-    /// Whether there is a suspicion about it.
-    pub suspected: bool,
-}
-
 /// The latest evaluation of the fleet: evaluating all installations takes some time, and pages that
 /// update themselves ask often.
 #[derive(Debug, Default)]
 pub struct Survey {
     last: Mutex<Option<Looked>>,
-    pages: SharedResults<(Filter, SortOrder, Window), InstallationsFound>,
+    pages: SharedResults<(Filter, SortOrder, Window), installations::Found>,
 }
-
-/// A page of installations, and how many match in all.
-type InstallationsFound = (Vec<Member>, u64);
 
 #[derive(Debug)]
 struct Looked {
@@ -226,13 +210,13 @@ impl Survey {
     ) -> Result<(Vec<Member>, u64), StoreError> {
         if !filter.takes_all() {
             let asked = (filter.clone(), order, window);
-            let evaluating = evaluate(app, filter, order, window);
+            let evaluating = installations::evaluate(app, filter, order, window);
             let found = self.pages.get(asked, evaluating).await?;
             return Ok(Arc::unwrap_or_clone(found));
         }
         // The database counts and skips installations whose standing need not be derived.
         let (db, now) = (app.store.reader(), app.clock.now());
-        let suspected = suspicions::suspected_since(db, now - SUSPECTED_FOR).await?;
+        let suspected = suspected(db, now).await?;
         let rows = all(db, order, Some(window)).await?;
         let page = rows.map_ok(|it| Member::of(it, &suspected, now));
         Ok((page.try_collect().await?, count(db).await?))
@@ -245,13 +229,21 @@ async fn look(app: &App) -> Result<Fleet, StoreError> {
     let now = app.clock.now();
     let mut known = BTreeMap::new();
     for status in ShownStatus::ALL {
-        let search = Search::default().called(status.decided(), status.has_ended(), now);
+        let search = Search {
+            state: Some((status.state(), now)),
+            ..Search::default()
+        };
         let count = licenses::count(db, &search).await?;
         known.insert(status.as_str().to_owned(), count);
     }
+    let trials = Search {
+        trial: Some(true),
+        ..Search::default()
+    };
     let mut fleet = Fleet {
         at: now,
         licenses: known,
+        trials: licenses::count(db, &trials).await?,
         installations: 0,
         standings: Seen::ALL.map(|seen| (seen.as_str().to_owned(), 0)).into(),
         versions: Vec::new(),
@@ -262,7 +254,7 @@ async fn look(app: &App) -> Result<Fleet, StoreError> {
         withheld: withheld_since(app, now - TimeDelta::days(1)).await?,
     };
     let mut versions: BTreeMap<String, u64> = BTreeMap::new();
-    let suspected = suspicions::suspected_since(db, now - SUSPECTED_FOR).await?;
+    let suspected = suspected(db, now).await?;
     let mut installations = pin!(all(db, SortOrder::Asc, None).await?);
     while let Some(installation) = installations.try_next().await? {
         let it = Member::of(installation, &suspected, now);
@@ -292,36 +284,14 @@ async fn withheld_since(app: &App, from: DateTime<Utc>) -> Result<u64, StoreErro
     Ok(withheld.map(|it| it.times).sum())
 }
 
-/// Evaluates every installation, for a page of those that match.
-async fn evaluate(
-    app: &App,
-    filter: &Filter,
-    order: SortOrder,
-    window: Window,
-) -> Result<InstallationsFound, StoreError> {
-    let (db, now) = (app.store.reader(), app.clock.now());
-    let suspected = suspicions::suspected_since(db, now - SUSPECTED_FOR).await?;
-    let mut rows = pin!(all(db, order, None).await?);
-    let limit = usize::try_from(window.limit).unwrap_or(usize::MAX);
-    let (mut page, mut found) = (Vec::new(), 0);
-    while let Some(installation) = rows.try_next().await? {
-        let it = Member::of(installation, &suspected, now);
-        if !filter.takes(&it) {
-            continue;
-        }
-        let has_begun = match &window.start {
-            PageStart::Offset(offset) => found >= *offset,
-            PageStart::After(cursor) => cursor.is_before(&it.installation),
-        };
-        if has_begun && page.len() < limit {
-            page.push(it);
-        }
-        found += 1;
-    }
-    Ok((page, found))
-}
-
 impl Fleet {
+    /// The number of licenses with this status.
+    #[must_use]
+    pub fn licenses_of(&self, status: ShownStatus) -> u64 {
+        let count = self.licenses.get(status.as_str());
+        count.copied().unwrap_or_default()
+    }
+
     /// The number of installations with this standing.
     #[must_use]
     pub fn of(&self, seen: Seen) -> u64 {
@@ -329,48 +299,6 @@ impl Fleet {
             .get(seen.as_str())
             .copied()
             .unwrap_or_default()
-    }
-}
-
-impl Filter {
-    fn takes_all(&self) -> bool {
-        self.standing.is_none()
-            && self.version.is_none()
-            && self.over_limit.is_none()
-            && self.suspected.is_none()
-    }
-
-    fn takes(&self, it: &Member) -> bool {
-        let version = self.version.as_ref();
-        self.standing.is_none_or(|seen| seen == it.seen)
-            && version.is_none_or(|version| *version == it.installation.installation_version)
-            && self.over_limit.is_none_or(|over| over == it.over_limit)
-            && self
-                .suspected
-                .is_none_or(|suspected| suspected == it.suspected)
-    }
-}
-
-impl Member {
-    fn of(
-        installation: Installation,
-        suspected: &HashMap<String, HashSet<String>>,
-        now: DateTime<Utc>,
-    ) -> Self {
-        let suspected = suspected.get(&installation.license_id);
-        Self {
-            seen: Seen::of(
-                installation.status,
-                installation.expires_at,
-                installation.signed,
-                now,
-            ),
-            over_limit: is_over(&installation.usage, |resource: Resource| {
-                installation.limit(resource)
-            }),
-            suspected: suspected.is_some_and(|it| it.contains(&installation.hardware_id)),
-            installation,
-        }
     }
 }
 

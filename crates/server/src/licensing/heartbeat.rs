@@ -6,7 +6,7 @@ use license_core::protocol::{HeartbeatRequest, SystemInfo};
 use crate::licensing::held_license::HeldLicense;
 use crate::licensing::refusal::Stopped;
 use crate::licensing::site_answer::SiteAnswer;
-use crate::store::installations::used;
+use crate::store::installations::usage_json;
 use crate::store::usage_days;
 
 /// Maximum length of each text about a site's system that is stored.
@@ -18,11 +18,11 @@ pub(super) async fn heartbeat(
 ) -> Result<SiteAnswer, Stopped> {
     held.check_status()?;
     let mut seat = held.take_seat().await?;
-    seat.usage = serde_json::to_value(request.usage_metrics).ok();
+    seat.usage = Some(usage_json(&request.usage));
     seat.system_info = serde_json::to_value(shortened(&request.system_info)).ok();
     let (db, day) = (&held.transaction, held.now.date_naive());
-    let usage = used(request.usage_metrics);
-    usage_days::note(db, &seat.license_id, &seat.hardware_id, day, &usage).await?;
+    let usage = &request.usage;
+    usage_days::note(db, &seat.license_id, &seat.hardware_id, day, usage).await?;
     Ok(held.confirm_unsigned(seat).await?)
 }
 

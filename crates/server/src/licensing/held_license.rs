@@ -25,6 +25,7 @@ use crate::licensing::document::{
     with_entitlements,
 };
 use crate::licensing::document_size::bytes;
+use crate::licensing::first_activation::first_activated;
 use crate::licensing::judge::refusal;
 use crate::licensing::lease_terms::LeaseTerms;
 use crate::licensing::refusal::{Refused, Stopped};
@@ -172,6 +173,9 @@ impl<'a> HeldLicense<'a> {
             Some(seat) => self.keep_seat(seat).await?,
             None => self.claim_seat().await?,
         };
+        if self.call == Call::Activate || self.seat_is_new {
+            self.start_duration().await?;
+        }
         seat.last_seen_at = self.now;
         let (from, to) = (&seat.installation_id, &self.to.installation_id);
         if !self.seat_is_new && !from.is_empty() && from != to {
@@ -180,6 +184,16 @@ impl<'a> HeldLicense<'a> {
         }
         seat.installation_id.clone_from(to);
         Ok(seat)
+    }
+
+    /// Sets the end of the license if this is its first activation.
+    async fn start_duration(&mut self) -> Result<(), AnswerError> {
+        let (app, db) = (self.app, &self.transaction);
+        let amended = first_activated(app, db, &self.license, self.now).await?;
+        if let Some(amended) = amended {
+            (self.license, self.amendments) = amended;
+        }
+        Ok(())
     }
 
     /// The seat that the machine holds, unless the license has fewer seats than are taken and the

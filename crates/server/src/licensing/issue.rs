@@ -10,7 +10,7 @@ use license_core::entitlement::Quantity;
 use license_core::feature::{FeatureKey, FeatureKeyError};
 use license_core::license_key::{LicenseKey, LicenseKeyError, mask};
 use license_core::license_state::Decided;
-use license_core::plan::{Order, Plan, PlanChoice, issued};
+use license_core::plan::{LicenseEnd, Order, Plan, PlanChoice, issued};
 use license_core::usage::Resource;
 use license_service::database::repeated;
 use serde_json::json;
@@ -21,6 +21,7 @@ use crate::licensing::catalogue::UNLIMITED;
 use crate::licensing::customers::{CustomerError, choose};
 use crate::licensing::document_size::{TooLong, check_size};
 use crate::licensing::expiry::{ExpiryError, check_expiry};
+use crate::licensing::line_done::{LineDone, LineError, check_not_done, note_done};
 use crate::licensing::plans::{FindPlanError, find_plan};
 use crate::licensing::text_bounds::fits;
 use crate::store::customers::Customer;
@@ -133,6 +134,9 @@ pub enum IssueError {
     /// No site could read the license's documents.
     #[error(transparent)]
     TooLong(#[from] TooLong),
+    /// It is the license of a line that was issued before.
+    #[error(transparent)]
+    Done(#[from] LineDone),
     /// The operating system returned no random bytes.
     #[error("the operating system returned no random bytes: {0}")]
     NoRandomness(getrandom::Error),
@@ -146,6 +150,15 @@ impl From<FindPlanError> for IssueError {
         match error {
             FindPlanError::Store(error) => Self::Store(error),
             error => Self::Plan(error),
+        }
+    }
+}
+
+impl From<LineError> for IssueError {
+    fn from(error: LineError) -> Self {
+        match error {
+            LineError::Store(error) => Self::Store(error),
+            LineError::Done(error) => Self::Done(error),
         }
     }
 }
@@ -187,12 +200,43 @@ pub async fn issue(
     change: &PermittedChange,
 ) -> Result<License, IssueError> {
     let draft = prepare(store, request, change).await?;
-    repeated(|| add(store, draft.clone(), change)).await
+    repeated(|| add(store, draft.clone(), change, None)).await
 }
 
-async fn add(store: &Store, draft: Draft, change: &PermittedChange) -> Result<License, IssueError> {
+/// The same for a line of a file: exactly once.
+///
+/// # Errors
+/// [`IssueError::Done`] if that was done before, and as [`issue`].
+pub async fn issue_once(
+    store: &Store,
+    request: IssueRequest,
+    change: &PermittedChange,
+    line: &str,
+) -> Result<License, IssueError> {
+    let draft = prepare(store, request, change).await?;
+    let issued = repeated(|| add(store, draft.clone(), change, Some(line))).await;
+    match issued {
+        // Another process may have done the line at the same time.
+        Err(IssueError::Store(error)) if error.is_taken() => {
+            check_not_done(store.reader(), line).await?;
+            Err(error.into())
+        }
+        issued => issued,
+    }
+}
+
+async fn add(
+    store: &Store,
+    draft: Draft,
+    change: &PermittedChange,
+    line: Option<&str>,
+) -> Result<License, IssueError> {
     let Draft { license, mut first } = draft;
     let transaction = store.begin().await?;
+    if let Some(line) = line {
+        check_not_done(&transaction, line).await?;
+        note_done(&transaction, line, &license, change.at).await?;
+    }
     let known = licenses::find(&transaction, &license.license_key).await?;
     if known.is_some() {
         return Err(IssueError::Exists(license.license_key));
@@ -230,6 +274,7 @@ async fn add(store: &Store, draft: Draft, change: &PermittedChange) -> Result<Li
         "moves": license.moves,
         "movesPeriodDays": license.moves_period_days,
         "expiresAt": license.expires_at,
+        "lastsFromActivation": license.lasts_from_activation,
     });
     if is_new_customer {
         details["newCustomer"] = true.into();
@@ -300,6 +345,7 @@ pub fn draft(
     let id = Uuid::new_v4().to_string();
     let license = License {
         customer,
+        trial: plan.contents.trial,
         ..License::issued(id, key.to_string(), &first, change.at)
     };
     check_size(&license, std::slice::from_ref(&first), change.at)?;
@@ -315,11 +361,11 @@ fn order(
     now: DateTime<Utc>,
 ) -> Result<Order, IssueError> {
     let terms = plan.terms(start)?.with(&request.terms);
-    let expires_at = match request.expires_at {
-        Some(end) => Some(end.trunc_subsecs(0)),
-        None => plan.expires_at(start)?,
+    let end = match request.expires_at {
+        Some(end) => LicenseEnd::At(Some(end.trunc_subsecs(0))),
+        None => plan.end(start)?,
     };
-    check_expiry(expires_at, now)?;
+    check_expiry(end.at(), now)?;
     if !fits(&request.customer, MAX_CUSTOMER_CHARS) {
         return Err(IssueError::Customer);
     }
@@ -338,7 +384,7 @@ fn order(
     });
     Ok(Order {
         starts_at: request.starts_at,
-        expires_at,
+        end,
         terms,
         quantities: quantities(request)?,
         without: without.collect::<Result<BTreeSet<_>, _>>()?,

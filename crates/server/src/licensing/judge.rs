@@ -1,20 +1,25 @@
 //! Decides whether a license may be used, and its status.
 
 use chrono::{DateTime, Utc};
-use license_core::license_state::{Decided, LicenseState};
+use license_core::entitlement::Period;
+use license_core::license_state::LicenseState;
 use license_core::restored::Refusal;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::store::licenses::{License, Status};
 
-/// The status of a license: the vendor's decision, or its end.
+/// The status of a license: the vendor's decision, or where the license is in its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
 #[schema(as = LicenseStatus)]
 pub enum ShownStatus {
-    /// The license may be used.
+    /// Its start is in the future.
+    Scheduled,
+    /// It may be used for more than 30 days, or has no end.
     Active,
+    /// It may be used, and ends within 30 days.
+    Expiring,
     /// Its end has passed.
     Expired,
     /// Suspended.
@@ -25,48 +30,56 @@ pub enum ShownStatus {
 
 impl ShownStatus {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Active, Self::Expired, Self::Suspended, Self::Revoked];
+    pub const ALL: [Self; 6] = [
+        Self::Scheduled,
+        Self::Active,
+        Self::Expiring,
+        Self::Expired,
+        Self::Suspended,
+        Self::Revoked,
+    ];
 
     /// The current status of a license.
     #[must_use]
     pub fn of(license: &License, now: DateTime<Utc>) -> Self {
-        match state(license.status, license.expires_at, now) {
-            LicenseState::Active => Self::Active,
-            LicenseState::Expired => Self::Expired,
-            LicenseState::Suspended => Self::Suspended,
-            LicenseState::Revoked => Self::Revoked,
-        }
+        LicenseState::of(license.status.decided(), license.period(), now).into()
     }
 
-    /// The vendor's decision for licenses with this status.
+    /// The state of licenses with this status.
     #[must_use]
-    pub fn decided(self) -> Status {
+    pub fn state(self) -> LicenseState {
         match self {
-            Self::Active | Self::Expired => Status::Active,
-            Self::Suspended => Status::Suspended,
-            Self::Revoked => Status::Revoked,
-        }
-    }
-
-    /// Whether the end of licenses with this status has passed; `None` if it may or may not have
-    /// passed.
-    #[must_use]
-    pub fn has_ended(self) -> Option<bool> {
-        match self {
-            Self::Active => Some(false),
-            Self::Expired => Some(true),
-            Self::Suspended | Self::Revoked => None,
+            Self::Scheduled => LicenseState::Scheduled,
+            Self::Active => LicenseState::Active,
+            Self::Expiring => LicenseState::Expiring,
+            Self::Expired => LicenseState::Expired,
+            Self::Suspended => LicenseState::Suspended,
+            Self::Revoked => LicenseState::Revoked,
         }
     }
 
     /// A short code for programs.
     #[must_use]
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Active => "active",
-            Self::Expired => "expired",
-            Self::Suspended => "suspended",
-            Self::Revoked => "revoked",
+        self.state().as_str()
+    }
+
+    /// The status with this code.
+    #[must_use]
+    pub fn named(code: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|it| it.as_str() == code)
+    }
+}
+
+impl From<LicenseState> for ShownStatus {
+    fn from(state: LicenseState) -> Self {
+        match state {
+            LicenseState::Scheduled => Self::Scheduled,
+            LicenseState::Active => Self::Active,
+            LicenseState::Expiring => Self::Expiring,
+            LicenseState::Expired => Self::Expired,
+            LicenseState::Suspended => Self::Suspended,
+            LicenseState::Revoked => Self::Revoked,
         }
     }
 }
@@ -98,14 +111,10 @@ pub fn refusal(
     expires_at: Option<DateTime<Utc>>,
     now: DateTime<Utc>,
 ) -> Option<Refusal> {
-    state(status, expires_at, now).refusal()
-}
-
-fn state(status: Status, expires_at: Option<DateTime<Utc>>, now: DateTime<Utc>) -> LicenseState {
-    let decided = match status {
-        Status::Active => Decided::Valid,
-        Status::Suspended => Decided::Suspended,
-        Status::Revoked => Decided::Revoked,
+    // A license is never refused for its start.
+    let period = Period {
+        from: None,
+        until: expires_at,
     };
-    LicenseState::of(decided, expires_at, now)
+    LicenseState::of(status.decided(), period, now).refusal()
 }

@@ -2,7 +2,7 @@
 
 use license_core::catalogue::CatalogueEntry;
 use license_core::entitlement::Quantity;
-use license_core::plan::{Plan, PlanEntitlement};
+use license_core::plan::{DurationFrom, Plan, PlanEntitlement};
 
 use crate::licensing::plans::Replaced;
 use crate::store::plans::PublishedPlan;
@@ -13,9 +13,7 @@ use crate::store::plans::PublishedPlan;
 pub fn plan_lines(plan: &Plan) -> Vec<String> {
     let terms = &plan.terms;
     let hours = |name: &str, hours: Option<u32>| hours.map(|it| format!("{name}: {it} hours"));
-    let duration = plan
-        .duration
-        .map_or("never ends".to_owned(), |it| it.to_string());
+    let duration = duration_words(plan);
     let lines = [
         Some(format!("title: {}", plan.title)),
         Some(format!("description: {}", plan.description)).filter(|_| !plan.description.is_empty()),
@@ -35,6 +33,18 @@ pub fn plan_lines(plan: &Plan) -> Vec<String> {
     ];
     let entitlements = plan.entitlements.iter().map(entitlement);
     lines.into_iter().flatten().chain(entitlements).collect()
+}
+
+/// How long a license lasts.
+#[must_use]
+pub fn duration_words(plan: &Plan) -> String {
+    match (plan.duration, plan.duration_from) {
+        (None, _) => "never ends".to_owned(),
+        (Some(duration), DurationFrom::Issue) => duration.to_string(),
+        (Some(duration), DurationFrom::FirstActivation) => {
+            format!("{duration} from the first activation")
+        }
+    }
 }
 
 fn entitlement(it: &PlanEntitlement) -> String {

@@ -9,6 +9,7 @@ use crate::audit::{Action, PermittedChange};
 use crate::licensing::amend::{AmendError, AmendRequest, record};
 use crate::licensing::current::amendments_at;
 use crate::licensing::expiry::{ExpiryError, check_expiry};
+use crate::licensing::line_done::{LineDone, LineError, check_not_done, note_done};
 use crate::licensing::look_up::{LookUpError, look_up};
 use crate::store::licenses::{License, Status};
 use crate::store::{Store, StoreError};
@@ -28,9 +29,21 @@ pub enum RenewError {
     /// The license cannot be amended in this way.
     #[error(transparent)]
     Amend(AmendError),
+    /// It is the change of a line that was made before.
+    #[error(transparent)]
+    Done(#[from] LineDone),
     /// The database returned an error.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+impl From<LineError> for RenewError {
+    fn from(error: LineError) -> Self {
+        match error {
+            LineError::Store(error) => Self::Store(error),
+            LineError::Done(error) => Self::Done(error),
+        }
+    }
 }
 
 impl From<AmendError> for RenewError {
@@ -53,26 +66,63 @@ pub async fn renew(
     expires_at: Option<DateTime<Utc>>,
     change: &PermittedChange,
 ) -> Result<License, RenewError> {
-    let expires_at = expires_at.map(|end| end.trunc_subsecs(0));
-    check_expiry(expires_at, change.at)?;
-    repeated(|| try_renew(store, license, expires_at, change)).await
+    let request = AmendRequest {
+        expires_at: Some(expires_at),
+        ..AmendRequest::default()
+    };
+    renew_as(store, license, &request, change, None).await
+}
+
+/// The same with the end, the reason and the order of a request, for a line of a file: exactly once.
+///
+/// # Errors
+/// [`RenewError::Done`] if that was done before, and as [`renew`].
+pub async fn renew_once(
+    store: &Store,
+    license: &str,
+    request: &AmendRequest,
+    change: &PermittedChange,
+    line: &str,
+) -> Result<License, RenewError> {
+    renew_as(store, license, request, change, Some(line)).await
+}
+
+async fn renew_as(
+    store: &Store,
+    license: &str,
+    request: &AmendRequest,
+    change: &PermittedChange,
+    line: Option<&str>,
+) -> Result<License, RenewError> {
+    let expires_at = request.expires_at.flatten();
+    let request = AmendRequest {
+        expires_at: Some(expires_at.map(|end| end.trunc_subsecs(0))),
+        ..request.clone()
+    };
+    check_expiry(request.expires_at.flatten(), change.at)?;
+    repeated(|| try_renew(store, license, &request, change, line)).await
 }
 
 async fn try_renew(
     store: &Store,
     license: &str,
-    expires_at: Option<DateTime<Utc>>,
+    request: &AmendRequest,
     change: &PermittedChange,
+    line: Option<&str>,
 ) -> Result<License, RenewError> {
+    let expires_at = request.expires_at.flatten();
     let license = look_up(store, license).await?;
     let (transaction, license) = store.hold(license).await?;
+    if let Some(line) = line {
+        check_not_done(&transaction, line).await?;
+    }
     if license.status == Status::Revoked {
         return Err(RenewError::Revoked);
     }
     let known = amendments_at(&transaction, &license.id, change.at).await?;
     let amendment = Amendment {
         changes: vec![amendment::Change::Expiry(expires_at)],
-        ..AmendRequest::default().without_changes(&known, change)?
+        ..request.without_changes(&known, change)?
     };
     let from = license.expires_at;
     let (license, _) = record(&transaction, license, &known, &amendment, change.time()).await?;
@@ -80,6 +130,9 @@ async fn try_renew(
     change
         .note(&transaction, Action::Renewed, &license, details)
         .await?;
+    if let Some(line) = line {
+        note_done(&transaction, line, &license, change.at).await?;
+    }
     transaction.commit().await.map_err(StoreError::from)?;
     Ok(license)
 }

@@ -112,6 +112,46 @@ pub async fn newest(
     rows.into_iter().map(Amendment::try_from).collect()
 }
 
+/// An amendment of any license.
+#[derive(Clone, Debug)]
+pub struct Recorded {
+    /// Its place among the amendments of all licenses, in the order in which they were recorded.
+    pub id: i64,
+    /// The id of the license.
+    pub license_id: String,
+    /// The amendment.
+    pub amendment: Amendment,
+}
+
+/// Amendments of one license or of all, in the order in which they were recorded, after a place in
+/// it.
+///
+/// # Errors
+/// If the database returns an error, or a row cannot be read.
+pub async fn in_order(
+    db: &impl ConnectionTrait,
+    license_id: Option<&str>,
+    after: Option<i64>,
+    most: u64,
+) -> Result<Vec<Recorded>, StoreError> {
+    let mut found = Entity::find();
+    if let Some(license_id) = license_id {
+        found = found.filter(Column::LicenseId.eq(license_id));
+    }
+    if let Some(after) = after {
+        found = found.filter(Column::Id.gt(after));
+    }
+    let rows = found.order_by_asc(Column::Id).limit(most).all(db).await?;
+    let recorded = rows.into_iter().map(|row| {
+        Ok(Recorded {
+            id: row.id,
+            license_id: row.license_id.clone(),
+            amendment: row.try_into()?,
+        })
+    });
+    recorded.collect()
+}
+
 impl TryFrom<Model> for Amendment {
     type Error = StoreError;
 

@@ -1,10 +1,13 @@
 //! All held seats with the data of their licenses.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, NaiveDateTime, Utc};
 use futures_util::{Stream, TryStreamExt as _};
+use license_core::entitlement::Quantity;
+use license_core::feature::FeatureKey;
 use license_core::fleet::Signed;
-use license_core::protocol::UsageMetrics;
-use license_core::usage::{Resource, Usage};
+use license_core::usage::{Counts, Resource, Usage};
 use sea_orm::entity::prelude::*;
 use sea_orm::{
     Condition, ConnectionTrait, ExprTrait as _, FromQueryResult, JoinType, Order, QueryOrder as _,
@@ -43,6 +46,8 @@ pub struct Installation {
     pub signed: Option<Signed>,
     /// The usage that it last reported.
     pub usage: Usage,
+    /// How much of everything but cameras, users and storage its license grants.
+    pub counts: BTreeMap<String, Quantity>,
     limits: [i64; 3],
     seat: i64,
 }
@@ -67,7 +72,13 @@ impl Installation {
         }
     }
 
-    /// The limits of its license; negative means unlimited.
+    /// Its place in the order in which seats were first taken.
+    #[must_use]
+    pub fn seat(&self) -> i64 {
+        self.seat
+    }
+
+    /// The limits of its license for cameras, users and storage; negative means unlimited.
     #[must_use]
     pub fn limit(&self, resource: Resource) -> i64 {
         let [cameras, users, storage_gb] = self.limits;
@@ -75,6 +86,18 @@ impl Installation {
             Resource::Cameras => cameras,
             Resource::Users => users,
             Resource::StorageGb => storage_gb,
+        }
+    }
+
+    /// How much of something its license grants.
+    #[must_use]
+    pub fn granted(&self, key: &str) -> Quantity {
+        match Resource::of(key) {
+            Some(resource) => {
+                let limit = u64::try_from(self.limit(resource));
+                limit.map_or(Quantity::Unlimited, Quantity::Of)
+            }
+            None => self.counts.get(key).copied().unwrap_or(Quantity::Of(0)),
         }
     }
 }
@@ -90,6 +113,7 @@ struct Row {
     max_cameras: i64,
     max_users: i64,
     max_storage_gb: i64,
+    counts: Option<Json>,
     hardware_id: String,
     installation_id: String,
     installation_name: String,
@@ -151,19 +175,29 @@ pub struct Window {
     pub limit: u64,
 }
 
-/// Installations, sorted by when they called last, one after the other: those in the window, or
-/// all.
+/// Installations in the order in which their seats were first taken, after a seat. No installation
+/// changes its place when it calls.
 ///
 /// # Errors
-/// If the database returns an error, at the start or in between.
-pub async fn all<C: ConnectionTrait + StreamTrait>(
-    db: &C,
-    order: SortOrder,
-    window: Option<Window>,
-) -> Result<impl Stream<Item = Result<Installation, StoreError>> + '_, StoreError> {
+/// If the database returns an error.
+pub async fn in_order_of_seats(
+    db: &impl ConnectionTrait,
+    after: Option<i64>,
+    most: u64,
+) -> Result<Vec<Installation>, StoreError> {
+    let mut held = held();
+    if let Some(after) = after {
+        held = held.filter(seats::Column::Id.gt(after));
+    }
+    let held = held.order_by_asc(seats::Column::Id).limit(most);
+    let rows = held.into_model::<Row>().all(db).await?;
+    rows.into_iter().map(Installation::try_from).collect()
+}
+
+/// The columns of held seats and of their licenses.
+fn held() -> Select<seats::Entity> {
     use seats::Column as Seat;
-    let order = Order::from(order);
-    let rows = seats::Entity::find()
+    seats::Entity::find()
         .select_only()
         .columns([
             Seat::Id,
@@ -185,9 +219,25 @@ pub async fn all<C: ConnectionTrait + StreamTrait>(
             licenses::Column::MaxCameras,
             licenses::Column::MaxUsers,
             licenses::Column::MaxStorageGb,
+            licenses::Column::Counts,
         ])
         .join(JoinType::InnerJoin, seats::Relation::License.def())
         .filter(Seat::FreedAt.is_null())
+}
+
+/// Installations, sorted by when they called last, one after the other: those in the window, or
+/// all.
+///
+/// # Errors
+/// If the database returns an error, at the start or in between.
+pub async fn all<C: ConnectionTrait + StreamTrait>(
+    db: &C,
+    order: SortOrder,
+    window: Option<Window>,
+) -> Result<impl Stream<Item = Result<Installation, StoreError>> + '_, StoreError> {
+    use seats::Column as Seat;
+    let order = Order::from(order);
+    let rows = held()
         .order_by(Seat::LastSeenAt, order.clone())
         .order_by(Seat::Id, order)
         .apply_if(window, |mut rows, Window { start, limit }| {
@@ -223,26 +273,56 @@ impl TryFrom<Row> for Installation {
             last_seen_at: row.last_seen_at.and_utc(),
             signed: signed.map(|(valid_until, exp)| Signed { valid_until, exp }),
             usage: reported(row.usage),
+            counts: licenses::counts_of(row.counts)?,
             seat: row.id,
             limits: [row.max_cameras, row.max_users, row.max_storage_gb],
         })
     }
 }
 
+/// The report of a heartbeat, as seats store it and responses show it. `null` is unknown.
+#[derive(Debug, Default, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+struct StoredUsage {
+    cameras_in_use: Option<u64>,
+    users_active: Option<u64>,
+    storage_used_gb: Option<u64>,
+    /// Everything else that is counted.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    counts: BTreeMap<String, u64>,
+}
+
 /// The report of the newest heartbeat.
 #[must_use]
 pub fn reported(usage: Option<Json>) -> Usage {
-    let metrics = usage.and_then(|it| serde_json::from_value(it).ok());
-    metrics.map(used).unwrap_or_default()
+    let stored = usage.and_then(|it| serde_json::from_value::<StoredUsage>(it).ok());
+    let stored = stored.unwrap_or_default();
+    Usage {
+        cameras: stored.cameras_in_use,
+        users: stored.users_active,
+        storage_gb: stored.storage_used_gb,
+        counts: counts_of(stored.counts),
+    }
 }
 
-/// The content of a heartbeat's report.
+/// The value of the column for a report.
 #[must_use]
-pub fn used(metrics: UsageMetrics) -> Usage {
-    Usage {
-        cameras: Some(metrics.cameras_in_use),
-        users: Some(metrics.users_active),
-        storage_gb: Some(metrics.storage_used_gb),
-        ..Usage::default()
-    }
+pub fn usage_json(usage: &Usage) -> Json {
+    let counts = usage.counts.iter();
+    let stored = StoredUsage {
+        cameras_in_use: usage.cameras,
+        users_active: usage.users,
+        storage_used_gb: usage.storage_gb,
+        counts: counts
+            .map(|(key, amount)| (key.to_owned(), amount))
+            .collect(),
+    };
+    serde_json::to_value(stored).unwrap_or_default()
+}
+
+/// Amounts by key, as far as the keys can be a license's.
+pub(super) fn counts_of(stored: BTreeMap<String, u64>) -> Counts {
+    let stored = stored.into_iter();
+    let counts = stored.filter_map(|(key, amount)| Some((FeatureKey::parse(&key).ok()?, amount)));
+    counts.collect()
 }

@@ -4,12 +4,16 @@ mod contents;
 mod of_customer;
 mod search;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
 use chrono::{DateTime, NaiveDateTime, Utc};
 use license_core::amendment::UpdateRule;
+use license_core::calendar_duration::CalendarDuration;
+use license_core::entitlement::{Period, Quantity};
 use license_core::folded_text::folded;
+use license_core::license_state::Decided;
 use license_core::seat::TransferBudget;
 use license_service::database::{ExpectedTable, writes};
 use sea_orm::entity::prelude::*;
@@ -19,10 +23,11 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::StoreError;
-pub use contents::judged_at;
+pub(in crate::store) use contents::counts_of;
+pub use contents::{counts_schema, judged_at};
 pub use of_customer::{
     Judged, amended, count_of_customers, judged, move_customer, of_customer, rename_customer,
-    with_customer,
+    with_customer, with_plan,
 };
 pub(in crate::store) use search::containing;
 pub use search::{LicensesCursor, MAX_LISTED, Search, Sort, count, list};
@@ -61,6 +66,10 @@ pub struct Model {
     updates: String,
     customer_id: Option<String>,
     judged_at: Option<NaiveDateTime>,
+    starts_at: Option<NaiveDateTime>,
+    trial: bool,
+    counts: Option<Json>,
+    lasts_from_activation: Option<String>,
 }
 
 /// There are no relations.
@@ -90,6 +99,8 @@ pub struct License {
     pub tier: String,
     /// The plan with its version, such as `professional@1`.
     pub plan: String,
+    /// Whether the plan is for trying the product out.
+    pub trial: bool,
     /// The number of the newest amendment.
     pub amendment: u32,
     /// Whether the columns say all that documents do: nothing starts or ends on its own or is amended
@@ -109,6 +120,10 @@ pub struct License {
     pub max_users: i64,
     /// In GB; -1 is unlimited.
     pub max_storage_gb: i64,
+    /// How much of everything else that is counted is in force, by its key: a number or
+    /// `unlimited`.
+    #[schema(schema_with = counts_schema)]
+    pub counts: BTreeMap<String, Quantity>,
     /// Maximum number of machines at the same time.
     pub seats: u32,
     /// How many times in a period a seat may move to another machine while the old machine's lease
@@ -132,8 +147,14 @@ pub struct License {
     pub status: Status,
     /// The vendor's message.
     pub status_message: Option<String>,
+    /// The first instant at which anything is in force; `null` if there is no such bound.
+    pub starts_at: Option<DateTime<Utc>>,
     /// The last instant at which the license may be used.
     pub expires_at: Option<DateTime<Utc>>,
+    /// How long it may be used from its first activation on, which will set its end: an ISO 8601
+    /// duration. `null` if it was activated, or its end does not depend on that.
+    #[schema(value_type = Option<String>)]
+    pub lasts_from_activation: Option<CalendarDuration>,
     /// When it was issued.
     pub created_at: DateTime<Utc>,
     /// When it was last changed.
@@ -153,6 +174,16 @@ pub enum Status {
 }
 
 impl License {
+    /// From the first instant at which anything is in force to the last one at which the license may
+    /// be used.
+    #[must_use]
+    pub fn period(&self) -> Period {
+        Period {
+            from: self.starts_at,
+            until: self.expires_at,
+        }
+    }
+
     /// The transfer budget of its seats.
     #[must_use]
     pub fn transfer_budget(&self) -> TransferBudget {
@@ -164,6 +195,26 @@ impl License {
 }
 
 impl Status {
+    /// The value for a decision.
+    #[must_use]
+    pub fn of(decided: Decided) -> Self {
+        match decided {
+            Decided::Valid => Self::Active,
+            Decided::Suspended => Self::Suspended,
+            Decided::Revoked => Self::Revoked,
+        }
+    }
+
+    /// The decision.
+    #[must_use]
+    pub fn decided(self) -> Decided {
+        match self {
+            Self::Active => Decided::Valid,
+            Self::Suspended => Decided::Suspended,
+            Self::Revoked => Decided::Revoked,
+        }
+    }
+
     /// The value in the column.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -260,6 +311,12 @@ fn row(license: &License) -> ActiveModel {
         updates: ActiveValue::Set(license.updates.as_str().to_owned()),
         customer_id: ActiveValue::Set(license.customer_id.clone()),
         judged_at: ActiveValue::Set(license.judged_at.map(|time| time.naive_utc())),
+        starts_at: ActiveValue::Set(license.starts_at.map(|time| time.naive_utc())),
+        trial: ActiveValue::Set(license.trial),
+        counts: ActiveValue::Set(contents::counts_column(&license.counts)),
+        lasts_from_activation: ActiveValue::Set(
+            license.lasts_from_activation.map(|it| it.to_string()),
+        ),
     }
 }
 
@@ -288,6 +345,19 @@ pub async fn find_by_id(
 ) -> Result<Option<License>, StoreError> {
     let row = Entity::find_by_id(id).one(db).await?;
     row.map(License::try_from).transpose()
+}
+
+/// The licenses with these ids, in any order.
+///
+/// # Errors
+/// If the database returns an error.
+pub async fn with_ids(
+    db: &impl ConnectionTrait,
+    ids: Vec<String>,
+) -> Result<Vec<License>, StoreError> {
+    let found = Entity::find().filter(Column::Id.is_in(ids));
+    let rows = found.all(db).await?;
+    rows.into_iter().map(License::try_from).collect()
 }
 
 /// Locks a license until the transaction ends, and returns its current state: other changes to it
@@ -344,6 +414,7 @@ impl TryFrom<Model> for License {
             customer_id: row.customer_id,
             tier: row.tier,
             plan: row.plan,
+            trial: row.trial,
             amendment: number(row.amendment),
             is_plain: row.is_plain,
             changes_at: row.changes_at.map(|time| time.and_utc()),
@@ -351,6 +422,7 @@ impl TryFrom<Model> for License {
             max_cameras: row.max_cameras,
             max_users: row.max_users,
             max_storage_gb: row.max_storage_gb,
+            counts: counts_of(row.counts)?,
             seats: number(row.seats),
             moves: number(row.moves),
             moves_period_days: number(row.moves_period_days),
@@ -361,7 +433,9 @@ impl TryFrom<Model> for License {
             updates,
             status: row.status.parse()?,
             status_message: row.status_message,
+            starts_at: row.starts_at.map(|time| time.and_utc()),
             expires_at: row.expires_at.map(|time| time.and_utc()),
+            lasts_from_activation: contents::duration_of(row.lasts_from_activation)?,
             created_at: row.created_at.and_utc(),
             updated_at: row.updated_at.and_utc(),
         })

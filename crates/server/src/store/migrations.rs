@@ -22,6 +22,10 @@ mod m0018_customers;
 mod m0019_judged_licenses;
 mod m0020_excused_amendments;
 mod m0021_reference_keys;
+mod m0022_license_status;
+mod m0023_unknown_usage;
+mod m0024_bulk_lines;
+mod m0025_first_activation;
 
 use license_service::database::{CheckedRow, Database, MIGRATION_TIMEOUT, MigratedRows};
 use sea_orm::{ConnectionTrait, Statement};
@@ -80,6 +84,10 @@ impl MigratorTrait for Migrator {
             Box::new(m0019_judged_licenses::Migration),
             Box::new(m0020_excused_amendments::Migration),
             Box::new(m0021_reference_keys::Migration),
+            Box::new(m0022_license_status::Migration),
+            Box::new(m0023_unknown_usage::Migration),
+            Box::new(m0024_bulk_lines::Migration),
+            Box::new(m0025_first_activation::Migration),
         ]
     }
 }

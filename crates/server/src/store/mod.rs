@@ -5,6 +5,7 @@
 pub mod admin_tokens;
 pub mod amendments;
 pub mod audit_log;
+pub mod bulk_lines;
 pub mod callers;
 pub mod calls;
 pub mod catalogue;
@@ -185,6 +186,7 @@ fn expected_tables() -> Vec<ExpectedTable> {
         admin_tokens::expected(),
         amendments::expected(),
         audit_log::expected(),
+        bulk_lines::expected(),
         calls::expected(),
         catalogue::expected(),
         commit_proofs::expected(),

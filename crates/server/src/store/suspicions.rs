@@ -46,6 +46,8 @@ pub(super) fn expected() -> ExpectedTable {
 #[serde(rename_all = "camelCase")]
 #[schema(as = Suspicion)]
 pub struct Suspected {
+    #[serde(skip)]
+    id: i64,
     /// The license.
     #[serde(skip)]
     pub license_id: String,
@@ -59,6 +61,24 @@ pub struct Suspected {
     pub last_seen_at: DateTime<Utc>,
     /// How many times it was seen.
     pub times: u64,
+}
+
+/// A place in the list of suspicions, which begins with the newest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SuspicionsPlace {
+    last_seen_at: DateTime<Utc>,
+    id: i64,
+}
+
+impl Suspected {
+    /// Its place in lists.
+    #[must_use]
+    pub fn place(&self) -> SuspicionsPlace {
+        SuspicionsPlace {
+            last_seen_at: self.last_seen_at,
+            id: self.id,
+        }
+    }
 }
 
 /// Maximum number of suspicions of each kind about one license. The most recently seen are kept.
@@ -168,7 +188,25 @@ pub async fn list(
     license_id: Option<&str>,
     most: u64,
 ) -> Result<Vec<Suspected>, StoreError> {
+    list_after(db, license_id, None, most).await
+}
+
+/// The same after a place in this list.
+///
+/// # Errors
+/// If the database returns an error.
+pub async fn list_after(
+    db: &impl ConnectionTrait,
+    license_id: Option<&str>,
+    after: Option<SuspicionsPlace>,
+    most: u64,
+) -> Result<Vec<Suspected>, StoreError> {
     let mut found = Entity::find();
+    if let Some(SuspicionsPlace { last_seen_at, id }) = after {
+        let at = last_seen_at.naive_utc();
+        let earlier = Column::LastSeenAt.lt(at).or(Column::Id.lt(id));
+        found = found.filter(Column::LastSeenAt.lte(at)).filter(earlier);
+    }
     if let Some(license_id) = license_id {
         found = found.filter(Column::LicenseId.eq(license_id));
     }
@@ -196,6 +234,7 @@ pub async fn forget(db: &impl ConnectionTrait, before: DateTime<Utc>) -> Result<
 impl From<Model> for Suspected {
     fn from(row: Model) -> Self {
         Self {
+            id: row.id,
             license_id: row.license_id,
             hardware_id: row.hardware_id,
             kind: row.kind,

@@ -185,7 +185,9 @@ async fn the_fleet_is_seen_by_standing_version_limit_and_suspicion(engine: Engin
     );
     assert_eq!(
         fleet["licenses"],
-        json!({"active": 4, "expired": 0, "revoked": 0, "suspended": 1})
+        json!({
+            "active": 4, "expired": 0, "expiring": 0, "revoked": 0, "scheduled": 0, "suspended": 1,
+        })
     );
     assert_eq!(
         fleet["versions"],

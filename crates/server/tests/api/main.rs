@@ -25,7 +25,9 @@ mod customers;
 mod database;
 #[path = "../../../client/tests/api/database_gate.rs"]
 mod database_gate;
+mod exports;
 mod failing_database;
+mod first_activation;
 mod foreign_directories;
 mod full_disk;
 /// What tests of both services have in common.
@@ -45,6 +47,7 @@ mod keys;
 mod latin_1;
 mod libpq_variables;
 mod license_size;
+mod license_statuses;
 mod list_commands;
 mod list_pages;
 mod listener;
@@ -78,6 +81,7 @@ mod search_path;
 mod seats;
 mod secrets;
 mod sign_in;
+mod signed_in;
 mod signing_clock;
 mod site_entries;
 mod sites;
@@ -92,6 +96,7 @@ mod told;
 #[path = "../../../client/tests/api/traps.rs"]
 mod traps;
 mod unfit_tables;
+mod unknown_usage;
 #[path = "../../../client/tests/api/unread_log.rs"]
 mod unread_log;
 mod use_cases;

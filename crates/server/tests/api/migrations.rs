@@ -13,9 +13,9 @@ use license_core::seat::Overlap;
 use license_core::suspicion::installation_fingerprint;
 use license_server::licensing::look_up::look_up;
 use license_server::store::{
-    Migrator, Store, admin_tokens, amendments, audit_log, calls, catalogue, commit_proofs,
-    console_sessions, coverage, customers, key_record, licenses, lost_numbers, plans, seat_moves,
-    seats, signing_clock, site_entries, suspicions, usage_days,
+    Migrator, Store, admin_tokens, amendments, audit_log, bulk_lines, calls, catalogue,
+    commit_proofs, console_sessions, coverage, customers, key_record, licenses, lost_numbers,
+    plans, seat_moves, seats, signing_clock, site_entries, suspicions, usage_days,
 };
 use license_service::database_url::DatabaseUrl;
 use sea_orm::{ConnectionTrait as _, Database, DatabaseConnection, Statement};
@@ -30,7 +30,7 @@ macro_rules! samples {
 }
 
 /// Sample rows of each migration, in order. Databases record these names.
-const SAMPLES: [(&str, &str); 21] = samples![
+const SAMPLES: [(&str, &str); 25] = samples![
     "m0001_licenses_and_seats",
     "m0002_suspicions",
     "m0003_audit_and_history",
@@ -52,6 +52,10 @@ const SAMPLES: [(&str, &str); 21] = samples![
     "m0019_judged_licenses",
     "m0020_excused_amendments",
     "m0021_reference_keys",
+    "m0022_license_status",
+    "m0023_unknown_usage",
+    "m0024_bulk_lines",
+    "m0025_first_activation",
 ];
 
 on_both_engines! {
@@ -87,8 +91,7 @@ async fn a_table_of_migrations_that_is_ours_gets_its_own_name(engine: Engine) {
     let (last, _) = SAMPLES[SAMPLES.len() - 1];
     let remove = format!(
         "DELETE FROM seaql_migrations WHERE version = '{last}'; \
-         DROP INDEX customers_reference_key; \
-         ALTER TABLE customers DROP COLUMN reference_key"
+         ALTER TABLE licenses DROP COLUMN lasts_from_activation"
     );
     connection.execute_unprepared(&remove).await.unwrap();
     let store = Store::open_existing(&database.url.parse().unwrap()).await;
@@ -156,6 +159,16 @@ async fn sample_data_of_every_version_survives_all_later_migrations(engine: Engi
     assert_eq!((later.max_cameras, later.features.len()), (48, 0));
     let judged_at = license.judged_at.map(|at| at.to_rfc3339());
     assert_eq!(judged_at.as_deref(), Some("2026-11-26T12:00:00+00:00"));
+    let starts_at = license.starts_at.map(|at| at.to_rfc3339());
+    assert_eq!(starts_at.as_deref(), Some("2026-11-24T00:00:00+00:00"));
+    assert!(license.trial);
+    let counts = [("doors", Quantity::Of(4)), ("lanes", Quantity::Unlimited)];
+    let counts = counts.map(|(key, quantity)| (key.to_owned(), quantity));
+    assert_eq!(license.counts, counts.into());
+    let lasts = license.lasts_from_activation.map(|it| it.to_string());
+    assert_eq!(lasts.as_deref(), Some("P30D"));
+    let line = bulk_lines::find(store.reader(), "abc").await.unwrap();
+    assert_eq!(line.map(|it| it.amendment), Some(2));
     check_plans(&store, &license).await;
     let query = seats::SeatsQuery::default();
     let seats = seats::list(store.reader(), &license.id, &query, 9)
@@ -220,7 +233,10 @@ async fn sample_data_of_every_version_survives_all_later_migrations(engine: Engi
     assert_eq!((counted.len(), counted[0].times), (1, 7));
     let day = "2026-11-25".parse().unwrap();
     let used = usage_days::since(store.reader(), &license.id, day, None, 9).await;
-    assert_eq!(used.unwrap()[0].storage_gb, 500);
+    let used = used.unwrap();
+    assert_eq!((used[0].cameras, used[0].users), (None, Some(3)));
+    assert_eq!(used[0].counts, [("doors".to_owned(), 2)].into());
+    assert_eq!(used[1].storage_gb, Some(500));
     // The newest instant at which anything was signed, from before there was a record.
     let recorded = signing_clock::find(store.reader()).await.unwrap().unwrap();
     let seen = seats.iter().map(|seat| seat.last_seen_at).max().unwrap();

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use license_core::protocol::{
     ActivateRequest, DeactivateRequest, HeartbeatRequest, SystemInfo, UsageMetrics, ValidateRequest,
 };
+use license_core::usage::Usage;
 use license_server::licensing::catalogue::Tier;
 use license_server::licensing::issue::IssueRequest;
 use reqwest::Method;
@@ -64,6 +65,7 @@ async fn the_document_describes_the_messages_of_sites() {
             hostname: "vms".to_owned(),
             architecture: "x86_64".to_owned(),
         },
+        usage: Usage::default(),
     });
     let unknown = |body: &Value| {
         let mut body = body.clone();
@@ -123,7 +125,7 @@ async fn the_openapi_document_describes_every_call() {
     let administration = paths.keys().filter(|path| is_administration(path)).count();
     assert_eq!(
         (administration, paths.len()),
-        (28, 34),
+        (32, 38),
         "{:?}",
         paths.keys()
     );

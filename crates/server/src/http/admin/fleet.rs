@@ -4,8 +4,6 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use chrono::{DateTime, Utc};
-use license_core::usage::Usage;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -14,7 +12,8 @@ use crate::app::App;
 use crate::http::answered_errors::{AdminErrors, QueryErrors};
 use crate::http::error::ApiError;
 use crate::http::given::{Params, UpTo};
-use crate::licensing::fleet::{Filter, Fleet, Member, Seen, Survey};
+use crate::licensing;
+use crate::licensing::fleet::{Filter, Fleet, Seen, ShownInstallation, Survey};
 use crate::licensing::history::{CallsOfDay, KEPT_DAYS, calls_by_day};
 use crate::store::installations::{InstallationsCursor, Window};
 use crate::store::page::SortOrder;
@@ -76,47 +75,11 @@ pub(in crate::http) struct InstallationsParams {
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(in crate::http) struct InstallationsPage {
-    installations: Vec<ListedInstallation>,
+    installations: Vec<ShownInstallation>,
     /// The number of matching installations.
     total: u64,
     /// The `cursor` of the next page; `null` on the last one.
     next_cursor: Option<String>,
-}
-
-#[derive(Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-struct ListedInstallation {
-    license_id: String,
-    customer: String,
-    hardware_id: String,
-    installation_id: String,
-    installation_name: String,
-    installation_version: String,
-    last_seen_at: DateTime<Utc>,
-    standing: Seen,
-    over_limit: bool,
-    suspected: bool,
-    #[schema(value_type = Object)]
-    usage: Usage,
-}
-
-impl From<Member> for ListedInstallation {
-    fn from(member: Member) -> Self {
-        let it = member.installation;
-        Self {
-            license_id: it.license_id,
-            customer: it.customer,
-            hardware_id: it.hardware_id,
-            installation_id: it.installation_id,
-            installation_name: it.installation_name,
-            installation_version: it.installation_version,
-            last_seen_at: it.last_seen_at,
-            standing: member.seen,
-            over_limit: member.over_limit,
-            suspected: member.suspected,
-            usage: it.usage,
-        }
-    }
 }
 
 /// List installations.
@@ -151,7 +114,7 @@ pub(in crate::http) async fn installations(
     Ok(Json(InstallationsPage {
         total,
         next_cursor: next_cursor(&mut found, size, |it| it.installation.cursor(order)),
-        installations: found.into_iter().map(ListedInstallation::from).collect(),
+        installations: found.into_iter().map(ShownInstallation::from).collect(),
     }))
 }
 

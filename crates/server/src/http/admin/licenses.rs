@@ -47,6 +47,8 @@ pub(in crate::http) struct LicensesParams {
     search: String,
     #[param(inline)]
     status: Option<ShownStatus>,
+    /// Only licenses whose plan is for trying the product out, or only the others.
+    trial: Option<bool>,
     tier: Option<String>,
     /// Only licenses of this customer: its id, its name or its reference.
     customer: Option<String>,
@@ -113,10 +115,10 @@ pub(in crate::http) async fn list(
         Some(customer) => Some(look_up_customer(db, customer).await?.id),
         None => None,
     };
-    let mut search = Search {
+    let search = Search {
         text: params.search,
-        status: None,
-        ended: None,
+        state: params.status.map(|status| (status.state(), now)),
+        trial: params.trial,
         tier: params.tier,
         customer_id,
         expires_until: params.expires_until,
@@ -124,9 +126,6 @@ pub(in crate::http) async fn list(
         sort: params.sort,
         order: params.order,
     };
-    if let Some(status) = params.status {
-        search = search.called(status.decided(), status.has_ended(), now);
-    }
     let size = u64::from(params.limit.get());
     let start = page_start(params.cursor.as_deref(), |cursor| search.has(cursor))?;
     let mut found = licenses::list(db, &search, &start, size + 1).await?;

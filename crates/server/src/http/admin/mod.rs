@@ -8,6 +8,7 @@
 mod amendments;
 mod audit;
 mod customers;
+mod exports;
 mod fleet;
 mod keys;
 mod licenses;
@@ -20,6 +21,7 @@ mod tokens;
 mod usage;
 
 pub(crate) use audit::jsonl;
+pub(crate) use exports::{Mark, csv};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -29,6 +31,7 @@ use crate::http::HttpState;
 pub(super) fn routes() -> OpenApiRouter<HttpState> {
     OpenApiRouter::new()
         .routes(routes!(licenses::list, licenses::issue))
+        .routes(routes!(exports::licenses))
         .routes(routes!(licenses::show))
         .routes(routes!(seats::list))
         .routes(routes!(usage::list))
@@ -42,6 +45,9 @@ pub(super) fn routes() -> OpenApiRouter<HttpState> {
         .routes(routes!(offline::sign))
         .routes(routes!(fleet::fleet))
         .routes(routes!(fleet::installations))
+        .routes(routes!(exports::installations))
+        .routes(routes!(exports::usage))
+        .routes(routes!(exports::amendments))
         .routes(routes!(fleet::calls))
         .routes(routes!(plans::list, plans::publish))
         .routes(routes!(plans::versions))

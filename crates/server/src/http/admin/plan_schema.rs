@@ -22,10 +22,21 @@ pub(super) struct PlanText {
     /// How long a license lasts, in years, months, weeks and days (ISO 8601): `P1Y`, `P90D`. Without
     /// it, licenses never end.
     duration: Option<String>,
+    /// From when on the duration counts. An activation sets the end of the license.
+    #[schema(required = false, inline, rename = "durationFrom")]
+    duration_from: DurationFromText,
     terms: PlanTermsText,
     /// At most 500, each with a different key.
     #[schema(required = false)]
     entitlements: Vec<PlanEntitlementText>,
+}
+
+/// From when a license is issued or starts, or from when a machine first activates it.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+enum DurationFromText {
+    Issue,
+    FirstActivation,
 }
 
 /// The terms of licenses that are sold as a plan.

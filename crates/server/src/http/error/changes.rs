@@ -14,7 +14,7 @@ impl From<IssueError> for ApiError {
     fn from(error: IssueError) -> Self {
         match error {
             IssueError::Store(error) => error.into(),
-            IssueError::Exists(_) => Self::Conflict(error.to_string()),
+            IssueError::Exists(_) | IssueError::Done(_) => Self::Conflict(error.to_string()),
             IssueError::NoRandomness(_) => {
                 tracing::error!(%error, "failed to issue a license");
                 Self::Internal
@@ -66,7 +66,7 @@ impl From<RenewError> for ApiError {
         match error {
             RenewError::LookUp(error) => error.into(),
             RenewError::Store(error) => error.into(),
-            RenewError::Revoked => Self::Conflict(error.to_string()),
+            RenewError::Revoked | RenewError::Done(_) => Self::Conflict(error.to_string()),
             RenewError::Amend(error) => error.into(),
             RenewError::Expiry(_) => Self::BadRequest(error.to_string()),
         }
@@ -78,7 +78,9 @@ impl From<AmendError> for ApiError {
         match error {
             AmendError::LookUp(error) => error.into(),
             AmendError::Store(error) => error.into(),
-            AmendError::Revoked | AmendError::Amended { .. } => Self::Conflict(error.to_string()),
+            AmendError::Revoked | AmendError::Amended { .. } | AmendError::Done(_) => {
+                Self::Conflict(error.to_string())
+            }
             AmendError::Field { .. }
             | AmendError::Plan(_)
             | AmendError::EndsTooLate(_)

@@ -1,11 +1,13 @@
 //! What the vendor's staff want to change, as an amendment.
 
+use std::str::FromStr;
+
 use chrono::{DateTime, Utc};
 use license_core::amendment::{self, Amendment, Contents, TermChanges, contents};
 use license_core::catalogue::Catalogue;
 use license_core::entitlement::{Entitlement, Period, Quantity};
 use license_core::feature::FeatureKey;
-use license_core::plan::{PlanChoice, replaced};
+use license_core::plan::{LicenseEnd, PlanChoice, replaced};
 use sea_orm::ConnectionTrait;
 
 use super::AmendError;
@@ -153,7 +155,7 @@ impl AmendRequest {
             let key = feature_key("end", key)?;
             changes.push(Change::End { key });
         }
-        let (mut terms, mut expires_at) = (before.terms.clone(), before.expires_at);
+        let (mut terms, mut end) = (before.terms.clone(), LicenseEnd::of(before));
         let plan = offer.plan.as_ref();
         if let Some(plan) = plan.filter(|it| Some(&it.version) != before.plan.as_ref()) {
             // The time of the plan starts with the license.
@@ -163,7 +165,7 @@ impl AmendRequest {
             changes.extend(granted.map(Change::Grant));
             changes.push(Change::Plan(plan.version.clone()));
             let former = offer.former.as_ref().map(|it| &it.contents);
-            (terms, expires_at) = replaced(before, former, &plan.contents, start)?;
+            (terms, end) = replaced(before, former, &plan.contents, start)?;
         }
         for (place, addition) in self.add.iter().enumerate() {
             let name = format!("add[{place}]");
@@ -173,10 +175,10 @@ impl AmendRequest {
         if let Some(start) = self.starts_at.filter(|it| *it != before.starts_at) {
             changes.push(Change::Start(start));
         }
-        let expires_at = self.expires_at.unwrap_or(expires_at);
-        if expires_at != before.expires_at {
-            check_expiry(expires_at, now)?;
-            changes.push(Change::Expiry(expires_at));
+        let end = self.expires_at.map_or(end, LicenseEnd::At);
+        if end != LicenseEnd::of(before) {
+            check_expiry(end.at(), now)?;
+            changes.push(end.change());
         }
         let terms = terms.with(&self.terms);
         if terms != before.terms {
@@ -194,6 +196,29 @@ async fn former_plan(
     match &before.plan {
         Some(plan) => plans::find(db, &plan.name, Some(plan.version)).await,
         None => Ok(None),
+    }
+}
+
+/// Read from `module.map_view`, `cameras=32` or `cameras=unlimited`.
+impl FromStr for Addition {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (key, quantity) = match text.split_once('=') {
+            None => (text, None),
+            Some((key, "unlimited")) => (key, Some(Quantity::Unlimited)),
+            Some((key, number)) => {
+                let number = number.parse().map_err(|_| {
+                    format!("invalid number '{number}'; expected 0 or more, or 'unlimited'")
+                })?;
+                (key, Some(Quantity::Of(number)))
+            }
+        };
+        Ok(Self {
+            key: key.to_owned(),
+            quantity,
+            period: Period::ALWAYS,
+        })
     }
 }
 

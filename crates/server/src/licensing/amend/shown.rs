@@ -171,19 +171,19 @@ impl From<Affected> for ShownAffected {
 #[schema(as = Amendment)]
 pub struct ShownAmendment {
     /// 1 for the amendment with which the license was issued, then without gaps.
-    number: u32,
+    pub number: u32,
     /// Who made it.
-    author: String,
+    pub author: String,
     /// Why.
-    reason: Option<String>,
+    pub reason: Option<String>,
     /// The reference of the order.
-    order: Option<String>,
+    pub order: Option<String>,
     /// When it was recorded.
-    recorded_at: DateTime<Utc>,
+    pub recorded_at: DateTime<Utc>,
     /// When it takes effect.
-    effective_at: DateTime<Utc>,
+    pub effective_at: DateTime<Utc>,
     /// The number of the amendment that it undoes.
-    undoes: Option<u32>,
+    pub undoes: Option<u32>,
     /// What it changes, in this order: each is an object with one member, `grant`, `end`, `plan`,
     /// `customer` (the id of the customer; empty for none), `start`, `expiry` or `terms`.
     #[schema(value_type = Vec<Object>)]

@@ -4,7 +4,9 @@
 //! more. Then each license is amended. If this is interrupted, repeating the merge does the rest;
 //! in between, every license belongs to one of the two.
 
+use chrono::{DateTime, Utc};
 use license_core::license_key::mask;
+use license_core::license_state::LicenseState;
 use license_service::database::repeated;
 use serde::Serialize;
 use serde_json::json;
@@ -15,7 +17,7 @@ use crate::audit::{Action, Change, PermittedChange};
 use crate::licensing::amend::{AmendError, AmendRequest, amend};
 use crate::licensing::look_up::LookUpError;
 use crate::store::customers::{self, Customer};
-use crate::store::licenses::{self, License, Search, Status};
+use crate::store::licenses::{self, License, Search};
 use crate::store::page::PageStart;
 use crate::store::{Store, StoreError};
 
@@ -151,15 +153,15 @@ async fn preview(
     let (from, into) = (look_up(db, from).await?, look_up(db, into).await?);
     check(&from, &into)?;
     check_documents(db, &from.id, &into.name, change.at).await?;
-    let search = |status| Search {
+    let search = |state| Search {
         customer_id: Some(from.id.clone()),
-        status,
+        state,
         ..Search::default()
     };
     let all = licenses::count(db, &search(None)).await?;
     let mut not_amended = Vec::new();
     let start = PageStart::default();
-    let revoked = search(Some(Status::Revoked));
+    let revoked = search(Some((LicenseState::Revoked, now)));
     for license in licenses::list(db, &revoked, &start, licenses::MAX_LISTED).await? {
         not_amended.push(NotAmended::of(&license, AmendError::Revoked.to_string()));
     }

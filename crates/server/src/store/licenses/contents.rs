@@ -1,15 +1,21 @@
 //! A license's row holds what its amendments add up to, so that it can be listed and searched.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
 use license_core::amendment::{
     Amendment, Change, Contents, UpdateRule, coming, contents, holds_until,
 };
+use license_core::calendar_duration::CalendarDuration;
 use license_core::entitlement::{Entitlement, Grant, Granted, Period, Quantity};
 use license_core::feature::FeatureKey;
 use license_core::plausible_time::PlausibleTime;
 use license_core::usage::Resource;
+use sea_orm::prelude::Json;
+use utoipa::openapi::schema::{ObjectBuilder, OneOfBuilder, Schema, Type};
 
 use super::{License, Status};
+use crate::store::StoreError;
 
 /// No limit, in the columns.
 const UNLIMITED: i64 = -1;
@@ -25,6 +31,7 @@ impl License {
             customer_id: None,
             tier: String::new(),
             plan: String::new(),
+            trial: false,
             amendment: 0,
             is_plain: false,
             changes_at: None,
@@ -33,6 +40,7 @@ impl License {
             max_cameras: 0,
             max_users: 0,
             max_storage_gb: 0,
+            counts: BTreeMap::new(),
             seats: 0,
             moves: 0,
             moves_period_days: 0,
@@ -43,7 +51,9 @@ impl License {
             updates: UpdateRule::Warn,
             status: Status::Active,
             status_message: None,
+            starts_at: None,
             expires_at: None,
+            lasts_from_activation: None,
             created_at: now,
             updated_at: now,
         };
@@ -68,8 +78,9 @@ impl License {
     }
 
     /// The same license with what is in force at `now` of its amendments, which are all of them,
-    /// in the order of their numbers. The name of another customer than before is missing: see
-    /// [`with_customer`](super::with_customer).
+    /// in the order of their numbers. The name of another customer than before is missing (see
+    /// [`with_customer`](super::with_customer)), and whether another plan than before is for trying
+    /// the product out (see [`with_plan`](super::with_plan)).
     #[must_use]
     pub(in crate::store) fn amended(self, amendments: &[Amendment], now: DateTime<Utc>) -> Self {
         let Some(newest) = amendments.last() else {
@@ -81,7 +92,9 @@ impl License {
         let Contents {
             plan,
             customer,
+            starts_at,
             expires_at,
+            lasts,
             terms,
             ..
         } = contents;
@@ -105,6 +118,7 @@ impl License {
             max_cameras: limit(&sold, Resource::Cameras, at),
             max_users: limit(&sold, Resource::Users, at),
             max_storage_gb: limit(&sold, Resource::StorageGb, at),
+            counts: other_counts(&sold, at),
             seats: terms.seats,
             moves: terms.moves,
             moves_period_days: terms.moves_period_days,
@@ -113,13 +127,27 @@ impl License {
             offline_days: terms.offline_days,
             updates_until: terms.updates_until,
             updates: terms.updates,
+            starts_at,
             expires_at,
+            lasts_from_activation: lasts,
             amendment: newest.number,
             is_plain: last.is_none() && is_plain(amendments, at),
             changes_at: last.and_then(following),
             judged_at: Some(now.trunc_subsecs(6)),
             ..self
         }
+    }
+
+    /// How much is in force of something that is counted.
+    #[must_use]
+    pub fn granted(&self, key: &str) -> Quantity {
+        let limit = match Resource::of(key) {
+            Some(Resource::Cameras) => self.max_cameras,
+            Some(Resource::Users) => self.max_users,
+            Some(Resource::StorageGb) => self.max_storage_gb,
+            None => return self.counts.get(key).copied().unwrap_or(Quantity::Of(0)),
+        };
+        u64::try_from(limit).map_or(Quantity::Unlimited, Quantity::Of)
     }
 
     /// Whether it is at `now` what it says, without computing it from its amendments: it was judged
@@ -198,6 +226,72 @@ fn limit(sold: &Granted, resource: Resource, at: DateTime<Utc>) -> i64 {
         Some(Quantity::Unlimited) => UNLIMITED,
         Some(Quantity::Of(number)) => i64::try_from(number).unwrap_or(i64::MAX),
     }
+}
+
+/// What is in force of everything that has no column.
+fn other_counts(sold: &Granted, at: DateTime<Utc>) -> BTreeMap<String, Quantity> {
+    let others = sold.counted().map(FeatureKey::as_str);
+    let others = others.filter(|key| Resource::of(key).is_none());
+    let counted = others.filter_map(|key| {
+        let quantity = sold.count(key, PlausibleTime::exact(at))?;
+        Some((key.to_owned(), quantity))
+    });
+    counted.collect()
+}
+
+/// `None` for an empty value: most licenses count nothing else.
+pub(super) fn counts_column(counts: &BTreeMap<String, Quantity>) -> Option<Json> {
+    let counts = Some(counts).filter(|counts| !counts.is_empty());
+    counts.and_then(|counts| serde_json::to_value(counts).ok())
+}
+
+/// The value in the column.
+///
+/// # Errors
+/// If it is not one that this program writes.
+pub(in crate::store) fn counts_of(
+    column: Option<Json>,
+) -> Result<BTreeMap<String, Quantity>, StoreError> {
+    let Some(counts) = column else {
+        return Ok(BTreeMap::new());
+    };
+    serde_json::from_value(counts.clone()).map_err(|_| StoreError::Value {
+        column: "licenses.counts",
+        value: counts.to_string(),
+    })
+}
+
+/// The value in the column.
+///
+/// # Errors
+/// If it is not one that this program writes.
+pub(super) fn duration_of(column: Option<String>) -> Result<Option<CalendarDuration>, StoreError> {
+    let parsed = column.map(|text| {
+        let duration = text.parse().ok();
+        duration.ok_or(StoreError::Value {
+            column: "licenses.lasts_from_activation",
+            value: text,
+        })
+    });
+    parsed.transpose()
+}
+
+/// The schema of quantities by key: numbers, or `unlimited`.
+#[must_use]
+pub fn counts_schema() -> ObjectBuilder {
+    let number = ObjectBuilder::new().schema_type(Type::Integer);
+    let unlimited = ObjectBuilder::new()
+        .schema_type(Type::String)
+        .enum_values(Some(["unlimited"]));
+    let quantity = OneOfBuilder::new()
+        .item(number.minimum(Some(0)).maximum(Some(u64::MAX)))
+        .item(unlimited);
+    let description = "How much of everything else that is counted is granted, by its key: a number, \
+        or `unlimited`";
+    ObjectBuilder::new()
+        .schema_type(Type::Object)
+        .description(Some(description))
+        .additional_properties(Some(Schema::OneOf(quantity.build())))
 }
 
 /// Sorts features as they were first granted.

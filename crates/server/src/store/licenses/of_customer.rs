@@ -1,20 +1,22 @@
-//! The customers of licenses. A row holds the name of its customer, as documents carry it.
+//! The customers and plans of licenses. A row holds the name of its customer, as documents carry it,
+//! and whether its plan is for trying the product out.
 
 use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 use license_core::amendment::Amendment;
 use license_core::folded_text::folded;
+use license_core::plan::PlanChoice;
 use license_core::signing_clock::SigningTime;
 use license_service::database::writes;
 use sea_orm::entity::prelude::*;
 use sea_orm::{ConnectionTrait, EntityTrait, QueryOrder as _, QuerySelect as _};
 
 use super::{Column, Entity, License};
-use crate::store::{StoreError, customers};
+use crate::store::{StoreError, customers, plans};
 
 /// The same license with what is in force at `now` of its amendments, which are all of them, in the
-/// order of their numbers, and with the name of its customer.
+/// order of their numbers, with the name of its customer and what is known of its plan.
 ///
 /// # Errors
 /// If the database returns an error.
@@ -24,9 +26,12 @@ pub async fn amended(
     amendments: &[Amendment],
     now: DateTime<Utc>,
 ) -> Result<License, StoreError> {
-    let before = license.customer_id.clone();
-    let license = license.amended(amendments, now);
-    match license.customer_id == before {
+    let (customer_id, plan) = (license.customer_id.clone(), license.plan.clone());
+    let mut license = license.amended(amendments, now);
+    if license.plan != plan {
+        license = with_plan(db, license).await?;
+    }
+    match license.customer_id == customer_id {
         true => Ok(license),
         false => with_customer(db, license).await,
     }
@@ -100,6 +105,23 @@ pub async fn with_customer(
     Ok(License {
         customer: customer.name,
         customer_id: Some(customer.id),
+        ..license
+    })
+}
+
+/// The license, with whether its plan is for trying the product out. A plan that was never published
+/// is not.
+///
+/// # Errors
+/// If the database returns an error.
+pub async fn with_plan(db: &impl ConnectionTrait, license: License) -> Result<License, StoreError> {
+    let choice = license.plan.parse::<PlanChoice>().ok();
+    let plan = match choice {
+        Some(choice) => plans::find(db, &choice.name, choice.version).await?,
+        None => None,
+    };
+    Ok(License {
+        trial: plan.is_some_and(|it| it.contents.trial),
         ..license
     })
 }

@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use license_core::folded_text::folded;
 use license_core::license_key::LicenseKey;
+use license_core::license_state::{End, LicenseState, StateBounds};
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{ExprTrait, LikeExpr, NullOrdering, Query};
 use sea_orm::{Condition, ConnectionTrait, EntityTrait, Order, QueryOrder as _, QuerySelect as _};
@@ -19,10 +20,10 @@ pub struct Search {
     /// Part of the customer's name, of the license key, or of an installation's name; or a complete
     /// hardware id. Empty for all.
     pub text: String,
-    /// Only those with this decision of the vendor.
-    pub status: Option<Status>,
-    /// Only those whose end has passed at an instant, or only those whose end has not.
-    pub ended: Option<(bool, DateTime<Utc>)>,
+    /// Only those that are in this state at an instant.
+    pub state: Option<(LicenseState, DateTime<Utc>)>,
+    /// Only those whose plan is for trying the product out, or only the others.
+    pub trial: Option<bool>,
     /// Only those of this tier.
     pub tier: Option<String>,
     /// Only those of the customer with this id.
@@ -38,17 +39,6 @@ pub struct Search {
 }
 
 impl Search {
-    /// The same for licenses with this decision whose end has passed or not; `None` asks
-    /// for both.
-    #[must_use]
-    pub fn called(self, status: Status, has_ended: Option<bool>, now: DateTime<Utc>) -> Self {
-        Self {
-            status: Some(status),
-            ended: has_ended.map(|has_ended| (has_ended, now)),
-            ..self
-        }
-    }
-
     fn order(&self) -> SortOrder {
         self.order.unwrap_or(self.sort.default_order())
     }
@@ -227,16 +217,11 @@ pub async fn count(db: &impl ConnectionTrait, search: &Search) -> Result<u64, St
 
 fn found(search: &Search) -> Select<Entity> {
     let mut query = Entity::find();
-    if let Some(status) = search.status {
-        query = query.filter(Column::Status.eq(status.as_str()));
+    if let Some((state, now)) = search.state {
+        query = query.filter(within(state.bounds(now)));
     }
-    match search.ended {
-        Some((true, now)) => query = query.filter(Column::ExpiresAt.lt(now.naive_utc())),
-        Some((false, now)) => {
-            let later = Column::ExpiresAt.gte(now.naive_utc());
-            query = query.filter(later.or(Column::ExpiresAt.is_null()));
-        }
-        None => {}
+    if let Some(trial) = search.trial {
+        query = query.filter(Column::Trial.eq(trial));
     }
     if let Some(tier) = &search.tier {
         query = query.filter(Column::Tier.eq(tier.replace('\0', "")));
@@ -284,6 +269,25 @@ fn found(search: &Search) -> Select<Entity> {
             ))
             .add(Column::Id.in_subquery(at)),
     )
+}
+
+/// Which licenses are within bounds.
+fn within(bounds: StateBounds) -> Condition {
+    let mut all = Condition::all().add(Column::Status.eq(Status::of(bounds.decided).as_str()));
+    if let Some((has_started, at)) = bounds.has_started {
+        let at = at.naive_utc();
+        all = all.add(match has_started {
+            true => Column::StartsAt.lte(at).or(Column::StartsAt.is_null()),
+            false => Column::StartsAt.gt(at),
+        });
+    }
+    let end = Column::ExpiresAt;
+    all.add_option(bounds.ends.map(|ends| match ends {
+        End::Before(at) => end.lt(at.naive_utc()),
+        End::From(at) => end.gte(at.naive_utc()).or(end.is_null()),
+        End::After(at) => end.gt(at.naive_utc()).or(end.is_null()),
+        End::Between(from, to) => end.between(from.naive_utc(), to.naive_utc()),
+    }))
 }
 
 /// A pattern for texts that contain this one, with special characters escaped.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use license_core::amendment::{Amendment, Change, PlanVersion, Terms, contents};
-use license_core::plan::{self, Order, Plan};
+use license_core::plan::{self, LicenseEnd, Order, Plan};
 use license_server::store::licenses::{self, License, MAX_LISTED, Search};
 use license_server::store::page::PageStart;
 use license_server::store::{Migrator, Store, amendments};
@@ -148,7 +148,7 @@ fn issued(license: &License) -> Vec<Change> {
     .unwrap();
     let order = Order {
         customer: license.customer_id.clone().unwrap_or_default(),
-        expires_at: license.expires_at,
+        end: LicenseEnd::At(license.expires_at),
         terms: Terms {
             seats: license.seats,
             moves: license.moves,

@@ -1,0 +1,240 @@
+//! Exports as CSV: whole lists, for spreadsheets.
+
+use std::sync::Arc;
+
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::{HeaderValue, header};
+use axum::response::{IntoResponse as _, Response};
+use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::stream;
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use crate::app::App;
+use crate::http::answered_errors::{AdminErrors, CustomerErrors, LicenseErrors, QueryErrors};
+use crate::http::error::ApiError;
+use crate::http::given::{Params, UntilText, UpTo, until};
+use crate::licensing::customers::look_up as look_up_customer;
+use crate::licensing::exports::{
+    AmendmentsExport, CsvPieces, Export, InstallationsExport, LicensesExport, UsageExport,
+};
+use crate::licensing::fleet::{Filter, Seen};
+use crate::licensing::history::KEPT_DAYS;
+use crate::licensing::judge::ShownStatus;
+use crate::licensing::look_up::look_up;
+use crate::spreadsheet;
+use crate::store::StoreError;
+use crate::store::licenses::Search;
+
+/// Which licenses.
+#[derive(Deserialize, IntoParams)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(in crate::http) struct LicensesExportParams {
+    /// Part of the customer's name, the key or an installation's name; or a complete hardware id.
+    #[serde(default)]
+    search: String,
+    #[param(inline)]
+    status: Option<ShownStatus>,
+    /// Only licenses whose plan is for trying the product out, or only the others.
+    trial: Option<bool>,
+    tier: Option<String>,
+    /// Only licenses of this customer: its id, its name or its reference.
+    customer: Option<String>,
+    /// Only licenses that end by this instant or day.
+    #[serde(default, deserialize_with = "until")]
+    #[param(inline, value_type = UntilText)]
+    expires_until: Option<DateTime<Utc>>,
+    /// Only licenses that end after this instant or day.
+    #[serde(default, deserialize_with = "until")]
+    #[param(inline, value_type = UntilText)]
+    expires_after: Option<DateTime<Utc>>,
+}
+
+/// Export licenses as CSV, oldest first.
+#[utoipa::path(
+    get, path = "/licenses/export", operation_id = "export_licenses", tag = "licenses",
+    params(LicensesExportParams),
+    responses(
+        (status = 200, content_type = "text/csv", body = String,
+            description = "A line with the names of the columns, and one for each license"),
+        AdminErrors, CustomerErrors, QueryErrors,
+    )
+)]
+pub(in crate::http) async fn licenses(
+    State(app): State<Arc<App>>,
+    Params(params): Params<LicensesExportParams>,
+) -> Result<Response, ApiError> {
+    let (db, now) = (app.store.reader(), app.clock.now());
+    let customer_id = match &params.customer {
+        Some(customer) => Some(look_up_customer(db, customer).await?.id),
+        None => None,
+    };
+    let search = Search {
+        text: params.search,
+        state: params.status.map(|status| (status.state(), now)),
+        trial: params.trial,
+        tier: params.tier,
+        customer_id,
+        expires_until: params.expires_until,
+        expires_after: params.expires_after,
+        ..Search::default()
+    };
+    csv(app, LicensesExport::new(search, now), Mark::None).await
+}
+
+/// Which installations.
+#[derive(Deserialize, IntoParams)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(in crate::http) struct InstallationsExportParams {
+    standing: Option<Seen>,
+    installation_version: Option<String>,
+    /// Only installations that use more than their license allows, or only the others.
+    over_limit: Option<bool>,
+    /// Only installations with suspicions in the last 30 days, or only the others.
+    suspected: Option<bool>,
+}
+
+/// Export installations as CSV, in the order in which their seats were first taken.
+#[utoipa::path(
+    get, path = "/installations/export", operation_id = "export_installations", tag = "fleet",
+    params(InstallationsExportParams),
+    responses(
+        (status = 200, content_type = "text/csv", body = String,
+            description = "A line with the names of the columns, and one for each installation"),
+        AdminErrors, QueryErrors,
+    )
+)]
+pub(in crate::http) async fn installations(
+    State(app): State<Arc<App>>,
+    Params(params): Params<InstallationsExportParams>,
+) -> Result<Response, ApiError> {
+    let filter = Filter {
+        standing: params.standing,
+        version: params.installation_version,
+        over_limit: params.over_limit,
+        suspected: params.suspected,
+    };
+    let now = app.clock.now();
+    csv(app, InstallationsExport::new(filter, now), Mark::None).await
+}
+
+/// 90 days by default.
+type UsageDays = UpTo<KEPT_DAYS, 90>;
+
+/// Which usage: of the last 90 days by default.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(in crate::http) struct UsageExportParams {
+    /// Only the usage of this license: its id or its key.
+    license: Option<String>,
+    /// The number of days, including today.
+    #[serde(default)]
+    #[param(inline)]
+    days: UsageDays,
+}
+
+/// Export the daily usage of each machine as CSV, by license, machine and day.
+#[utoipa::path(
+    get, path = "/usage/export", operation_id = "export_usage", tag = "fleet",
+    params(UsageExportParams),
+    responses(
+        (status = 200, content_type = "text/csv", body = String,
+            description = "A line with the names of the columns, and one for each machine and day"),
+        AdminErrors, LicenseErrors, QueryErrors,
+    )
+)]
+pub(in crate::http) async fn usage(
+    State(app): State<Arc<App>>,
+    Params(params): Params<UsageExportParams>,
+) -> Result<Response, ApiError> {
+    let license_id = id_of(&app, params.license.as_deref()).await?;
+    let since = app.clock.now().date_naive() - TimeDelta::days(i64::from(params.days.get()) - 1);
+    csv(app, UsageExport::new(license_id, since), Mark::None).await
+}
+
+/// Which amendments.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(in crate::http) struct AmendmentsExportParams {
+    /// Only the amendments of this license: its id or its key.
+    license: Option<String>,
+}
+
+/// Export amendments as CSV, oldest first.
+#[utoipa::path(
+    get, path = "/amendments/export", operation_id = "export_amendments", tag = "licenses",
+    params(AmendmentsExportParams),
+    responses(
+        (status = 200, content_type = "text/csv", body = String,
+            description = "A line with the names of the columns, and one for each amendment"),
+        AdminErrors, LicenseErrors, QueryErrors,
+    )
+)]
+pub(in crate::http) async fn amendments(
+    State(app): State<Arc<App>>,
+    Params(params): Params<AmendmentsExportParams>,
+) -> Result<Response, ApiError> {
+    let license_id = id_of(&app, params.license.as_deref()).await?;
+    csv(app, AmendmentsExport::new(license_id), Mark::None).await
+}
+
+async fn id_of(app: &App, license: Option<&str>) -> Result<Option<String>, ApiError> {
+    match license {
+        Some(license) => Ok(Some(look_up(&app.store, license).await?.id)),
+        None => Ok(None),
+    }
+}
+
+/// Whether a file begins with the mark by which spreadsheets recognize UTF-8. Programs do not expect
+/// it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mark {
+    /// For a spreadsheet.
+    Utf8,
+    /// For a program.
+    None,
+}
+
+/// An export, read while it is being sent. If the database fails in between, the connection is
+/// aborted, so a partial file is not mistaken for the whole.
+///
+/// # Errors
+/// If the database fails before anything is sent.
+pub(crate) async fn csv<E: Export + 'static>(
+    app: Arc<App>,
+    export: E,
+    mark: Mark,
+) -> Result<Response, ApiError> {
+    let mut pieces = CsvPieces::of(export);
+    let first = pieces.next(&app.store).await?.unwrap_or_default();
+    let first = match mark {
+        Mark::Utf8 => [spreadsheet::BYTE_ORDER_MARK.as_bytes(), &first].concat(),
+        Mark::None => first,
+    };
+    let state = (app, pieces, Some(first));
+    let lines = stream::try_unfold(state, async |(app, mut pieces, first)| {
+        let piece = match first {
+            Some(first) => Some(first),
+            None => pieces.next(&app.store).await?,
+        };
+        Ok::<_, StoreError>(piece.map(|piece| (Bytes::from(piece), (app, pieces, None))))
+    });
+    let name = format!("attachment; filename=\"{}.csv\"", E::NAME);
+    let name = HeaderValue::try_from(name).map_err(|_| ApiError::Internal)?;
+    Ok((
+        [
+            (
+                header::CONTENT_TYPE,
+                HeaderValue::from_static(spreadsheet::CONTENT_TYPE),
+            ),
+            (header::CONTENT_DISPOSITION, name),
+        ],
+        Body::from_stream(lines),
+    )
+        .into_response())
+}

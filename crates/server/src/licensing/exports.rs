@@ -1,0 +1,145 @@
+//! Exports: all rows of a list, one page after the other, so that they may be arbitrarily many.
+
+mod amendments;
+mod installations;
+mod licenses;
+mod usage;
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use license_core::entitlement::Quantity;
+use serde::Serialize;
+
+use crate::spreadsheet::{Column, head, lines};
+use crate::store::licenses::License;
+use crate::store::{Store, StoreError};
+
+pub use amendments::AmendmentsExport;
+pub use installations::InstallationsExport;
+pub use licenses::LicensesExport;
+pub use usage::UsageExport;
+
+/// Rows that are read together.
+const AT_A_TIME: u64 = 1000;
+
+/// All rows of a list, in an order in which no row moves while they are read.
+pub trait Export: Send {
+    /// A row. In JSON, it has the fields of the API.
+    type Row: Serialize + Send + Sync + 'static;
+
+    /// What the list is called, for file names.
+    const NAME: &'static str;
+
+    /// The columns, in CSV.
+    const COLUMNS: &'static [Column<Self::Row>];
+
+    /// The next rows; none after the last one.
+    ///
+    /// # Errors
+    /// If the database returns an error.
+    fn next(
+        &mut self,
+        store: &Store,
+    ) -> impl Future<Output = Result<Vec<Self::Row>, StoreError>> + Send;
+}
+
+/// An export as CSV, in pieces.
+#[derive(Debug)]
+pub struct CsvPieces<E> {
+    export: E,
+    is_begun: bool,
+}
+
+impl<E: Export> CsvPieces<E> {
+    /// From the beginning.
+    pub fn of(export: E) -> Self {
+        Self {
+            export,
+            is_begun: false,
+        }
+    }
+
+    /// The next piece, of whole lines; `None` at the end.
+    ///
+    /// # Errors
+    /// If the database returns an error.
+    pub async fn next(&mut self, store: &Store) -> Result<Option<Vec<u8>>, StoreError> {
+        let rows = self.export.next(store).await?;
+        let head = match std::mem::replace(&mut self.is_begun, true) {
+            true if rows.is_empty() => return Ok(None),
+            true => Vec::new(),
+            false => head(E::COLUMNS),
+        };
+        Ok(Some([head, lines(E::COLUMNS, &rows)].concat()))
+    }
+}
+
+/// An instant in a cell.
+fn time(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(SecondsFormat::AutoSi, true)
+}
+
+/// A value in a cell, if there is one.
+fn optional<T: ToString>(value: Option<T>) -> String {
+    value.map(|value| value.to_string()).unwrap_or_default()
+}
+
+/// An instant in a cell, if there is one.
+fn optional_time(at: Option<DateTime<Utc>>) -> String {
+    at.map(time).unwrap_or_default()
+}
+
+/// A limit in a cell; -1 is unlimited.
+fn limit(value: i64) -> String {
+    match u64::try_from(value) {
+        Ok(value) => value.to_string(),
+        Err(_) => "unlimited".to_owned(),
+    }
+}
+
+/// Amounts by key in a cell: `anpr_lanes=4; doors=unlimited`.
+fn amounts<'a, T: ToString>(amounts: impl Iterator<Item = (&'a str, T)>) -> String {
+    let amounts = amounts.map(|(key, amount)| format!("{key}={}", amount.to_string()));
+    amounts.collect::<Vec<_>>().join("; ")
+}
+
+fn quantity(quantity: Quantity) -> String {
+    let number = quantity.number().map(|number| number.to_string());
+    number.unwrap_or_else(|| "unlimited".to_owned())
+}
+
+/// The key and the customer of a license, which rows about it repeat.
+#[derive(Clone, Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OfLicense {
+    /// The id of the license.
+    pub license_id: String,
+    /// Its key.
+    pub license_key: String,
+    /// The name of the customer.
+    pub customer: String,
+}
+
+impl From<License> for OfLicense {
+    fn from(license: License) -> Self {
+        Self {
+            license_id: license.id,
+            license_key: license.license_key,
+            customer: license.customer,
+        }
+    }
+}
+
+/// These licenses, by their ids.
+async fn by_id(
+    store: &Store,
+    ids: impl Iterator<Item = String>,
+) -> Result<HashMap<String, OfLicense>, StoreError> {
+    let mut ids: Vec<String> = ids.collect();
+    ids.sort_unstable();
+    ids.dedup();
+    let found = crate::store::licenses::with_ids(store.reader(), ids).await?;
+    let found = found.into_iter();
+    Ok(found.map(|it| (it.id.clone(), it.into())).collect())
+}

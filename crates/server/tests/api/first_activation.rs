@@ -1,0 +1,212 @@
+//! Licenses that last for some time from their first activation on.
+
+use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
+use license_core::offline::Purpose;
+use license_service::clock::Clock as _;
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use crate::amendments::amended;
+use crate::commands::{run, said};
+use crate::database::{Engine, on_both_engines};
+use crate::harness::{Vendor, offline_request};
+use crate::told::Told;
+
+on_both_engines! {
+    the_first_activation_sets_the_end_once;
+    two_activations_at_once_set_the_end_once;
+    a_license_with_an_end_of_its_own_keeps_it;
+    a_request_file_is_an_activation;
+    an_activation_whose_audit_entry_cannot_be_written_changes_nothing;
+}
+
+/// Sells a license for 30 days from its first activation.
+async fn sell(vendor: &Vendor, differences: Value) -> String {
+    let plan = json!({"name": "month", "contents": {
+        "title": "A month", "duration": "P30D", "durationFrom": "first_activation",
+        "terms": {"seats": 2}, "entitlements": [{"key": "module.map_view"}],
+    }});
+    let (status, answer) = vendor.admin(Method::POST, "/plans", plan).await;
+    assert!(status.is_success(), "{answer}");
+    let mut body = json!({"plan": "month", "customer": "Harbour Ltd"});
+    for (name, value) in differences.as_object().unwrap() {
+        body[name] = value.clone();
+    }
+    let (status, issued) = vendor.admin(Method::POST, "/licenses", body).await;
+    assert_eq!(status, StatusCode::CREATED, "{issued}");
+    issued["licenseKey"].as_str().unwrap().to_owned()
+}
+
+async fn shown(vendor: &Vendor, key: &str) -> Value {
+    vendor.look(&format!("/licenses/{key}")).await["license"].take()
+}
+
+/// The amendments, newest first.
+async fn amendments(vendor: &Vendor, key: &str) -> Vec<Value> {
+    let listed = vendor.look(&format!("/licenses/{key}/amendments")).await;
+    listed["amendments"].as_array().unwrap().clone()
+}
+
+/// The last second of 30 days from `at` on.
+fn month(at: DateTime<Utc>) -> Value {
+    let end = at.trunc_subsecs(0) + TimeDelta::days(30) - TimeDelta::seconds(1);
+    json!(end.to_rfc3339_opts(chrono::SecondsFormat::Secs, true))
+}
+
+/// The end of the license in a signed document.
+fn signed_end(told: &Told) -> Value {
+    match told {
+        Told::License(document, _) => document.claims().license["expiresAt"].clone(),
+        told => panic!("{}", told.word()),
+    }
+}
+
+async fn the_first_activation_sets_the_end_once(engine: Engine) {
+    let vendor = Vendor::start(engine).await;
+    let key = sell(&vendor, json!({})).await;
+    let license = shown(&vendor, &key).await;
+    assert_eq!(
+        (
+            &license["expiresAt"],
+            &license["lastsFromActivation"],
+            &license["status"]
+        ),
+        (&Value::Null, &json!("P30D"), &json!("active"))
+    );
+    let text = said(&run(&vendor, &["show", &key]).await);
+    assert!(text.contains("P30D after activation"), "{text}");
+
+    vendor.clock.advance(TimeDelta::days(100));
+    let end = month(vendor.clock.now());
+    let told = vendor.activate(&key, "machine").await;
+    assert_eq!(signed_end(&told), end);
+    let license = shown(&vendor, &key).await;
+    assert_eq!(
+        (
+            &license["expiresAt"],
+            &license["lastsFromActivation"],
+            &license["amendment"]
+        ),
+        (&end, &Value::Null, &json!(2))
+    );
+    let amendment = &amendments(&vendor, &key).await[0];
+    assert_eq!(
+        (&amendment["author"], &amendment["reason"]),
+        (&json!("service"), &json!("first activation"))
+    );
+    assert_eq!(amendment["changes"], json!([{"expiry": end}]));
+    let audit = vendor.audit("").await;
+    let entry = audit
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|it| it["action"] == "amended");
+    let entry = entry.unwrap();
+    assert_eq!(
+        (&entry["actor"], &entry["details"]["expiresAt"]),
+        (&json!("service"), &end)
+    );
+
+    // Neither another machine, nor the same one again, nor a validation sets another end.
+    vendor.clock.advance(TimeDelta::days(1));
+    for machine in ["machine", "other"] {
+        assert_eq!(signed_end(&vendor.activate(&key, machine).await), end);
+    }
+    assert_eq!(signed_end(&vendor.validate(&key, "machine").await), end);
+    assert_eq!(amendments(&vendor, &key).await.len(), 2);
+    vendor.clock.advance(TimeDelta::days(29));
+    assert_eq!(vendor.validate(&key, "machine").await.word(), "expired");
+    // Staff can let the next activation set it again.
+    amended(&vendor, &key, json!({"undoes": 2})).await;
+    assert_eq!(shown(&vendor, &key).await["lastsFromActivation"], "P30D");
+    let end = month(vendor.clock.now());
+    assert_eq!(signed_end(&vendor.activate(&key, "machine").await), end);
+    vendor.end().await;
+}
+
+async fn two_activations_at_once_set_the_end_once(engine: Engine) {
+    let vendor = Vendor::start(engine).await;
+    let other = vendor.twin().await;
+    for _ in 0..8 {
+        let key = sell(&vendor, json!({})).await;
+        let (one, two) = tokio::join!(vendor.activate(&key, "one"), other.activate(&key, "two"));
+        assert_eq!(signed_end(&one), signed_end(&two));
+        let amendments = amendments(&vendor, &key).await;
+        assert_eq!(amendments.len(), 2, "{amendments:?}");
+    }
+    other.stop().await;
+    vendor.end().await;
+}
+
+async fn a_license_with_an_end_of_its_own_keeps_it(engine: Engine) {
+    let vendor = Vendor::start(engine).await;
+    // From the order, or from an amendment before the first activation.
+    let ordered = sell(&vendor, json!({"expiresAt": "2030-12-31"})).await;
+    let renewed = sell(&vendor, json!({})).await;
+    let never = sell(&vendor, json!({})).await;
+    let (status, answer) = vendor
+        .admin(
+            Method::POST,
+            &format!("/licenses/{renewed}/renew"),
+            json!({"expiresAt": "2030-12-31"}),
+        )
+        .await;
+    assert_eq!(status, StatusCode::OK, "{answer}");
+    amended(&vendor, &never, json!({"expiresAt": null})).await;
+    for (key, expected) in [
+        (&ordered, json!("2030-12-31T23:59:59Z")),
+        (&renewed, json!("2030-12-31T23:59:59Z")),
+        (&never, Value::Null),
+    ] {
+        assert_eq!(signed_end(&vendor.activate(key, "machine").await), expected);
+        let license = shown(&vendor, key).await;
+        assert_eq!(license["lastsFromActivation"], Value::Null);
+    }
+    // One that starts later lasts from its start.
+    let later = sell(&vendor, json!({"startsAt": "2027-05-01"})).await;
+    let end = json!("2027-05-30T23:59:59Z");
+    assert_eq!(signed_end(&vendor.activate(&later, "machine").await), end);
+    vendor.end().await;
+}
+
+async fn a_request_file_is_an_activation(engine: Engine) {
+    let vendor = Vendor::start(engine).await;
+    let key = sell(&vendor, json!({})).await;
+    let request = offline_request(Purpose::Activate, &key, vendor.clock.now());
+    let body = json!({"request": request.to_file()});
+    let (status, answer) = vendor.post("offline", body).await;
+    assert_eq!(
+        (status, &answer["data"]["granted"]),
+        (StatusCode::OK, &json!(true))
+    );
+    assert_eq!(
+        shown(&vendor, &key).await["expiresAt"],
+        month(vendor.clock.now())
+    );
+    assert_eq!(amendments(&vendor, &key).await.len(), 2);
+    vendor.end().await;
+}
+
+async fn an_activation_whose_audit_entry_cannot_be_written_changes_nothing(engine: Engine) {
+    let vendor = Vendor::start(engine).await;
+    let key = sell(&vendor, json!({})).await;
+    let away = "ALTER TABLE audit_log RENAME TO away";
+    vendor.database.execute(away).await;
+    let body = json!({
+        "licenseKey": key, "hardwareId": "machine", "installationId": "i",
+        "installationName": "Test", "installationVersion": "1",
+    });
+    let (status, answer) = vendor.post("activate", body).await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{answer}");
+    let back = "ALTER TABLE away RENAME TO audit_log";
+    vendor.database.execute(back).await;
+    let license = shown(&vendor, &key).await;
+    assert_eq!(
+        (&license["lastsFromActivation"], &license["amendment"]),
+        (&json!("P30D"), &json!(1))
+    );
+    assert_eq!(vendor.seat(&key, "machine").await, None);
+    let end = month(vendor.clock.now());
+    assert_eq!(signed_end(&vendor.activate(&key, "machine").await), end);
+    vendor.end().await;
+}
