@@ -42,6 +42,7 @@ pub mod license;
 pub mod license_key;
 pub mod license_state;
 pub mod limits;
+pub mod line_id;
 pub mod offline;
 pub mod open_leases;
 pub mod pasted_text;

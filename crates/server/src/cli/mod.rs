@@ -4,6 +4,7 @@
 mod additions;
 mod amend;
 mod audit;
+mod bulk;
 mod clock;
 mod customers;
 mod health;
@@ -157,6 +158,10 @@ enum Command {
         license-server amendments --csv > amendments.csv   (of all licenses)")]
     Amendments(amend::Amendments),
 
+    /// Issue, renew or amend many licenses, one for each line of a CSV file
+    #[command(subcommand)]
+    Bulk(bulk::Bulk),
+
     /// Reinstate a suspended license
     #[command(after_help = "Example:\n  license-server reinstate FXSGHT-ABCD-EFGH-JKMN-PQRS")]
     Reinstate {
@@ -287,6 +292,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Renew(command) => licenses::renew(&storage, command, json, now).await,
         Command::Amend(command) => amend::run(&storage, *command, json, now).await,
         Command::Amendments(command) => amend::list(&storage, command, json).await,
+        Command::Bulk(command) => bulk::run(&storage, command, json).await,
         Command::Reinstate { key } => {
             let key = license_key(key)?;
             licenses::set(&storage, &key, Status::Active, None, json, now).await

@@ -5,6 +5,7 @@ pub mod admit;
 pub mod amend;
 pub mod amendment_words;
 pub mod answer;
+pub mod bulk;
 pub mod catalogue;
 pub mod claim;
 pub mod clock;

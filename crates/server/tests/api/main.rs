@@ -12,6 +12,7 @@ mod administration;
 mod amendments;
 #[path = "../../../client/tests/api/both_loopbacks.rs"]
 mod both_loopbacks;
+mod bulk;
 mod busy_database;
 #[path = "../../../client/tests/api/chromium.rs"]
 mod chromium;

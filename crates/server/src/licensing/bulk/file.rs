@@ -1,0 +1,205 @@
+//! A CSV file, read as lines of named cells.
+
+use std::collections::{BTreeMap, HashMap};
+
+use csv::{Position, ReaderBuilder, StringRecord, Trim};
+use license_core::line_id::line_id;
+
+use super::BulkAction;
+use super::requests::{AMEND_COLUMNS, ISSUE_COLUMNS, RENEW_COLUMNS};
+use crate::licensing::exports::{Export as _, LicensesExport};
+use crate::spreadsheet::original;
+
+/// Maximum number of lines of a file, without the first one.
+pub const MAX_LINES: usize = 100_000;
+
+/// Why a file cannot be processed.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    /// It is not CSV.
+    #[error("the file is not CSV: {0}")]
+    Csv(#[from] csv::Error),
+    /// It has no lines.
+    #[error("the file is empty; expected a first line with the names of the columns")]
+    Empty,
+    /// It has no other lines.
+    #[error("the file has no lines below the names of the columns")]
+    NoLines,
+    /// It has too many lines.
+    #[error("the file has more than {MAX_LINES} lines; split it")]
+    TooManyLines,
+    /// A column is unknown.
+    #[error("line 1: unknown column '{name}'; expected some of {expected}")]
+    UnknownColumn {
+        /// Its name.
+        name: String,
+        /// The known columns.
+        expected: String,
+    },
+    /// A column occurs twice.
+    #[error("line 1: the column '{0}' occurs twice")]
+    Twice(String),
+    /// A column is missing.
+    #[error("line 1: the column '{0}' is missing")]
+    Missing(&'static str),
+}
+
+/// The lines of a file.
+#[derive(Debug)]
+pub struct BulkFile {
+    /// The lines below the names of the columns, without empty ones.
+    pub lines: Vec<Line>,
+    /// Columns of an export of licenses that are not used.
+    pub unused: Vec<String>,
+}
+
+/// A line.
+#[derive(Clone, Debug)]
+pub struct Line {
+    /// Its number in the file, from 1.
+    pub number: u64,
+    /// Recognizes it when the file is processed again: see [`license_core::line_id`].
+    pub id: String,
+    /// The texts of the columns that are not empty, or why they cannot be read.
+    pub(super) cells: Result<BTreeMap<&'static str, String>, String>,
+}
+
+impl Line {
+    /// The license key in it.
+    #[must_use]
+    pub fn license_key(&self) -> Option<&str> {
+        let cells = self.cells.as_ref().ok()?;
+        cells.get("licenseKey").map(String::as_str)
+    }
+}
+
+impl BulkFile {
+    /// Reads a file for an action. Its cells are separated by commas, semicolons or tabs, as in the
+    /// first line. `batch` is what the file is called: the same line of a file that is called
+    /// differently is another line.
+    ///
+    /// # Errors
+    /// One [`FileError`] for each reason. What is wrong with a single line is found when it is
+    /// processed.
+    pub fn parse(text: &str, action: BulkAction, batch: &str) -> Result<Self, FileError> {
+        let text = text.trim_start_matches('\u{feff}');
+        let mut reader = ReaderBuilder::new()
+            .has_headers(false)
+            .flexible(true)
+            .trim(Trim::All)
+            .delimiter(delimiter(text))
+            .from_reader(text.as_bytes());
+        let mut records = reader.records();
+        let head = records.next().ok_or(FileError::Empty)??;
+        let columns = Columns::of(&head, action)?;
+        let batch = format!("{} {batch}", action.as_str());
+        let mut occurrences: HashMap<String, u64> = HashMap::new();
+        let mut lines = Vec::new();
+        for record in records {
+            let record = record?;
+            if record.iter().all(str::is_empty) {
+                continue;
+            }
+            if lines.len() == MAX_LINES {
+                return Err(FileError::TooManyLines);
+            }
+            let cells = columns.cells(&record);
+            let known = cells.as_ref().map(|cells| {
+                let cells = cells.iter().map(|(name, text)| (*name, text.as_str()));
+                cells.collect::<Vec<_>>()
+            });
+            let known = known.unwrap_or_default();
+            let first = line_id(&batch, &known, 0);
+            let occurrence = occurrences.entry(first).or_default();
+            lines.push(Line {
+                number: record.position().map_or(0, |it| line_number(text, it)),
+                id: line_id(&batch, &known, *occurrence),
+                cells,
+            });
+            *occurrence += 1;
+        }
+        match lines.is_empty() {
+            true => Err(FileError::NoLines),
+            false => Ok(Self {
+                lines,
+                unused: columns.unused,
+            }),
+        }
+    }
+}
+
+/// The number of the line at a position, which may be before empty lines.
+fn line_number(text: &str, position: &Position) -> u64 {
+    let start = usize::try_from(position.byte()).unwrap_or(usize::MAX);
+    let rest = text.as_bytes().get(start..).unwrap_or_default();
+    let empty = rest.iter().take_while(|byte| b"\r\n".contains(byte));
+    position.line() + empty.filter(|byte| **byte == b'\n').count() as u64
+}
+
+/// The separator that occurs most often in the first line.
+fn delimiter(text: &str) -> u8 {
+    let first = text.lines().next().unwrap_or_default();
+    let count = |separator: &u8| first.bytes().filter(|byte| byte == separator).count();
+    // Of equal numbers, the last one counts.
+    b"\t;,".iter().copied().max_by_key(count).unwrap_or(b',')
+}
+
+/// The columns of a file.
+struct Columns {
+    /// The name of each; `None` if it is not used.
+    names: Vec<Option<&'static str>>,
+    unused: Vec<String>,
+}
+
+impl Columns {
+    fn of(head: &StringRecord, action: BulkAction) -> Result<Self, FileError> {
+        let (known, required): (&[&'static str], _) = match action {
+            BulkAction::Issue => (&ISSUE_COLUMNS, "plan"),
+            BulkAction::Renew => (&RENEW_COLUMNS, "licenseKey"),
+            BulkAction::Amend => (&AMEND_COLUMNS, "licenseKey"),
+        };
+        let (mut names, mut unused) = (Vec::new(), Vec::new());
+        for name in head {
+            let is_it = |known: &&&'static str| known.eq_ignore_ascii_case(name);
+            let found = known.iter().find(is_it).copied();
+            // An exported list may be edited and used to renew its licenses.
+            let mut exported = LicensesExport::COLUMNS.iter();
+            let is_exported = exported.any(|column| column.name == name);
+            match found {
+                Some(name) if names.contains(&Some(name)) => {
+                    return Err(FileError::Twice(name.to_owned()));
+                }
+                None if action == BulkAction::Renew && is_exported => unused.push(name.to_owned()),
+                None => {
+                    return Err(FileError::UnknownColumn {
+                        name: name.to_owned(),
+                        expected: known.join(", "),
+                    });
+                }
+                Some(_) => {}
+            }
+            names.push(found);
+        }
+        match names.contains(&Some(required)) {
+            true => Ok(Self { names, unused }),
+            false => Err(FileError::Missing(required)),
+        }
+    }
+
+    /// The texts of a line that are not empty.
+    fn cells(&self, record: &StringRecord) -> Result<BTreeMap<&'static str, String>, String> {
+        let (cells, columns) = (record.len(), self.names.len());
+        if cells != columns {
+            return Err(format!(
+                "it has {cells} cells, and the first line has {columns} columns; cells that contain \
+                 a separator are written in quotation marks"
+            ));
+        }
+        if record.iter().any(|cell| cell.contains('\0')) {
+            return Err("it contains a NUL character".to_owned());
+        }
+        let cells = self.names.iter().zip(record);
+        let cells = cells.filter_map(|(name, text)| Some(((*name)?, original(text).to_owned())));
+        Ok(cells.filter(|(_, text)| !text.is_empty()).collect())
+    }
+}
