@@ -111,7 +111,7 @@ mod tests {
         let mut left = Box::pin(results.get("all", std::future::pending::<Result<u8, u8>>()));
         assert!(futures_util::poll!(&mut left).is_pending());
         let mut failing = Box::pin(results.get("all", async { Err(1) }));
-        let mut next = Box::pin(results.get("all", async { Ok(2) }));
+        let mut next = Box::pin(results.get("all", async { Ok::<_, u8>(2) }));
         assert!(futures_util::poll!(&mut failing).is_pending());
         assert!(futures_util::poll!(&mut next).is_pending());
         drop(left);

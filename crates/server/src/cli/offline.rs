@@ -42,7 +42,7 @@ pub(super) enum Offline {
         #[command(flatten)]
         terms: Terms,
 
-        /// Whether '--offline-days' was given, not only OFFLINE_DAYS
+        /// Whether `--offline-days` was given, not only `OFFLINE_DAYS`
         #[arg(skip)]
         has_days: bool,
     },

@@ -252,9 +252,8 @@ mod tests {
         let found = [token(1), token(2)];
         let now = Instant::now();
         let read = |number| {
-            tokens
-                .known
-                .send_modify(|it| it.replace(&found, number, now))
+            let replace = |it: &mut Known| it.replace(&found, number, now);
+            tokens.known.send_modify(replace);
         };
         read(1);
         tokens.begun.store(2, Ordering::SeqCst);
