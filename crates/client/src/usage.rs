@@ -10,7 +10,7 @@ use license_service::clock::Clock;
 use license_service::database::Database;
 
 use crate::shared_reading::SharedReading;
-use crate::store::{StoreError, vms};
+use crate::store::vms;
 
 /// How to count; `None` counts the table with the default name, if it exists.
 #[derive(Clone, Debug, Default)]

@@ -12,7 +12,6 @@ use crate::app::App;
 use crate::http::answered_errors::{AdminErrors, QueryErrors};
 use crate::http::error::ApiError;
 use crate::http::given::{Params, UpTo};
-use crate::licensing;
 use crate::licensing::fleet::{Filter, Fleet, Seen, ShownInstallation, Survey};
 use crate::licensing::history::{CallsOfDay, KEPT_DAYS, calls_by_day};
 use crate::store::installations::{InstallationsCursor, Window};

@@ -4,7 +4,6 @@
 //! more. Then each license is amended. If this is interrupted, repeating the merge does the rest;
 //! in between, every license belongs to one of the two.
 
-use chrono::{DateTime, Utc};
 use license_core::license_key::mask;
 use license_core::license_state::LicenseState;
 use license_service::database::repeated;
@@ -161,7 +160,7 @@ async fn preview(
     let all = licenses::count(db, &search(None)).await?;
     let mut not_amended = Vec::new();
     let start = PageStart::default();
-    let revoked = search(Some((LicenseState::Revoked, now)));
+    let revoked = search(Some((LicenseState::Revoked, change.at)));
     for license in licenses::list(db, &revoked, &start, licenses::MAX_LISTED).await? {
         not_amended.push(NotAmended::of(&license, AmendError::Revoked.to_string()));
     }
