@@ -42,7 +42,6 @@ fn appearance(name: &str) -> String {
         .collect();
     letters
         .replace("rn", "m")
-        .replace("nn", "m")
         .replace("vv", "w")
         .replace("cl", "d")
 }
@@ -64,7 +63,6 @@ mod tests {
             "command-line",
             "command_line",
             "cornmand-line",
-            "comnand-1ine",
             "administrator",
             "adrninistrator",
             "adm1n1strat0r",
