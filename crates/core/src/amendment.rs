@@ -130,6 +130,14 @@ fn undone(amendments: &[Amendment], at: DateTime<Utc>) -> BTreeSet<u32> {
     undone
 }
 
+/// Whether an amendment is undone from `at` on for good, without an instant at which it is restored.
+#[must_use]
+pub fn is_undone_from(amendments: &[Amendment], number: u32, at: DateTime<Utc>) -> bool {
+    let later = amendments.iter().map(|it| it.effective_at);
+    let mut instants = later.filter(|it| at < *it).chain([at]);
+    instants.all(|at| undone(amendments, at).contains(&number))
+}
+
 impl Contents {
     fn apply(&mut self, origin: Origin, change: &Change) {
         match change {

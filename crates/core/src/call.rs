@@ -15,6 +15,8 @@ pub enum Call {
     Heartbeat,
     /// Frees the seat.
     Deactivate,
+    /// Adds what an add-on key grants to the license.
+    Redeem,
     /// A call that this version does not know and does not make.
     #[serde(other)]
     Unknown,
@@ -29,6 +31,7 @@ impl Call {
             Self::Validate => "validate",
             Self::Heartbeat => "heartbeat",
             Self::Deactivate => "deactivate",
+            Self::Redeem => "redeem",
             Self::Unknown => "unknown",
         }
     }
@@ -39,7 +42,7 @@ impl Call {
     pub fn answer_is_kept(self) -> bool {
         match self {
             Self::Activate | Self::Validate => true,
-            Self::Heartbeat | Self::Deactivate | Self::Unknown => false,
+            Self::Heartbeat | Self::Deactivate | Self::Redeem | Self::Unknown => false,
         }
     }
 }

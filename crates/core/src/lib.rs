@@ -16,6 +16,7 @@
 //! - repeated failures never extend the grace period;
 //! - a site whose validations all succeed is never in grace.
 
+pub mod add_on;
 pub mod amendment;
 pub mod announcement;
 pub mod calendar_duration;
@@ -33,6 +34,8 @@ pub mod foreign_text;
 pub mod gate;
 pub mod hardware;
 mod iso_8601;
+pub mod issued_code;
+mod key_form;
 pub mod key_record;
 pub mod keyring;
 pub mod lapse;
@@ -54,6 +57,7 @@ pub mod reason_words;
 pub mod regressions;
 pub mod release;
 pub mod release_words;
+pub mod replacement;
 pub mod response;
 pub mod restored;
 pub mod rotation;
@@ -67,6 +71,7 @@ pub mod suspicion;
 pub mod taking_over;
 pub mod text_encoding;
 pub mod time_guard;
+pub mod trial;
 pub mod unambiguous_json;
 pub mod upcoming;
 pub mod usage;

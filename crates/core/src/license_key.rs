@@ -12,16 +12,13 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest as _, Sha256};
 
+use crate::key_form::{ADD_ON, Entered, KEY_CHARS, KeyForm, LICENSE, TRIAL};
 use crate::pasted_text::{OddCharacters, half_width, is_dash, is_invisible, is_quote, shown};
 
-/// Digits and capitals without 0, 1, I, L and O.
-const ALPHABET: &[u8; 31] = b"23456789ABCDEFGHJKMNPQRSTUVWXYZ";
 /// Maximum length of a license key in any format, in characters: the width of its column.
 pub const MAX_KEY_CHARS: usize = 255;
-const PREFIX: &str = "FXSGHT";
-const RANDOM_CHARS: usize = 15;
-/// The beginning of a masked key; its last four characters follow.
-const MASKED: &str = "FXSGHT-****-****-****-";
+/// The forms of all keys that the vendor issues.
+const FORMS: [KeyForm; 3] = [LICENSE, ADD_ON, TRIAL];
 
 /// A well-formed license key, in canonical spelling.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -70,13 +67,7 @@ impl LicenseKey {
     /// character is equally likely; `None` if too few remain.
     #[must_use]
     pub fn from_random(bytes: &[u8]) -> Option<Self> {
-        let values: Vec<u8> = bytes
-            .iter()
-            .filter(|byte| **byte < 248)
-            .map(|byte| byte % 31)
-            .take(RANDOM_CHARS)
-            .collect();
-        (values.len() == RANDOM_CHARS).then(|| Self::from_values(&values))
+        LICENSE.random(bytes).map(Self)
     }
 
     /// Parses a key as people write and paste it: lower case, full-width letters, with or
@@ -86,40 +77,7 @@ impl LicenseKey {
     /// # Errors
     /// The first [`LicenseKeyError`] that applies.
     pub fn parse(text: &str) -> Result<Self, LicenseKeyError> {
-        let entered = Entered::of(text);
-        if let Some(body) = entered.whole() {
-            return Self::of_body(body);
-        }
-        let mut keys: Vec<Self> = Vec::new();
-        let mut wrong = None;
-        for body in entered.within() {
-            match Self::of_body(body) {
-                Ok(key) if keys.contains(&key) => {}
-                Ok(key) => keys.push(key),
-                Err(error) => wrong = Some(error),
-            }
-        }
-        match (keys.pop(), wrong) {
-            (Some(key), _) if keys.is_empty() => Ok(key),
-            (Some(_), _) => Err(LicenseKeyError::Several),
-            (None, Some(error)) => Err(error),
-            (None, None) => Err(LicenseKeyError::Form(OddCharacters::of(text))),
-        }
-    }
-
-    /// The key with these sixteen characters after the prefix.
-    fn of_body(body: &[Letter]) -> Result<Self, LicenseKeyError> {
-        let mut values = Vec::with_capacity(RANDOM_CHARS + 1);
-        for Letter { c, .. } in body {
-            let value = ALPHABET.iter().position(|a| char::from(*a) == *c);
-            let value = value.ok_or(LicenseKeyError::Alphabet(*c))?;
-            values.push(u8::try_from(value).unwrap_or(u8::MAX));
-        }
-        let check = values.pop().unwrap_or(u8::MAX);
-        if values.len() != RANDOM_CHARS || check != check_value(&values) {
-            return Err(LicenseKeyError::CheckCharacter);
-        }
-        Ok(Self::from_values(&values))
+        LICENSE.parse(text).map(Self)
     }
 
     /// The canonical spelling.
@@ -127,28 +85,6 @@ impl LicenseKey {
     pub fn as_str(&self) -> &str {
         &self.0
     }
-
-    fn from_values(values: &[u8]) -> Self {
-        let mut text = String::from(PREFIX);
-        let check = check_value(values);
-        for (index, value) in values.iter().chain([&check]).enumerate() {
-            if index % 4 == 0 {
-                text.push('-');
-            }
-            text.push(char::from(ALPHABET[usize::from(*value)]));
-        }
-        Self(text)
-    }
-}
-
-/// The value that makes the weighted sum of all characters zero modulo 31. The weight of
-/// the check character is 1.
-fn check_value(values: &[u8]) -> u8 {
-    let sum: u32 = (2u32..)
-        .zip(values)
-        .map(|(weight, value)| weight * u32::from(*value))
-        .sum();
-    u8::try_from((31 - sum % 31) % 31).unwrap_or_default()
 }
 
 impl fmt::Display for LicenseKey {
@@ -196,7 +132,7 @@ pub fn normalize(text: &str) -> String {
         return key.to_string();
     }
     let entered = Entered::of(text);
-    let mut bodies = entered.prefixed();
+    let mut bodies = entered.prefixed(&LICENSE);
     if let (Some(body), None) = (bodies.next(), bodies.next())
         && body.iter().all(|letter| letter.c.is_ascii())
     {
@@ -204,101 +140,11 @@ pub fn normalize(text: &str) -> String {
             .chunks(4)
             .map(|group| group.iter().map(|it| it.c).collect());
         let groups: Vec<String> = groups.collect();
-        return format!("{PREFIX}-{}", groups.join("-"));
+        return format!("{}-{}", LICENSE.prefix, groups.join("-"));
     }
     let visible: String = text.chars().filter(|c| !is_invisible(*c)).collect();
     let around = |c: char| c.is_whitespace() || is_quote(c);
     visible.trim_matches(around).to_owned()
-}
-
-/// Text that was typed or pasted as a key.
-struct Entered(Vec<Letter>);
-
-/// A letter or digit in upper case and half width.
-struct Letter {
-    c: char,
-    /// What separates it from the previous one.
-    before: Gap,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Gap {
-    Nothing,
-    Dash,
-    /// White space or punctuation, possibly with dashes.
-    Break,
-}
-
-impl Entered {
-    fn of(text: &str) -> Self {
-        let mut letters = Vec::new();
-        let mut before = Gap::Nothing;
-        for c in text.chars().filter(|c| !is_invisible(*c)).map(half_width) {
-            if is_dash(c) {
-                before = before.max(Gap::Dash);
-            } else if c.is_alphanumeric() {
-                for c in c.to_uppercase() {
-                    letters.push(Letter { c, before });
-                    before = Gap::Nothing;
-                }
-            } else {
-                before = Gap::Break;
-            }
-        }
-        Self(letters)
-    }
-
-    /// The sixteen characters of the key, if the whole text is a key.
-    fn whole(&self) -> Option<&[Letter]> {
-        const BODY: usize = RANDOM_CHARS + 1;
-        const KEY: usize = PREFIX.len() + BODY;
-        match self.0.len() {
-            BODY if !self.has_prefix(0) => Some(&self.0),
-            KEY if self.has_prefix(0) => Some(&self.0[PREFIX.len()..]),
-            _ => None,
-        }
-    }
-
-    /// The sixteen characters of each possible key within other text.
-    fn within(&self) -> impl Iterator<Item = &[Letter]> {
-        self.prefixed().chain(self.dashed())
-    }
-
-    /// Keys that follow the prefix and are not part of something longer.
-    fn prefixed(&self) -> impl Iterator<Item = &[Letter]> {
-        let starts = (0..self.0.len()).filter(|at| self.has_prefix(*at));
-        starts.filter_map(|at| self.body(at + PREFIX.len()))
-    }
-
-    /// Keys without the prefix that are four groups of four with dashes in between.
-    fn dashed(&self) -> impl Iterator<Item = &[Letter]> {
-        let is_start = |at: &usize| *at == 0 || self.0[*at].before == Gap::Break;
-        let starts = (0..self.0.len()).filter(is_start);
-        let bodies = starts.filter_map(|at| self.body(at));
-        bodies.filter(|body| {
-            let gaps = body.iter().enumerate().skip(1);
-            gaps.into_iter().all(|(index, letter)| {
-                let expected = if index % 4 == 0 {
-                    Gap::Dash
-                } else {
-                    Gap::Nothing
-                };
-                letter.before == expected
-            })
-        })
-    }
-
-    fn has_prefix(&self, at: usize) -> bool {
-        let letters = self.0[at..].iter().map(|letter| letter.c);
-        letters.take(PREFIX.len()).eq(PREFIX.chars())
-    }
-
-    /// Sixteen characters from `start`, unless they are part of something longer.
-    fn body(&self, start: usize) -> Option<&[Letter]> {
-        let end = start + RANDOM_CHARS + 1;
-        let is_over = self.0.get(end).is_none_or(|next| next.before == Gap::Break);
-        self.0.get(start..end).filter(|_| is_over)
-    }
 }
 
 /// A key for logs and untrusted callers: the first group and the last four characters. A key that
@@ -327,7 +173,9 @@ pub fn mask_within(text: &str, known: &str) -> String {
     let letters = Letters::of(text);
     let mut found = letters.keys(text);
     let known_letters = Letters::of(known).folded;
-    let body = known_letters.strip_prefix(PREFIX).unwrap_or_default();
+    let body = known_letters
+        .strip_prefix(LICENSE.prefix)
+        .unwrap_or_default();
     for letters_of_key in [known_letters.as_str(), body] {
         if letters_of_key.chars().count() >= MIN_KNOWN_CHARS {
             for (start, key) in letters.folded.match_indices(letters_of_key) {
@@ -381,19 +229,11 @@ impl Letters {
         self.origins[letters.start].start..self.origins[letters.end - 1].end
     }
 
-    /// The keys of our format, with their masked form.
+    /// The keys of our formats, with their masked form.
     fn keys(&self, text: &str) -> Vec<(Range<usize>, String)> {
         let mut found = Vec::new();
-        for (start, _) in self.folded.match_indices(PREFIX) {
-            let end = start + PREFIX.len() + RANDOM_CHARS + 1;
-            let Some(key) = self.folded.get(start..end).filter(|key| key.is_ascii()) else {
-                continue;
-            };
-            let span = self.span(start..end);
-            // A key that is already masked, and the words after it.
-            if !text[span.start..].starts_with(MASKED) {
-                found.push((span, format!("{MASKED}{}", &key[key.len() - 4..])));
-            }
+        for form in FORMS {
+            self.prefixed(form, text, &mut found);
         }
         let words = parts(text, |c| c.is_alphanumeric() || is_dash(c));
         found.extend(words.iter().filter_map(|word| without_prefix(text, word)));
@@ -405,6 +245,22 @@ impl Letters {
         });
         found.extend(quads.filter_map(|quad| without_prefix(text, &(quad[0].start..quad[3].end))));
         found
+    }
+
+    /// Adds the keys of one format that have their prefix.
+    fn prefixed(&self, form: KeyForm, text: &str, found: &mut Vec<(Range<usize>, String)>) {
+        let masked = format!("{}-****-****-****-", form.prefix);
+        for (start, _) in self.folded.match_indices(form.prefix) {
+            let end = start + form.prefix.len() + KEY_CHARS;
+            let Some(key) = self.folded.get(start..end).filter(|key| key.is_ascii()) else {
+                continue;
+            };
+            let span = self.span(start..end);
+            // A key that is already masked, and the words after it.
+            if !text[span.start..].starts_with(&masked) {
+                found.push((span, format!("{masked}{}", &key[key.len() - 4..])));
+            }
+        }
     }
 }
 
@@ -424,11 +280,11 @@ fn parts(text: &str, is_inside: impl Fn(char) -> bool) -> Vec<Range<usize>> {
 /// A key without prefix that fills this part of the text.
 fn without_prefix(text: &str, part: &Range<usize>) -> Option<(Range<usize>, String)> {
     let letters = Letters::of(&text[part.clone()]).folded;
-    if letters.len() != RANDOM_CHARS + 1 {
+    if letters.len() != KEY_CHARS {
         return None;
     }
-    let key = LicenseKey::parse(&letters).ok()?;
-    Some((part.clone(), mask(key.as_str())))
+    let key = FORMS.iter().find_map(|form| form.parse(&letters).ok())?;
+    Some((part.clone(), mask(&key)))
 }
 
 /// The normalized key. Signed denials contain its hash, so the normalization must never change.

@@ -12,7 +12,7 @@ mod license_file;
 mod request;
 
 pub use armour::{FileError, MAX_FILE_BYTES};
-pub use import::{ImportError, Imported, Reader, import};
+pub use import::{ImportError, Imported, Reader, import, is_about_license};
 pub use license_file::{from_file, to_file};
 pub use request::{
     MAX_PENDING, MAX_REQUEST_CHARS, MAX_REQUEST_SKEW, OfflineRequest, Pending, Purpose,

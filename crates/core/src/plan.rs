@@ -34,13 +34,18 @@ pub struct Plan {
     /// Whether it is for trying the product out.
     #[serde(default)]
     pub trial: bool,
+    /// Whether it is for add-on keys: its entitlements are added to licenses that exist, and no
+    /// license is issued as it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub add_on: bool,
     /// How long a license lasts; `None` if it never ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub duration: Option<CalendarDuration>,
     /// From when on.
     #[serde(default, skip_serializing_if = "DurationFrom::is_issue")]
     pub duration_from: DurationFrom,
-    /// The terms of a license.
+    /// The terms of a license; those of an add-on are the default ones, which have no effect.
+    #[serde(default)]
     pub terms: PlanTerms,
     /// What a license grants.
     #[serde(default)]
@@ -150,6 +155,30 @@ pub struct PlanTerms {
     /// See [`Terms::updates`].
     #[serde(default)]
     pub updates: UpdateRule,
+}
+
+/// One machine, and the usual number of moves.
+impl Default for PlanTerms {
+    fn default() -> Self {
+        Self {
+            seats: 1,
+            moves: DEFAULT_MOVES,
+            moves_period_days: DEFAULT_MOVES_PERIOD_DAYS,
+            lease_hours: None,
+            grace_hours: None,
+            offline_days: None,
+            updates_for: None,
+            updates: UpdateRule::default(),
+        }
+    }
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the signature that serde requires"
+)]
+fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 fn default_moves() -> u32 {

@@ -18,6 +18,12 @@ pub const VALIDATE: &str = "/licenses/validate";
 pub const HEARTBEAT: &str = "/licenses/heartbeat";
 /// Path of deactivation.
 pub const DEACTIVATE: &str = "/licenses/deactivate";
+/// Path of redeeming an add-on key.
+pub const REDEEM: &str = "/licenses/redeem";
+/// Path of starting a trial.
+pub const TRIAL: &str = "/licenses/trial";
+/// Path of asking what a license key grants.
+pub const PREVIEW: &str = "/licenses/preview";
 /// Path of air-gapped requests.
 pub const OFFLINE: &str = "/licenses/offline";
 /// Path of the public keys; `?after=N` adds the signed sets after version N.
@@ -68,6 +74,16 @@ pub struct ValidateRequest {
     pub hardware_id: String,
 }
 
+/// Body of the question what a license key grants.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PreviewRequest {
+    /// The key as typed by the customer.
+    pub license_key: String,
+    /// The machine that asks.
+    pub hardware_id: String,
+}
+
 /// Body of a deactivation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -75,6 +91,35 @@ pub struct DeactivateRequest {
     /// The activated key.
     pub license_key: String,
     /// The machine that gives up its seat.
+    pub hardware_id: String,
+}
+
+/// Body of starting a trial.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TrialRequest {
+    /// The trial code as typed by the customer; `None` for a trial without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+    /// The machine that requests a seat.
+    pub hardware_id: String,
+    /// The installation that makes the call.
+    pub installation_id: String,
+    /// Its display name.
+    pub installation_name: String,
+    /// The VMS's version.
+    pub installation_version: String,
+}
+
+/// Body of redeeming an add-on key.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RedeemRequest {
+    /// The activated key.
+    pub license_key: String,
+    /// The add-on key as typed by the customer.
+    pub add_on_key: String,
+    /// The machine that holds a seat of the license.
     pub hardware_id: String,
 }
 

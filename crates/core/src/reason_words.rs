@@ -25,6 +25,17 @@ pub fn for_operator(code: &str) -> &str {
         "seat_limit" => "All seats are taken by other machines",
         "unknown_license" => "Unknown license key",
         "deactivated" => "The license was deactivated",
+        "add_on_key" => "An add-on key needs a license",
+        "trial_code" => "A trial code is not a license key",
+        "unknown_add_on" => "Unknown add-on key",
+        "add_on_elsewhere" => "The add-on key was redeemed for another license",
+        "add_on_refunded" => "The add-on key was refunded",
+        "add_on_not_possible" => "The license cannot have what the add-on key grants",
+        "redeemed" => "The add-on key was redeemed",
+        "unknown_trial_code" => "Unknown trial code",
+        "trial_code_used_up" => "All trials of the trial code were started",
+        "trials_of_the_day" => "No more trials can be started today",
+        "trial_elsewhere" => "The trial was started on another machine",
         _ => code,
     }
 }
@@ -73,6 +84,17 @@ mod tests {
             DenialReason::SeatLimit,
             DenialReason::UnknownLicense,
             DenialReason::Deactivated,
+            DenialReason::AddOnKey,
+            DenialReason::TrialCode,
+            DenialReason::UnknownAddOn,
+            DenialReason::AddOnElsewhere,
+            DenialReason::AddOnRefunded,
+            DenialReason::AddOnNotPossible,
+            DenialReason::Redeemed,
+            DenialReason::UnknownTrialCode,
+            DenialReason::TrialCodeUsedUp,
+            DenialReason::TrialsOfTheDay,
+            DenialReason::TrialElsewhere,
         ];
         let mut lapses: Vec<LapseReason> = denials.map(LapseReason::Denied).into();
         lapses.extend([LapseReason::LicenseExpired, LapseReason::GracePeriodExpired]);

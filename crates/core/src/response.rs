@@ -7,6 +7,7 @@
 mod address;
 mod each_call;
 mod no_contact;
+mod previewed;
 mod transport_failure;
 mod well_formed;
 
@@ -22,6 +23,7 @@ use crate::license::License;
 pub(crate) use address::Address;
 pub use each_call::{KeySetsAnswer, Request, key_sets};
 pub use no_contact::{Mismatch, NoContact};
+pub use previewed::{Unpreviewed, previewed};
 pub use transport_failure::TransportFailure;
 
 /// Which responses are trusted.
@@ -126,6 +128,14 @@ enum ConfirmedLicense {
 #[derive(Clone, Debug)]
 pub struct Receipt(Option<Box<VerifiedDenial>>);
 
+/// The confirmation that an add-on key was redeemed. The next validation brings what it grants.
+#[derive(Clone, Debug)]
+pub struct Redeemed {
+    /// The number of the license's amendment that the key became.
+    pub amendment: u32,
+    receipt: Receipt,
+}
+
 /// The confirmation of a heartbeat.
 #[derive(Clone, Copy, Debug)]
 pub struct Acknowledgement;
@@ -185,6 +195,21 @@ impl Proven for Receipt {
     }
 }
 
+impl Proven for Redeemed {
+    fn proof(&self) -> Option<Proof> {
+        self.receipt.proof()
+    }
+}
+
+impl Redeemed {
+    /// What the License Server says about it, if it signs.
+    #[must_use]
+    pub fn message(&self) -> Option<&str> {
+        let document = self.receipt.0.as_ref();
+        document.map(|document| document.claims().message.as_str())
+    }
+}
+
 impl Proven for Acknowledgement {
     fn proof(&self) -> Option<Proof> {
         None
@@ -192,6 +217,16 @@ impl Proven for Acknowledgement {
 }
 
 impl Confirmation {
+    /// The license key, if the response repeats the license.
+    #[must_use]
+    pub fn license_key(&self) -> Option<&str> {
+        match &self.license {
+            ConfirmedLicense::Signed(document) => Some(document.license_key()),
+            ConfirmedLicense::Unsigned(license) => license.license_key(),
+            ConfirmedLicense::Cached => None,
+        }
+    }
+
     /// The lease that results from the response to a call about `license_key`. An unsigned one is
     /// valid for `unsigned_validity` from `now`. `None` if the response to a validation confirms
     /// the cached license without repeating it, as version 1.0.0 accepted.

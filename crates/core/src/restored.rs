@@ -137,11 +137,35 @@ pub enum Refusal {
     NoSeat,
     /// Other machines hold all seats.
     SeatLimit,
+    /// The key is an add-on key, and there is no license that it could add to.
+    AddOnKey,
+    /// The key is a trial code.
+    TrialCode,
+    /// The add-on key has the wrong form or a wrong check character.
+    MalformedAddOn,
+    /// There is no such add-on key.
+    UnknownAddOn,
+    /// The add-on key was redeemed for another license.
+    AddOnElsewhere,
+    /// The add-on key was refunded.
+    AddOnRefunded,
+    /// The license cannot have what the add-on key grants.
+    AddOnNotPossible,
+    /// The trial code has the wrong form or a wrong check character.
+    MalformedTrialCode,
+    /// There is no such trial code.
+    UnknownTrialCode,
+    /// The trial code starts no more trials.
+    TrialCodeUsedUp,
+    /// No more trials are started today.
+    TrialsOfTheDay,
+    /// The installation has started its trial on another machine.
+    TrialElsewhere,
 }
 
 impl Refusal {
     /// All variants.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 20] = [
         Self::MalformedKey,
         Self::UnknownKey,
         Self::Suspended,
@@ -150,6 +174,18 @@ impl Refusal {
         Self::SeatFreed,
         Self::NoSeat,
         Self::SeatLimit,
+        Self::AddOnKey,
+        Self::TrialCode,
+        Self::MalformedAddOn,
+        Self::UnknownAddOn,
+        Self::AddOnElsewhere,
+        Self::AddOnRefunded,
+        Self::AddOnNotPossible,
+        Self::MalformedTrialCode,
+        Self::UnknownTrialCode,
+        Self::TrialCodeUsedUp,
+        Self::TrialsOfTheDay,
+        Self::TrialElsewhere,
     ];
 
     /// The reason that the signed denial gives.
@@ -162,6 +198,16 @@ impl Refusal {
             Self::Expired => DenialReason::Expired,
             Self::SeatFreed | Self::NoSeat => DenialReason::HardwareMismatch,
             Self::SeatLimit => DenialReason::SeatLimit,
+            Self::AddOnKey => DenialReason::AddOnKey,
+            Self::TrialCode => DenialReason::TrialCode,
+            Self::MalformedAddOn | Self::UnknownAddOn => DenialReason::UnknownAddOn,
+            Self::AddOnElsewhere => DenialReason::AddOnElsewhere,
+            Self::AddOnRefunded => DenialReason::AddOnRefunded,
+            Self::AddOnNotPossible => DenialReason::AddOnNotPossible,
+            Self::MalformedTrialCode | Self::UnknownTrialCode => DenialReason::UnknownTrialCode,
+            Self::TrialCodeUsedUp => DenialReason::TrialCodeUsedUp,
+            Self::TrialsOfTheDay => DenialReason::TrialsOfTheDay,
+            Self::TrialElsewhere => DenialReason::TrialElsewhere,
         }
     }
 
@@ -171,8 +217,53 @@ impl Refusal {
     #[must_use]
     pub fn is_recorded_decision(self) -> bool {
         match self {
-            Self::MalformedKey | Self::Suspended | Self::Revoked | Self::SeatFreed => true,
-            Self::UnknownKey | Self::Expired | Self::NoSeat | Self::SeatLimit => false,
+            Self::MalformedKey
+            | Self::Suspended
+            | Self::Revoked
+            | Self::SeatFreed
+            | Self::AddOnKey
+            | Self::TrialCode
+            | Self::MalformedAddOn
+            | Self::AddOnElsewhere
+            | Self::AddOnRefunded
+            | Self::MalformedTrialCode
+            | Self::TrialElsewhere => true,
+            Self::UnknownKey
+            | Self::Expired
+            | Self::NoSeat
+            | Self::SeatLimit
+            | Self::UnknownAddOn
+            | Self::AddOnNotPossible
+            | Self::UnknownTrialCode
+            | Self::TrialCodeUsedUp
+            | Self::TrialsOfTheDay => false,
+        }
+    }
+
+    /// Whether it is about an add-on key, and says nothing about the license that it was to add to.
+    #[must_use]
+    pub fn is_about_add_on(self) -> bool {
+        match self {
+            Self::AddOnKey
+            | Self::MalformedAddOn
+            | Self::UnknownAddOn
+            | Self::AddOnElsewhere
+            | Self::AddOnRefunded
+            | Self::AddOnNotPossible => true,
+            Self::MalformedKey
+            | Self::UnknownKey
+            | Self::Suspended
+            | Self::Revoked
+            | Self::Expired
+            | Self::SeatFreed
+            | Self::NoSeat
+            | Self::SeatLimit
+            | Self::TrialCode
+            | Self::MalformedTrialCode
+            | Self::UnknownTrialCode
+            | Self::TrialCodeUsedUp
+            | Self::TrialsOfTheDay
+            | Self::TrialElsewhere => false,
         }
     }
 

@@ -179,7 +179,8 @@ fn check_undo(amendments: &[Amendment], next: &Amendment) -> Result<(), Amendmen
         return Ok(());
     };
     let is_there = amendments.iter().any(|it| it.number == undoes);
-    let is_undone = super::undone(amendments, DateTime::<Utc>::MAX_UTC).contains(&undoes);
+    // One that is undone later may be undone earlier.
+    let is_undone = super::is_undone_from(amendments, undoes, next.effective_at);
     match is_there && !is_undone && undoes > 1 {
         true => Ok(()),
         false => Err(AmendmentError::NotUndoable(undoes)),

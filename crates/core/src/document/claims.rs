@@ -128,6 +128,30 @@ pub enum DenialReason {
     /// The site has deactivated the license: the receipt of an air-gapped
     /// deactivation.
     Deactivated,
+    /// What was entered as a license key is an add-on key, or an add-on key has no license to add
+    /// to.
+    AddOnKey,
+    /// What was entered as a license key is a trial code.
+    TrialCode,
+    /// No add-on key is like this.
+    UnknownAddOn,
+    /// The add-on key was redeemed for another license.
+    AddOnElsewhere,
+    /// The vendor has refunded the add-on key.
+    AddOnRefunded,
+    /// The license cannot have what the add-on key grants: its time is over, or the license is
+    /// full.
+    AddOnNotPossible,
+    /// The add-on key was redeemed: the receipt.
+    Redeemed,
+    /// No trial code is like this, or trials are not started without one.
+    UnknownTrialCode,
+    /// The trial code starts no more trials.
+    TrialCodeUsedUp,
+    /// No more trials are started today.
+    TrialsOfTheDay,
+    /// The installation has started its trial on another machine.
+    TrialElsewhere,
     /// A reason of a later License Server that this version does not know. A signed denial
     /// is still a denial.
     #[serde(untagged)]
@@ -146,6 +170,17 @@ impl DenialReason {
             Self::SeatLimit => "seat_limit",
             Self::UnknownLicense => "unknown_license",
             Self::Deactivated => "deactivated",
+            Self::AddOnKey => "add_on_key",
+            Self::TrialCode => "trial_code",
+            Self::UnknownAddOn => "unknown_add_on",
+            Self::AddOnElsewhere => "add_on_elsewhere",
+            Self::AddOnRefunded => "add_on_refunded",
+            Self::AddOnNotPossible => "add_on_not_possible",
+            Self::Redeemed => "redeemed",
+            Self::UnknownTrialCode => "unknown_trial_code",
+            Self::TrialCodeUsedUp => "trial_code_used_up",
+            Self::TrialsOfTheDay => "trials_of_the_day",
+            Self::TrialElsewhere => "trial_elsewhere",
             Self::Other(text) => text,
         }
     }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::key_form::ALPHABET;
 
 #[test]
 fn pasted_text_is_sent_as_the_intended_key() {

@@ -9,6 +9,7 @@ use crate::document::{
 };
 use crate::keyring::Keyring;
 use crate::license_key;
+use crate::protocol::Call;
 use crate::response::{Address, Mismatch, Question};
 
 /// Why a license file is rejected. Nothing was changed.
@@ -94,7 +95,8 @@ pub fn import(
                 return Err(ImportError::NotOffline);
             }
             let is_it = |(current, _): (&str, _)| license_key::same(current, key);
-            if pending.purpose == Purpose::Renew && !reader.current.is_some_and(is_it) {
+            let renews = matches!(pending.purpose, Purpose::Renew | Purpose::Redeem);
+            if renews && !reader.current.is_some_and(is_it) {
                 return Err(ImportError::NotCurrent);
             }
             Ok((Imported::License(Box::new(license)), pending))
@@ -128,7 +130,7 @@ impl Imported {
     pub fn signed_at(&self, answered: &Pending) -> Option<DateTime<Utc>> {
         match self {
             Self::License(document) => Some(document.claims().iat),
-            Self::Denied(document) if answered.purpose == Purpose::Renew => {
+            Self::Denied(document) if is_about_license(document, answered) => {
                 Some(document.claims().iat)
             }
             Self::Denied(_) | Self::Deactivated => None,
@@ -147,6 +149,17 @@ impl Imported {
             }
             _ => Ok(()),
         }
+    }
+}
+
+/// Whether a denial that answers a request is evidence about the cached license. A denied activation
+/// is not, and neither is a refused add-on key.
+#[must_use]
+pub fn is_about_license(denial: &VerifiedDenial, answered: &Pending) -> bool {
+    match answered.purpose {
+        Purpose::Renew => true,
+        Purpose::Redeem => denial.claims().question != Some(Call::Redeem),
+        Purpose::Activate | Purpose::Deactivate | Purpose::Trial => false,
     }
 }
 
@@ -170,14 +183,18 @@ impl Reader<'_> {
             hardware_id: self.hardware_id,
             newest_seq: current.and_then(|(_, seq)| seq).max(pending.newest_seq),
         };
-        question
-            .check(pending.purpose.call(), to)
-            .map_err(|mismatch| match mismatch {
-                Mismatch::Sequence { .. } => ImportError::Reused,
-                Mismatch::Question { .. } => ImportError::OtherPurpose,
-                other => ImportError::Foreign(other),
-            })?;
-        if !license_key.is_none_or(is_it) {
+        let checked = question.check(pending.purpose.call(), to);
+        let checked = checked.or_else(|mismatch| match (&mismatch, pending.purpose) {
+            (Mismatch::Question { .. }, Purpose::Redeem) => question.check(Call::Redeem, to),
+            _ => Err(mismatch),
+        });
+        checked.map_err(|mismatch| match mismatch {
+            Mismatch::Sequence { .. } => ImportError::Reused,
+            Mismatch::Question { .. } => ImportError::OtherPurpose,
+            other => ImportError::Foreign(other),
+        })?;
+        // The key of a trial's license is new.
+        if pending.purpose != Purpose::Trial && !license_key.is_none_or(is_it) {
             return Err(ImportError::Foreign(Mismatch::LicenseKey));
         }
         Ok(pending.clone())

@@ -9,8 +9,8 @@ use super::armour::{FileError, REQUEST, armour, unarmour};
 use crate::protocol::Call;
 use crate::{foreign_text, unambiguous_json};
 
-/// Maximum length of the text inside the armor of a request, in characters. Six texts of 255
-/// characters of four bytes each take less than 9,000 characters in JSON and base64.
+/// Maximum length of the text inside the armor of a request, in characters. Seven texts of 255
+/// characters of four bytes each take less than 10,500 characters in JSON and base64.
 pub const MAX_REQUEST_CHARS: usize = 12 * 1024;
 /// Maximum time by which a request may be ahead of the vendor's clock.
 pub const MAX_REQUEST_SKEW: TimeDelta = TimeDelta::minutes(10);
@@ -27,11 +27,21 @@ pub enum Purpose {
     Renew,
     /// To free its seat. The site has already given up the license.
     Deactivate,
+    /// To add what an add-on key grants, and a longer lease with it.
+    Redeem,
+    /// A trial, with or without a code.
+    Trial,
 }
 
 impl Purpose {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Activate, Self::Renew, Self::Deactivate];
+    pub const ALL: [Self; 5] = [
+        Self::Activate,
+        Self::Renew,
+        Self::Deactivate,
+        Self::Redeem,
+        Self::Trial,
+    ];
 
     /// The word for it in requests, file names and the API.
     #[must_use]
@@ -40,6 +50,8 @@ impl Purpose {
             Self::Activate => "activate",
             Self::Renew => "renew",
             Self::Deactivate => "deactivate",
+            Self::Redeem => "redeem",
+            Self::Trial => "trial",
         }
     }
 
@@ -50,12 +62,13 @@ impl Purpose {
         all.find(|purpose| purpose.as_str() == word)
     }
 
-    /// The call that the request corresponds to.
+    /// The call that the request corresponds to. A refusal of an add-on key answers
+    /// [`Call::Redeem`] instead, so that it says nothing about the license.
     #[must_use]
     pub fn call(self) -> Call {
         match self {
-            Self::Activate => Call::Activate,
-            Self::Renew => Call::Validate,
+            Self::Activate | Self::Trial => Call::Activate,
+            Self::Renew | Self::Redeem => Call::Validate,
             Self::Deactivate => Call::Deactivate,
         }
     }
@@ -67,8 +80,11 @@ impl Purpose {
 pub struct OfflineRequest {
     /// What for.
     pub purpose: Purpose,
-    /// The license key.
+    /// The license key; for a trial its code, or nothing.
     pub license_key: String,
+    /// The add-on key, for [`Purpose::Redeem`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub add_on_key: Option<String>,
     /// The machine.
     pub hardware_id: String,
     /// The installation.
@@ -109,7 +125,7 @@ fn is_false(value: &bool) -> bool {
 pub struct Pending {
     /// The purpose of the request.
     pub purpose: Purpose,
-    /// The license of the request.
+    /// The license of the request; for a trial its code, or nothing.
     pub license_key: String,
     /// The request's nonce.
     pub nonce: String,

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::{DurationFrom, Plan, PlanEntitlement};
+use super::{DurationFrom, Plan, PlanEntitlement, PlanTerms};
+use crate::add_on::MAX_ADD_ON_GRANTS;
 use crate::amendment::{Terms, check_terms};
 use crate::catalogue::Catalogue;
 use crate::feature::FeatureKey;
@@ -82,6 +83,9 @@ impl Plan {
             let why = format!("a plan can have at most {MAX_PLAN_ENTITLEMENTS} entitlements");
             return Err(invalid("entitlements", why));
         }
+        if self.add_on {
+            self.check_add_on()?;
+        }
         let mut keys = BTreeSet::new();
         for (place, it) in self.entitlements.iter().enumerate() {
             check_entitlement(it, place, catalogue)?;
@@ -91,6 +95,30 @@ impl Plan {
             }
         }
         Ok(())
+    }
+}
+
+impl Plan {
+    /// An add-on consists of entitlements alone, and a key does not grant more than fit.
+    fn check_add_on(&self) -> Result<(), InvalidPlan> {
+        let only =
+            |field: &str, what: &str| Err(invalid(field, format!("an add-on has no {what}")));
+        if self.trial {
+            return only("trial", "trial");
+        }
+        if self.duration.is_some() {
+            return only("duration", "duration; its entitlements may have one");
+        }
+        if self.terms != PlanTerms::default() {
+            return only("terms", "terms");
+        }
+        match (1..=MAX_ADD_ON_GRANTS).contains(&self.entitlements.len()) {
+            true => Ok(()),
+            false => {
+                let why = format!("an add-on has 1 to {MAX_ADD_ON_GRANTS}");
+                Err(invalid("entitlements", why))
+            }
+        }
     }
 }
 

@@ -60,10 +60,26 @@ impl Address<'_> {
         let possible = match self.denial {
             // The only response to a deactivation that is not a refusal.
             Some(DenialReason::Deactivated) => call == Call::Deactivate,
-            // A machine that holds a seat does not need another one.
-            Some(DenialReason::SeatLimit) => call == Call::Activate,
+            // A machine that holds a seat does not need another one, and starts no trial.
+            Some(
+                DenialReason::SeatLimit
+                | DenialReason::TrialCode
+                | DenialReason::UnknownTrialCode
+                | DenialReason::TrialCodeUsedUp
+                | DenialReason::TrialsOfTheDay
+                | DenialReason::TrialElsewhere,
+            ) => call == Call::Activate,
+            // What becomes of an add-on key says nothing about the license.
+            Some(
+                DenialReason::Redeemed
+                | DenialReason::UnknownAddOn
+                | DenialReason::AddOnElsewhere
+                | DenialReason::AddOnRefunded
+                | DenialReason::AddOnNotPossible,
+            ) => call == Call::Redeem,
+            Some(DenialReason::AddOnKey) => matches!(call, Call::Activate | Call::Redeem),
             Some(_) => true,
-            None => call != Call::Deactivate,
+            None => !matches!(call, Call::Deactivate | Call::Redeem),
         };
         possible && self.question.is_none_or(|question| question == call)
     }

@@ -7,13 +7,14 @@ use super::address::Address;
 use super::well_formed::{inner, read, refusal};
 use super::{
     Acknowledgement, Confirmation, ConfirmedLicense, Contact, Denial, Mismatch, NoContact, Proven,
-    Question, Receipt, Refusal, Reply, Trust,
+    Question, Receipt, Redeemed, Refusal, Reply, Trust,
 };
 use crate::document::{DenialReason, verify_denial, verify_license};
 use crate::license::License;
 use crate::license_key;
 use crate::protocol::{
-    self, ActivateRequest, Call, DeactivateRequest, HeartbeatRequest, ValidateRequest,
+    self, ActivateRequest, Call, DeactivateRequest, HeartbeatRequest, RedeemRequest, TrialRequest,
+    ValidateRequest,
 };
 use crate::usage::sent;
 
@@ -87,6 +88,28 @@ impl Request for ValidateRequest {
     }
 }
 
+impl Request for TrialRequest {
+    /// A trial is the activation of a new license.
+    const CALL: Call = Call::Activate;
+    const PATH: &'static str = protocol::TRIAL;
+    type Yes = Confirmation;
+
+    /// The code, or nothing.
+    fn license_key(&self) -> &str {
+        self.code.as_deref().unwrap_or_default()
+    }
+
+    /// The key of the license is new.
+    fn judge(reply: &Reply, question: &Question, trust: &Trust) -> Contact {
+        classify(Self::CALL, reply, question, trust, |answer| {
+            let data = inner(answer).ok_or(Unread::Unexpected("no data"))?;
+            let license = data.get("license").and_then(Value::as_object);
+            let license = license.ok_or(Unread::Unexpected("no license"))?;
+            of_any_key(Self::CALL, license, false, question, trust)
+        })
+    }
+}
+
 impl Request for DeactivateRequest {
     const CALL: Call = Call::Deactivate;
     const PATH: &'static str = protocol::DEACTIVATE;
@@ -104,24 +127,62 @@ impl Request for DeactivateRequest {
             if answer.get("success") != Some(&Value::Bool(true)) {
                 return Err(Unread::Unexpected("success is not true"));
             }
-            let Trust::Keys(_) = trust else {
-                return Ok(Receipt(None));
-            };
-            let signature = inner(answer).and_then(|inner| inner.get("signature"));
-            let receipt = Refusal {
-                reason: None,
-                message: None,
-                signature: signature.and_then(Value::as_str).map(str::to_owned),
-            };
-            match judge_refusal(Self::CALL, receipt, question, trust)? {
-                Denial::Signed(document)
-                    if document.claims().reason == DenialReason::Deactivated =>
-                {
-                    Ok(Receipt(Some(document)))
-                }
-                _ => Err(Unread::Unexpected("no receipt")),
-            }
+            let nothing = Map::new();
+            let data = inner(answer).unwrap_or(&nothing);
+            receipt(Self::CALL, data, DenialReason::Deactivated, question, trust)
         })
+    }
+}
+
+impl Request for RedeemRequest {
+    const CALL: Call = Call::Redeem;
+    const PATH: &'static str = protocol::REDEEM;
+    type Yes = Redeemed;
+
+    fn license_key(&self) -> &str {
+        &self.license_key
+    }
+
+    /// The receipt grants nothing: the site validates afterwards. It is signed where keys are
+    /// trusted, so that nobody in between can keep an add-on key and tell the site that it was
+    /// redeemed.
+    fn judge(reply: &Reply, question: &Question, trust: &Trust) -> Contact<Redeemed> {
+        classify(Self::CALL, reply, question, trust, |answer| {
+            if answer.get("success") != Some(&Value::Bool(true)) {
+                return Err(Unread::Unexpected("success is not true"));
+            }
+            let data = inner(answer).ok_or(Unread::Unexpected("no data"))?;
+            let amendment = data.get("amendment").and_then(Value::as_u64);
+            let amendment = amendment.and_then(|it| u32::try_from(it).ok());
+            let amendment = amendment.ok_or(Unread::Unexpected("no amendment"))?;
+            let receipt = receipt(Self::CALL, data, DenialReason::Redeemed, question, trust)?;
+            Ok(Redeemed { amendment, receipt })
+        })
+    }
+}
+
+/// The signed receipt in the data of an answer.
+fn receipt(
+    call: Call,
+    data: &Map<String, Value>,
+    reason: DenialReason,
+    question: &Question,
+    trust: &Trust,
+) -> Result<Receipt, Unread> {
+    let Trust::Keys(_) = trust else {
+        return Ok(Receipt(None));
+    };
+    let signature = data.get("signature").and_then(Value::as_str);
+    let receipt = Refusal {
+        reason: None,
+        message: None,
+        signature: signature.map(str::to_owned),
+    };
+    match judge_refusal(call, receipt, question, trust)? {
+        Denial::Signed(document) if document.claims().reason == reason => {
+            Ok(Receipt(Some(document)))
+        }
+        _ => Err(Unread::Unexpected("no receipt")),
     }
 }
 
@@ -228,6 +289,25 @@ fn confirmation(
     question: &Question,
     trust: &Trust,
 ) -> Result<Confirmation, Unread> {
+    let confirmation = of_any_key(call, license, server_in_grace, question, trust)?;
+    match &confirmation.license {
+        ConfirmedLicense::Signed(document)
+            if !license_key::same(document.license_key(), question.license_key) =>
+        {
+            Err(NoContact::from(Mismatch::LicenseKey).into())
+        }
+        _ => Ok(confirmation),
+    }
+}
+
+/// A confirmation with a license of any key.
+fn of_any_key(
+    call: Call,
+    license: &Map<String, Value>,
+    server_in_grace: bool,
+    question: &Question,
+    trust: &Trust,
+) -> Result<Confirmation, Unread> {
     let license = License::new(license.clone());
     if license.license_key().is_none() {
         return Err(Unread::Unexpected("no licenseKey"));
@@ -266,9 +346,6 @@ fn judge_license(
     // Leases of months without contact are never requested over the network.
     if document.claims().offline {
         return Err(Mismatch::ByFile.into());
-    }
-    if !license_key::same(document.license_key(), question.license_key) {
-        return Err(Mismatch::LicenseKey.into());
     }
     Ok(ConfirmedLicense::Signed(Box::new(document)))
 }

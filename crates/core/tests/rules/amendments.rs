@@ -2,6 +2,8 @@
 
 mod properties;
 
+pub use properties::history;
+
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -31,7 +33,7 @@ fn terms(seats: u32) -> Terms {
     }
 }
 
-fn amendment(number: u32, hours: i64, changes: Vec<Change>) -> Amendment {
+pub fn amendment(number: u32, hours: i64, changes: Vec<Change>) -> Amendment {
     Amendment {
         number,
         author: "ana".to_owned(),
@@ -44,7 +46,7 @@ fn amendment(number: u32, hours: i64, changes: Vec<Change>) -> Amendment {
     }
 }
 
-fn undoing(number: u32, hours: i64, undoes: u32) -> Amendment {
+pub fn undoing(number: u32, hours: i64, undoes: u32) -> Amendment {
     Amendment {
         undoes: Some(undoes),
         ..amendment(number, hours, Vec::new())

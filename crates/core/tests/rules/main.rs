@@ -3,6 +3,7 @@
 //! history.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+mod add_ons;
 mod amendments;
 mod announcements;
 mod calls;
@@ -40,5 +41,6 @@ mod simulator;
 mod standings;
 mod suspicions;
 mod taking_over;
+mod trials;
 mod upcoming;
 mod wall_clocks;

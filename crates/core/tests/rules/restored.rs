@@ -102,10 +102,26 @@ fn only_a_short_rest_after_a_clean_stop_continues_what_is_recorded() {
 fn only_recorded_decisions_are_signed_for_a_site_with_a_lost_number() {
     for refusal in Refusal::ALL {
         let is_held = match refusal {
-            Refusal::MalformedKey | Refusal::Suspended | Refusal::Revoked | Refusal::SeatFreed => {
-                true
-            }
-            Refusal::UnknownKey | Refusal::Expired | Refusal::NoSeat | Refusal::SeatLimit => false,
+            Refusal::MalformedKey
+            | Refusal::Suspended
+            | Refusal::Revoked
+            | Refusal::SeatFreed
+            | Refusal::AddOnKey
+            | Refusal::TrialCode
+            | Refusal::MalformedAddOn
+            | Refusal::AddOnElsewhere
+            | Refusal::AddOnRefunded
+            | Refusal::MalformedTrialCode
+            | Refusal::TrialElsewhere => true,
+            Refusal::UnknownKey
+            | Refusal::Expired
+            | Refusal::NoSeat
+            | Refusal::SeatLimit
+            | Refusal::UnknownAddOn
+            | Refusal::AddOnNotPossible
+            | Refusal::UnknownTrialCode
+            | Refusal::TrialCodeUsedUp
+            | Refusal::TrialsOfTheDay => false,
         };
         assert_eq!(refusal.may_be_signed(true), is_held, "{refusal:?}");
         assert!(refusal.may_be_signed(false), "{refusal:?}");
@@ -118,6 +134,7 @@ fn a_lost_seat_is_taken_again_by_any_call_that_needs_it() {
         (Call::Validate, true),
         (Call::Heartbeat, true),
         (Call::Deactivate, false),
+        (Call::Redeem, false),
         (Call::Unknown, false),
     ] {
         assert_eq!(takes_seat(call, false, true), when_lost, "{call:?}");

@@ -14,11 +14,12 @@ use license_core::lease::Lease;
 use license_core::license::License;
 use license_core::plausible_time::PlausibleTime;
 use license_core::protocol::{
-    ActivateRequest, DeactivateRequest, HeartbeatRequest, ValidateRequest,
+    ActivateRequest, DeactivateRequest, HeartbeatRequest, RedeemRequest, TrialRequest,
+    ValidateRequest,
 };
 use license_core::release::PRODUCT;
 use license_core::response::{
-    Acknowledgement, Contact, Question, Receipt, Reply, Request as _, Trust,
+    Acknowledgement, Contact, Question, Receipt, Redeemed, Reply, Request as _, Trust,
 };
 use license_core::rotation::KeySetClaims;
 use serde_json::{Map, Value, json};
@@ -270,6 +271,15 @@ pub fn validation(reply: &Reply, question: &Question, trust: &Trust) -> Contact 
 
 pub fn heartbeat(reply: &Reply, question: &Question, trust: &Trust) -> Contact<Acknowledgement> {
     HeartbeatRequest::judge(reply, question, trust)
+}
+
+pub fn redemption(reply: &Reply, question: &Question, trust: &Trust) -> Contact<Redeemed> {
+    RedeemRequest::judge(reply, question, trust)
+}
+
+/// The answer to a trial: to a question without a license key.
+pub fn trial(reply: &Reply, question: &Question, trust: &Trust) -> Contact {
+    TrialRequest::judge(reply, question, trust)
 }
 
 pub fn deactivation(reply: &Reply, question: &Question, trust: &Trust) -> Contact<Receipt> {

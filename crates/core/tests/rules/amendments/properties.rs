@@ -33,7 +33,7 @@ fn change() -> impl Strategy<Value = Change> {
 }
 
 /// Amendments with later and later numbers, and undoing ones among them.
-fn history() -> impl Strategy<Value = Vec<Amendment>> {
+pub fn history() -> impl Strategy<Value = Vec<Amendment>> {
     let one = (
         0_i64..60,
         proptest::collection::vec(change(), 1..4),

@@ -9,7 +9,7 @@ use super::no_contact;
 use super::signed::{answers_of, denied};
 use crate::signer::{
     Signer, activation, answer, deactivation, denial_claims, license_claims, license_object,
-    question, validation,
+    question, redemption, validation,
 };
 
 /// Every document that a signing License Server may send, with the call that it names,
@@ -27,6 +27,17 @@ fn documents(named: Option<protocol::Call>) -> Vec<(Option<DenialReason>, String
         DenialReason::SeatLimit,
         DenialReason::UnknownLicense,
         DenialReason::Deactivated,
+        DenialReason::AddOnKey,
+        DenialReason::TrialCode,
+        DenialReason::UnknownAddOn,
+        DenialReason::AddOnElsewhere,
+        DenialReason::AddOnRefunded,
+        DenialReason::AddOnNotPossible,
+        DenialReason::Redeemed,
+        DenialReason::UnknownTrialCode,
+        DenialReason::TrialCodeUsedUp,
+        DenialReason::TrialsOfTheDay,
+        DenialReason::TrialElsewhere,
         DenialReason::Other("new".into()),
     ] {
         let mut denial = denial_claims();
@@ -45,6 +56,7 @@ fn shapes(is_license: bool, jws: &str) -> Vec<Reply> {
         protocol::denied(&DenialReason::Revoked, "No", Some(jws)),
         protocol::refused(&DenialReason::Revoked, "No", Some(jws)),
         json!({"success": true, "data": {"deactivated": true, "signature": jws}}),
+        json!({"success": true, "data": {"redeemed": true, "amendment": 2, "signature": jws}}),
     ];
     if is_license {
         bodies.push(protocol::activated(&license));
@@ -56,18 +68,19 @@ fn shapes(is_license: bool, jws: &str) -> Vec<Reply> {
 
 #[test]
 fn a_document_counts_only_for_the_call_that_it_names() {
-    use protocol::Call::{Activate, Deactivate, Heartbeat, Unknown, Validate};
+    use protocol::Call::{Activate, Deactivate, Heartbeat, Redeem, Unknown, Validate};
     let trust = Signer::vendor().trust();
     let counts = |call, reply: &Reply| match call {
         Activate => !matches!(activation(reply, &question(), &trust), Contact::None(_)),
         Validate => !matches!(validation(reply, &question(), &trust), Contact::None(_)),
+        Redeem => !matches!(redemption(reply, &question(), &trust), Contact::None(_)),
         _ => !matches!(deactivation(reply, &question(), &trust), Contact::None(_)),
     };
     let mut counted = 0;
-    for named in [Activate, Validate, Heartbeat, Deactivate, Unknown] {
+    for named in [Activate, Validate, Heartbeat, Deactivate, Redeem, Unknown] {
         for (reason, jws) in documents(Some(named)) {
             for reply in shapes(reason.is_none(), &jws) {
-                for call in [Activate, Validate, Deactivate] {
+                for call in [Activate, Validate, Deactivate, Redeem] {
                     if counts(call, &reply) {
                         counted += 1;
                         assert_eq!(named, call, "{reason:?}");
@@ -90,7 +103,21 @@ fn a_rewritten_request_to_an_older_server_cannot_end_a_license() {
                 Contact::Denied(denial) => assert!(
                     !matches!(
                         reason,
-                        None | Some(DenialReason::Deactivated | DenialReason::SeatLimit)
+                        None | Some(
+                            DenialReason::Deactivated
+                                | DenialReason::SeatLimit
+                                | DenialReason::AddOnKey
+                                | DenialReason::TrialCode
+                                | DenialReason::UnknownAddOn
+                                | DenialReason::AddOnElsewhere
+                                | DenialReason::AddOnRefunded
+                                | DenialReason::AddOnNotPossible
+                                | DenialReason::Redeemed
+                                | DenialReason::UnknownTrialCode
+                                | DenialReason::TrialCodeUsedUp
+                                | DenialReason::TrialsOfTheDay
+                                | DenialReason::TrialElsewhere
+                        )
                     ),
                     "{denial:?}"
                 ),
@@ -99,6 +126,9 @@ fn a_rewritten_request_to_an_older_server_cannot_end_a_license() {
             }
             if let Contact::Confirmed(_) = deactivation(&reply, &question(), &trust) {
                 assert_eq!(reason, Some(DenialReason::Deactivated));
+            }
+            if let Contact::Confirmed(_) = redemption(&reply, &question(), &trust) {
+                assert_eq!(reason, Some(DenialReason::Redeemed));
             }
         }
     }

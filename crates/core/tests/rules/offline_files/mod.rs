@@ -12,6 +12,7 @@ fn request() -> OfflineRequest {
     OfflineRequest {
         purpose: Purpose::Activate,
         license_key: KEY.into(),
+        add_on_key: None,
         hardware_id: HARDWARE.into(),
         installation_id: INSTALLATION.into(),
         installation_name: "Zürich – Hafen".into(),

@@ -1,0 +1,126 @@
+//! Trials: licenses for trying the product out, which sites start themselves with a code.
+//!
+//! An installation starts one trial, and gets the same license if it asks again. A code starts a
+//! limited number of trials, in all and on each day. Reinstalling gives an installation another id,
+//! so only the limits of the code bound how many trials one site can start.
+
+use chrono::{DateTime, NaiveDate, Utc};
+
+use crate::plan::Plan;
+
+/// Maximum number of trials that a code starts.
+pub const MAX_STARTS: u32 = 1_000_000;
+
+/// How many trials may be started, with a code or without one, and how many were.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Allowance {
+    /// Maximum number of trials; `None` if there is only a limit for each day.
+    pub max: Option<u32>,
+    /// Maximum number of trials on one day (UTC).
+    pub max_a_day: u32,
+    /// The last instant at which a trial may be started; `None` if there is no end.
+    pub ends_at: Option<DateTime<Utc>>,
+    /// Whether the vendor has withdrawn it.
+    pub is_withdrawn: bool,
+    /// The number of trials so far.
+    pub started: u32,
+    /// The day on which one was last started.
+    pub day: Option<NaiveDate>,
+    /// The number of trials on that day.
+    pub started_on_day: u32,
+}
+
+/// Why no trial is started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TrialRefusal {
+    /// The code was withdrawn.
+    #[error("the trial code was withdrawn")]
+    Withdrawn,
+    /// The end of the code has passed.
+    #[error("the trial code ended on {}", .0.format("%Y-%m-%d"))]
+    Ended(DateTime<Utc>),
+    /// All trials of the code were started.
+    #[error("all trials of the trial code were started")]
+    UsedUp,
+    /// All trials of the day were started.
+    #[error("no more trials can be started today")]
+    DayUsedUp,
+    /// The installation has started a trial on another machine.
+    #[error("this installation has started a trial on another machine")]
+    OtherMachine,
+}
+
+impl TrialRefusal {
+    /// Whether the same request may succeed on another day.
+    #[must_use]
+    pub fn is_for_today(self) -> bool {
+        self == Self::DayUsedUp
+    }
+}
+
+impl Allowance {
+    /// The allowance after another trial is started at `now`.
+    ///
+    /// # Errors
+    /// The first [`TrialRefusal`] that applies.
+    pub fn start(self, now: DateTime<Utc>) -> Result<Self, TrialRefusal> {
+        if self.is_withdrawn {
+            return Err(TrialRefusal::Withdrawn);
+        }
+        if let Some(end) = self.ends_at.filter(|end| *end < now) {
+            return Err(TrialRefusal::Ended(end));
+        }
+        if self.max.is_some_and(|max| max <= self.started) {
+            return Err(TrialRefusal::UsedUp);
+        }
+        // A clock that went back does not begin a day again.
+        let today = Some(now.date_naive()).max(self.day);
+        let on_day = match today == self.day {
+            true => self.started_on_day,
+            false => 0,
+        };
+        if self.max_a_day <= on_day {
+            return Err(TrialRefusal::DayUsedUp);
+        }
+        Ok(Self {
+            started: self.started.saturating_add(1),
+            day: today,
+            started_on_day: on_day.saturating_add(1),
+            ..self
+        })
+    }
+}
+
+/// What an installation gets that asks for a trial, by the machine on which it has started one.
+///
+/// # Errors
+/// [`TrialRefusal::OtherMachine`], if it has started one on another machine.
+pub fn again(started_on: &str, hardware_id: &str) -> Result<(), TrialRefusal> {
+    match started_on == hardware_id {
+        true => Ok(()),
+        false => Err(TrialRefusal::OtherMachine),
+    }
+}
+
+/// Why a plan is not one for trials.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotATrial {
+    /// It is not marked as one.
+    #[error("it is not a plan for trials: it must have 'trial = true'")]
+    Unmarked,
+    /// Its licenses would never end.
+    #[error("it has no duration, so its trials would never end")]
+    Endless,
+}
+
+/// Checks whether licenses of a plan can be started as trials.
+///
+/// # Errors
+/// [`NotATrial`].
+pub fn check_plan(plan: &Plan) -> Result<(), NotATrial> {
+    match (plan.trial, plan.duration) {
+        (false, _) => Err(NotATrial::Unmarked),
+        (true, None) => Err(NotATrial::Endless),
+        (true, Some(_)) => Ok(()),
+    }
+}
