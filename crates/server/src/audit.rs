@@ -140,6 +140,12 @@ pub enum Action {
     TokenAdded,
     /// A token for administration was revoked.
     TokenRevoked,
+    /// An add-on key was issued.
+    AddOnIssued,
+    /// An add-on key was redeemed, which amended a license.
+    AddOnRedeemed,
+    /// An add-on key was refunded; if it was redeemed, its amendment was undone.
+    AddOnRefunded,
     /// A customer was added.
     CustomerAdded,
     /// A customer was changed.
@@ -179,6 +185,9 @@ impl Action {
             Self::AnswerWithheld => "answer_withheld",
             Self::TokenAdded => "token_added",
             Self::TokenRevoked => "token_revoked",
+            Self::AddOnIssued => "add_on_issued",
+            Self::AddOnRedeemed => "add_on_redeemed",
+            Self::AddOnRefunded => "add_on_refunded",
             Self::CustomerAdded => "customer_added",
             Self::CustomerChanged => "customer_changed",
             Self::CustomerMerged => "customer_merged",

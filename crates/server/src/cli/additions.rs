@@ -79,7 +79,10 @@ impl FromArgMatches for Additions {
 }
 
 /// The values of an argument with their places on the command line.
-fn values<T: Clone + Send + Sync + 'static>(matches: &ArgMatches, name: &str) -> Vec<(usize, T)> {
+pub(super) fn values<T: Clone + Send + Sync + 'static>(
+    matches: &ArgMatches,
+    name: &str,
+) -> Vec<(usize, T)> {
     let places = matches.indices_of(name).into_iter().flatten();
     let values = matches.get_many::<T>(name).into_iter().flatten();
     places.zip(values.cloned()).collect()

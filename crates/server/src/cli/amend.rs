@@ -166,7 +166,7 @@ pub(super) async fn run(
 }
 
 /// Prints an amendment, what it changes, and where.
-fn print(amended: &Amended, is_preview: bool) {
+pub(super) fn print(amended: &Amended, is_preview: bool) {
     let number = amended.amendment.number;
     let key = &amended.license.license_key;
     match is_preview {

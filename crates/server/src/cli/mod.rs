@@ -1,6 +1,7 @@
 //! The command line. Commands work directly on the database, even while the service
 //! is running.
 
+mod add_ons;
 mod additions;
 mod amend;
 mod audit;
@@ -162,6 +163,10 @@ enum Command {
     #[command(subcommand)]
     Bulk(bulk::Bulk),
 
+    /// Issue, list, redeem and refund add-on keys, which add to licenses
+    #[command(subcommand, name = "addons")]
+    AddOns(add_ons::AddOns),
+
     /// Reinstate a suspended license
     #[command(after_help = "Example:\n  license-server reinstate FXSGHT-ABCD-EFGH-JKMN-PQRS")]
     Reinstate {
@@ -293,6 +298,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Amend(command) => amend::run(&storage, *command, json, now).await,
         Command::Amendments(command) => amend::list(&storage, command, json).await,
         Command::Bulk(command) => bulk::run(&storage, command, json).await,
+        Command::AddOns(command) => add_ons::run(&storage, command, json, now).await,
         Command::Reinstate { key } => {
             let key = license_key(key)?;
             licenses::set(&storage, &key, Status::Active, None, json, now).await

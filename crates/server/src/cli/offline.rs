@@ -120,6 +120,7 @@ fn content(answer: &SiteAnswer, keyring: &Keyring) -> anyhow::Result<String> {
             )
         }
         SiteAnswer::Deactivated { .. } => "the deactivation receipt; the seat is free".to_owned(),
+        SiteAnswer::Redeemed { .. } => "the receipt of the add-on key".to_owned(),
         SiteAnswer::Denied { message, .. } => format!("a denial ({message})"),
     })
 }

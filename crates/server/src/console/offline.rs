@@ -11,6 +11,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use license_console::id::short;
 use license_console::page::show;
+use license_core::license_key::mask;
 use license_core::offline::{FileError, OfflineRequest, Purpose};
 use license_core::text_encoding::decode;
 use serde::Deserialize;
@@ -118,7 +119,7 @@ pub(super) async fn sign(
 fn license_file(signed: Signed) -> LicenseFile {
     let (holds, message) = match signed.answer {
         SiteAnswer::License(_) => ("lease", String::new()),
-        SiteAnswer::Deactivated { .. } => ("receipt", String::new()),
+        SiteAnswer::Deactivated { .. } | SiteAnswer::Redeemed { .. } => ("receipt", String::new()),
         SiteAnswer::Denied { message, .. } => ("denial", message),
     };
     LicenseFile {
@@ -134,21 +135,32 @@ fn question(request: &OfflineRequest, text: String) -> Confirmation {
         Purpose::Activate => "sign-activate",
         Purpose::Renew => "sign-renew",
         Purpose::Deactivate => "sign-deactivate",
+        Purpose::Redeem => "sign-redeem",
+        Purpose::Trial => "sign-trial",
+    };
+    let add_on_key = request.add_on_key.as_deref().map(mask);
+    let add_on_key = add_on_key.filter(|_| request.purpose == Purpose::Redeem);
+    let key = match request.purpose {
+        Purpose::Trial => Fact::new("trial-code", mask(&request.license_key)),
+        _ => Fact::new("key", &request.license_key),
     };
     Confirmation {
         what,
         action: "/console/offline/sign".to_owned(),
         back: "/console/offline".to_owned(),
-        facts: vec![
-            Fact::new("key", &request.license_key),
-            Fact::new("installation", &request.installation_name),
-            Fact::new("version", &request.installation_version),
-            Fact::new("machine", short(&request.hardware_id)),
-            Fact::new(
-                "written",
-                request.created_at.format("%Y-%m-%d %H:%M UTC").to_string(),
-            ),
-        ],
+        facts: [key]
+            .into_iter()
+            .chain(add_on_key.map(|key| Fact::new("add-on", key)))
+            .chain([
+                Fact::new("installation", &request.installation_name),
+                Fact::new("version", &request.installation_version),
+                Fact::new("machine", short(&request.hardware_id)),
+                Fact::new(
+                    "written",
+                    request.created_at.format("%Y-%m-%d %H:%M UTC").to_string(),
+                ),
+            ])
+            .collect(),
         hidden: vec![("request", text)],
         is_destructive: request.purpose == Purpose::Deactivate,
         ..Confirmation::default()

@@ -93,3 +93,11 @@ pub(super) enum CustomerErrors {
     #[response(status = 404)]
     NotFound(ErrorBody),
 }
+
+/// Errors of operations on one add-on key.
+#[derive(IntoResponses)]
+pub(super) enum AddOnErrors {
+    /// `not_found`: no add-on key is like this, or has this number.
+    #[response(status = 404)]
+    NotFound(ErrorBody),
+}

@@ -1,6 +1,7 @@
 //! The `OpenAPI` document as a whole: what the descriptions of single operations and types
 //! cannot say, because it is a rule or applies to many of them.
 
+use license_core::add_on::MAX_ADD_ON_GRANTS;
 use license_core::amendment::{MAX_GRACE_HOURS, MAX_LEASE_HOURS, MAX_OFFLINE_DAYS};
 use license_core::feature::FeatureKey;
 use license_core::plan;
@@ -162,6 +163,13 @@ fn bounds() -> Value {
             "end/items": {"minLength": 1, "maxLength": FeatureKey::MAX_CHARS},
         },
         "Addition": {"key": {"minLength": 1, "maxLength": FeatureKey::MAX_CHARS}},
+        "AddOnBody": {
+            "add": {"maxItems": MAX_ADD_ON_GRANTS},
+            "order": {"maxLength": MAX_ORDER_CHARS},
+            "note": {"maxLength": MAX_REASON_CHARS},
+        },
+        "AddOnGrant": {"key": {"minLength": 1, "maxLength": FeatureKey::MAX_CHARS}},
+        "RefundBody": {"reason": {"maxLength": MAX_REASON_CHARS}},
         "CustomerBody": customer,
         "EditBody": customer,
         "Contact": {"name": text, "email": text, "phone": text},
@@ -191,6 +199,8 @@ fn bounds() -> Value {
             "installationId": text,
         },
         "DeactivateRequest": {"licenseKey": text, "hardwareId": hardware_id},
+        "PreviewRequest": {"licenseKey": text, "hardwareId": hardware_id},
+        "RedeemRequest": {"licenseKey": text, "addOnKey": text, "hardwareId": hardware_id},
         "UsageMetrics": {
             "camerasInUse": amount,
             "usersActive": amount,

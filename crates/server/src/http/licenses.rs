@@ -22,7 +22,8 @@ use license_core::foreign_text::json_fault;
 use license_core::offline::MAX_REQUEST_CHARS;
 use license_core::protocol::{
     ActivateRequest, DRIFT_HEADER, DeactivateRequest, ENTITLEMENTS_HEADER, HeartbeatRequest,
-    INSTALLATION_ID_HEADER, NONCE_HEADER, SEQ_HEADER, USAGE_HEADER, ValidateRequest, activated,
+    INSTALLATION_ID_HEADER, NONCE_HEADER, RedeemRequest, SEQ_HEADER, USAGE_HEADER, ValidateRequest,
+    activated,
     confirmed, denied, refused,
 };
 use license_core::rate::FAILURE_RATE;
@@ -42,8 +43,8 @@ use crate::http::answered_errors::{BodyErrors, QueryErrors, SiteErrors};
 use crate::http::error::{ApiError, ErrorBody};
 use crate::http::given::{Params, from_json, json_text};
 use crate::http::site_messages::{
-    self, ActivateAnswer, DeactivateAnswer, KeySet, OfflineAnswer, OfflineRequest, SiteHeaders,
-    UsageHeader, ValidateAnswer,
+    self, ActivateAnswer, DeactivateAnswer, KeySet, OfflineAnswer, OfflineRequest, RedeemAnswer,
+    SiteHeaders, UsageHeader, ValidateAnswer,
 };
 use crate::licensing::admit::SiteCall;
 use crate::licensing::answer::answer;
@@ -57,8 +58,8 @@ pub(super) const MAX_TEXT_CHARS: usize = 255;
 /// Maximum length of a nonce, in characters; ours have 43.
 pub(super) const MAX_NONCE_CHARS: usize = 128;
 
-type ReceivedBody = Result<Bytes, BytesRejection>;
-type Reply = Result<Json<Value>, ApiError>;
+pub(super) type ReceivedBody = Result<Bytes, BytesRejection>;
+pub(super) type Reply = Result<Json<Value>, ApiError>;
 
 /// Take a seat for a machine.
 ///
@@ -167,6 +168,32 @@ pub(super) async fn deactivate(
     Ok(Json(refusal(answer)))
 }
 
+/// Redeem an add-on key for the license of a machine that holds a seat.
+///
+/// The key becomes an amendment of the license, once: repeating it for the same license has the same
+/// result. Every site of the license gets what the key grants with its next validation.
+#[utoipa::path(
+    post, path = "/redeem", operation_id = "redeem", tag = "sites",
+    request_body = site_messages::RedeemRequest, params(SiteHeaders),
+    responses(
+        (status = 200, description = "A signed receipt or denial", body = RedeemAnswer),
+        BodyErrors, SiteErrors,
+    )
+)]
+pub(super) async fn redeem(
+    State(app): State<Arc<App>>,
+    address: ClientAddress,
+    headers: HeaderMap,
+    body: ReceivedBody,
+) -> Reply {
+    let request: RedeemRequest = read(body)?;
+    let to = addressee(&headers, &request.license_key, &request.hardware_id)?;
+    check("addOnKey", &request.add_on_key)?;
+    let question = SiteQuestion::Redeem(request.add_on_key);
+    let answer = ask(app, address, question, to, call(&headers)).await?;
+    Ok(Json(refusal(answer)))
+}
+
 /// Answer the request file of a site without internet.
 #[utoipa::path(
     post, path = "/offline", operation_id = "answer_request_file", tag = "sites",
@@ -205,11 +232,13 @@ pub(super) async fn offline(
     };
     let signed = finish_even_if_disconnected(async move {
         let (license_key, hardware_id) = (request.license_key.clone(), request.hardware_id.clone());
+        let add_on_key = request.add_on_key.clone();
         let call = SiteCall {
             address: address.0,
             call: request.purpose.call(),
             license_key: &license_key,
             hardware_id: &hardware_id,
+            add_on_key: add_on_key.as_deref(),
         };
         let _turn = call.admit(&app).await?;
         let signed = offline::sign(&app, request, lease, Actor::Site).await?;
@@ -219,7 +248,9 @@ pub(super) async fn offline(
     let signed = signed.await??;
     let (granted, message) = match &signed.answer {
         SiteAnswer::License(_) => (true, "The license file contains a lease"),
-        SiteAnswer::Deactivated { .. } => (true, "The license file contains the receipt"),
+        SiteAnswer::Deactivated { .. } | SiteAnswer::Redeemed { .. } => {
+            (true, "The license file contains the receipt")
+        }
         SiteAnswer::Denied { message, .. } => (false, message.as_str()),
     };
     let data = json!({"granted": granted, "message": message, "file": signed.file});
@@ -279,7 +310,7 @@ pub(super) async fn keys(
 
 /// Answers a call when it is its turn. If a caller disconnects, its turn is kept until the call has
 /// ended: otherwise disconnected callers could use up the connections of others.
-async fn ask(
+pub(super) async fn ask(
     app: Arc<App>,
     address: ClientAddress,
     question: SiteQuestion,
@@ -294,6 +325,7 @@ async fn ask(
             call: question.call(),
             license_key: &license_key,
             hardware_id: &hardware_id,
+            add_on_key: question.add_on_key(),
         };
         let _turn = call_of_site.admit(&app).await?;
         let answer = answer(&app, &question, to, &call).await?;
@@ -312,10 +344,11 @@ fn confirmation(answer: SiteAnswer) -> Value {
             signature,
         } => denied(&reason, &message, Some(&signature)),
         SiteAnswer::Deactivated { receipt } => deactivated(&receipt),
+        SiteAnswer::Redeemed { amendment, receipt } => redeemed(amendment, &receipt),
     }
 }
 
-fn refusal(answer: SiteAnswer) -> Value {
+pub(super) fn refusal(answer: SiteAnswer) -> Value {
     match answer {
         SiteAnswer::Denied {
             reason,
@@ -324,7 +357,13 @@ fn refusal(answer: SiteAnswer) -> Value {
         } => refused(&reason, &message, Some(&signature)),
         SiteAnswer::License(license) => confirmed(&license),
         SiteAnswer::Deactivated { receipt } => deactivated(&receipt),
+        SiteAnswer::Redeemed { amendment, receipt } => redeemed(amendment, &receipt),
     }
+}
+
+fn redeemed(amendment: u32, receipt: &str) -> Value {
+    let data = json!({"redeemed": true, "amendment": amendment, "signature": receipt});
+    json!({"success": true, "data": data})
 }
 
 fn deactivated(receipt: &str) -> Value {
@@ -332,7 +371,7 @@ fn deactivated(receipt: &str) -> Value {
 }
 
 /// Sites always send JSON, regardless of the content type.
-fn read<T: DeserializeOwned>(body: ReceivedBody) -> Result<T, ApiError> {
+pub(super) fn read<T: DeserializeOwned>(body: ReceivedBody) -> Result<T, ApiError> {
     let bytes = json_text(body)?;
     from_json(&bytes).map_err(|error| {
         let why = json_fault(&error);
@@ -341,7 +380,7 @@ fn read<T: DeserializeOwned>(body: ReceivedBody) -> Result<T, ApiError> {
 }
 
 /// The information about the sender in the headers. Unreadable headers are ignored.
-fn call(headers: &HeaderMap) -> CallDetails {
+pub(super) fn call(headers: &HeaderMap) -> CallDetails {
     let text = |name: &'static str| headers.get(name)?.to_str().ok();
     CallDetails {
         offline: None,
@@ -351,7 +390,7 @@ fn call(headers: &HeaderMap) -> CallDetails {
     }
 }
 
-fn addressee(
+pub(super) fn addressee(
     headers: &HeaderMap,
     license_key: &str,
     hardware_id: &str,
@@ -383,7 +422,7 @@ fn addressee(
     })
 }
 
-fn check(name: &str, text: &str) -> Result<(), ApiError> {
+pub(super) fn check(name: &str, text: &str) -> Result<(), ApiError> {
     if text.chars().count() > MAX_TEXT_CHARS {
         return Err(ApiError::BadRequest(format!(
             "{name} has more than {MAX_TEXT_CHARS} characters"

@@ -13,6 +13,7 @@ mod metrics;
 mod probes;
 pub(crate) mod sessions;
 mod site_messages;
+mod site_previews;
 
 use std::any::Any;
 use std::sync::Arc;
@@ -141,6 +142,8 @@ pub fn router(state: HttpState, pages: Router<HttpState>) -> Router {
         .routes(routes!(licenses::validate))
         .routes(routes!(licenses::heartbeat))
         .routes(routes!(licenses::deactivate))
+        .routes(routes!(licenses::redeem))
+        .routes(routes!(site_previews::preview))
         .routes(routes!(licenses::offline))
         .route_layer(middleware::from_fn(long_body))
         .routes(routes!(licenses::keys));

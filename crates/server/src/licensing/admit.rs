@@ -1,7 +1,8 @@
 //! Decides whether a site's call is answered now, before any work is done for it.
 //!
 //! A malformed key, or one with a wrong check character, costs no query. For any other key, one
-//! query determines whether the license exists and whether the machine holds a seat. Calls wait for
+//! query determines whether the license exists and whether the machine holds a seat, and another one
+//! whether there is the add-on key that is to be redeemed. Calls wait for
 //! their turn before this query, and keep it until they are answered. A call about a license counts
 //! for that seat, or for the license's machines without one; every other call counts as a failure
 //! of its address.
@@ -10,6 +11,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use license_core::document::DenialReason;
+use license_core::issued_code::{CodeKind, IssuedCode};
 use license_core::license_key::LicenseKey;
 use license_core::protocol::Call;
 use license_core::rate::FAILURE_RATE;
@@ -18,7 +20,7 @@ use crate::app::App;
 use crate::call_queues::CallTurn;
 use crate::licensing::site_answer::SiteAnswer;
 use crate::signing::SignError;
-use crate::store::{StoreError, callers};
+use crate::store::{StoreError, add_ons, callers};
 
 /// Why a call is not answered now.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +50,8 @@ pub struct SiteCall<'a> {
     pub license_key: &'a str,
     /// The machine.
     pub hardware_id: &'a str,
+    /// The add-on key to redeem, as it was sent.
+    pub add_on_key: Option<&'a str>,
 }
 
 impl SiteCall<'_> {
@@ -60,7 +64,10 @@ impl SiteCall<'_> {
     pub async fn admit(self, app: &App) -> Result<Option<CallTurn>, AdmitError> {
         app.can_sign().map_err(AdmitError::NotSigning)?;
         let now = app.clock.running();
-        let Ok(key) = LicenseKey::parse(self.license_key) else {
+        let add_on = self.add_on_key;
+        let add_on = add_on.map(|text| IssuedCode::parse(CodeKind::AddOn, text));
+        let (Ok(key), Ok(add_on)) = (LicenseKey::parse(self.license_key), add_on.transpose())
+        else {
             let counted = app.rates.fail(self.address, now);
             return match counted {
                 Ok(()) => Ok(None),
@@ -82,7 +89,14 @@ impl SiteCall<'_> {
                     .found(&key, self.hardware_id, caller.holds_seat, turn)
                     .await;
                 let turn = turn.map_err(|_| self.refuse(app, AdmitError::Busy))?;
-                let counted = app.rates.call(&caller, self.hardware_id, self.call, now);
+                let is_known = match &add_on {
+                    Some(add_on) => add_ons::find(db, add_on).await?.is_some(),
+                    None => true,
+                };
+                let counted = match is_known {
+                    true => app.rates.call(&caller, self.hardware_id, self.call, now),
+                    false => app.rates.fail(self.address, now),
+                };
                 (counted, turn)
             }
             None => (app.rates.fail(self.address, now), turn),
@@ -93,15 +107,24 @@ impl SiteCall<'_> {
         }
     }
 
-    /// Counts a refused activation against the address. The response is sent regardless: only calls
+    /// Counts a refused activation or add-on key against the address. The response is sent regardless: only calls
     /// with unknown keys are limited by the address.
     pub fn note(self, app: &App, answer: &SiteAnswer) {
         // An unknown key was counted when the call was admitted.
         let is_refused = match answer {
-            SiteAnswer::Denied { reason, .. } => *reason != DenialReason::UnknownLicense,
-            SiteAnswer::License(_) | SiteAnswer::Deactivated { .. } => false,
+            SiteAnswer::Denied { reason, .. } => !matches!(
+                reason,
+                DenialReason::UnknownLicense
+                    | DenialReason::UnknownAddOn
+                    | DenialReason::UnknownTrialCode
+                    | DenialReason::AddOnKey
+                    | DenialReason::TrialCode
+            ),
+            SiteAnswer::License(_)
+            | SiteAnswer::Deactivated { .. }
+            | SiteAnswer::Redeemed { .. } => false,
         };
-        if is_refused && self.call == Call::Activate {
+        if is_refused && (self.call == Call::Activate || self.add_on_key.is_some()) {
             app.rates.note_failure(self.address, app.clock.running());
         }
     }

@@ -7,14 +7,14 @@ mod request;
 mod shown;
 
 use chrono::{DateTime, Utc};
-use license_core::amendment::{Amendment, AmendmentError, Effect, Value, check, contents, effects};
+use license_core::amendment::{self, Amendment, AmendmentError, Effect, check, contents, effects};
 use license_core::calendar_duration::EndsTooLate;
 use license_core::entitlement::Quantity;
 use license_core::feature::FeatureKey;
 use license_core::signing_clock::SigningTime;
 use license_service::database::repeated;
 use sea_orm::ConnectionTrait;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::audit::{Action, PermittedChange};
 use crate::licensing::amendment_words::{CustomerNames, customer_names, words};
@@ -271,9 +271,54 @@ async fn try_amend(
     let amendment = request
         .amendment(&transaction, &known, customer.map(Chosen::id), change)
         .await?;
-    let (license, all) = record(&transaction, license, &known, &amendment, change.time()).await?;
-    let customers = customer_names(&transaction, std::slice::from_ref(&amendment)).await?;
-    let mut details = json!({
+    let entry = AuditEntry {
+        action: Action::Amended,
+        details: match is_new_customer {
+            true => json!({"newCustomer": true}),
+            false => json!({}),
+        },
+    };
+    let amended = apply(&transaction, license, &known, amendment, entry, change).await?;
+    if let Stored::Yes(line) = stored {
+        if let Some(line) = line {
+            note_done(&transaction, line, &amended.license, change.at).await?;
+        }
+        transaction.commit().await.map_err(StoreError::from)?;
+        note_stored(&amended);
+    }
+    Ok(amended)
+}
+
+/// Logs that an amendment was stored.
+pub(super) fn note_stored(amended: &Amended) {
+    let license_key = license_core::license_key::mask(&amended.license.license_key);
+    let number = amended.amendment.number;
+    tracing::info!(license_key, number, "license amended");
+}
+
+/// How the audit log tells of an amendment: with these details besides those of every amendment.
+pub(super) struct AuditEntry {
+    pub(super) action: Action,
+    pub(super) details: Value,
+}
+
+/// Adds an amendment to a license that is locked, with its entry in the audit log, and returns what
+/// it changes.
+///
+/// # Errors
+/// As [`record`].
+pub(super) async fn apply(
+    db: &impl ConnectionTrait,
+    license: License,
+    known: &[Amendment],
+    amendment: Amendment,
+    entry: AuditEntry,
+    change: &PermittedChange,
+) -> Result<Amended, AmendError> {
+    let (license, all) = record(db, license, known, &amendment, change.time()).await?;
+    let customers = customer_names(db, std::slice::from_ref(&amendment)).await?;
+    let AuditEntry { action, details } = entry;
+    let mut all_details = json!({
         "amendment": amendment.number,
         "reason": amendment.reason,
         "order": amendment.order,
@@ -281,26 +326,16 @@ async fn try_amend(
         "undoes": amendment.undoes,
         "changes": words(&amendment, &customers).join(", "),
     });
-    if is_new_customer {
-        details["newCustomer"] = true.into();
+    if let (Some(all), Value::Object(details)) = (all_details.as_object_mut(), details) {
+        all.extend(details);
     }
-    change
-        .note(&transaction, Action::Amended, &license, details)
-        .await?;
-    let effects = effects(&known, &all, judged_at(&all, change.at));
+    change.note(db, action, &license, all_details).await?;
+    let effects = effects(known, &all, judged_at(&all, change.at));
     let applies_at = amendment.effective_at.max(change.at);
     let seats = contents(&all, applies_at).terms.seats;
-    let (db, id) = (&transaction, &license.id);
+    let id = &license.id;
     let installations = affected(db, id, seats, applies_at, &effects, change.at).await?;
     let seats_held = seats::count(db, id, &SeatsQuery::held()).await?;
-    if let Stored::Yes(line) = stored {
-        if let Some(line) = line {
-            note_done(&transaction, line, &license, change.at).await?;
-        }
-        transaction.commit().await.map_err(StoreError::from)?;
-        let license_key = license_core::license_key::mask(&license.license_key);
-        tracing::info!(license_key, number = amendment.number, "license amended");
-    }
     Ok(Amended {
         license,
         amendment,
@@ -400,7 +435,7 @@ fn over(key: &str, used: u64, effects: &[Effect]) -> Option<Over> {
         let mut changes = effect.changes.iter();
         let change = changes.find(|it| it.key.as_str() == key)?;
         match (change.before, change.after) {
-            (before, Value::Count(Quantity::Of(granted)))
+            (before, amendment::Value::Count(Quantity::Of(granted)))
                 if granted < used && before != change.after =>
             {
                 Some(Over {

@@ -1,10 +1,11 @@
 //! Answers a site, over the network or by file.
 //!
-//! There is one use case for each call: `activate`, `validate`, `heartbeat` and `deactivate`, made
-//! from the steps of `HeldLicense`.
+//! There is one use case for each call: `activate`, `validate`, `heartbeat`, `deactivate` and
+//! `redeem`, made from the steps of `HeldLicense`.
 
 use chrono::{DateTime, Utc};
-use license_core::license_key::{LicenseKey, LicenseKeyError};
+use license_core::issued_code::{CodeKind, IssuedCode, KeyKind};
+use license_core::license_key::LicenseKey;
 use license_core::protocol::Call;
 use license_core::restored::next_number;
 use license_service::database::repeated;
@@ -19,6 +20,7 @@ use crate::licensing::refusal::{Refused, Stopped};
 use crate::licensing::restored;
 use crate::licensing::site_answer::{AnswerError, SiteAnswer};
 use crate::licensing::site_question::{CallDetails, SiteQuestion};
+use crate::licensing::site_redeem::{redeem, redeem_by_file};
 use crate::licensing::validate::validate;
 use crate::store::licenses;
 
@@ -35,7 +37,9 @@ pub async fn answer(
     let now = app.clock.now();
     let answered = repeated(|| decide(app, question, to.clone(), details, now)).await;
     let outcome = match &answered {
-        Ok(SiteAnswer::License(_) | SiteAnswer::Deactivated { .. }) => Some("confirmed"),
+        Ok(
+            SiteAnswer::License(_) | SiteAnswer::Deactivated { .. } | SiteAnswer::Redeemed { .. },
+        ) => Some("confirmed"),
         Ok(SiteAnswer::Denied { .. }) => Some("denied"),
         Err(AnswerError::OlderThanSite) => Some("withheld"),
         Err(AnswerError::TooManyCalls(_)) => Some("throttled"),
@@ -57,6 +61,9 @@ async fn decide(
     details: &CallDetails,
     now: DateTime<Utc>,
 ) -> Result<SiteAnswer, AnswerError> {
+    if let Some(refused) = refusal_of_add_on(question, &to) {
+        return refuse(app, refused, question.call(), &to, details.newest_seq, now).await;
+    }
     // Callers without a valid key must not make others wait; licenses are never removed.
     let known = match LicenseKey::parse(&to.license_key) {
         Ok(key) => {
@@ -68,7 +75,8 @@ async fn decide(
     let license = match known {
         Ok(license) => license,
         Err(fault) => {
-            return refuse_key(app, fault, question.call(), &to, details.newest_seq, now).await;
+            let refused = Refused::unknown_key(&to.license_key, fault);
+            return refuse(app, refused, question.call(), &to, details.newest_seq, now).await;
         }
     };
     let mut held = HeldLicense::hold(app, license, question.call(), to, details, now).await?;
@@ -77,6 +85,8 @@ async fn decide(
         SiteQuestion::Validate => validate(&mut held).await,
         SiteQuestion::Heartbeat(request) => heartbeat(&mut held, request).await,
         SiteQuestion::Deactivate => deactivate(&mut held).await,
+        SiteQuestion::Redeem(key) => redeem(&mut held, key).await,
+        SiteQuestion::RedeemByFile(key) => redeem_by_file(&mut held, key).await,
     };
     let answer = match answered {
         Ok(answer) => answer,
@@ -87,28 +97,43 @@ async fn decide(
     Ok(answer)
 }
 
-/// Refuses a key that no license has; `fault` says what is wrong with its form.
-async fn refuse_key(
+/// Why an add-on key is refused without asking the database; `None` if it is to be asked, or the
+/// question is about no add-on key.
+fn refusal_of_add_on(question: &SiteQuestion, to: &Addressee) -> Option<Refused> {
+    let add_on_key = question.add_on_key()?;
+    let is_add_on = KeyKind::of(&to.license_key) == Some(KeyKind::Code(CodeKind::AddOn));
+    if to.license_key.is_empty() || is_add_on {
+        return Some(Refused::add_on_without_license());
+    }
+    let malformed = IssuedCode::parse(CodeKind::AddOn, add_on_key).err()?;
+    Some(Refused::malformed_add_on(&malformed))
+}
+
+/// Refuses a question about no license that exists.
+async fn refuse(
     app: &App,
-    fault: Option<LicenseKeyError>,
+    refused: Refused,
     call: Call,
     to: &Addressee,
     newest_seq: Option<u64>,
     now: DateTime<Utc>,
 ) -> Result<SiteAnswer, AnswerError> {
     // No license ever had a key of the wrong form.
-    let lost = match fault {
-        None => {
+    let lost = match refused.may_be_mistaken() {
+        true => {
             let db = app.store.reader();
             restored::lost_number(db, &app.numbering, newest_seq, 0, now).await?
         }
-        Some(_) => None,
+        false => None,
     };
     let envelope = Envelope {
         to,
-        question: call,
+        question: match refused.is_about_add_on() && call == Call::Validate {
+            true => Call::Redeem,
+            false => call,
+        },
         seq: next_number(0, lost, now),
         at: now,
     };
-    Refused::unknown_key(fault).sign(app, None, envelope, lost.is_some())
+    refused.sign(app, None, envelope, lost.is_some())
 }

@@ -19,5 +19,6 @@ pub(super) async fn deactivate(held: &mut HeldLicense<'_>) -> Result<SiteAnswer,
         reason: DenialReason::Deactivated,
         message: "The license was deactivated on this machine".to_owned(),
     };
-    Ok(held.sign_receipt(seat, &receipt).await?)
+    let receipt = held.sign_receipt(seat, &receipt).await?;
+    Ok(SiteAnswer::Deactivated { receipt })
 }

@@ -4,6 +4,8 @@
 //! license's row: the seat limit and the sequence numbers are correct regardless of concurrent
 //! calls. Nothing is stored before [`HeldLicense::commit`].
 
+mod redeeming;
+
 use chrono::{DateTime, SubsecRound as _, Utc};
 use license_core::amendment::Amendment;
 use license_core::document::MAX_LICENSE_BYTES;
@@ -321,7 +323,7 @@ impl<'a> HeldLicense<'a> {
         Ok(object)
     }
 
-    /// Signs the receipt for a seat that was given back, and stores the seat.
+    /// Signs the receipt for what was done, and stores the seat.
     ///
     /// # Errors
     /// If nothing can be signed, or the database returns an error.
@@ -329,12 +331,16 @@ impl<'a> HeldLicense<'a> {
         &self,
         mut seat: Seat,
         receipt: &Denied,
-    ) -> Result<SiteAnswer, AnswerError> {
+    ) -> Result<String, AnswerError> {
         self.confirm(&mut seat).await?;
         seats::save(&self.transaction, &seat).await?;
         let envelope = self.envelope(seat.last_seq);
-        let receipt = signed_denial(self.app, Some(&self.license), envelope, receipt)?;
-        Ok(SiteAnswer::Deactivated { receipt })
+        Ok(signed_denial(
+            self.app,
+            Some(&self.license),
+            envelope,
+            receipt,
+        )?)
     }
 
     /// Signs a refusal, and stores the machine's seat if it has one.
@@ -360,7 +366,11 @@ impl<'a> HeldLicense<'a> {
             }
             None => next_number(0, self.lost, self.now),
         };
-        let envelope = self.envelope(seq);
+        let mut envelope = self.envelope(seq);
+        if refused.is_about_add_on() && self.call == Call::Validate {
+            // It says nothing about the license.
+            envelope.question = Call::Redeem;
+        }
         refused.sign(self.app, Some(&self.license), envelope, self.lost.is_some())
     }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, SubsecRound as _, Utc};
-use license_core::amendment::{self, Amendment, AmendmentError, TermChanges, check};
+use license_core::amendment::{self, Amendment, AmendmentError, PlanVersion, TermChanges, check};
 use license_core::calendar_duration::EndsTooLate;
 use license_core::catalogue::{Catalogue, NotSold};
 use license_core::entitlement::Quantity;
@@ -23,6 +23,7 @@ use crate::licensing::document_size::{TooLong, check_size};
 use crate::licensing::expiry::{ExpiryError, check_expiry};
 use crate::licensing::line_done::{LineDone, LineError, check_not_done, note_done};
 use crate::licensing::plans::{FindPlanError, find_plan};
+use crate::licensing::random_code::{NoRandomness, random_key};
 use crate::licensing::text_bounds::fits;
 use crate::store::customers::Customer;
 use crate::store::licenses::{self, License};
@@ -99,6 +100,12 @@ pub enum IssueError {
     /// The plan does not exist.
     #[error("invalid plan: {0}")]
     Plan(FindPlanError),
+    /// The plan is for add-on keys.
+    #[error(
+        "invalid plan: '{0}' is a plan for add-on keys, which add to licenses; issue them with \
+         'license-server addons issue --plan {0}'"
+    )]
+    ForAddOns(PlanVersion),
     /// A feature to exclude that the plan does not have.
     #[error("invalid without: the plan has no feature '{0}'")]
     NotInPlan(String),
@@ -138,8 +145,8 @@ pub enum IssueError {
     #[error(transparent)]
     Done(#[from] LineDone),
     /// The operating system returned no random bytes.
-    #[error("the operating system returned no random bytes: {0}")]
-    NoRandomness(getrandom::Error),
+    #[error(transparent)]
+    NoRandomness(#[from] NoRandomness),
     /// The database returned an error.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -321,6 +328,9 @@ pub fn draft(
     catalogue: &Catalogue,
     change: &PermittedChange,
 ) -> Result<Draft, IssueError> {
+    if plan.contents.add_on {
+        return Err(IssueError::ForAddOns(plan.version.clone()));
+    }
     let key = match &request.key {
         Some(text) => LicenseKey::parse(text)?,
         None => random_key()?,
@@ -420,15 +430,4 @@ fn feature_key(key: &str) -> Result<FeatureKey, IssueError> {
         key: key.to_owned(),
         error,
     })
-}
-
-/// More bytes than a key needs, because some are skipped.
-fn random_key() -> Result<LicenseKey, IssueError> {
-    loop {
-        let mut bytes = [0; 32];
-        getrandom::fill(&mut bytes).map_err(IssueError::NoRandomness)?;
-        if let Some(key) = LicenseKey::from_random(&bytes) {
-            return Ok(key);
-        }
-    }
 }

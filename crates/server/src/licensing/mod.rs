@@ -1,6 +1,7 @@
 //! The use cases of the vendor and of sites.
 
 mod activate;
+pub mod add_ons;
 pub mod admit;
 pub mod amend;
 pub mod amendment_words;
@@ -33,6 +34,8 @@ pub mod offline;
 pub mod plan_file;
 pub mod plan_words;
 pub mod plans;
+mod random_code;
+pub mod redeem;
 mod refusal;
 pub mod release;
 pub mod renew;
@@ -41,7 +44,9 @@ pub mod restored;
 mod review;
 pub mod seats;
 pub mod site_answer;
+pub mod site_preview;
 pub mod site_question;
+mod site_redeem;
 pub mod status;
 mod text_bounds;
 pub mod tokens;

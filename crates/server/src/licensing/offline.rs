@@ -64,6 +64,8 @@ const MAX_TEXT_CHARS: usize = 255;
 /// If it is not a request file.
 pub fn read(file: &str) -> Result<OfflineRequest, OfflineError> {
     let request = OfflineRequest::from_file(file)?;
+    let nothing = String::new();
+    let add_on_key = request.add_on_key.as_ref().unwrap_or(&nothing);
     for (field, text, may_be_empty) in [
         ("licenseKey", &request.license_key, false),
         ("hardwareId", &request.hardware_id, false),
@@ -71,6 +73,7 @@ pub fn read(file: &str) -> Result<OfflineRequest, OfflineError> {
         ("nonce", &request.nonce, false),
         ("installationName", &request.installation_name, true),
         ("installationVersion", &request.installation_version, true),
+        ("addOnKey", add_on_key, request.purpose != Purpose::Redeem),
     ] {
         if !fits(text, MAX_TEXT_CHARS) || (text.is_empty() && !may_be_empty) {
             return Err(OfflineError::Field(field));
@@ -118,7 +121,11 @@ pub async fn sign(
             installation_version: request.installation_version.clone(),
         }),
         Purpose::Renew => SiteQuestion::Validate,
+        Purpose::Redeem => {
+            SiteQuestion::RedeemByFile(request.add_on_key.clone().unwrap_or_default())
+        }
         Purpose::Deactivate => SiteQuestion::Deactivate,
+        Purpose::Trial => return Err(OfflineError::Field("purpose")),
     };
     let to = Addressee {
         license_key: request.license_key.clone(),
@@ -142,7 +149,7 @@ pub async fn sign(
             .get("signature")
             .and_then(serde_json::Value::as_str)
             .unwrap_or_default(),
-        SiteAnswer::Deactivated { receipt } => receipt,
+        SiteAnswer::Deactivated { receipt } | SiteAnswer::Redeemed { receipt, .. } => receipt,
         SiteAnswer::Denied { signature, .. } => signature,
     };
     let file = to_file(&app.keys().path_from(known).documents, document);

@@ -11,6 +11,9 @@ use crate::store::plans::PublishedPlan;
 /// plan does not state are left out.
 #[must_use]
 pub fn plan_lines(plan: &Plan) -> Vec<String> {
+    if plan.add_on {
+        return add_on_lines(plan);
+    }
     let terms = &plan.terms;
     let hours = |name: &str, hours: Option<u32>| hours.map(|it| format!("{name}: {it} hours"));
     let duration = duration_words(plan);
@@ -45,6 +48,16 @@ pub fn duration_words(plan: &Plan) -> String {
             format!("{duration} from the first activation")
         }
     }
+}
+
+fn add_on_lines(plan: &Plan) -> Vec<String> {
+    let lines = [
+        Some(format!("title: {}", plan.title)),
+        Some(format!("description: {}", plan.description)).filter(|_| !plan.description.is_empty()),
+        Some("for add-on keys".to_owned()),
+    ];
+    let entitlements = plan.entitlements.iter().map(entitlement);
+    lines.into_iter().flatten().chain(entitlements).collect()
 }
 
 fn entitlement(it: &PlanEntitlement) -> String {

@@ -1,6 +1,8 @@
 //! The refusals that sites receive, and the message of each.
 
 use chrono::{DateTime, Utc};
+use license_core::add_on::RedeemRefusal;
+use license_core::issued_code::{CodeKind, IssuedCodeError, KeyKind};
 use license_core::license_key::LicenseKeyError;
 use license_core::protocol::Call;
 use license_core::restored::Refusal;
@@ -9,9 +11,13 @@ use license_core::seat::SeatLimit;
 use crate::app::App;
 use crate::licensing::claim::SeatRefusal;
 use crate::licensing::document::{Denied, Envelope, signed_denial};
+use crate::licensing::look_up::LookUpError;
+use crate::licensing::redeem::RedeemError;
 use crate::licensing::site_answer::{AnswerError, SiteAnswer};
 use crate::store::StoreError;
 use crate::store::licenses::License;
+
+const UNKNOWN_KEY: &str = "Unknown license key; compare it with the key you received";
 
 /// A refusal, with its message for the site's operator.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,25 +36,113 @@ pub(super) enum Stopped {
 }
 
 impl Refused {
-    /// No license has the key; `fault` says what is wrong with its form.
-    pub(super) fn unknown_key(fault: Option<LicenseKeyError>) -> Self {
-        let refusal = match fault {
-            Some(_) => Refusal::MalformedKey,
-            None => Refusal::UnknownKey,
+    /// No license has the key that was sent; `fault` says what is wrong with its form.
+    pub(super) fn unknown_key(sent: &str, fault: Option<LicenseKeyError>) -> Self {
+        let Some(fault) = fault else {
+            return Self {
+                refusal: Refusal::UnknownKey,
+                message: UNKNOWN_KEY.to_owned(),
+            };
         };
+        match KeyKind::of(sent) {
+            Some(KeyKind::Code(CodeKind::AddOn)) => return Self::add_on_without_license(),
+            Some(KeyKind::Code(CodeKind::Trial)) => return Self::trial_code(),
+            Some(KeyKind::License) | None => {}
+        }
         let message = match fault {
-            Some(LicenseKeyError::CheckCharacter) => {
+            LicenseKeyError::CheckCharacter => {
                 "The license key contains a typing error; compare it with the key you received"
                     .to_owned()
             }
-            other => match other.and_then(|error| error.odd_characters()) {
+            fault => match fault.odd_characters() {
                 Some(odd) => {
                     format!("No license has this key, which contains {odd}; type it again")
                 }
-                None => "Unknown license key; compare it with the key you received".to_owned(),
+                None => UNKNOWN_KEY.to_owned(),
             },
         };
-        Self { refusal, message }
+        Self {
+            refusal: Refusal::MalformedKey,
+            message,
+        }
+    }
+
+    /// An add-on key was sent as a license key, or without one.
+    pub(super) fn add_on_without_license() -> Self {
+        Self {
+            refusal: Refusal::AddOnKey,
+            message: "This is an add-on key, which adds to a license. Activate the license key \
+                      first, then redeem this key with 'Redeem an add-on key' in the console or \
+                      'license-client redeem', or ask your vendor to redeem it"
+                .to_owned(),
+        }
+    }
+
+    fn trial_code() -> Self {
+        Self {
+            refusal: Refusal::TrialCode,
+            message:
+                "This is a trial code. Start the trial with 'Start a trial' in the console or \
+                      'license-client start-trial'"
+                    .to_owned(),
+        }
+    }
+
+    /// The text is not an add-on key.
+    pub(super) fn malformed_add_on(error: &IssuedCodeError) -> Self {
+        Self {
+            refusal: Refusal::MalformedAddOn,
+            message: format!("{}; compare it with the key you received", sentence(error)),
+        }
+    }
+
+    /// The add-on key is not redeemed for the license.
+    ///
+    /// # Errors
+    /// If the database returned an error.
+    pub(super) fn add_on(error: RedeemError) -> Result<Self, StoreError> {
+        let vendor = "ask your vendor";
+        let (refusal, message) = match error {
+            RedeemError::Store(error) | RedeemError::LookUp(LookUpError::Store(error)) => {
+                return Err(error);
+            }
+            RedeemError::Unknown(_) | RedeemError::Key(_) => (
+                Refusal::UnknownAddOn,
+                "Unknown add-on key; compare it with the key you received".to_owned(),
+            ),
+            RedeemError::Refused(refused @ RedeemRefusal::Elsewhere) => (
+                Refusal::AddOnElsewhere,
+                format!("{}; {vendor} for another one", sentence(&refused)),
+            ),
+            RedeemError::Refused(refused @ RedeemRefusal::Refunded) => (
+                Refusal::AddOnRefunded,
+                format!("{}; {vendor} for another one", sentence(&refused)),
+            ),
+            RedeemError::Refused(refused) => (
+                Refusal::AddOnNotPossible,
+                format!("{}; {vendor}", sentence(&refused)),
+            ),
+            error @ (RedeemError::Amend(_) | RedeemError::Revoked | RedeemError::LookUp(_)) => (
+                Refusal::AddOnNotPossible,
+                format!("{}; {vendor}", sentence(&error)),
+            ),
+        };
+        Ok(Self { refusal, message })
+    }
+
+    /// The code of its reason, and its message.
+    pub(super) fn words(self) -> (String, String) {
+        (self.refusal.reason().as_str().to_owned(), self.message)
+    }
+
+    /// Whether it is about an add-on key alone.
+    pub(super) fn is_about_add_on(&self) -> bool {
+        self.refusal.is_about_add_on()
+    }
+
+    /// Whether it needs to be known which answers the database does not have.
+    pub(super) fn may_be_mistaken(&self) -> bool {
+        !self.refusal.is_recorded_decision()
     }
 
     /// The license has expired, or the vendor suspended or revoked it. The vendor's own message
@@ -168,6 +262,14 @@ impl Refused {
             signature,
         })
     }
+}
+
+/// A text that begins with a capital.
+fn sentence(text: &impl std::fmt::Display) -> String {
+    let text = text.to_string();
+    let mut rest = text.chars();
+    let first = rest.next().map(char::to_uppercase);
+    first.into_iter().flatten().chain(rest).collect()
 }
 
 impl From<Refused> for Stopped {

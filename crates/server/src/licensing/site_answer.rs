@@ -19,6 +19,13 @@ pub enum SiteAnswer {
         /// The signed receipt: a denial with the reason `deactivated`.
         receipt: String,
     },
+    /// Confirmation: the add-on key is an amendment of the license, which the next lease contains.
+    Redeemed {
+        /// The number of the amendment.
+        amendment: u32,
+        /// The signed receipt: a denial with the reason `redeemed`.
+        receipt: String,
+    },
     /// No.
     Denied {
         /// Why.

@@ -17,6 +17,10 @@ pub enum SiteQuestion {
     Heartbeat(Box<HeartbeatRequest>),
     /// To free its seat.
     Deactivate,
+    /// To redeem this add-on key, as it was typed.
+    Redeem(String),
+    /// The same by file: the answer has a lease with what the key grants.
+    RedeemByFile(String),
 }
 
 impl SiteQuestion {
@@ -25,9 +29,19 @@ impl SiteQuestion {
     pub fn call(&self) -> Call {
         match self {
             Self::Activate(_) => Call::Activate,
-            Self::Validate => Call::Validate,
+            Self::Validate | Self::RedeemByFile(_) => Call::Validate,
             Self::Heartbeat(_) => Call::Heartbeat,
             Self::Deactivate => Call::Deactivate,
+            Self::Redeem(_) => Call::Redeem,
+        }
+    }
+
+    /// The add-on key to redeem, as it was typed.
+    #[must_use]
+    pub fn add_on_key(&self) -> Option<&str> {
+        match self {
+            Self::Redeem(key) | Self::RedeemByFile(key) => Some(key),
+            Self::Activate(_) | Self::Validate | Self::Heartbeat(_) | Self::Deactivate => None,
         }
     }
 }

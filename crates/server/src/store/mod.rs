@@ -2,6 +2,7 @@
 //!
 //! One file per table. Rows are converted to domain values here, and are not used in upper layers.
 
+pub mod add_ons;
 pub mod admin_tokens;
 pub mod amendments;
 pub mod audit_log;
@@ -183,6 +184,7 @@ impl StoreError {
 /// What this program needs of its tables.
 fn expected_tables() -> Vec<ExpectedTable> {
     vec![
+        add_ons::expected(),
         admin_tokens::expected(),
         amendments::expected(),
         audit_log::expected(),

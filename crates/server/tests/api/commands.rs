@@ -248,6 +248,7 @@ async fn only_public_files_of_commands_are_open_to_others(engine: Engine) {
     let written = OfflineRequest {
         purpose: Purpose::Activate,
         license_key: key,
+        add_on_key: None,
         hardware_id: "m".to_owned(),
         installation_id: "i".to_owned(),
         installation_name: String::new(),
@@ -294,6 +295,7 @@ async fn no_command_makes_a_database_but_init_and_serve(engine: Engine) {
     let written = OfflineRequest {
         purpose,
         license_key: key.to_owned(),
+        add_on_key: None,
         hardware_id: "m".to_owned(),
         installation_id: "i".to_owned(),
         installation_name: String::new(),

@@ -100,6 +100,7 @@ async fn by_file_of(
     let request = OfflineRequest {
         purpose,
         license_key: key.to_owned(),
+        add_on_key: None,
         hardware_id: "machine".to_owned(),
         installation_id: INSTALLATION.to_owned(),
         installation_name: String::new(),

@@ -229,6 +229,7 @@ async fn sign_by_file(app: &App, key: &str) {
     let request = OfflineRequest {
         purpose: Purpose::Activate,
         license_key: key.to_owned(),
+        add_on_key: None,
         hardware_id: "m".to_owned(),
         installation_id: INSTALLATION.to_owned(),
         installation_name: "Site".to_owned(),

@@ -8,6 +8,7 @@ use license_server::cli::Cli;
 const PROGRAM: &str = env!("CARGO_BIN_EXE_license-server");
 
 mod access;
+mod add_ons;
 mod administration;
 mod amendments;
 #[path = "../../../client/tests/api/both_loopbacks.rs"]

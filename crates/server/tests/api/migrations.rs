@@ -13,7 +13,7 @@ use license_core::seat::Overlap;
 use license_core::suspicion::installation_fingerprint;
 use license_server::licensing::look_up::look_up;
 use license_server::store::{
-    Migrator, Store, admin_tokens, amendments, audit_log, bulk_lines, calls, catalogue,
+    Migrator, Store, add_ons, admin_tokens, amendments, audit_log, bulk_lines, calls, catalogue,
     commit_proofs, console_sessions, coverage, customers, key_record, licenses, lost_numbers,
     plans, seat_moves, seats, signing_clock, site_entries, suspicions, usage_days,
 };
@@ -30,7 +30,7 @@ macro_rules! samples {
 }
 
 /// Sample rows of each migration, in order. Databases record these names.
-const SAMPLES: [(&str, &str); 25] = samples![
+const SAMPLES: [(&str, &str); 26] = samples![
     "m0001_licenses_and_seats",
     "m0002_suspicions",
     "m0003_audit_and_history",
@@ -56,6 +56,7 @@ const SAMPLES: [(&str, &str); 25] = samples![
     "m0023_unknown_usage",
     "m0024_bulk_lines",
     "m0025_first_activation",
+    "m0026_add_ons",
 ];
 
 on_both_engines! {
@@ -91,7 +92,7 @@ async fn a_table_of_migrations_that_is_ours_gets_its_own_name(engine: Engine) {
     let (last, _) = SAMPLES[SAMPLES.len() - 1];
     let remove = format!(
         "DELETE FROM seaql_migrations WHERE version = '{last}'; \
-         ALTER TABLE licenses DROP COLUMN lasts_from_activation"
+         DROP TABLE add_ons"
     );
     connection.execute_unprepared(&remove).await.unwrap();
     let store = Store::open_existing(&database.url.parse().unwrap()).await;
@@ -258,6 +259,7 @@ async fn sample_data_of_every_version_survives_all_later_migrations(engine: Engi
     let tokens = admin_tokens::newest(store.reader(), None, 9).await.unwrap();
     assert_eq!((tokens.len(), tokens[0].name.as_str()), (2, "ben"));
     assert!(tokens[0].revoked_at.is_some());
+    check_add_ons(&store, &license).await;
     let customer = customers::find_merged(store.reader(), "cus_00000000000000000000000000000002");
     let customer = customer.await.unwrap().unwrap();
     assert_eq!(
@@ -330,6 +332,24 @@ async fn sample_data_of_every_version_survives_all_later_migrations(engine: Engi
     assert_eq!(log.unwrap()[0].number, 3_000_000_000);
     store.close().await;
     database.drop_database().await;
+}
+
+async fn check_add_ons(store: &Store, license: &licenses::License) {
+    let all = add_ons::AddOnsQuery::default();
+    let found = add_ons::newest(store.reader(), &all, None, 9).await;
+    let found = found.unwrap();
+    let states = found.iter().map(|it| (it.id, it.state().as_str()));
+    let states: Vec<_> = states.collect();
+    assert_eq!(states, [(32, "refunded"), (31, "redeemed")]);
+    let redeemed = found[1].add_on.redeemed.as_ref().unwrap();
+    assert_eq!((&redeemed.license, redeemed.amendment), (&license.id, 2));
+    assert_eq!(found[1].add_on.grants[0].quantity, Some(Quantity::Of(16)));
+    assert!(found[0].add_on.grants[0].duration.is_some());
+    let issued = add_ons::AddOnsQuery {
+        state: Some(add_ons::AddOnState::Issued),
+        ..all
+    };
+    assert_eq!(add_ons::count(store.reader(), &issued).await.unwrap(), 0);
 }
 
 /// The tiers of earlier versions are plans, beside the sample.

@@ -123,6 +123,7 @@ async fn a_key_holder_who_cycles_is_slowed_down(engine: Engine) {
     let request = OfflineRequest {
         purpose: Purpose::Renew,
         license_key: key.clone(),
+        add_on_key: None,
         hardware_id: "machine".to_owned(),
         installation_id: INSTALLATION.to_owned(),
         installation_name: String::new(),
@@ -196,6 +197,7 @@ async fn the_networks_of_one_customer_have_one_allowance_and_keep_no_site_from_i
                 call: Call::Validate,
                 license_key: &license_key,
                 hardware_id: "machine",
+                add_on_key: None,
             };
             call.admit(&app).await.map(|_| ())
         }
@@ -289,6 +291,7 @@ async fn unreadable_request_files_are_failures_and_their_text_is_not_repeated(en
     let request = OfflineRequest {
         purpose: Purpose::Activate,
         license_key: one_seat(&vendor).await,
+        add_on_key: None,
         hardware_id: "machine".to_owned(),
         installation_id: INSTALLATION.to_owned(),
         installation_name: "Site".to_owned(),

@@ -187,6 +187,7 @@ async fn is_granted(vendor: &Vendor, key: &str, purpose: Purpose, machine: &str)
     let request = OfflineRequest {
         purpose,
         license_key: key.to_owned(),
+        add_on_key: None,
         hardware_id: machine.to_owned(),
         installation_id: machine.to_owned(),
         installation_name: String::new(),

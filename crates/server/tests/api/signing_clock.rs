@@ -71,6 +71,7 @@ async fn nothing_is_signed(vendor: &Vendor, key: &str) {
     let file = OfflineRequest {
         purpose: Purpose::Activate,
         license_key: key.to_owned(),
+        add_on_key: None,
         hardware_id: "machine".to_owned(),
         installation_id: INSTALLATION.to_owned(),
         installation_name: String::new(),
@@ -401,6 +402,7 @@ async fn the_real_program_refuses_to_sign_in_2038() {
     let request = OfflineRequest {
         purpose: Purpose::Activate,
         license_key: issued["licenseKey"].as_str().unwrap().to_owned(),
+        add_on_key: None,
         hardware_id: "machine".to_owned(),
         installation_id: INSTALLATION.to_owned(),
         installation_name: String::new(),

@@ -5,6 +5,7 @@
     reason = "written by the macro that describes parameters"
 )]
 
+mod add_ons;
 mod amendments;
 mod audit;
 mod customers;
@@ -36,6 +37,7 @@ pub(super) fn routes() -> OpenApiRouter<HttpState> {
         .routes(routes!(seats::list))
         .routes(routes!(usage::list))
         .routes(routes!(amendments::list, amendments::amend))
+        .routes(routes!(add_ons::redeem))
         .routes(routes!(licenses::renew))
         .routes(routes!(licenses::suspend))
         .routes(routes!(licenses::reinstate))
@@ -52,6 +54,9 @@ pub(super) fn routes() -> OpenApiRouter<HttpState> {
         .routes(routes!(plans::list, plans::publish))
         .routes(routes!(plans::versions))
         .routes(routes!(plans::list_catalogue))
+        .routes(routes!(add_ons::list, add_ons::issue))
+        .routes(routes!(add_ons::show))
+        .routes(routes!(add_ons::refund))
         .routes(routes!(keys::list))
         .routes(routes!(keys::rotate))
         .routes(routes!(keys::revoke))

@@ -59,7 +59,9 @@ pub(in crate::http) async fn sign(
     let signed = offline::sign(&app, request, lease, actor).await?;
     let denied = match &signed.answer {
         SiteAnswer::Denied { reason, .. } => Some(reason),
-        SiteAnswer::License(_) | SiteAnswer::Deactivated { .. } => None,
+        SiteAnswer::License(_) | SiteAnswer::Deactivated { .. } | SiteAnswer::Redeemed { .. } => {
+            None
+        }
     };
     Ok(Json(LicenseFile {
         granted: denied.is_none(),

@@ -9,7 +9,7 @@ use crate::http::given::UpdateRuleText;
 
 /// What a version of a plan consists of.
 #[derive(ToSchema)]
-#[schema(as = Plan)]
+#[schema(as = Plan, rename_all = "camelCase")]
 pub(super) struct PlanText {
     /// Its display name, at most 100 characters.
     title: String,
@@ -19,12 +19,18 @@ pub(super) struct PlanText {
     /// Whether it is for trying the product out.
     #[schema(required = false)]
     trial: bool,
+    /// Whether it is for add-on keys: then it has at most 100 entitlements, and neither a duration
+    /// nor terms.
+    #[schema(required = false)]
+    add_on: bool,
     /// How long a license lasts, in years, months, weeks and days (ISO 8601): `P1Y`, `P90D`. Without
     /// it, licenses never end.
     duration: Option<String>,
     /// From when on the duration counts. An activation sets the end of the license.
     #[schema(required = false, inline, rename = "durationFrom")]
     duration_from: DurationFromText,
+    /// By default one seat, and the usual number of moves.
+    #[schema(required = false)]
     terms: PlanTermsText,
     /// At most 500, each with a different key.
     #[schema(required = false)]

@@ -1,10 +1,12 @@
 //! Errors of the changes that the vendor's staff make.
 
 use super::ApiError;
+use crate::licensing::add_ons::AddOnError;
 use crate::licensing::amend::AmendError;
 use crate::licensing::customers::CustomerError;
 use crate::licensing::issue::IssueError;
 use crate::licensing::plans::{FindPlanError, PublishError};
+use crate::licensing::redeem::RedeemError;
 use crate::licensing::renew::RenewError;
 use crate::licensing::seats::{FreeError, ReleaseError};
 use crate::licensing::status::StatusError;
@@ -22,6 +24,7 @@ impl From<IssueError> for ApiError {
             IssueError::Key(_)
             | IssueError::Feature { .. }
             | IssueError::Plan(_)
+            | IssueError::ForAddOns(_)
             | IssueError::NotInPlan(_)
             | IssueError::NotSold(_)
             | IssueError::Limit { .. }
@@ -88,6 +91,43 @@ impl From<AmendError> for ApiError {
             | AmendError::Customer(_)
             | AmendError::Rule { .. }
             | AmendError::TooLong(_) => Self::BadRequest(error.to_string()),
+        }
+    }
+}
+
+impl From<AddOnError> for ApiError {
+    fn from(error: AddOnError) -> Self {
+        match error {
+            AddOnError::Store(error) => error.into(),
+            AddOnError::Amend(error) => error.into(),
+            AddOnError::Key(_) | AddOnError::Unknown(_) => Self::Unknown(error.to_string()),
+            AddOnError::Refunded => Self::Conflict(error.to_string()),
+            AddOnError::NoRandomness(_) => {
+                tracing::error!(%error, "failed to issue an add-on key");
+                Self::Internal
+            }
+            AddOnError::Contents
+            | AddOnError::Plan(_)
+            | AddOnError::NotForAddOns(_)
+            | AddOnError::Invalid(_)
+            | AddOnError::Passed(_)
+            | AddOnError::TooLong { .. } => Self::BadRequest(error.to_string()),
+        }
+    }
+}
+
+impl From<RedeemError> for ApiError {
+    fn from(error: RedeemError) -> Self {
+        match error {
+            RedeemError::Store(error) => error.into(),
+            RedeemError::LookUp(error) => error.into(),
+            RedeemError::Unknown(_) => Self::Unknown(error.to_string()),
+            RedeemError::Key(_) => Self::BadRequest(error.to_string()),
+            RedeemError::Refused(_) | RedeemError::Revoked => Self::Conflict(error.to_string()),
+            RedeemError::Amend(error) => match Self::from(error) {
+                Self::BadRequest(message) => Self::Conflict(message),
+                other => other,
+            },
         }
     }
 }

@@ -134,7 +134,17 @@ impl AmendRequest {
             offer.catalogue = catalogue::kinds(db).await?;
         }
         if let Some(choice) = &self.plan {
-            offer.plan = Some(find_plan(db, choice).await?);
+            let plan = find_plan(db, choice).await?;
+            if plan.contents.add_on {
+                return Err(AmendError::Field {
+                    field: "plan".to_owned(),
+                    why: format!(
+                        "'{}' is a plan for add-on keys; redeem such a key instead",
+                        plan.version
+                    ),
+                });
+            }
+            offer.plan = Some(plan);
             offer.former = former_plan(db, before).await?;
         }
         Ok(offer)

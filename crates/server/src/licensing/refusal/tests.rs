@@ -90,13 +90,35 @@ fn a_key_that_no_license_has_is_told_from_a_mistyped_one() {
             "Unknown license key; compare it with the key you received",
         ),
     ] {
-        let refused = Refused::unknown_key(fault(key));
+        let refused = Refused::unknown_key(key, fault(key));
         assert_eq!(refused.refusal, refusal, "{key}");
         assert_eq!(refused.message, message, "{key}");
     }
-    let odd = Refused::unknown_key(fault("FXSGHT-ÄÄÄÄ-2222-2222-2222"));
+    let odd = "FXSGHT-ÄÄÄÄ-2222-2222-2222";
+    let odd = Refused::unknown_key(odd, fault(odd));
     assert_eq!(odd.refusal, Refusal::MalformedKey);
     assert!(odd.message.contains("U+00C4"), "{}", odd.message);
+    for (key, refusal, part) in [
+        (
+            "FXSADD-2222-2222-2222-2223",
+            Refusal::AddOnKey,
+            "then redeem this key",
+        ),
+        (
+            "FXSTRY-2222-2222-2222-2224",
+            Refusal::TrialCode,
+            "start-trial",
+        ),
+        (
+            "FXSADD-2222-2222-2222-2222",
+            Refusal::MalformedKey,
+            "Unknown license key",
+        ),
+    ] {
+        let refused = Refused::unknown_key(key, fault(key));
+        assert_eq!(refused.refusal, refusal, "{key}");
+        assert!(refused.message.contains(part), "{}", refused.message);
+    }
 }
 
 #[test]

@@ -164,6 +164,7 @@ async fn a_file_that_the_site_could_not_read_is_refused_before_it_takes_a_seat()
     let request = |key_set| OfflineRequest {
         purpose: Purpose::Activate,
         license_key: key.clone(),
+        add_on_key: None,
         hardware_id: "machine".to_owned(),
         installation_id: INSTALLATION.to_owned(),
         installation_name: String::new(),

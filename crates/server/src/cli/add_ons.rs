@@ -1,0 +1,408 @@
+//! `license-server addons …`
+
+mod grants;
+
+use chrono::{DateTime, Utc};
+use clap::{Args, Subcommand, value_parser};
+use license_console::escaped::{self, escaped};
+use license_core::add_on::AddOnGrant;
+use license_core::entitlement::Quantity;
+use license_core::issued_code::{CodeKind, IssuedCode};
+use license_core::license_key::LicenseKeyError;
+use license_core::plan::PlanChoice;
+use license_service::cursor::{cut, from_text, to_text};
+use license_service::secret_argument::{SecretArgument, SecretForm};
+use license_service::stderr::say;
+use license_service::stdout::note_change;
+
+use crate::cli::{additions, amend, license_key, permitted_change, table};
+use crate::config::Storage;
+use crate::licensing::add_ons::{
+    AddOnRequest, ShownAddOn, ShownNewAddOn, ShownRedeemedAddOn, ShownRefundedAddOn, issue_add_on,
+    look_up_add_on, refund_add_on,
+};
+use crate::licensing::look_up::look_up;
+use crate::licensing::redeem::redeem_add_on;
+use crate::open::open_store;
+use crate::store::add_ons::{AddOnState, AddOnsCursor, AddOnsQuery, StoredAddOn, count, newest};
+use crate::store::licenses::MAX_LISTED;
+use grants::Grants;
+
+/// Default number of add-on keys in a table.
+const DEFAULT_LIMIT: u64 = 100;
+
+/// The form of add-on keys.
+const ADD_ON_KEY: SecretForm = SecretForm {
+    name: "add-on key",
+    example: "FXSADD-XXXX-XXXX-XXXX-XXXX",
+    find: |text| match IssuedCode::parse(CodeKind::AddOn, text) {
+        Ok(key) => Some(key.as_str().to_owned()),
+        Err(error) => match error.fault {
+            LicenseKeyError::Form(_) => None,
+            _ => Some(text.trim().to_owned()),
+        },
+    },
+};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum AddOns {
+    /// Issue an add-on key, and print it: the only time that it is shown
+    #[command(after_help = "Examples:\n  \
+        license-server addons issue --add cameras=16 --order 4712\n  \
+        license-server addons issue --add module.analytics_advanced --until 2027-07-29\n  \
+        license-server addons issue --add module.analytics_advanced --for P90D --redeem-by 2027-12-31\n  \
+        license-server addons issue --plan analytics-90 > add-on-key\n\n\
+        Days are in UTC. --for is counted from the day on which the key is redeemed.")]
+    Issue(Box<Issue>),
+
+    /// List add-on keys, newest first
+    #[command(after_help = "Examples:\n  \
+        license-server addons list\n  \
+        license-server addons list --state redeemed --json")]
+    List(List),
+
+    /// Show an add-on key, and what became of it
+    #[command(after_help = "Examples:\n  \
+        license-server addons show 31\n  \
+        license-server addons show - < add-on-key")]
+    Show {
+        /// Number or add-on key; - reads it from standard input
+        add_on: SecretArgument,
+    },
+
+    /// Redeem an add-on key for a license, which amends it
+    #[command(after_help = "Examples:\n  \
+        license-server addons redeem FXSGHT-ABCD-EFGH-JKMN-PQRS - --preview < add-on-key\n  \
+        license-server addons redeem FXSGHT-ABCD-EFGH-JKMN-PQRS - < add-on-key\n\n\
+        Sites receive what the key grants at their next validation. Repeating it for the same license \
+        changes nothing.")]
+    Redeem {
+        /// License key, in any spelling, or id
+        license: SecretArgument,
+        /// Add-on key; - reads it from standard input
+        add_on: SecretArgument,
+        /// Only show what would change
+        #[arg(long)]
+        preview: bool,
+    },
+
+    /// Refund an add-on key: it cannot be redeemed any more, and what it granted ends
+    #[command(after_help = "Examples:\n  \
+        license-server addons refund 31 --preview\n  \
+        license-server addons refund 31 --reason 'Ordered twice'")]
+    Refund {
+        /// Number or add-on key; - reads it from standard input
+        add_on: SecretArgument,
+        /// Reason, for people
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+        /// Only show what would change
+        #[arg(long)]
+        preview: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Issue {
+    /// Plan for add-on keys whose entitlements the key grants; without a version, the newest
+    #[arg(long, value_name = "NAME[@VERSION]", conflicts_with = "add")]
+    plan: Option<PlanChoice>,
+
+    #[command(flatten)]
+    grants: Grants,
+
+    /// Last day, or exact end, on which the key may be redeemed (UTC); default is no end
+    #[arg(long, value_name = "DATE", value_parser = additions::end)]
+    redeem_by: Option<DateTime<Utc>>,
+
+    /// Reference of the order, which the amendment gets
+    #[arg(long, value_name = "TEXT")]
+    order: Option<String>,
+
+    /// Note for people
+    #[arg(long, value_name = "TEXT")]
+    note: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct List {
+    /// Only those in this state
+    #[arg(long, value_enum, value_name = "STATE")]
+    state: Option<AddOnState>,
+
+    /// Only those that this license has redeemed: its key or id
+    #[arg(long, value_name = "LICENSE")]
+    license: Option<SecretArgument>,
+
+    /// Maximum number of add-on keys, up to 10000; default is 100 in a table, and all with --json
+    #[arg(long, value_name = "N", value_parser = value_parser!(u64).range(1..=MAX_LISTED))]
+    limit: Option<u64>,
+
+    /// Continue after the page that ended with this cursor
+    #[arg(long, value_name = "CURSOR", value_parser = from_text::<AddOnsCursor>)]
+    cursor: Option<AddOnsCursor>,
+}
+
+pub(super) async fn run(
+    storage: &Storage,
+    command: AddOns,
+    json: bool,
+    now: DateTime<Utc>,
+) -> anyhow::Result<()> {
+    match command {
+        AddOns::Issue(command) => issue(storage, *command, json, now).await,
+        AddOns::List(command) => list(storage, command, json).await,
+        AddOns::Show { add_on } => show(storage, &named(add_on)?, json).await,
+        AddOns::Redeem {
+            license,
+            add_on,
+            preview,
+        } => {
+            let license = license.read_without_warning("license key")?;
+            let add_on = add_on.read(ADD_ON_KEY)?;
+            redeem(storage, &license, &add_on, preview, json, now).await
+        }
+        AddOns::Refund {
+            add_on,
+            reason,
+            preview,
+        } => {
+            let add_on = named(add_on)?;
+            refund(storage, &add_on, reason.as_deref(), preview, json, now).await
+        }
+    }
+}
+
+/// A number, which is no secret, or a key.
+fn named(add_on: SecretArgument) -> anyhow::Result<String> {
+    let is_stdin = add_on.is_stdin();
+    let text = add_on.clone().read_without_warning(ADD_ON_KEY.name)?;
+    match is_stdin || text.parse::<i64>().is_ok() {
+        true => Ok(text),
+        false => add_on.read(ADD_ON_KEY),
+    }
+}
+
+async fn issue(
+    storage: &Storage,
+    command: Issue,
+    json: bool,
+    now: DateTime<Utc>,
+) -> anyhow::Result<()> {
+    let request = AddOnRequest {
+        plan: command.plan,
+        grants: command.grants.0,
+        redeem_by: command.redeem_by,
+        order: command.order,
+        note: command.note,
+    };
+    let store = open_store(storage).await?;
+    let change = permitted_change(&store, now).await?;
+    let (key, stored) = issue_add_on(&store, &request, &change).await?;
+    note_change("the add-on key was issued; see 'license-server addons list'");
+    store.close().await;
+    if json {
+        println!("{}", escaped::json(&ShownNewAddOn::of(&key, stored))?);
+        return Ok(());
+    }
+    println!("{}", key.as_str());
+    say(format_args!(
+        "note: this is the only time that add-on key {} is shown; it is sent to the customer, who \
+         redeems it with 'license-client redeem' or in the console",
+        stored.id
+    ));
+    Ok(())
+}
+
+async fn list(storage: &Storage, command: List, json: bool) -> anyhow::Result<()> {
+    let store = open_store(storage).await?;
+    let license = match command.license {
+        Some(license) => Some(look_up(&store, &license_key(license)?).await?.id),
+        None => None,
+    };
+    let query = AddOnsQuery {
+        license,
+        state: command.state,
+    };
+    let db = store.reader();
+    let total = count(db, &query).await?;
+    let limit = command
+        .limit
+        .unwrap_or(if json { total } else { DEFAULT_LIMIT });
+    let after = command.cursor.as_ref();
+    let mut found = newest(db, &query, after, limit.saturating_add(1)).await?;
+    let has_more = cut(&mut found, limit);
+    store.close().await;
+    let cursor = found.last().filter(|_| has_more);
+    let cursor = cursor.map(|last| to_text(&AddOnsCursor { below: last.id }));
+    let shown = found.len();
+    if json {
+        let found: Vec<_> = found.into_iter().map(ShownAddOn::from).collect();
+        println!("{}", escaped::json(&found)?);
+    } else if found.is_empty() {
+        println!("No matching add-on keys.");
+    } else {
+        let rows: Vec<_> = found.iter().map(row).collect();
+        let head = [
+            "NUMBER", "KEY", "STATE", "GRANTS", "ORDER", "ISSUED", "REDEEMED",
+        ];
+        table::print(head, &rows);
+    }
+    if let Some(cursor) = cursor {
+        say(format_args!(
+            "note: {shown} of {total} add-on keys; continue with --cursor {cursor}"
+        ));
+    }
+    Ok(())
+}
+
+fn row(add_on: &StoredAddOn) -> [String; 7] {
+    let grants: Vec<String> = add_on.add_on.grants.iter().map(words).collect();
+    [
+        add_on.id.to_string(),
+        add_on.masked.clone(),
+        add_on.state().as_str().to_owned(),
+        grants.join(", "),
+        add_on.order.clone().unwrap_or_default(),
+        table::time(Some(add_on.created_at), ""),
+        table::time(add_on.redeemed_at, ""),
+    ]
+}
+
+/// What is granted, such as `16 cameras until 2027-07-29 23:59:59`.
+fn words(grant: &AddOnGrant) -> String {
+    let mut text = match grant.quantity {
+        None => grant.key.clone(),
+        Some(Quantity::Of(number)) => format!("{number} {}", grant.key),
+        Some(Quantity::Unlimited) => format!("unlimited {}", grant.key),
+    };
+    let bounds = [
+        grant
+            .from
+            .map(|at| format!("from {}", table::time(Some(at), ""))),
+        grant
+            .until
+            .map(|at| format!("until {}", table::time(Some(at), ""))),
+        grant.duration.map(|duration| format!("for {duration}")),
+    ];
+    for bound in bounds.into_iter().flatten() {
+        text = format!("{text} {bound}");
+    }
+    text
+}
+
+async fn show(storage: &Storage, text: &str, json: bool) -> anyhow::Result<()> {
+    let store = open_store(storage).await?;
+    let found = look_up_add_on(store.reader(), text).await?;
+    store.close().await;
+    if json {
+        println!("{}", escaped::json(&ShownAddOn::from(found))?);
+    } else {
+        print(&found);
+    }
+    Ok(())
+}
+
+/// Prints an add-on key, one field per line.
+fn print(add_on: &StoredAddOn) {
+    let grants: Vec<String> = add_on.add_on.grants.iter().map(words).collect();
+    let by = |at: Option<DateTime<Utc>>, by: &Option<String>| match (at, by) {
+        (Some(at), Some(by)) => format!("{} by {by}", table::time(Some(at), "")),
+        _ => String::new(),
+    };
+    let redeemed = add_on.add_on.redeemed.as_ref();
+    println!("{}", escaped(&add_on.masked));
+    for (label, text) in [
+        ("Number", add_on.id.to_string()),
+        ("State", add_on.state().as_str().to_owned()),
+        ("Grants", grants.join(", ")),
+        ("Plan", add_on.plan.clone().unwrap_or_default()),
+        ("Redeem by", table::time(add_on.add_on.redeem_by, "")),
+        ("Order", add_on.order.clone().unwrap_or_default()),
+        ("Note", add_on.note.clone().unwrap_or_default()),
+        (
+            "Issued",
+            by(Some(add_on.created_at), &Some(add_on.created_by.clone())),
+        ),
+        ("Redeemed", by(add_on.redeemed_at, &add_on.redeemed_by)),
+        (
+            "License",
+            redeemed.map(|it| it.license.clone()).unwrap_or_default(),
+        ),
+        (
+            "Amendment",
+            redeemed
+                .map(|it| it.amendment.to_string())
+                .unwrap_or_default(),
+        ),
+        ("Refunded", by(add_on.refunded_at, &add_on.refunded_by)),
+    ] {
+        if !text.is_empty() {
+            println!("  {label:<9} {}", escaped(&text));
+        }
+    }
+}
+
+async fn redeem(
+    storage: &Storage,
+    license: &str,
+    add_on: &str,
+    is_preview: bool,
+    json: bool,
+    now: DateTime<Utc>,
+) -> anyhow::Result<()> {
+    let store = open_store(storage).await?;
+    let change = permitted_change(&store, now).await?;
+    let redeemed = redeem_add_on(&store, license, add_on, &change, !is_preview).await?;
+    if !is_preview {
+        note_change("the add-on key was redeemed; see 'license-server addons list'");
+    }
+    store.close().await;
+    if json {
+        let shown = ShownRedeemedAddOn::of(redeemed, !is_preview, now);
+        println!("{}", escaped::json(&shown)?);
+        return Ok(());
+    }
+    match &redeemed.amended {
+        Some(amended) => amend::print(amended, is_preview),
+        None => println!(
+            "The add-on key is amendment {} of this license already; nothing was changed.",
+            redeemed.amendment
+        ),
+    }
+    Ok(())
+}
+
+async fn refund(
+    storage: &Storage,
+    add_on: &str,
+    reason: Option<&str>,
+    is_preview: bool,
+    json: bool,
+    now: DateTime<Utc>,
+) -> anyhow::Result<()> {
+    let store = open_store(storage).await?;
+    let change = permitted_change(&store, now).await?;
+    let refunded = refund_add_on(&store, add_on, reason, &change, !is_preview).await?;
+    if !is_preview {
+        note_change("the add-on key was refunded; see 'license-server addons list'");
+    }
+    store.close().await;
+    if json {
+        let shown = ShownRefundedAddOn::of(refunded, !is_preview, now);
+        println!("{}", escaped::json(&shown)?);
+        return Ok(());
+    }
+    let key = escaped(&refunded.add_on.masked);
+    match (&refunded.amended, is_preview) {
+        (Some(amended), _) => amend::print(amended, is_preview),
+        (None, true) => println!(
+            "Preview: nothing was changed. {key} could not be redeemed any more; no license has \
+             what it grants."
+        ),
+        (None, false) => {
+            println!("{key} cannot be redeemed any more; no license has what it grants.")
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,119 @@
+//! The arguments for what an add-on key grants: `--add`, with the `--from`, `--until` and `--for`
+//! after it.
+
+use chrono::{DateTime, Utc};
+use clap::error::ErrorKind;
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, Error, FromArgMatches};
+use license_core::add_on::AddOnGrant;
+use license_core::calendar_duration::CalendarDuration;
+
+use crate::cli::additions::{addition, end, start, values};
+use crate::licensing::amend::Addition;
+
+/// What an add-on key grants.
+#[derive(Debug)]
+pub(super) struct Grants(pub(super) Vec<AddOnGrant>);
+
+impl Args for Grants {
+    fn augment_args(command: Command) -> Command {
+        let argument = |name: &'static str, value: &'static str, help: &'static str| {
+            Arg::new(name)
+                .long(name)
+                .value_name(value)
+                .action(ArgAction::Append)
+                .help(help)
+        };
+        let add = argument(
+            "add",
+            "KEY[=N]",
+            "Feature to grant, or what is counted with its number or 'unlimited'; can be repeated",
+        );
+        let from = argument(
+            "from",
+            "DATE",
+            "First day, or exact start, of the --add before it (UTC); default is when the key is \
+             redeemed",
+        );
+        let until = argument(
+            "until",
+            "DATE",
+            "Last day, or exact end, of the --add before it (UTC)",
+        );
+        let duration = argument(
+            "for",
+            "DURATION",
+            "How long the --add before it lasts, in years, months, weeks and days, such as P90D",
+        );
+        command
+            .arg(add.value_parser(addition))
+            .arg(from.value_parser(start))
+            .arg(until.value_parser(end))
+            .arg(duration.value_parser(|text: &str| text.parse::<CalendarDuration>()))
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for Grants {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, Error> {
+        let mut grants: Vec<(usize, AddOnGrant)> = values::<Addition>(matches, "add")
+            .into_iter()
+            .map(|(place, addition)| (place, granted(addition)))
+            .collect();
+        let times = |name| values::<DateTime<Utc>>(matches, name);
+        for (index, at) in times("from") {
+            set(&mut grants, "from", index, |grant| &mut grant.from, at)?;
+        }
+        for (index, at) in times("until") {
+            set(&mut grants, "until", index, |grant| &mut grant.until, at)?;
+        }
+        for (index, duration) in values::<CalendarDuration>(matches, "for") {
+            set(
+                &mut grants,
+                "for",
+                index,
+                |grant| &mut grant.duration,
+                duration,
+            )?;
+        }
+        let grants = grants.into_iter().map(|(_, grant)| grant);
+        Ok(Self(grants.collect()))
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+fn granted(addition: Addition) -> AddOnGrant {
+    AddOnGrant {
+        key: addition.key,
+        quantity: addition.quantity,
+        from: None,
+        until: None,
+        duration: None,
+    }
+}
+
+/// Sets a member of the grant whose argument precedes the place `index`.
+fn set<T>(
+    grants: &mut [(usize, AddOnGrant)],
+    name: &str,
+    index: usize,
+    member: fn(&mut AddOnGrant) -> &mut Option<T>,
+    value: T,
+) -> Result<(), Error> {
+    let earlier = grants.iter_mut().rev().find(|(add, _)| *add < index);
+    let Some((_, grant)) = earlier else {
+        let why = format!("--{name} must follow the --add that it is about\n");
+        return Err(Error::raw(ErrorKind::MissingRequiredArgument, why));
+    };
+    if member(grant).replace(value).is_some() {
+        let why = format!("--{name} is given twice for one --add\n");
+        return Err(Error::raw(ErrorKind::ArgumentConflict, why));
+    }
+    Ok(())
+}

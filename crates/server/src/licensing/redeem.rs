@@ -1,0 +1,165 @@
+//! Redeem an add-on key: it becomes an amendment of a license, once.
+
+use license_core::add_on::{Redeem, RedeemRefusal, Redemption};
+use license_core::amendment::{Amendment, contents};
+use license_core::issued_code::{CodeKind, IssuedCode, IssuedCodeError};
+use license_service::database::repeated;
+use sea_orm::ConnectionTrait;
+use serde_json::json;
+
+use crate::audit::{Action, PermittedChange};
+use crate::licensing::amend::{AmendError, AmendRequest, Amended, AuditEntry, apply, note_stored};
+use crate::licensing::current::amendments_at;
+use crate::licensing::look_up::{LookUpError, look_up};
+use crate::store::add_ons::{self, StoredAddOn};
+use crate::store::licenses::{License, Status};
+use crate::store::{Store, StoreError};
+
+/// Why an add-on key was not redeemed.
+#[derive(Debug, thiserror::Error)]
+pub enum RedeemError {
+    /// The license does not exist.
+    #[error(transparent)]
+    LookUp(#[from] LookUpError),
+    /// The text is not an add-on key.
+    #[error("invalid addOnKey: {0}")]
+    Key(#[from] IssuedCodeError),
+    /// No add-on key is like this.
+    #[error("there is no add-on key {0}; compare it with the key that was issued")]
+    Unknown(String),
+    /// The key may not be redeemed for the license.
+    #[error(transparent)]
+    Refused(#[from] RedeemRefusal),
+    /// The license cannot be amended in this way.
+    #[error("the license cannot have what the add-on key grants: {0}")]
+    Amend(AmendError),
+    /// Revocation is permanent.
+    #[error("the license was revoked, which cannot be undone; issue a new one")]
+    Revoked,
+    /// The database returned an error.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<AmendError> for RedeemError {
+    fn from(error: AmendError) -> Self {
+        match error {
+            AmendError::Store(error) => Self::Store(error),
+            error => Self::Amend(error),
+        }
+    }
+}
+
+/// A redeemed add-on key.
+#[derive(Clone, Debug)]
+pub struct RedeemedAddOn {
+    /// The key.
+    pub add_on: StoredAddOn,
+    /// The number of the amendment that it became.
+    pub amendment: u32,
+    /// What it changes; `None` if it was redeemed for the license before.
+    pub amended: Option<Amended>,
+}
+
+/// Redeems an add-on key for a license. Without `is_stored`, tells what would be done.
+///
+/// # Errors
+/// One [`RedeemError`] for each reason; nothing has changed then.
+pub async fn redeem_add_on(
+    store: &Store,
+    license: &str,
+    add_on_key: &str,
+    change: &PermittedChange,
+    is_stored: bool,
+) -> Result<RedeemedAddOn, RedeemError> {
+    let key = IssuedCode::parse(CodeKind::AddOn, add_on_key)?;
+    repeated(|| try_redeem(store, license, &key, change, is_stored)).await
+}
+
+async fn try_redeem(
+    store: &Store,
+    license: &str,
+    key: &IssuedCode,
+    change: &PermittedChange,
+    is_stored: bool,
+) -> Result<RedeemedAddOn, RedeemError> {
+    let license = look_up(store, license).await?;
+    let (transaction, license) = store.hold(license).await?;
+    if license.status == Status::Revoked {
+        return Err(RedeemError::Revoked);
+    }
+    let redeemed = redeem_held(&transaction, license, key, change).await?;
+    if is_stored {
+        transaction.commit().await.map_err(StoreError::from)?;
+        redeemed.amended.iter().for_each(note_stored);
+    }
+    Ok(redeemed)
+}
+
+/// Redeems an add-on key for a license that is locked.
+///
+/// # Errors
+/// One [`RedeemError`] for each reason.
+pub(super) async fn redeem_held(
+    db: &impl ConnectionTrait,
+    license: License,
+    key: &IssuedCode,
+    change: &PermittedChange,
+) -> Result<RedeemedAddOn, RedeemError> {
+    let unknown = || RedeemError::Unknown(key.masked());
+    let found = add_ons::find(db, key).await?.ok_or_else(unknown)?;
+    // Another license may redeem it at the same time.
+    let add_on = add_ons::hold(db, found.id).await?.ok_or_else(unknown)?;
+    let known = amendments_at(db, &license.id, change.at).await?;
+    let mut amendment = amendment_of(&add_on, &known, change)?;
+    let starts_at = contents(&known, amendment.effective_at).starts_at;
+    let id = license.id.clone();
+    amendment.changes = match add_on
+        .add_on
+        .redeem(&id, starts_at, amendment.effective_at)?
+    {
+        Redeem::Amend(changes) => changes,
+        Redeem::Again { amendment } => {
+            return Ok(RedeemedAddOn {
+                add_on,
+                amendment,
+                amended: None,
+            });
+        }
+    };
+    let redemption = Redemption {
+        license: id,
+        amendment: amendment.number,
+    };
+    let entry = AuditEntry {
+        action: Action::AddOnRedeemed,
+        details: json!({"addOn": add_on.masked, "id": add_on.id}),
+    };
+    let amended = apply(db, license, &known, amendment, entry, change).await?;
+    let by = change.by.to_string();
+    add_ons::set_redeemed(db, add_on.id, &redemption, by.clone(), change.at).await?;
+    let mut add_on = add_on;
+    let amendment = redemption.amendment;
+    add_on.add_on.redeemed = Some(redemption);
+    add_on.redeemed_at = Some(change.at);
+    add_on.redeemed_by = Some(by);
+    Ok(RedeemedAddOn {
+        add_on,
+        amendment,
+        amended: Some(amended),
+    })
+}
+
+/// The amendment that the key becomes, without what it grants.
+fn amendment_of(
+    add_on: &StoredAddOn,
+    known: &[Amendment],
+    change: &PermittedChange,
+) -> Result<Amendment, AmendError> {
+    let request = AmendRequest {
+        reason: Some(format!("Add-on key {}", add_on.masked)),
+        order: add_on.order.clone(),
+        ..AmendRequest::default()
+    };
+    request.without_changes(known, change)
+}
