@@ -144,6 +144,12 @@ impl ServiceArgs {
         self.send(Method::POST, path, None, Secrets::Some).await
     }
 
+    /// The same with a body.
+    pub(crate) async fn ask_trusted_with(&self, path: &str, body: Value) -> anyhow::Result<Answer> {
+        self.send(Method::POST, path, Some(body), Secrets::Some)
+            .await
+    }
+
     /// A change, with the token.
     pub(crate) async fn post(&self, path: &str, body: Option<Value>) -> anyhow::Result<Answer> {
         self.change(Method::POST, path, body).await

@@ -12,7 +12,7 @@ use chrono::DateTime;
 use license_core::hardware::Component;
 use license_core::protocol::{
     Call, DRIFT_HEADER, ENTITLEMENTS_HEADER, IDEMPOTENCY_HEADER, INSTALLATION_ID_HEADER, KEYS,
-    NONCE_HEADER, SEQ_HEADER,
+    NONCE_HEADER, PREVIEW, PreviewRequest, SEQ_HEADER,
 };
 use license_core::response::{Reply, Request, TransportFailure};
 use license_service::clock::Clock;
@@ -306,6 +306,17 @@ impl Upstream {
         if let Some((name, value)) = request.header() {
             post = post.header(name, value);
         }
+        self.send(post).await
+    }
+
+    /// Asks what a license key grants.
+    pub async fn preview(&self, installation_id: &str, request: &PreviewRequest) -> Reply {
+        let http = self.client().await;
+        let post = http
+            .post(self.url(PREVIEW))
+            .header(INSTALLATION_ID_HEADER, installation_id)
+            .header(ENTITLEMENTS_HEADER, "1")
+            .json(request);
         self.send(post).await
     }
 

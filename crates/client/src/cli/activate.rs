@@ -9,7 +9,9 @@ use license_service::secret_argument::SecretArgument;
 use license_service::stderr::say;
 use serde_json::{Value, json};
 
-use crate::cli::LICENSE_KEY;
+use crate::cli::replacement::{Choice, Replacement};
+use crate::cli::{LICENSE_KEY, NO};
+use crate::licensing::activate::check_is_no_code;
 use crate::running_service::ServiceArgs;
 
 #[derive(Debug, Args)]
@@ -18,12 +20,21 @@ pub(super) struct Activate {
     /// this argument you are prompted, so that other users cannot see the key
     key: Option<SecretArgument>,
 
+    /// If another license is active, replace it without a question
+    #[arg(long)]
+    yes: bool,
+
+    /// If another license is active, free the seat that this machine has of it
+    #[arg(long)]
+    give_back: bool,
+
     #[command(flatten)]
     service: ServiceArgs,
 }
 
 pub(super) async fn run(command: Activate) -> anyhow::Result<ExitCode> {
     let typed = SecretArgument::read_or_ask(command.key, LICENSE_KEY)?;
+    check_is_no_code(&typed)?;
     match LicenseKey::parse(&typed) {
         Ok(_) => {}
         Err(error @ LicenseKeyError::Several) => bail!("{error}"),
@@ -32,7 +43,24 @@ pub(super) async fn run(command: Activate) -> anyhow::Result<ExitCode> {
         Err(error) => say(format_args!("note: {error}; trying to activate anyway")),
     }
     let key = normalize(&typed);
-    let body = json!({ "licenseKey": typed });
+    let replacement = Replacement::of(&command.service, &typed).await?;
+    let give_back = match replacement {
+        None => command.give_back,
+        Some(replacement) => {
+            let choice = Choice {
+                yes: command.yes,
+                give_back: command.give_back,
+            };
+            match replacement.confirm(choice)? {
+                Some(give_back) => give_back,
+                None => {
+                    say("the license was not replaced");
+                    return Ok(ExitCode::from(NO));
+                }
+            }
+        }
+    };
+    let body = json!({ "licenseKey": typed, "giveBack": give_back });
     let answer = command
         .service
         .post("/api/license/activate", Some(body))

@@ -15,6 +15,8 @@ mod heartbeat;
 mod limits;
 mod offline;
 mod own_settings;
+mod redeem;
+mod replacement;
 mod serve;
 mod status;
 mod validate;
@@ -78,8 +80,17 @@ enum Command {
     /// Activate a license key
     #[command(after_help = "Examples:\n  \
         license-client activate                   (prompts for the key)\n  \
-        license-client activate - < license-key   (reads it from standard input)")]
+        license-client activate - < license-key   (reads it from standard input)\n  \
+        license-client activate --give-back       (frees the seat of a license that it replaces)\n\n\
+        If another license is active, the command shows what changes, and asks on a terminal.")]
     Activate(activate::Activate),
+
+    /// Redeem an add-on key, which adds to the active license
+    #[command(after_help = "Examples:\n  \
+        license-client redeem                  (prompts for the key)\n  \
+        license-client redeem - < add-on-key   (reads it from standard input)\n\n\
+        Without internet: license-client offline request redeem")]
+    Redeem(redeem::Redeem),
 
     /// Show the license and the standing of this site
     #[command(
@@ -223,6 +234,7 @@ pub fn run(line: Line, dot_env: &DotEnv) -> anyhow::Result<ExitCode> {
         match line.cli.command {
             Command::Serve(settings) => serve::run(*settings, &line.matches, from_file).await,
             Command::Activate(command) => activate::run(command).await,
+            Command::Redeem(command) => redeem::run(command).await,
             Command::Status(service) => status::run(&service).await,
             Command::Validate(service) => validate::run(&service).await,
             Command::Check(command) => check::run(command).await,

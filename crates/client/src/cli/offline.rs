@@ -13,7 +13,9 @@ use license_service::stdout;
 use license_service::text_file;
 use serde_json::json;
 
+use crate::cli::redeem::ADD_ON_KEY;
 use crate::cli::{LICENSE_KEY, NO};
+use crate::licensing::activate::check_is_no_code;
 use crate::running_service::ServiceArgs;
 
 #[derive(Debug, Subcommand)]
@@ -23,6 +25,7 @@ pub(super) enum Offline {
         license-client offline request activate --output request.txt    (prompts for the key)\n  \
         license-client offline request activate - --output request.txt < license-key\n  \
         license-client offline request renew --output request.txt\n  \
+        license-client offline request redeem - --output request.txt < add-on-key\n  \
         license-client offline request deactivate    (takes effect immediately)")]
     Request(Request),
 
@@ -36,7 +39,7 @@ pub(super) struct Request {
     /// Purpose of the request
     purpose: Purpose,
 
-    /// License key, for an activation; - reads it from standard input. Without this argument you
+    /// License key, for an activation, or add-on key; - reads it from standard input. Without this argument you
     /// are prompted, so that other users cannot see the key
     key: Option<SecretArgument>,
 
@@ -56,6 +59,8 @@ enum Purpose {
     Renew,
     /// Deactivate the license and free its seat
     Deactivate,
+    /// Redeem an add-on key, which also renews the lease
+    Redeem,
 }
 
 #[derive(Debug, Args)]
@@ -79,20 +84,30 @@ async fn request(command: Request) -> anyhow::Result<ExitCode> {
         Purpose::Activate => "activate",
         Purpose::Renew => "renew",
         Purpose::Deactivate => "deactivate",
+        Purpose::Redeem => "redeem",
     };
-    let key = match command.purpose {
-        Purpose::Activate => Some(SecretArgument::read_or_ask(command.key, LICENSE_KEY)?),
-        Purpose::Renew | Purpose::Deactivate => None,
-    };
-    // A mistake found only after the file came back would take days to correct.
-    if let Some(Err(error)) = key.as_deref().map(LicenseKey::parse) {
-        say(format_args!("note: {error}; writing the request anyway"));
+    let mut body = json!({ "purpose": purpose });
+    match command.purpose {
+        Purpose::Activate => {
+            let key = SecretArgument::read_or_ask(command.key, LICENSE_KEY)?;
+            // A mistake found only after the file came back would take days to correct.
+            if let Err(error) = LicenseKey::parse(&key)
+                && check_is_no_code(&key).is_ok()
+            {
+                say(format_args!("note: {error}; writing the request anyway"));
+            }
+            body["licenseKey"] = key.into();
+        }
+        Purpose::Redeem => {
+            let key = SecretArgument::read_or_ask(command.key, ADD_ON_KEY)?;
+            body["addOnKey"] = key.into();
+        }
+        Purpose::Renew | Purpose::Deactivate => {}
     }
     let output = match &command.output {
         Some(file) => Some((file, output_file::prepare(file, Readers::Owner)?)),
         None => None,
     };
-    let body = json!({ "purpose": purpose, "licenseKey": key });
     let answer = command
         .service
         .post("/api/license/offline/request", Some(body))
@@ -105,7 +120,7 @@ async fn request(command: Request) -> anyhow::Result<ExitCode> {
             "the license is deactivated on this machine; repeat the command to get the request \
              file that frees its seat"
         }
-        Purpose::Activate | Purpose::Renew => {
+        Purpose::Activate | Purpose::Renew | Purpose::Redeem => {
             "the request was created; repeat the command to get the request file"
         }
     });

@@ -1,4 +1,5 @@
-//! Activation by key.
+//! Activation by key. A key that would replace another license is activated after a question, which
+//! tells what the site gains and loses.
 
 use std::sync::Arc;
 
@@ -7,7 +8,9 @@ use axum::Form;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use license_core::license_key::{LicenseKey, MAX_KEY_CHARS, normalize};
+use license_console::moment::Moment;
+use license_core::license_key::{LicenseKey, MAX_KEY_CHARS, mask, normalize};
+use license_core::replacement::{Amount, Difference};
 use license_service::unattended::finish_even_if_disconnected;
 use serde::Deserialize;
 
@@ -18,6 +21,10 @@ use crate::app::App;
 use crate::http::access::Caller;
 use crate::http::error::ApiError;
 use crate::licensing;
+use crate::licensing::replace::{FormerSeat, Preview, PreviewError, preview, replaces};
+
+/// Maximum number of differences on the page.
+const MAX_SHOWN_DIFFERENCES: usize = 200;
 
 #[derive(Template)]
 #[template(path = "activate.html")]
@@ -27,10 +34,40 @@ struct Activate {
     error: Option<String>,
 }
 
+/// The question whether to replace the license.
+#[derive(Template)]
+#[template(path = "replace.html")]
+struct Replace {
+    frame: Frame,
+    /// The key that was entered.
+    key: String,
+    /// The same for people, and that of the license that is active.
+    masked: String,
+    present: String,
+    /// Why it is not known what changes.
+    unknown: Option<String>,
+    losses: Vec<Change>,
+    gains: Vec<Change>,
+    /// How many more there are.
+    hidden: usize,
+}
+
+struct Change {
+    key: String,
+    before: String,
+    after: String,
+}
+
 #[derive(Deserialize)]
 pub(super) struct ActivateForm {
     #[serde(default)]
     key: String,
+    /// Replace another license.
+    #[serde(default)]
+    replace: bool,
+    /// Free the seat of that license.
+    #[serde(default)]
+    give_back: bool,
 }
 
 /// The license key that was typed or pasted.
@@ -73,16 +110,68 @@ pub(super) async fn activate(
         Ok(key) => key,
         Err(why) => return refused(StatusCode::UNPROCESSABLE_ENTITY, why),
     };
-    let activating = app.clone();
+    if !given.replace && replaces(&app, &key) {
+        return match preview(&app, &key).await {
+            Err(error @ (PreviewError::Key(_) | PreviewError::Refused(_))) => {
+                refused(StatusCode::BAD_REQUEST, error.to_string())
+            }
+            found => show(StatusCode::OK, &Replace::of(&app, caller, key, found)),
+        };
+    }
+    let (activating, give_back) = (app.clone(), given.give_back);
     let activated = finish_even_if_disconnected(async move {
-        licensing::activate::activate(&activating, &key).await
+        licensing::activate::activate_instead(&activating, &key, give_back).await
     })
     .await;
     match activated
         .map_err(ApiError::from)
         .and_then(|activated| activated.map_err(ApiError::from))
     {
-        Ok(_) => Done::Activated.redirect(),
+        Ok(activated) => match activated.former_seat {
+            None => Done::Activated.redirect(),
+            Some(FormerSeat::Kept(_)) => Done::ReplacedHereOnly.redirect(),
+            Some(FormerSeat::Freed | FormerSeat::NotHeld) => Done::Replaced.redirect(),
+        },
         Err(error) => refused(error.status(), error.detail()),
+    }
+}
+
+impl Replace {
+    fn of(app: &App, caller: Caller, key: String, found: Result<Preview, PreviewError>) -> Self {
+        let (unknown, differences) = match found {
+            Ok(preview) => (None, preview.differences),
+            Err(error) => (Some(error.to_string()), Vec::new()),
+        };
+        let hidden = differences.len().saturating_sub(MAX_SHOWN_DIFFERENCES);
+        let shown = differences.into_iter().take(MAX_SHOWN_DIFFERENCES);
+        let (losses, gains): (Vec<_>, Vec<_>) = shown.partition(Difference::is_loss);
+        Self {
+            frame: Frame::new("activate", app, caller),
+            masked: mask(&normalize(&key)),
+            present: mask(app.snapshot().evidence.license_key()),
+            key,
+            unknown,
+            losses: losses.into_iter().map(Change::from).collect(),
+            gains: gains.into_iter().map(Change::from).collect(),
+            hidden,
+        }
+    }
+}
+
+impl From<Difference> for Change {
+    fn from(difference: Difference) -> Self {
+        let text = |amount: Amount| match amount {
+            Amount::Feature(true) => "on".to_owned(),
+            Amount::Feature(false) => "off".to_owned(),
+            Amount::Limit(number) => number.to_string(),
+            Amount::Unlimited => "unlimited".to_owned(),
+            Amount::End(at) => Moment::of(at).text,
+            Amount::Never => "never".to_owned(),
+        };
+        Self {
+            before: text(difference.before),
+            after: text(difference.after),
+            key: difference.key,
+        }
     }
 }

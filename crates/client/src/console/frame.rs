@@ -22,8 +22,12 @@ pub(super) struct Frame {
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Done {
     Activated,
+    Replaced,
+    ReplacedHereOnly,
     Deactivated,
     DeactivatedHereOnly,
+    Redeemed,
+    RedeemedLater,
     Imported,
     Denied,
     GivenUp,
@@ -60,8 +64,12 @@ impl Done {
     fn notice(self) -> Notice {
         let (tone, code) = match self {
             Self::Activated => ("good", "activated"),
+            Self::Replaced => ("good", "replaced"),
+            Self::ReplacedHereOnly => ("wait", "replaced-here-only"),
             Self::Deactivated => ("good", "deactivated"),
             Self::DeactivatedHereOnly => ("wait", "deactivated-here-only"),
+            Self::Redeemed => ("good", "redeemed"),
+            Self::RedeemedLater => ("wait", "redeemed-later"),
             Self::Imported => ("good", "imported"),
             Self::Denied => ("bad", "denied"),
             Self::GivenUp => ("good", "given-up"),

@@ -10,6 +10,7 @@ mod diagnostics;
 mod frame;
 mod offline;
 mod overview;
+mod redeem;
 mod sign_in;
 mod switch;
 mod timeline;
@@ -42,6 +43,7 @@ pub fn paths() -> Vec<&'static str> {
 fn table() -> Table {
     Table::default()
         .page("/console/activate", post(activate::activate))
+        .page("/console/redeem", post(redeem::redeem))
         .page("/console/validate", post(validate::validate))
         .page("/console/switch", post(switch::switch))
         .page(
@@ -58,6 +60,7 @@ fn table() -> Table {
         .only_for_trusted_callers()
         .page("/", get(overview::page))
         .page("/console/activate", get(activate::page))
+        .page("/console/redeem", get(redeem::page))
         .page("/console/offline", get(offline::page))
         .page(
             "/console/sign-in",

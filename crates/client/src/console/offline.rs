@@ -34,6 +34,7 @@ struct Offline {
     signed: bool,
     licensed: bool,
     key: String,
+    add_on_key: String,
     request: Option<RequestFile>,
     error: Option<String>,
 }
@@ -51,6 +52,8 @@ pub(super) struct RequestForm {
     purpose: String,
     #[serde(default)]
     key: String,
+    #[serde(default)]
+    add_on_key: String,
 }
 
 impl Offline {
@@ -60,6 +63,7 @@ impl Offline {
             signed: app.keys.are_required(),
             licensed: app.snapshot().evidence.lease.is_some(),
             key: String::new(),
+            add_on_key: String::new(),
             request: None,
             error: None,
         }
@@ -76,10 +80,16 @@ pub(super) async fn request(
     Form(wanted): Form<RequestForm>,
 ) -> Response {
     let purpose = Purpose::parse(&wanted.purpose).unwrap_or(Purpose::Activate);
-    let key = (purpose == Purpose::Activate).then(|| wanted.key.clone());
     let mut page = Offline::new(&app, caller);
     page.key.clone_from(&wanted.key);
-    if let Some(Err(why)) = key.as_deref().map(typed) {
+    page.add_on_key.clone_from(&wanted.add_on_key);
+    let key = match purpose {
+        Purpose::Activate => Some(wanted.key),
+        Purpose::Redeem => Some(wanted.add_on_key),
+        Purpose::Renew | Purpose::Deactivate | Purpose::Trial => None,
+    };
+    let license_key = key.as_deref().filter(|_| purpose == Purpose::Activate);
+    if let Some(Err(why)) = license_key.map(typed) {
         page.error = Some(why);
         return show(StatusCode::UNPROCESSABLE_ENTITY, &page);
     }

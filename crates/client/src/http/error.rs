@@ -19,6 +19,8 @@ use utoipa::{IntoResponses, ToSchema};
 use crate::licensing::activate::ActivateError;
 use crate::licensing::deactivate::DeactivateError;
 use crate::licensing::offline::OfflineError;
+use crate::licensing::redeem::RedeemError;
+use crate::licensing::replace::PreviewError;
 use crate::licensing::switch::SwitchError;
 use crate::licensing::usage::ReportError;
 use crate::release_document::UnusableDocument;
@@ -38,6 +40,10 @@ pub enum ApiError {
     Activate(Box<ActivateError>),
     /// The license was not deactivated.
     Deactivate(Box<DeactivateError>),
+    /// It is not known what a license key grants.
+    Preview(Box<PreviewError>),
+    /// The add-on key was not redeemed.
+    Redeem(Box<RedeemError>),
     /// Licensing by file failed.
     Offline(Box<OfflineError>),
     /// The document of a release was not accepted.
@@ -139,6 +145,10 @@ impl ApiError {
                 OfflineError::NotStored(error) => error,
                 _ => return false,
             },
+            Self::Redeem(error) => match &**error {
+                RedeemError::NotStored(error) => error,
+                _ => return false,
+            },
             Self::Switch(error) => match &**error {
                 SwitchError::NotStored(error) => error,
                 _ => return false,
@@ -170,6 +180,8 @@ impl ApiError {
             Self::Activate(error) => error.to_string(),
             Self::Deactivate(error) => error.to_string(),
             Self::Offline(error) => error.to_string(),
+            Self::Preview(error) => error.to_string(),
+            Self::Redeem(error) => error.to_string(),
             Self::ReleaseDocument(why) => format!("The document was not accepted: {why}"),
             Self::Switch(error) => error.to_string(),
             Self::Report(error) => error.to_string(),
@@ -200,9 +212,9 @@ impl ApiError {
             Self::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::NotUtf8 => StatusCode::BAD_REQUEST,
             Self::Activate(error) => match **error {
-                ActivateError::Refused { .. } | ActivateError::NoContact(_) => {
-                    StatusCode::BAD_REQUEST
-                }
+                ActivateError::Key(_)
+                | ActivateError::Refused { .. }
+                | ActivateError::NoContact(_) => StatusCode::BAD_REQUEST,
                 ActivateError::NotStored(_) => StatusCode::SERVICE_UNAVAILABLE,
             },
             Self::Body(BodyRefusal::TooLong { .. }) => StatusCode::PAYLOAD_TOO_LARGE,
@@ -218,8 +230,23 @@ impl ApiError {
             },
             Self::Offline(error) => match **error {
                 OfflineError::Unsigned | OfflineError::Unlicensed => StatusCode::CONFLICT,
-                OfflineError::File(_) => StatusCode::BAD_REQUEST,
+                OfflineError::File(_) | OfflineError::Key(_) | OfflineError::AddOn(_) => {
+                    StatusCode::BAD_REQUEST
+                }
                 OfflineError::NotStored(_) => StatusCode::SERVICE_UNAVAILABLE,
+            },
+            Self::Preview(error) => match **error {
+                PreviewError::Key(_) | PreviewError::Refused(_) => StatusCode::BAD_REQUEST,
+                PreviewError::NotOffered
+                | PreviewError::NoContact(_)
+                | PreviewError::NoIdentity(_) => StatusCode::SERVICE_UNAVAILABLE,
+            },
+            Self::Redeem(error) => match **error {
+                RedeemError::Key(_) | RedeemError::Refused(_) => StatusCode::BAD_REQUEST,
+                RedeemError::Unlicensed => StatusCode::CONFLICT,
+                RedeemError::NotOffered | RedeemError::NoContact(_) | RedeemError::NotStored(_) => {
+                    StatusCode::SERVICE_UNAVAILABLE
+                }
             },
             Self::ReleaseDocument(UnusableDocument::Unsigned) => StatusCode::CONFLICT,
             Self::ReleaseDocument(_) => StatusCode::BAD_REQUEST,
@@ -259,6 +286,18 @@ impl From<ActivateError> for ApiError {
 impl From<OfflineError> for ApiError {
     fn from(error: OfflineError) -> Self {
         Self::Offline(Box::new(error))
+    }
+}
+
+impl From<PreviewError> for ApiError {
+    fn from(error: PreviewError) -> Self {
+        Self::Preview(Box::new(error))
+    }
+}
+
+impl From<RedeemError> for ApiError {
+    fn from(error: RedeemError) -> Self {
+        Self::Redeem(Box::new(error))
     }
 }
 

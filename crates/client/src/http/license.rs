@@ -1,4 +1,4 @@
-//! Activation, status and validation.
+//! Status and validation.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,7 +13,6 @@ use license_core::hardware::{Component, Verdict};
 use license_core::lapse;
 use license_core::lease::Lease;
 use license_core::license::License;
-use license_core::license_key::{MAX_KEY_CHARS, normalize};
 use license_core::standing::Standing;
 use license_core::time_guard::MAX_UNREPORTED_LAG;
 use license_service::unattended::finish_even_if_disconnected;
@@ -23,10 +22,8 @@ use utoipa::ToSchema;
 
 use crate::app::App;
 use crate::http::access::Caller;
-use crate::http::body::field::{Text, body, object};
-use crate::http::body::{JsonObject, too_long};
 use crate::http::direct::json;
-use crate::http::error::{ApiError, BodyErrors, ChangeErrors, ErrorResponse};
+use crate::http::error::{ApiError, ChangeErrors};
 use crate::http::features::json_bytes;
 use crate::http::hardware::drift;
 use crate::http::instant::naive;
@@ -38,78 +35,6 @@ use crate::licensing::due::due;
 
 /// The message of a site that has no license.
 pub(crate) const NO_LICENSE: &str = "No license activated";
-
-/// A key may be pasted with text around it, which does not count.
-pub(super) const LICENSE_KEY: Text = Text::new(
-    "licenseKey",
-    "The license key, as typed by the customer; at most 255 characters, not counting \
-     spaces around it",
-)
-.example("FXSGHT-AAAA-BBBB-CCCC-DDDD");
-
-body!(
-    LicenseActivationRequest,
-    object("What to activate", &[&LICENSE_KEY])
-);
-
-/// An activated license.
-#[derive(Serialize, ToSchema)]
-pub(super) struct LicenseActivationResponse {
-    /// Always true; failures are returned as errors.
-    success: bool,
-    /// The license, unmodified from the License Server.
-    license: Option<Map<String, Value>>,
-    /// A message for people.
-    message: Option<String>,
-    /// Always null.
-    error: Option<String>,
-}
-
-/// Activate License
-///
-/// Asks the License Server for a seat with this key, and makes its license the active one. If
-/// that fails for any reason, the previously active license stays active.
-#[utoipa::path(
-    post,
-    path = "/api/license/activate",
-    operation_id = "activate_license_api_license_activate_post",
-    request_body = LicenseActivationRequest,
-    responses(
-        (status = 200, description = "Activated", body = LicenseActivationResponse),
-        (status = 400, description = "Refused by the License Server, or no contact", body = ErrorResponse),
-        (status = 503, description = "The license could not be stored", body = ErrorResponse),
-        ChangeErrors,
-        BodyErrors,
-    )
-)]
-pub(super) async fn activate(
-    State(app): State<Arc<App>>,
-    mut body: JsonObject,
-) -> Result<Json<LicenseActivationResponse>, ApiError> {
-    let license_key = read_key(&mut body)?;
-    let license = finish_even_if_disconnected(async move {
-        licensing::activate::activate(&app, &license_key).await
-    })
-    .await??;
-    Ok(Json(LicenseActivationResponse {
-        success: true,
-        license: Some(license.data().clone()),
-        message: Some("License activated successfully".to_owned()),
-        error: None,
-    }))
-}
-
-/// The license key in a body.
-///
-/// # Errors
-/// [`ApiError::Invalid`].
-pub(super) fn read_key(body: &mut JsonObject) -> Result<String, ApiError> {
-    let license_key = body.read(&LICENSE_KEY)?;
-    match normalize(&license_key).chars().count() > MAX_KEY_CHARS {
-        true => Err(too_long("licenseKey", license_key, MAX_KEY_CHARS)),
-        false => Ok(license_key),
-    }
-}
 
 /// The current license, its validity, and the reason if it has lapsed.
 #[derive(Serialize, ToSchema)]

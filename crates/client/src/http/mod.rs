@@ -1,6 +1,7 @@
 //! The URL table, and the layers around all routes. `direct.rs` answers gateways before them.
 
 pub mod access;
+mod activation;
 mod attempts;
 mod authorize;
 pub(crate) mod body;
@@ -22,6 +23,7 @@ mod metrics;
 mod offline;
 mod ofrep;
 mod probes;
+mod redeem;
 mod release;
 pub mod subscribers;
 mod unrouted;
@@ -133,10 +135,12 @@ fn routes() -> OpenApiRouter<HttpState> {
     OpenApiRouter::with_openapi(ApiDoc::openapi())
         // Changes, and data with names of hosts and users: from trusted networks, or with the
         // token.
-        .routes(routes!(license::activate))
+        .routes(routes!(activation::activate))
+        .routes(routes!(activation::preview))
         .routes(routes!(license::validate))
         .routes(routes!(heartbeat::heartbeat))
         .routes(routes!(deactivation::deactivate))
+        .routes(routes!(redeem::redeem))
         .routes(routes!(offline::request))
         .routes(routes!(offline::import))
         .routes(routes!(features::switch))

@@ -11,10 +11,11 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use crate::app::App;
+use crate::http::activation::{LICENSE_KEY, read_key};
 use crate::http::body::field::{Choice, Text, body, object, one_of};
 use crate::http::body::{Import, JsonObject};
 use crate::http::error::{ApiError, BodyErrors, ChangeErrors, ErrorResponse};
-use crate::http::license::{LICENSE_KEY, read_key};
+use crate::http::redeem::ADD_ON_KEY;
 use crate::licensing;
 use crate::licensing::offline::Outcome;
 
@@ -27,9 +28,11 @@ const PURPOSE: Choice<Purpose> = Choice::new(
 
 body!(OfflineRequestRequest, {
     let activate = PURPOSE.only(&[Purpose::Activate]);
+    let redeem = PURPOSE.only(&[Purpose::Redeem]);
     let others = PURPOSE.only(&[Purpose::Renew, Purpose::Deactivate]);
     one_of([
         object("A request to activate", &[&activate, &LICENSE_KEY]),
+        object("A request to redeem an add-on key", &[&redeem, &ADD_ON_KEY]),
         object("Any other request", &[&others]),
     ])
 });
@@ -53,6 +56,7 @@ pub(super) struct OfflineRequestResponse {
     request_body = OfflineRequestRequest,
     responses(
         (status = 200, description = "The file", body = OfflineRequestResponse),
+        (status = 400, description = "The key is of another kind", body = ErrorResponse),
         (status = 409, description = "No license is active, or no keys are trusted", body = ErrorResponse),
         (status = 503, description = "The database is unavailable", body = ErrorResponse),
         ChangeErrors,
@@ -64,12 +68,13 @@ pub(super) async fn request(
     mut body: JsonObject,
 ) -> Result<Json<OfflineRequestResponse>, ApiError> {
     let purpose = body.read(&PURPOSE)?;
-    let license_key = match purpose {
+    let key = match purpose {
         Purpose::Activate => Some(read_key(&mut body)?),
-        Purpose::Renew | Purpose::Deactivate => None,
+        Purpose::Redeem => Some(body.read(&ADD_ON_KEY)?),
+        Purpose::Renew | Purpose::Deactivate | Purpose::Trial => None,
     };
     let writing = finish_even_if_disconnected(async move {
-        licensing::offline::request(&app, purpose, license_key).await
+        licensing::offline::request(&app, purpose, key).await
     });
     let request = writing.await??;
     Ok(Json(OfflineRequestResponse {

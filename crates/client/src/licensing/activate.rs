@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use license_core::evidence::Evidence;
+use license_core::issued_code::{CodeKind, KeyKind};
 use license_core::lease::Lease;
 use license_core::license::License;
 use license_core::license_key::{self, LicenseKey};
@@ -14,6 +15,7 @@ use license_core::schedule::unsigned_validity;
 use crate::app::App;
 use crate::knowledge::turn::Turn;
 use crate::licensing::exchange::exchange;
+use crate::licensing::replace::{Former, FormerSeat};
 use crate::random;
 use crate::store::StoreError;
 use crate::store::local_license_validation_attempts::{Attempt, AttemptResult};
@@ -27,6 +29,9 @@ const NO_LICENSE: NoContact = NoContact::Unexpected {
 /// Why a license was not activated. The previously active license always stays active.
 #[derive(Debug, thiserror::Error)]
 pub enum ActivateError {
+    /// It is a code of ours that is no license key.
+    #[error(transparent)]
+    Key(#[from] NotALicenseKey),
     /// The License Server denied the request.
     #[error("{}{}", .message.as_deref().unwrap_or("Activation failed"), contained(.odd, .message.as_deref()))]
     Refused {
@@ -49,6 +54,36 @@ pub enum ActivateError {
     NotStored(#[from] StoreError),
 }
 
+/// A code of ours that was entered as a license key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotALicenseKey {
+    /// It is an add-on key.
+    #[error(
+        "This is an add-on key, which adds to a license. Activate the license key first, then redeem \
+         this key with 'Redeem an add-on key' in the console or 'license-client redeem'"
+    )]
+    AddOn,
+    /// It is a trial code.
+    #[error(
+        "This is a trial code. Start the trial with 'Start a trial' in the console or \
+         'license-client start-trial'"
+    )]
+    Trial,
+}
+
+/// Checks that a text that was entered as a license key is not a code of ours for something else. It
+/// may be a key of another vendor.
+///
+/// # Errors
+/// [`NotALicenseKey`].
+pub fn check_is_no_code(entered: &str) -> Result<(), NotALicenseKey> {
+    match KeyKind::of(entered) {
+        Some(KeyKind::Code(CodeKind::AddOn)) => Err(NotALicenseKey::AddOn),
+        Some(KeyKind::Code(CodeKind::Trial)) => Err(NotALicenseKey::Trial),
+        Some(KeyKind::License) | None => Ok(()),
+    }
+}
+
 /// The part of the message about suspicious characters in the key: they may look like others, or be
 /// invisible.
 fn contained(odd: &OddCharacters, message: Option<&str>) -> String {
@@ -60,15 +95,40 @@ fn contained(odd: &OddCharacters, message: Option<&str>) -> String {
 }
 
 /// Activates a typed or pasted license key. The license, its features and the line in the
-/// attempts log are stored together or not at all.
+/// attempts log are stored together or not at all. The seat of a license that it replaces stays
+/// taken.
 ///
 /// # Errors
 /// One [`ActivateError`] for each reason; nothing has changed then.
 pub async fn activate(app: &App, entered: &str) -> Result<License, ActivateError> {
+    let activated = activate_instead(app, entered, false).await?;
+    Ok(activated.license)
+}
+
+/// An activated license, and what became of the seat of the one that it replaced.
+#[derive(Debug)]
+pub struct Activated {
+    /// The license.
+    pub license: License,
+    /// `None` if the seat was not to be given back, or there was none.
+    pub former_seat: Option<FormerSeat>,
+}
+
+/// The same; with `give_back`, the seat of a license that it replaces is given back.
+///
+/// # Errors
+/// As [`activate`]; the seat is not given back then.
+pub async fn activate_instead(
+    app: &App,
+    entered: &str,
+    give_back: bool,
+) -> Result<Activated, ActivateError> {
+    check_is_no_code(entered)?;
     let license_key = &*license_key::normalize(entered);
     let turn = app.knowledge.turn().await;
     let identity = app.knowledge.require_identity()?;
     let cached_key = app.snapshot().evidence.license_key().to_owned();
+    let former = Former::before(app, license_key).filter(|_| give_back);
     let request = ActivateRequest {
         license_key: license_key.to_owned(),
         hardware_id: identity.hardware_id.clone(),
@@ -89,7 +149,14 @@ pub async fn activate(app: &App, entered: &str) -> Result<License, ActivateError
             let license = store(&turn, license_key, lease, now).await?;
             app.knowledge.note_confirmation_tried(begun);
             app.knowledge.accept_machine(now).await;
-            return Ok(license);
+            let former_seat = match former {
+                Some(former) => Some(former.give_back(app, &identity).await),
+                None => None,
+            };
+            return Ok(Activated {
+                license,
+                former_seat,
+            });
         }
         Contact::Denied(denial) => refused(&denial, entered),
         Contact::None(why) => ActivateError::NoContact(why),

@@ -17,9 +17,20 @@ use crate::upstream::Sender;
 
 /// Makes a call. The caller applies the result.
 pub async fn exchange<R: Request>(app: &App, identity: &Identity, request: &R) -> Contact<R::Yes> {
+    let newest_seq = app.snapshot().evidence.newest_seq(request.license_key());
+    exchange_about(app, identity, request, newest_seq).await
+}
+
+/// Makes a call about a license for which `newest_seq` is the highest known sequence number.
+pub async fn exchange_about<R: Request>(
+    app: &App,
+    identity: &Identity,
+    request: &R,
+    newest_seq: Option<u64>,
+) -> Contact<R::Yes> {
     let sent = app.clock.running();
     let nonce = random::nonce();
-    let sender = sender(app, identity, request.license_key());
+    let sender = sender(app, identity, newest_seq);
     let reply = app.upstream.ask(&sender, request, &nonce).await;
     let question = Question {
         nonce: &nonce,
@@ -54,13 +65,13 @@ pub async fn exchange<R: Request>(app: &App, identity: &Identity, request: &R) -
     contact
 }
 
-/// What a request about `license_key` tells the License Server about its sender.
-fn sender(app: &App, identity: &Identity, license_key: &str) -> Sender {
+/// What a request tells the License Server about its sender.
+fn sender(app: &App, identity: &Identity, newest_seq: Option<u64>) -> Sender {
     let comparison = app.knowledge.comparison();
     let drift = comparison.filter(|it| it.verdict == Verdict::Drifted);
     Sender {
         installation_id: identity.installation_id.clone(),
-        newest_seq: app.snapshot().evidence.newest_seq(license_key),
+        newest_seq,
         drift: drift.map(|comparison| comparison.changed().collect()),
     }
 }

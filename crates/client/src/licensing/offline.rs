@@ -6,7 +6,7 @@ use license_core::license::License;
 use license_core::license_key;
 use license_core::offline::{
     ImportError, Imported, MAX_PENDING, OfflineRequest, Pending, Purpose, Reader, from_file,
-    import as judge, nonce,
+    import as judge, is_about_license, nonce,
 };
 use license_core::response::{Contact, Denial, Trust};
 use license_core::schedule::calls::Calls;
@@ -14,6 +14,8 @@ use license_core::schedule::unsigned_validity;
 
 use crate::app::App;
 use crate::knowledge::turn::Turn;
+use crate::licensing::activate::{NotALicenseKey, check_is_no_code};
+use crate::licensing::redeem::{NotAnAddOn, add_on_key};
 use crate::random;
 use crate::store::StoreError;
 use crate::store::local_license_validation_attempts::{Attempt, AttemptResult};
@@ -27,7 +29,13 @@ pub enum OfflineError {
          file from your vendor"
     )]
     Unsigned,
-    /// There is no license to renew or deactivate.
+    /// It is a code of ours that is no license key.
+    #[error(transparent)]
+    Key(#[from] NotALicenseKey),
+    /// It is not an add-on key.
+    #[error(transparent)]
+    AddOn(#[from] NotAnAddOn),
+    /// There is no license to renew, add to or deactivate.
     #[error("No license activated")]
     Unlicensed,
     /// The file is rejected; nothing was changed.
@@ -52,7 +60,8 @@ pub enum Outcome {
     Deactivated,
 }
 
-/// Writes a request. A request to deactivate gives up the license immediately, because the vendor
+/// Writes a request. `key` is the license key to activate or the add-on key to redeem, as it was
+/// entered. A request to deactivate gives up the license immediately, because the vendor
 /// frees the seat on receiving it. It can be written again until its receipt is imported.
 ///
 /// # Errors
@@ -60,9 +69,12 @@ pub enum Outcome {
 pub async fn request(
     app: &App,
     purpose: Purpose,
-    license_key: Option<String>,
+    key: Option<String>,
 ) -> Result<OfflineRequest, OfflineError> {
-    let license_key = license_key.map(|entered| license_key::normalize(&entered));
+    let Keys {
+        license_key,
+        add_on_key,
+    } = Keys::of(purpose, key)?;
     let turn = app.knowledge.turn().await;
     let key_set = app.keys.version().ok_or(OfflineError::Unsigned)?;
     let identity = app.knowledge.require_identity()?;
@@ -85,6 +97,7 @@ pub async fn request(
     let request = OfflineRequest {
         purpose,
         license_key,
+        add_on_key,
         hardware_id: identity.hardware_id.clone(),
         installation_id: identity.installation_id.clone(),
         installation_name: app.installation_name.clone(),
@@ -113,6 +126,35 @@ pub async fn request(
         "request file written"
     );
     Ok(request)
+}
+
+/// The keys of a request.
+#[derive(Default)]
+struct Keys {
+    license_key: Option<String>,
+    add_on_key: Option<String>,
+}
+
+impl Keys {
+    /// Those that were entered. A mistake that is found only after the file came back would take days
+    /// to correct.
+    fn of(purpose: Purpose, entered: Option<String>) -> Result<Self, OfflineError> {
+        let entered = entered.unwrap_or_default();
+        match purpose {
+            Purpose::Activate => {
+                check_is_no_code(&entered)?;
+                Ok(Self {
+                    license_key: Some(license_key::normalize(&entered)),
+                    add_on_key: None,
+                })
+            }
+            Purpose::Redeem => Ok(Self {
+                license_key: None,
+                add_on_key: Some(add_on_key(&entered)?.as_str().to_owned()),
+            }),
+            Purpose::Renew | Purpose::Deactivate | Purpose::Trial => Ok(Self::default()),
+        }
+    }
 }
 
 /// Imports a license file.
@@ -178,8 +220,10 @@ async fn take(
     let license = lease.license().clone();
     let attempt = attempt(app, answered, AttemptResult::Success, None);
     let evidence = |current: &Evidence| match answered.purpose {
-        Purpose::Renew => current.confirmed(lease.clone(), false, now),
-        Purpose::Activate | Purpose::Deactivate => current.activated(lease.clone(), now),
+        Purpose::Renew | Purpose::Redeem => current.confirmed(lease.clone(), false, now),
+        Purpose::Activate | Purpose::Deactivate | Purpose::Trial => {
+            current.activated(lease.clone(), now)
+        }
     };
     let calls = |calls: &mut Calls| calls.validated(true, now, random::jitter());
     turn.change(attempt, now, evidence, calls).await?;
@@ -192,7 +236,7 @@ async fn take(
     Ok(Outcome::Licensed(license))
 }
 
-/// A denied renewal is evidence about the license. A denied activation is not,
+/// A denied renewal is evidence about the license. A denied activation or a refused add-on key is not,
 /// and changes nothing.
 async fn refuse(
     app: &App,
@@ -203,17 +247,21 @@ async fn refuse(
 ) -> Result<(), StoreError> {
     let now = app.clock.now();
     let validity = unsigned_validity(app.intervals.validation);
+    let is_evidence = match &denial {
+        Denial::Signed(document) => is_about_license(document, answered),
+        Denial::Unsigned(_) => false,
+    };
     let contact = Contact::Denied(denial);
-    let result = match answered.purpose {
-        Purpose::Renew => AttemptResult::Denied,
-        Purpose::Activate | Purpose::Deactivate => AttemptResult::Failed,
+    let result = match is_evidence {
+        true => AttemptResult::Denied,
+        false => AttemptResult::Failed,
     };
     let attempt = attempt(app, answered, result, Some(message.to_owned()));
     let evidence = |current: &Evidence| {
         let is_it = license_key::same(current.license_key(), &answered.license_key);
-        match answered.purpose {
-            Purpose::Renew if is_it => current.validated(&contact, now, validity),
-            _ => current.clone(),
+        match is_evidence && is_it {
+            true => current.validated(&contact, now, validity),
+            false => current.clone(),
         }
     };
     turn.change(attempt, now, evidence, |_| {}).await?;

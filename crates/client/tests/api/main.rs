@@ -8,6 +8,7 @@ use license_client::cli::Cli;
 const PROGRAM: &str = env!("CARGO_BIN_EXE_license-client");
 
 mod access;
+mod add_ons;
 mod amended;
 mod attached_networks;
 mod authorize;

@@ -134,6 +134,7 @@ async fn by_file(middleman: &Middleman, headers: &HeaderMap, body: &[u8]) -> Res
     let request = OfflineRequest {
         purpose: Purpose::Renew,
         license_key: text("licenseKey"),
+        add_on_key: None,
         hardware_id: text("hardwareId"),
         installation_id: INSTALLATION_ID.to_owned(),
         installation_name: String::new(),

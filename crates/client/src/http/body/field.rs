@@ -3,6 +3,7 @@
 
 mod amounts;
 mod choice;
+mod optional;
 mod parsed;
 
 use license_core::whole_number::whole_number;
@@ -13,6 +14,7 @@ use utoipa::openapi::schema::{
 
 pub(in crate::http) use self::amounts::Amounts;
 pub(in crate::http) use self::choice::Choice;
+pub(in crate::http) use self::optional::OptionalText;
 pub(in crate::http) use self::parsed::Parsed;
 use super::{JsonObject, invalid, too_long, unacceptable};
 use crate::http::error::ApiError;

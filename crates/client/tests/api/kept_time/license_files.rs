@@ -95,6 +95,7 @@ async fn a_license_file_counts_no_longer_than_signed_regardless_of_the_request(e
         let request = OfflineRequest {
             purpose: Purpose::Activate,
             license_key: key.clone(),
+            add_on_key: None,
             hardware_id: HARDWARE_ID.to_owned(),
             installation_id: INSTALLATION_ID.to_owned(),
             installation_name: String::new(),
