@@ -45,6 +45,7 @@ mod interrupted_calls;
 mod key_directory;
 mod key_owner;
 mod keys;
+mod killed;
 #[path = "../../../client/tests/api/latin_1.rs"]
 mod latin_1;
 mod libpq_variables;
