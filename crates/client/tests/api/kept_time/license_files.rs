@@ -6,7 +6,7 @@ use license_core::protocol::ActivateRequest;
 use license_server::audit::Actor;
 use license_server::licensing::answer::answer;
 use license_server::licensing::document::Addressee;
-use license_server::licensing::offline::{read, sign};
+use license_server::licensing::offline::{OfflineLease, read, sign};
 use license_server::licensing::site_answer::SiteAnswer;
 use license_server::licensing::site_question::{ByFile, CallDetails, SiteQuestion};
 use license_service::clock::Clock as _;
@@ -47,7 +47,7 @@ async fn file_for(site: &Site, vendor: &Vendor, request: &OfflineRequest) -> Str
     });
     let call = CallDetails {
         offline: Some(ByFile {
-            lease: TimeDelta::days(90),
+            lease: OfflineLease::Default(TimeDelta::days(90)),
             by: Actor::CommandLine,
             written_at: vendor.clock.now(),
         }),
