@@ -14,8 +14,9 @@ const KNOWN: [&str; 4] = [
 ];
 /// The beginning of a named token; 43 characters in base64url follow.
 const TOKEN_PREFIX: &str = "fxt_";
-/// The beginning of a license key; four groups of four characters follow.
-const PREFIX: &str = "FXSGHT-";
+/// The beginnings of license keys, add-on keys and trial codes; four groups of four characters
+/// follow.
+const PREFIXES: [&str; 3] = ["FXSGHT-", "FXSADD-", "FXSTRY-"];
 
 /// Reads every file in `logs` line by line, and fails at the first secret.
 pub(crate) fn search(logs: &Path) -> Result<()> {
@@ -26,7 +27,7 @@ pub(crate) fn search(logs: &Path) -> Result<()> {
         for line in text.lines() {
             lines += 1;
             let is_known = KNOWN.iter().any(|secret| line.contains(secret));
-            if is_known || has_license_key(line) || has_token(line) {
+            if is_known || has_key(line) || has_token(line) {
                 bail!("a secret was logged ({}): {line}", file.display());
             }
         }
@@ -34,13 +35,16 @@ pub(crate) fn search(logs: &Path) -> Result<()> {
     if lines == 0 {
         bail!("the tests did not log anything, so there is nothing to search");
     }
-    println!("── no license key, token or password in {lines} lines logged by the tests");
+    println!("── no key, code, token or password in {lines} lines logged by the tests");
     Ok(())
 }
 
-fn has_license_key(line: &str) -> bool {
-    line.match_indices(PREFIX).any(|(at, _)| {
-        let mut groups = line[at + PREFIX.len()..].split('-');
+fn has_key(line: &str) -> bool {
+    let mut found = PREFIXES
+        .iter()
+        .flat_map(|prefix| line.match_indices(prefix));
+    found.any(|(at, prefix)| {
+        let mut groups = line[at + prefix.len()..].split('-');
         (0..4).all(|number| {
             let group = groups.next().unwrap_or_default();
             let group = group.get(..4).filter(|_| number == 3 || group.len() == 4);
@@ -71,8 +75,10 @@ mod tests {
 
     #[test]
     fn whole_keys_are_found_and_masked_ones_are_not() {
-        assert!(has_license_key("key=FXSGHT-AAAA-BBBB-CCCC-DDDD,"));
-        assert!(!has_license_key("key=FXSGHT-****-****-****-DDDD"));
-        assert!(!has_license_key("FXSGHT-… FXSGHT-AAAA"));
+        for key in PREFIXES.map(|prefix| format!("{prefix}AAAA-BBBB-CCCC-DDDD")) {
+            assert!(has_key(&format!("key={key},")), "{key}");
+        }
+        assert!(!has_key("key=FXSGHT-****-****-****-DDDD"));
+        assert!(!has_key("FXSGHT-… FXSGHT-AAAA"));
     }
 }

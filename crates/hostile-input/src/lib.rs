@@ -17,7 +17,8 @@ use license_core::feature::FeatureKey;
 use license_core::keyring::Keyring;
 use license_core::offline::{OfflineRequest, Reader, from_file, import};
 use license_core::protocol::{
-    ActivateRequest, DeactivateRequest, HeartbeatRequest, ValidateRequest,
+    ActivateRequest, DeactivateRequest, HeartbeatRequest, RedeemRequest, TrialRequest,
+    ValidateRequest,
 };
 use license_core::response::{self, Contact, Denial, Question, Reply, Request as _, Trust};
 use license_core::rotation::{follow, walk};
@@ -109,6 +110,7 @@ pub fn contact(data: &[u8]) {
         for judged in [
             ActivateRequest::judge(&reply, &question, trust),
             ValidateRequest::judge(&reply, &question, trust),
+            TrialRequest::judge(&reply, &question, trust),
         ] {
             let is_error = !(200..300).contains(&status);
             match &judged {
@@ -128,6 +130,10 @@ pub fn contact(data: &[u8]) {
     let _ = response::key_sets(&reply);
     assert!(!matches!(
         DeactivateRequest::judge(&reply, &question, &signed),
+        Contact::Confirmed(_)
+    ));
+    assert!(!matches!(
+        RedeemRequest::judge(&reply, &question, &signed),
         Contact::Confirmed(_)
     ));
 }

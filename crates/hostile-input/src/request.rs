@@ -60,7 +60,7 @@ static SERVICE: LazyLock<Service> = LazyLock::new(|| {
 });
 
 /// The routes that can be called without the License Server.
-const ROUTES: [(&str, &str); 11] = [
+const ROUTES: [(&str, &str); 12] = [
     ("POST", "/ofrep/v1/evaluate/flags/module.map_view"),
     ("POST", "/ofrep/v1/evaluate/flags"),
     ("POST", "/api/license/feature/check"),
@@ -71,6 +71,7 @@ const ROUTES: [(&str, &str); 11] = [
     ("POST", "/api/license/offline/request"),
     ("POST", "/api/license/offline/import"),
     ("POST", "/api/license/deactivate"),
+    ("POST", "/api/license/redeem"),
     ("GET", "/api/license/attempts?limit="),
 ];
 

@@ -6,12 +6,13 @@ use license_hostile_input::{SEEDS, TARGETS};
 
 const USUAL: u64 = 1_500;
 
-const REQUESTS: [&str; 7] = [
+const REQUESTS: [&str; 8] = [
     r#"{"featureKey":"module.map_view"}"#,
     r#"{"featureKeys":["module.map_view","x"]}"#,
     r#"{"resource":"cameras","requested":3}"#,
     r#"{"source":"recorder-1","cameras":12,"users":3,"storageGb":8,"expiresInSeconds":300}"#,
     r#"{"purpose":"activate","licenseKey":"FXSGHT-AAAA-BBBB-CCCC-DDDD","file":"-----BEGIN FOXSIGHT LICENSE FILE-----\nYQ\n-----END FOXSIGHT LICENSE FILE-----"}"#,
+    r#"{"addOnKey":"FXSADD-AAAA-BBBB-CCCC-DDDD"}"#,
     "/api//v2/./x/..%2f%2e%2E/Cameras;v=1/%252e%252e/a%20b?x=1#y",
     "a\npostgresql+psycopg2://user:password@db:5432/vms?host=/run",
 ];

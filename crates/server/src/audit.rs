@@ -146,6 +146,10 @@ pub enum Action {
     AddOnRedeemed,
     /// An add-on key was refunded; if it was redeemed, its amendment was undone.
     AddOnRefunded,
+    /// A trial code was created.
+    TrialCodeAdded,
+    /// A trial code was withdrawn.
+    TrialCodeWithdrawn,
     /// A customer was added.
     CustomerAdded,
     /// A customer was changed.
@@ -188,6 +192,8 @@ impl Action {
             Self::AddOnIssued => "add_on_issued",
             Self::AddOnRedeemed => "add_on_redeemed",
             Self::AddOnRefunded => "add_on_refunded",
+            Self::TrialCodeAdded => "trial_code_added",
+            Self::TrialCodeWithdrawn => "trial_code_withdrawn",
             Self::CustomerAdded => "customer_added",
             Self::CustomerChanged => "customer_changed",
             Self::CustomerMerged => "customer_merged",

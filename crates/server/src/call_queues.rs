@@ -94,15 +94,23 @@ impl CallQueues {
             let holds_seat = self.known_machines.contain(&(key.as_str(), hardware_id));
             return self.of_license(key, holds_seat).await;
         }
+        Ok(CallTurn {
+            turn: self.enter_without_license(is_address_failing).await?,
+            _of_other_machines: None,
+            is_of_license: false,
+        })
+    }
+
+    /// Waits for the turn of a call that names no license. It shares the turns of unknown keys.
+    ///
+    /// # Errors
+    /// If too many calls are waiting.
+    pub async fn enter_without_license(&self, is_address_failing: bool) -> Result<Turn, QueueFull> {
         let turns = match is_address_failing {
             true => &self.of_failing_addresses,
             false => &self.of_unknown_keys,
         };
-        Ok(CallTurn {
-            turn: turns.take(&()).await?,
-            _of_other_machines: None,
-            is_of_license: false,
-        })
+        turns.take(&()).await
     }
 
     /// The key is valid, and the machine holds a seat or not: the call moves to the queue of its

@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use chrono::TimeDelta;
 use clap::Args;
 use clap::builder::{OsStringValueParser, TypedValueParser as _};
+use license_core::plan::PlanChoice;
 use license_service::admin_token::AdminTokenSettings;
 use license_service::client_address::TrustedProxies;
 use license_service::database::Timeouts;
@@ -94,6 +95,42 @@ pub struct Terms {
     /// refused
     #[arg(long, env, default_value = "90", value_parser = days, value_name = "DAYS")]
     pub offline_days: TimeDelta,
+
+    /// Trials that sites start without a code
+    #[command(flatten)]
+    pub trials: TrialSettings,
+}
+
+/// Trials that sites start without a code.
+#[derive(Clone, Debug, Args)]
+pub struct TrialSettings {
+    /// Plan of the trials that sites start without a trial code, which is off unless this is set; it
+    /// must be a plan for trials and have a duration
+    #[arg(long, env, value_name = "NAME[@VERSION]")]
+    pub open_trial_plan: Option<PlanChoice>,
+
+    /// Maximum number of trials that are started without a trial code on one day (UTC)
+    #[arg(
+        long,
+        env,
+        default_value_t = DEFAULT_OPEN_TRIALS,
+        value_parser = clap::value_parser!(u32).range(1..),
+        value_name = "NUMBER"
+    )]
+    pub open_trials_per_day: u32,
+}
+
+/// Maximum number of trials without a code on one day, unless it is set.
+const DEFAULT_OPEN_TRIALS: u32 = 100;
+
+/// Off.
+impl Default for TrialSettings {
+    fn default() -> Self {
+        Self {
+            open_trial_plan: None,
+            open_trials_per_day: DEFAULT_OPEN_TRIALS,
+        }
+    }
 }
 
 /// Settings of `serve`.

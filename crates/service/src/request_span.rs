@@ -63,10 +63,13 @@ impl fmt::Display for RequestId {
 
 fn is_valid(id: &str) -> bool {
     let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-    // Ids are logged, and a license key is a secret.
+    let capitals = id.to_ascii_uppercase();
+    // Ids are logged, and the keys and codes that the vendor issues are secrets.
     (1..=MAX_ID_BYTES).contains(&id.len())
         && id.bytes().all(is_allowed)
-        && !id.to_ascii_uppercase().contains("FXSGHT")
+        && !["FXSGHT", "FXSADD", "FXSTRY"]
+            .iter()
+            .any(|prefix| capitals.contains(prefix))
 }
 
 /// Assigns the request an id and a span; a middleware around all others.
@@ -134,6 +137,9 @@ mod tests {
             &["a\tb"],
             &["a\"b"],
             &["ä"],
+            &["fxsght-AAAA-BBBB-CCCC-DDDD"],
+            &["x-FXSADD-AAAA-BBBB-CCCC-DDDD"],
+            &["FXSTRY-AAAA-BBBB-CCCC-DDDD"],
             &["one", "two"],
             &["one", "one"],
         ] {

@@ -18,6 +18,7 @@ mod own_settings;
 mod redeem;
 mod replacement;
 mod serve;
+mod start_trial;
 mod status;
 mod validate;
 
@@ -91,6 +92,14 @@ enum Command {
         license-client redeem - < add-on-key   (reads it from standard input)\n\n\
         Without internet: license-client offline request redeem")]
     Redeem(redeem::Redeem),
+
+    /// Start a trial with a trial code
+    #[command(after_help = "Examples:\n  \
+        license-client start-trial                  (prompts for the code)\n  \
+        license-client start-trial - < trial-code   (reads it from standard input)\n\n\
+        An installation starts one trial, and gets the same one if it asks again.\n\
+        Without internet: license-client offline request trial")]
+    StartTrial(start_trial::StartTrial),
 
     /// Show the license and the standing of this site
     #[command(
@@ -234,6 +243,7 @@ pub fn run(line: Line, dot_env: &DotEnv) -> anyhow::Result<ExitCode> {
         match line.cli.command {
             Command::Serve(settings) => serve::run(*settings, &line.matches, from_file).await,
             Command::Activate(command) => activate::run(command).await,
+            Command::StartTrial(command) => start_trial::run(command).await,
             Command::Redeem(command) => redeem::run(command).await,
             Command::Status(service) => status::run(&service).await,
             Command::Validate(service) => validate::run(&service).await,

@@ -14,6 +14,7 @@ use license_service::text_file;
 use serde_json::json;
 
 use crate::cli::redeem::ADD_ON_KEY;
+use crate::cli::start_trial::TRIAL_CODE;
 use crate::cli::{LICENSE_KEY, NO};
 use crate::licensing::activate::check_is_no_code;
 use crate::running_service::ServiceArgs;
@@ -26,6 +27,7 @@ pub(super) enum Offline {
         license-client offline request activate - --output request.txt < license-key\n  \
         license-client offline request renew --output request.txt\n  \
         license-client offline request redeem - --output request.txt < add-on-key\n  \
+        license-client offline request trial - --output request.txt < trial-code\n  \
         license-client offline request deactivate    (takes effect immediately)")]
     Request(Request),
 
@@ -39,7 +41,7 @@ pub(super) struct Request {
     /// Purpose of the request
     purpose: Purpose,
 
-    /// License key, for an activation, or add-on key; - reads it from standard input. Without this argument you
+    /// License key, add-on key or trial code; - reads it from standard input. Without this argument you
     /// are prompted, so that other users cannot see the key
     key: Option<SecretArgument>,
 
@@ -61,6 +63,8 @@ enum Purpose {
     Deactivate,
     /// Redeem an add-on key, which also renews the lease
     Redeem,
+    /// Start a trial
+    Trial,
 }
 
 #[derive(Debug, Args)]
@@ -85,6 +89,7 @@ async fn request(command: Request) -> anyhow::Result<ExitCode> {
         Purpose::Renew => "renew",
         Purpose::Deactivate => "deactivate",
         Purpose::Redeem => "redeem",
+        Purpose::Trial => "trial",
     };
     let mut body = json!({ "purpose": purpose });
     match command.purpose {
@@ -101,6 +106,10 @@ async fn request(command: Request) -> anyhow::Result<ExitCode> {
         Purpose::Redeem => {
             let key = SecretArgument::read_or_ask(command.key, ADD_ON_KEY)?;
             body["addOnKey"] = key.into();
+        }
+        Purpose::Trial => {
+            let code = SecretArgument::read_or_ask(command.key, TRIAL_CODE)?;
+            body["trialCode"] = code.into();
         }
         Purpose::Renew | Purpose::Deactivate => {}
     }
@@ -120,7 +129,7 @@ async fn request(command: Request) -> anyhow::Result<ExitCode> {
             "the license is deactivated on this machine; repeat the command to get the request \
              file that frees its seat"
         }
-        Purpose::Activate | Purpose::Renew | Purpose::Redeem => {
+        Purpose::Activate | Purpose::Renew | Purpose::Redeem | Purpose::Trial => {
             "the request was created; repeat the command to get the request file"
         }
     });

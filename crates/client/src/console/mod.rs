@@ -14,6 +14,7 @@ mod redeem;
 mod sign_in;
 mod switch;
 mod timeline;
+mod trial;
 mod validate;
 mod warnings;
 
@@ -44,6 +45,7 @@ fn table() -> Table {
     Table::default()
         .page("/console/activate", post(activate::activate))
         .page("/console/redeem", post(redeem::redeem))
+        .page("/console/trial", post(trial::start))
         .page("/console/validate", post(validate::validate))
         .page("/console/switch", post(switch::switch))
         .page(
@@ -61,6 +63,7 @@ fn table() -> Table {
         .page("/", get(overview::page))
         .page("/console/activate", get(activate::page))
         .page("/console/redeem", get(redeem::page))
+        .page("/console/trial", get(trial::page))
         .page("/console/offline", get(offline::page))
         .page(
             "/console/sign-in",

@@ -35,6 +35,7 @@ struct Offline {
     licensed: bool,
     key: String,
     add_on_key: String,
+    trial_code: String,
     request: Option<RequestFile>,
     error: Option<String>,
 }
@@ -54,6 +55,8 @@ pub(super) struct RequestForm {
     key: String,
     #[serde(default)]
     add_on_key: String,
+    #[serde(default)]
+    trial_code: String,
 }
 
 impl Offline {
@@ -64,6 +67,7 @@ impl Offline {
             licensed: app.snapshot().evidence.lease.is_some(),
             key: String::new(),
             add_on_key: String::new(),
+            trial_code: String::new(),
             request: None,
             error: None,
         }
@@ -83,10 +87,12 @@ pub(super) async fn request(
     let mut page = Offline::new(&app, caller);
     page.key.clone_from(&wanted.key);
     page.add_on_key.clone_from(&wanted.add_on_key);
+    page.trial_code.clone_from(&wanted.trial_code);
     let key = match purpose {
         Purpose::Activate => Some(wanted.key),
         Purpose::Redeem => Some(wanted.add_on_key),
-        Purpose::Renew | Purpose::Deactivate | Purpose::Trial => None,
+        Purpose::Trial => Some(wanted.trial_code),
+        Purpose::Renew | Purpose::Deactivate => None,
     };
     let license_key = key.as_deref().filter(|_| purpose == Purpose::Activate);
     if let Some(Err(why)) = license_key.map(typed) {

@@ -21,6 +21,7 @@ use crate::licensing::deactivate::DeactivateError;
 use crate::licensing::offline::OfflineError;
 use crate::licensing::redeem::RedeemError;
 use crate::licensing::replace::PreviewError;
+use crate::licensing::start_trial::StartTrialError;
 use crate::licensing::switch::SwitchError;
 use crate::licensing::usage::ReportError;
 use crate::release_document::UnusableDocument;
@@ -42,6 +43,8 @@ pub enum ApiError {
     Deactivate(Box<DeactivateError>),
     /// It is not known what a license key grants.
     Preview(Box<PreviewError>),
+    /// No trial was started.
+    StartTrial(Box<StartTrialError>),
     /// The add-on key was not redeemed.
     Redeem(Box<RedeemError>),
     /// Licensing by file failed.
@@ -145,6 +148,10 @@ impl ApiError {
                 OfflineError::NotStored(error) => error,
                 _ => return false,
             },
+            Self::StartTrial(error) => match &**error {
+                StartTrialError::NotStored(error) => error,
+                _ => return false,
+            },
             Self::Redeem(error) => match &**error {
                 RedeemError::NotStored(error) => error,
                 _ => return false,
@@ -181,6 +188,7 @@ impl ApiError {
             Self::Deactivate(error) => error.to_string(),
             Self::Offline(error) => error.to_string(),
             Self::Preview(error) => error.to_string(),
+            Self::StartTrial(error) => error.to_string(),
             Self::Redeem(error) => error.to_string(),
             Self::ReleaseDocument(why) => format!("The document was not accepted: {why}"),
             Self::Switch(error) => error.to_string(),
@@ -229,10 +237,13 @@ impl ApiError {
                 }
             },
             Self::Offline(error) => match **error {
-                OfflineError::Unsigned | OfflineError::Unlicensed => StatusCode::CONFLICT,
-                OfflineError::File(_) | OfflineError::Key(_) | OfflineError::AddOn(_) => {
-                    StatusCode::BAD_REQUEST
+                OfflineError::Unsigned | OfflineError::Unlicensed | OfflineError::Licensed => {
+                    StatusCode::CONFLICT
                 }
+                OfflineError::File(_)
+                | OfflineError::Key(_)
+                | OfflineError::TrialCode(_)
+                | OfflineError::AddOn(_) => StatusCode::BAD_REQUEST,
                 OfflineError::NotStored(_) => StatusCode::SERVICE_UNAVAILABLE,
             },
             Self::Preview(error) => match **error {
@@ -240,6 +251,13 @@ impl ApiError {
                 PreviewError::NotOffered
                 | PreviewError::NoContact(_)
                 | PreviewError::NoIdentity(_) => StatusCode::SERVICE_UNAVAILABLE,
+            },
+            Self::StartTrial(error) => match **error {
+                StartTrialError::Code(_) | StartTrialError::Refused(_) => StatusCode::BAD_REQUEST,
+                StartTrialError::Licensed => StatusCode::CONFLICT,
+                StartTrialError::NotOffered
+                | StartTrialError::NoContact(_)
+                | StartTrialError::NotStored(_) => StatusCode::SERVICE_UNAVAILABLE,
             },
             Self::Redeem(error) => match **error {
                 RedeemError::Key(_) | RedeemError::Refused(_) => StatusCode::BAD_REQUEST,
@@ -292,6 +310,12 @@ impl From<OfflineError> for ApiError {
 impl From<PreviewError> for ApiError {
     fn from(error: PreviewError) -> Self {
         Self::Preview(Box::new(error))
+    }
+}
+
+impl From<StartTrialError> for ApiError {
+    fn from(error: StartTrialError) -> Self {
+        Self::StartTrial(Box::new(error))
     }
 }
 

@@ -26,6 +26,7 @@ mod probes;
 mod redeem;
 mod release;
 pub mod subscribers;
+mod trial;
 mod unrouted;
 mod upcoming;
 mod usage;
@@ -141,6 +142,7 @@ fn routes() -> OpenApiRouter<HttpState> {
         .routes(routes!(heartbeat::heartbeat))
         .routes(routes!(deactivation::deactivate))
         .routes(routes!(redeem::redeem))
+        .routes(routes!(trial::start))
         .routes(routes!(offline::request))
         .routes(routes!(offline::import))
         .routes(routes!(features::switch))

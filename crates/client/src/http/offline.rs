@@ -16,6 +16,7 @@ use crate::http::body::field::{Choice, Text, body, object, one_of};
 use crate::http::body::{Import, JsonObject};
 use crate::http::error::{ApiError, BodyErrors, ChangeErrors, ErrorResponse};
 use crate::http::redeem::ADD_ON_KEY;
+use crate::http::trial::TRIAL_CODE;
 use crate::licensing;
 use crate::licensing::offline::Outcome;
 
@@ -29,10 +30,12 @@ const PURPOSE: Choice<Purpose> = Choice::new(
 body!(OfflineRequestRequest, {
     let activate = PURPOSE.only(&[Purpose::Activate]);
     let redeem = PURPOSE.only(&[Purpose::Redeem]);
+    let trial = PURPOSE.only(&[Purpose::Trial]);
     let others = PURPOSE.only(&[Purpose::Renew, Purpose::Deactivate]);
     one_of([
         object("A request to activate", &[&activate, &LICENSE_KEY]),
         object("A request to redeem an add-on key", &[&redeem, &ADD_ON_KEY]),
+        object("A request for a trial", &[&trial, &TRIAL_CODE]),
         object("Any other request", &[&others]),
     ])
 });
@@ -57,7 +60,7 @@ pub(super) struct OfflineRequestResponse {
     responses(
         (status = 200, description = "The file", body = OfflineRequestResponse),
         (status = 400, description = "The key is of another kind", body = ErrorResponse),
-        (status = 409, description = "No license is active, or no keys are trusted", body = ErrorResponse),
+        (status = 409, description = "No license is active, one is active that a trial would replace, or no keys are trusted", body = ErrorResponse),
         (status = 503, description = "The database is unavailable", body = ErrorResponse),
         ChangeErrors,
         BodyErrors,
@@ -71,7 +74,8 @@ pub(super) async fn request(
     let key = match purpose {
         Purpose::Activate => Some(read_key(&mut body)?),
         Purpose::Redeem => Some(body.read(&ADD_ON_KEY)?),
-        Purpose::Renew | Purpose::Deactivate | Purpose::Trial => None,
+        Purpose::Trial => body.read(&TRIAL_CODE)?,
+        Purpose::Renew | Purpose::Deactivate => None,
     };
     let writing = finish_even_if_disconnected(async move {
         licensing::offline::request(&app, purpose, key).await

@@ -21,7 +21,7 @@ use crate::store::StoreError;
 use crate::store::local_license_validation_attempts::{Attempt, AttemptResult};
 
 /// An answer to an activation must have a license.
-const NO_LICENSE: NoContact = NoContact::Unexpected {
+pub(super) const NO_LICENSE: NoContact = NoContact::Unexpected {
     status: 200,
     what: "no license",
 };
@@ -177,7 +177,7 @@ pub async fn activate_instead(
 }
 
 /// Stores the license with its features, and lets it count.
-async fn store(
+pub(super) async fn store(
     turn: &Turn<'_>,
     license_key: &str,
     lease: Lease,

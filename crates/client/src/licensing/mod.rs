@@ -14,6 +14,7 @@ pub mod offline;
 pub mod redeem;
 pub mod release;
 pub mod replace;
+pub mod start_trial;
 pub mod switch;
 pub mod usage;
 pub mod validate;

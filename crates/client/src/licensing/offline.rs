@@ -16,6 +16,7 @@ use crate::app::App;
 use crate::knowledge::turn::Turn;
 use crate::licensing::activate::{NotALicenseKey, check_is_no_code};
 use crate::licensing::redeem::{NotAnAddOn, add_on_key};
+use crate::licensing::start_trial::{NotATrialCode, trial_code};
 use crate::random;
 use crate::store::StoreError;
 use crate::store::local_license_validation_attempts::{Attempt, AttemptResult};
@@ -32,6 +33,14 @@ pub enum OfflineError {
     /// It is a code of ours that is no license key.
     #[error(transparent)]
     Key(#[from] NotALicenseKey),
+    /// It is not a trial code.
+    #[error(transparent)]
+    TrialCode(#[from] NotATrialCode),
+    /// A trial would replace the license.
+    #[error(
+        "A license is active on this site, and a trial would replace it. Deactivate the license first"
+    )]
+    Licensed,
     /// It is not an add-on key.
     #[error(transparent)]
     AddOn(#[from] NotAnAddOn),
@@ -60,8 +69,8 @@ pub enum Outcome {
     Deactivated,
 }
 
-/// Writes a request. `key` is the license key to activate or the add-on key to redeem, as it was
-/// entered. A request to deactivate gives up the license immediately, because the vendor
+/// Writes a request. `key` is the license key to activate, the add-on key to redeem or the trial code,
+/// as it was entered. A request to deactivate gives up the license immediately, because the vendor
 /// frees the seat on receiving it. It can be written again until its receipt is imported.
 ///
 /// # Errors
@@ -85,7 +94,8 @@ pub async fn request(
     let written_at = app.time.written_at();
     let fresh = nonce(random::bytes(), written_at);
     let (license_key, nonce) = match (purpose, license_key, again) {
-        (Purpose::Activate, Some(key), _) => (key, fresh),
+        (Purpose::Trial, _, _) if evidence.lease.is_some() => return Err(OfflineError::Licensed),
+        (Purpose::Activate | Purpose::Trial, Some(key), _) => (key, fresh),
         _ if evidence.lease.is_some() => (evidence.license_key().to_owned(), fresh),
         (Purpose::Deactivate, _, Some(again)) => match again.check_nonce(written_at) {
             Ok(()) => (again.license_key, again.nonce),
@@ -152,7 +162,16 @@ impl Keys {
                 license_key: None,
                 add_on_key: Some(add_on_key(&entered)?.as_str().to_owned()),
             }),
-            Purpose::Renew | Purpose::Deactivate | Purpose::Trial => Ok(Self::default()),
+            // Without a code, where the vendor allows it.
+            Purpose::Trial if entered.trim().is_empty() => Ok(Self {
+                license_key: Some(String::new()),
+                add_on_key: None,
+            }),
+            Purpose::Trial => Ok(Self {
+                license_key: Some(trial_code(&entered)?.as_str().to_owned()),
+                add_on_key: None,
+            }),
+            Purpose::Renew | Purpose::Deactivate => Ok(Self::default()),
         }
     }
 }
@@ -218,7 +237,9 @@ async fn take(
 ) -> Result<Outcome, StoreError> {
     let now = app.clock.now();
     let license = lease.license().clone();
-    let attempt = attempt(app, answered, AttemptResult::Success, None);
+    let mut attempt = attempt(app, answered, AttemptResult::Success, None);
+    // The key of a trial's license is new.
+    attempt.license_key = lease.license_key().to_owned();
     let evidence = |current: &Evidence| match answered.purpose {
         Purpose::Renew | Purpose::Redeem => current.confirmed(lease.clone(), false, now),
         Purpose::Activate | Purpose::Deactivate | Purpose::Trial => {
@@ -281,7 +302,11 @@ fn attempt(
 ) -> Attempt {
     Attempt {
         at: app.clock.now(),
-        license_key: answered.license_key.clone(),
+        license_key: match answered.purpose {
+            // A code is a secret.
+            Purpose::Trial => license_key::mask(&answered.license_key),
+            _ => answered.license_key.clone(),
+        },
         result,
         error_message,
     }

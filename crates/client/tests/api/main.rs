@@ -93,6 +93,7 @@ mod tampering;
 mod thread_limit;
 mod tls_handshakes;
 mod traps;
+mod trials;
 mod unfit_tables;
 mod unknown_features;
 mod unread_log;

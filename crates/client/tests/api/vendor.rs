@@ -11,7 +11,7 @@ use license_core::catalogue::{CatalogueEntry, Kind};
 use license_core::keyring::{Jwk, JwkSet};
 use license_server::app::App;
 use license_server::audit::Actor;
-use license_server::config::{Storage, Terms};
+use license_server::config::{Storage, Terms, TrialSettings};
 use license_server::http::access::Access;
 use license_server::licensing::catalogue::Tier;
 use license_server::licensing::clock::{accept, watch};
@@ -79,6 +79,7 @@ impl Vendor {
             lease_hours: lease,
             grace_hours: grace,
             offline_days: TimeDelta::days(90),
+            trials: TrialSettings::default(),
         };
         let directory = tempfile::tempdir().unwrap();
         let storage = Storage {

@@ -24,6 +24,7 @@ mod suspicions;
 mod table;
 mod terms;
 mod tokens;
+mod trial_codes;
 mod until;
 mod usage;
 
@@ -167,6 +168,10 @@ enum Command {
     #[command(subcommand, name = "addons")]
     AddOns(add_ons::AddOns),
 
+    /// Create, list and withdraw trial codes, with which sites start trials
+    #[command(subcommand)]
+    TrialCodes(trial_codes::TrialCodes),
+
     /// Reinstate a suspended license
     #[command(after_help = "Example:\n  license-server reinstate FXSGHT-ABCD-EFGH-JKMN-PQRS")]
     Reinstate {
@@ -298,6 +303,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Amend(command) => amend::run(&storage, *command, json, now).await,
         Command::Amendments(command) => amend::list(&storage, command, json).await,
         Command::Bulk(command) => bulk::run(&storage, command, json).await,
+        Command::TrialCodes(command) => trial_codes::run(&storage, command, json, now).await,
         Command::AddOns(command) => add_ons::run(&storage, command, json, now).await,
         Command::Reinstate { key } => {
             let key = license_key(key)?;

@@ -94,6 +94,14 @@ pub(super) enum CustomerErrors {
     NotFound(ErrorBody),
 }
 
+/// Errors of operations on one trial code.
+#[derive(IntoResponses)]
+pub(super) enum TrialCodeErrors {
+    /// `not_found`: no trial code is like this, or has this id.
+    #[response(status = 404)]
+    NotFound(ErrorBody),
+}
+
 /// Errors of operations on one add-on key.
 #[derive(IntoResponses)]
 pub(super) enum AddOnErrors {

@@ -8,6 +8,7 @@ use license_core::plan;
 use license_core::seat::{
     DEFAULT_MOVES, DEFAULT_MOVES_PERIOD_DAYS, MAX_MOVES, MAX_MOVES_PERIOD_DAYS, MAX_SEATS,
 };
+use license_core::trial::MAX_STARTS;
 use serde_json::{Map, Value, json};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi, openapi};
@@ -199,6 +200,18 @@ fn bounds() -> Value {
             "installationId": text,
         },
         "DeactivateRequest": {"licenseKey": text, "hardwareId": hardware_id},
+        "TrialRequest": {
+            "code": text,
+            "hardwareId": hardware_id,
+            "installationId": {"minLength": 1, "maxLength": MAX_TEXT_CHARS},
+            "installationName": text,
+            "installationVersion": text,
+        },
+        "TrialCodeBody": {
+            "max": {"minimum": 1, "maximum": MAX_STARTS},
+            "maxADay": {"minimum": 1, "maximum": MAX_STARTS},
+            "note": {"maxLength": MAX_REASON_CHARS},
+        },
         "PreviewRequest": {"licenseKey": text, "hardwareId": hardware_id},
         "RedeemRequest": {"licenseKey": text, "addOnKey": text, "hardwareId": hardware_id},
         "UsageMetrics": {

@@ -327,7 +327,7 @@ impl From<AnswerError> for ApiError {
                 tracing::error!(security = true, %error, "a site gets no license");
                 Self::Internal
             }
-            error @ AnswerError::Document(_) => {
+            error @ (AnswerError::Document(_) | AnswerError::NotIssued(_)) => {
                 tracing::error!(%error, "failed to answer a request");
                 Self::Internal
             }

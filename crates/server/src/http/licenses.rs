@@ -19,7 +19,7 @@ use axum::http::{HeaderMap, HeaderValue};
 use axum::response::IntoResponse;
 use futures_util::stream;
 use license_core::foreign_text::json_fault;
-use license_core::offline::MAX_REQUEST_CHARS;
+use license_core::offline::{MAX_REQUEST_CHARS, Purpose};
 use license_core::protocol::{
     ActivateRequest, DRIFT_HEADER, DeactivateRequest, ENTITLEMENTS_HEADER, HeartbeatRequest,
     INSTALLATION_ID_HEADER, NONCE_HEADER, RedeemRequest, SEQ_HEADER, USAGE_HEADER, ValidateRequest,
@@ -46,7 +46,7 @@ use crate::http::site_messages::{
     self, ActivateAnswer, DeactivateAnswer, KeySet, OfflineAnswer, OfflineRequest, RedeemAnswer,
     SiteHeaders, UsageHeader, ValidateAnswer,
 };
-use crate::licensing::admit::SiteCall;
+use crate::licensing::admit::{SiteCall, admit_trial};
 use crate::licensing::answer::answer;
 use crate::licensing::document::Addressee;
 use crate::licensing::offline;
@@ -240,7 +240,10 @@ pub(super) async fn offline(
             hardware_id: &hardware_id,
             add_on_key: add_on_key.as_deref(),
         };
-        let _turn = call.admit(&app).await?;
+        let _turn = match request.purpose {
+            Purpose::Trial => (None, Some(admit_trial(&app, address.0).await?)),
+            _ => (call.admit(&app).await?, None),
+        };
         let signed = offline::sign(&app, request, lease, Actor::Site).await?;
         call.note(&app, &signed.answer);
         Ok::<_, ApiError>(signed)
@@ -416,6 +419,7 @@ pub(super) fn addressee(
     }
     Ok(Addressee {
         license_key: license_key.to_owned(),
+        sent_key: None,
         nonce: Some(nonce.to_owned()).filter(|nonce| !nonce.is_empty()),
         installation_id: installation_id.to_owned(),
         hardware_id: hardware_id.to_owned(),

@@ -14,6 +14,7 @@ mod probes;
 pub(crate) mod sessions;
 mod site_messages;
 mod site_previews;
+mod trials;
 
 use std::any::Any;
 use std::sync::Arc;
@@ -144,6 +145,7 @@ pub fn router(state: HttpState, pages: Router<HttpState>) -> Router {
         .routes(routes!(licenses::deactivate))
         .routes(routes!(licenses::redeem))
         .routes(routes!(site_previews::preview))
+        .routes(routes!(trials::start))
         .routes(routes!(licenses::offline))
         .route_layer(middleware::from_fn(long_body))
         .routes(routes!(licenses::keys));

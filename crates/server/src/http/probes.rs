@@ -102,7 +102,7 @@ mod tests {
     use tokio_util::sync::CancellationToken;
 
     use super::*;
-    use crate::config::{Storage, Terms};
+    use crate::config::{Storage, Terms, TrialSettings};
 
     #[tokio::test]
     async fn a_background_job_that_fails_is_shown() {
@@ -118,6 +118,7 @@ mod tests {
             lease_hours: chrono::TimeDelta::hours(24),
             grace_hours: chrono::TimeDelta::hours(72),
             offline_days: chrono::TimeDelta::days(90),
+            trials: TrialSettings::default(),
         };
         let clock = Arc::new(ManualClock::at(DateTime::UNIX_EPOCH));
         let app = Arc::new(App::open(&storage, terms, clock.clone()).await.unwrap());

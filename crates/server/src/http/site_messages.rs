@@ -6,6 +6,12 @@
     reason = "describes messages, which are made elsewhere; the macro writes the paths"
 )]
 
+mod new_keys;
+
+pub(super) use new_keys::{
+    PreviewAnswer, PreviewRequest, RedeemAnswer, RedeemRequest, TrialRequest,
+};
+
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use utoipa::openapi::schema::{ObjectBuilder, Type};
@@ -324,85 +330,6 @@ pub(super) struct Deactivated {
 pub(super) struct DeactivatedData {
     /// Always true.
     deactivated: bool,
-    /// The signed receipt, a JWS.
-    signature: String,
-}
-
-/// Asks what a license key grants.
-#[derive(Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct PreviewRequest {
-    /// The key as typed by the customer.
-    license_key: String,
-    /// The machine that asks.
-    hardware_id: String,
-}
-
-/// What a license key grants.
-#[derive(Serialize, ToSchema)]
-#[serde(untagged)]
-pub(super) enum PreviewAnswer {
-    Previewed(Previewed),
-    NotPreviewed(NotPreviewed),
-}
-
-/// The license, without a signature.
-#[derive(Serialize, ToSchema)]
-pub(super) struct Previewed {
-    /// Always true.
-    success: bool,
-    data: PreviewedData,
-}
-
-#[derive(Serialize, ToSchema)]
-pub(super) struct PreviewedData {
-    /// Without `movesLeft`.
-    #[schema(value_type = Object)]
-    license: (),
-}
-
-/// Why the key cannot be used.
-#[derive(Serialize, ToSchema)]
-pub(super) struct NotPreviewed {
-    /// Always false.
-    success: bool,
-    error: RefusedError,
-}
-
-/// Redeems an add-on key.
-#[derive(Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct RedeemRequest {
-    /// The activated key.
-    license_key: String,
-    /// The add-on key as typed by the customer.
-    add_on_key: String,
-    /// The machine that holds a seat of the license.
-    hardware_id: String,
-}
-
-/// The answer to an add-on key.
-#[derive(Serialize, ToSchema)]
-#[serde(untagged)]
-pub(super) enum RedeemAnswer {
-    Redeemed(Redeemed),
-    Refused(Refused),
-}
-
-/// The license has what the key grants.
-#[derive(Serialize, ToSchema)]
-pub(super) struct Redeemed {
-    /// Always true.
-    success: bool,
-    data: RedeemedData,
-}
-
-#[derive(Serialize, ToSchema)]
-pub(super) struct RedeemedData {
-    /// Always true.
-    redeemed: bool,
-    /// The number of the amendment that the key is.
-    amendment: u32,
     /// The signed receipt, a JWS.
     signature: String,
 }

@@ -15,6 +15,7 @@ use license_core::issued_code::{CodeKind, IssuedCode};
 use license_core::license_key::LicenseKey;
 use license_core::protocol::Call;
 use license_core::rate::FAILURE_RATE;
+use license_service::turns::Turn;
 
 use crate::app::App;
 use crate::call_queues::CallTurn;
@@ -37,6 +38,26 @@ pub enum AdmitError {
     /// The database returned an error.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+/// Admits a call that starts a trial when it is its turn, and counts it against its address: there is
+/// no license whose allowance it could take. The turn has to be kept until the call is answered.
+///
+/// # Errors
+/// One [`AdmitError`] for each reason.
+pub async fn admit_trial(app: &App, address: IpAddr) -> Result<Turn, AdmitError> {
+    app.can_sign().map_err(AdmitError::NotSigning)?;
+    let refused = |refusal| {
+        let call = Call::Activate.as_str();
+        app.traffic.note(call, "throttled", app.clock.now());
+        refusal
+    };
+    let now = app.clock.running();
+    let is_failing = app.rates.is_failing(address, now);
+    let counted = app.rates.fail(address, now);
+    counted.map_err(|wait| refused(AdmitError::TooManyCalls(wait)))?;
+    let turn = app.queues.enter_without_license(is_failing).await;
+    turn.map_err(|_| refused(AdmitError::Busy))
 }
 
 /// The origin and subject of a call.

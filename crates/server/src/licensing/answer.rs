@@ -110,7 +110,7 @@ fn refusal_of_add_on(question: &SiteQuestion, to: &Addressee) -> Option<Refused>
 }
 
 /// Refuses a question about no license that exists.
-async fn refuse(
+pub(super) async fn refuse(
     app: &App,
     refused: Refused,
     call: Call,

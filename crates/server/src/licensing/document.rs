@@ -22,6 +22,8 @@ pub struct Addressee {
     pub nonce: Option<String>,
     /// The license key in the call.
     pub license_key: String,
+    /// What the call contains instead of the license key: a trial code, or nothing.
+    pub sent_key: Option<String>,
     /// The installation that calls.
     pub installation_id: String,
     /// The machine that calls.
@@ -166,7 +168,7 @@ pub fn signed_denial(
         installation_id: to.installation_id.clone(),
         hardware_id: to.hardware_id.clone(),
         key_set: Some(keys.version()),
-        license_key_hash: Some(fingerprint(&to.license_key)),
+        license_key_hash: Some(fingerprint(to.sent_key.as_ref().unwrap_or(&to.license_key))),
         reason: denied.reason.clone(),
         message: denied.message.clone(),
     };

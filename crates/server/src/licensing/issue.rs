@@ -12,7 +12,7 @@ use license_core::license_key::{LicenseKey, LicenseKeyError, mask};
 use license_core::license_state::Decided;
 use license_core::plan::{LicenseEnd, Order, Plan, PlanChoice, issued};
 use license_core::usage::Resource;
-use license_service::database::repeated;
+use license_service::database::{Transaction, repeated};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -238,17 +238,34 @@ async fn add(
     change: &PermittedChange,
     line: Option<&str>,
 ) -> Result<License, IssueError> {
-    let Draft { license, mut first } = draft;
     let transaction = store.begin().await?;
     if let Some(line) = line {
         check_not_done(&transaction, line).await?;
-        note_done(&transaction, line, &license, change.at).await?;
+        note_done(&transaction, line, &draft.license, change.at).await?;
     }
-    let known = licenses::find(&transaction, &license.license_key).await?;
+    let license = add_in(&transaction, draft, change, json!({})).await?;
+    transaction.commit().await.map_err(StoreError::from)?;
+    let license_key = mask(&license.license_key);
+    tracing::info!(license_key, plan = license.plan, "license issued");
+    Ok(license)
+}
+
+/// Issues a license in a transaction. Its entry in the audit log has these details, too.
+///
+/// # Errors
+/// As [`issue`].
+pub(super) async fn add_in(
+    db: &Transaction,
+    draft: Draft,
+    change: &PermittedChange,
+    more: serde_json::Value,
+) -> Result<License, IssueError> {
+    let Draft { license, mut first } = draft;
+    let known = licenses::find(db, &license.license_key).await?;
     if known.is_some() {
         return Err(IssueError::Exists(license.license_key));
     }
-    let chosen = choose(&transaction, &license.customer, change.at).await?;
+    let chosen = choose(db, &license.customer, change.at).await?;
     let is_new_customer = chosen.is_new;
     let license = license_of(license, chosen.customer);
     let id = license.customer_id.as_deref().unwrap_or_default();
@@ -259,7 +276,7 @@ async fn add(
     }
     // The name may be longer than the text by which it was found.
     check_size(&license, std::slice::from_ref(&first), change.at)?;
-    if let Err(error) = licenses::insert(&transaction, &license).await {
+    if let Err(error) = licenses::insert(db, &license).await {
         return Err(if error.is_taken() {
             // Another call has issued it at the same time.
             IssueError::Exists(license.license_key)
@@ -267,7 +284,7 @@ async fn add(
             error.into()
         });
     }
-    amendments::insert(&transaction, &license.id, &first).await?;
+    amendments::insert(db, &license.id, &first).await?;
     let mut details = json!({
         "tier": license.tier,
         "plan": license.plan,
@@ -286,12 +303,10 @@ async fn add(
     if is_new_customer {
         details["newCustomer"] = true.into();
     }
-    change
-        .note(&transaction, Action::Issued, &license, details)
-        .await?;
-    transaction.commit().await.map_err(StoreError::from)?;
-    let license_key = mask(&license.license_key);
-    tracing::info!(license_key, plan = license.plan, "license issued");
+    if let (Some(details), serde_json::Value::Object(more)) = (details.as_object_mut(), more) {
+        details.extend(more);
+    }
+    change.note(db, Action::Issued, &license, details).await?;
     Ok(license)
 }
 

@@ -11,6 +11,7 @@ use crate::licensing::document::Addressee;
 pub use crate::licensing::lease_terms::OfflineLease;
 use crate::licensing::site_answer::{AnswerError, SiteAnswer};
 use crate::licensing::site_question::{ByFile, CallDetails, SiteQuestion};
+use crate::licensing::start_trial::{TrialStart, answer_trial};
 use crate::licensing::text_bounds::fits;
 
 /// Why there is no license file.
@@ -67,7 +68,11 @@ pub fn read(file: &str) -> Result<OfflineRequest, OfflineError> {
     let nothing = String::new();
     let add_on_key = request.add_on_key.as_ref().unwrap_or(&nothing);
     for (field, text, may_be_empty) in [
-        ("licenseKey", &request.license_key, false),
+        (
+            "licenseKey",
+            &request.license_key,
+            request.purpose == Purpose::Trial,
+        ),
         ("hardwareId", &request.hardware_id, false),
         ("installationId", &request.installation_id, false),
         ("nonce", &request.nonce, false),
@@ -113,22 +118,24 @@ pub async fn sign(
         return Err(OfflineError::TooFarBehind { known });
     }
     let question = match request.purpose {
-        Purpose::Activate => SiteQuestion::Activate(ActivateRequest {
+        Purpose::Trial => None,
+        Purpose::Activate => Some(SiteQuestion::Activate(ActivateRequest {
             license_key: request.license_key.clone(),
             hardware_id: request.hardware_id.clone(),
             installation_id: request.installation_id.clone(),
             installation_name: request.installation_name.clone(),
             installation_version: request.installation_version.clone(),
-        }),
-        Purpose::Renew => SiteQuestion::Validate,
+        })),
+        Purpose::Renew => Some(SiteQuestion::Validate),
         Purpose::Redeem => {
-            SiteQuestion::RedeemByFile(request.add_on_key.clone().unwrap_or_default())
+            let add_on_key = request.add_on_key.clone().unwrap_or_default();
+            Some(SiteQuestion::RedeemByFile(add_on_key))
         }
-        Purpose::Deactivate => SiteQuestion::Deactivate,
-        Purpose::Trial => return Err(OfflineError::Field("purpose")),
+        Purpose::Deactivate => Some(SiteQuestion::Deactivate),
     };
     let to = Addressee {
         license_key: request.license_key.clone(),
+        sent_key: None,
         nonce: Some(request.nonce.clone()),
         installation_id: request.installation_id.clone(),
         hardware_id: request.hardware_id.clone(),
@@ -143,7 +150,10 @@ pub async fn sign(
         knows_entitlements: request.entitlements,
         ..CallDetails::default()
     };
-    let answer = answer(app, &question, to, &call).await?;
+    let answer = match question {
+        Some(question) => answer(app, &question, to, &call).await?,
+        None => answer_trial(app, &trial(&request), to, &call).await?,
+    };
     let document = match &answer {
         SiteAnswer::License(license) => license
             .get("signature")
@@ -158,4 +168,16 @@ pub async fn sign(
         answer,
         file,
     })
+}
+
+/// The trial that a request asks for; an empty code is none.
+fn trial(request: &OfflineRequest) -> TrialStart {
+    let code = Some(request.license_key.clone());
+    TrialStart {
+        code: code.filter(|code| !code.is_empty()),
+        installation_id: request.installation_id.clone(),
+        installation_name: request.installation_name.clone(),
+        installation_version: request.installation_version.clone(),
+        hardware_id: request.hardware_id.clone(),
+    }
 }

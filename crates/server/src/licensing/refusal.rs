@@ -7,6 +7,7 @@ use license_core::license_key::LicenseKeyError;
 use license_core::protocol::Call;
 use license_core::restored::Refusal;
 use license_core::seat::SeatLimit;
+use license_core::trial::TrialRefusal;
 
 use crate::app::App;
 use crate::licensing::claim::SeatRefusal;
@@ -14,6 +15,7 @@ use crate::licensing::document::{Denied, Envelope, signed_denial};
 use crate::licensing::look_up::LookUpError;
 use crate::licensing::redeem::RedeemError;
 use crate::licensing::site_answer::{AnswerError, SiteAnswer};
+use crate::licensing::start_trial::StartTrialError;
 use crate::store::StoreError;
 use crate::store::licenses::License;
 
@@ -133,6 +135,46 @@ impl Refused {
     /// The code of its reason, and its message.
     pub(super) fn words(self) -> (String, String) {
         (self.refusal.reason().as_str().to_owned(), self.message)
+    }
+
+    /// No trial is started.
+    ///
+    /// # Errors
+    /// If the site gets no answer.
+    pub(super) fn trial(error: StartTrialError) -> Result<Self, AnswerError> {
+        let (refusal, message) = match error {
+            StartTrialError::Store(error) => return Err(error.into()),
+            StartTrialError::Signing(error) => return Err(error.into()),
+            StartTrialError::Issue(error) => return Err(AnswerError::NotIssued(Box::new(error))),
+            StartTrialError::Code(error) => (
+                Refusal::MalformedTrialCode,
+                format!(
+                    "{}; compare it with the code you received",
+                    sentence(&error)
+                ),
+            ),
+            StartTrialError::Unknown => (
+                Refusal::UnknownTrialCode,
+                "Unknown trial code; compare it with the code you received".to_owned(),
+            ),
+            StartTrialError::NoneWithoutCode => (
+                Refusal::UnknownTrialCode,
+                "Trials are started with a trial code; ask your vendor for one".to_owned(),
+            ),
+            StartTrialError::Refused(refused) => {
+                let (refusal, what_to_do) = match refused {
+                    TrialRefusal::DayUsedUp => (Refusal::TrialsOfTheDay, "try again tomorrow"),
+                    TrialRefusal::OtherMachine => {
+                        (Refusal::TrialElsewhere, "ask your vendor for a license")
+                    }
+                    TrialRefusal::Withdrawn | TrialRefusal::Ended(_) | TrialRefusal::UsedUp => {
+                        (Refusal::TrialCodeUsedUp, "ask your vendor for another one")
+                    }
+                };
+                (refusal, format!("{}; {what_to_do}", sentence(&refused)))
+            }
+        };
+        Ok(Self { refusal, message })
     }
 
     /// Whether it is about an add-on key alone.

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use license_core::document::DenialReason;
 use serde_json::{Map, Value};
 
+use crate::licensing::issue::IssueError;
 use crate::signing::SignError;
 use crate::store::StoreError;
 
@@ -57,6 +58,9 @@ pub enum AnswerError {
     /// tried to take, too many.
     #[error("too many activations; the next one is allowed in {0:?}")]
     TooManyCalls(Duration),
+    /// The license of a trial cannot be issued.
+    #[error("the license of a trial cannot be issued: {0}")]
+    NotIssued(Box<IssueError>),
     /// A document could not be created.
     #[error(transparent)]
     Document(#[from] SignError),

@@ -27,6 +27,7 @@ mod m0023_unknown_usage;
 mod m0024_bulk_lines;
 mod m0025_first_activation;
 mod m0026_add_ons;
+mod m0027_trials;
 
 use license_service::database::{CheckedRow, Database, MIGRATION_TIMEOUT, MigratedRows};
 use sea_orm::{ConnectionTrait, Statement};
@@ -90,6 +91,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0024_bulk_lines::Migration),
             Box::new(m0025_first_activation::Migration),
             Box::new(m0026_add_ons::Migration),
+            Box::new(m0027_trials::Migration),
         ]
     }
 }

@@ -26,6 +26,8 @@ pub mod seats;
 pub mod signing_clock;
 pub mod site_entries;
 pub mod suspicions;
+pub mod trial_codes;
+pub mod trials;
 pub mod usage_days;
 
 use std::io::ErrorKind;
@@ -204,6 +206,8 @@ fn expected_tables() -> Vec<ExpectedTable> {
         signing_clock::expected(),
         site_entries::expected(),
         suspicions::expected(),
+        trial_codes::expected(),
+        trials::expected(),
         usage_days::expected(),
     ]
 }

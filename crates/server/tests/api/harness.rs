@@ -11,7 +11,7 @@ use license_core::offline::{OfflineRequest, Purpose};
 use license_core::signing_clock::SigningTime;
 use license_server::app::App;
 use license_server::audit::Actor;
-use license_server::config::{Storage, Terms};
+use license_server::config::{Storage, Terms, TrialSettings};
 use license_server::http::access::Access;
 use license_server::licensing::issue::{IssueRequest, issue};
 use license_server::licensing::look_up::look_up;
@@ -129,6 +129,7 @@ impl Vendor {
             lease_hours: TimeDelta::hours(24),
             grace_hours: TimeDelta::hours(72),
             offline_days: by_file,
+            trials: TrialSettings::default(),
         };
         let app = App::open(&storage, terms, clock.clone()).await.unwrap();
         let app = Arc::new(app);

@@ -98,6 +98,7 @@ mod tokens;
 mod told;
 #[path = "../../../client/tests/api/traps.rs"]
 mod traps;
+mod trials;
 mod unfit_tables;
 mod unknown_usage;
 #[path = "../../../client/tests/api/unread_log.rs"]

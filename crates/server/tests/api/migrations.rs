@@ -15,7 +15,8 @@ use license_server::licensing::look_up::look_up;
 use license_server::store::{
     Migrator, Store, add_ons, admin_tokens, amendments, audit_log, bulk_lines, calls, catalogue,
     commit_proofs, console_sessions, coverage, customers, key_record, licenses, lost_numbers,
-    plans, seat_moves, seats, signing_clock, site_entries, suspicions, usage_days,
+    plans, seat_moves, seats, signing_clock, site_entries, suspicions, trial_codes, trials,
+    usage_days,
 };
 use license_service::database_url::DatabaseUrl;
 use sea_orm::{ConnectionTrait as _, Database, DatabaseConnection, Statement};
@@ -30,7 +31,7 @@ macro_rules! samples {
 }
 
 /// Sample rows of each migration, in order. Databases record these names.
-const SAMPLES: [(&str, &str); 26] = samples![
+const SAMPLES: [(&str, &str); 27] = samples![
     "m0001_licenses_and_seats",
     "m0002_suspicions",
     "m0003_audit_and_history",
@@ -57,6 +58,7 @@ const SAMPLES: [(&str, &str); 26] = samples![
     "m0024_bulk_lines",
     "m0025_first_activation",
     "m0026_add_ons",
+    "m0027_trials",
 ];
 
 on_both_engines! {
@@ -92,7 +94,7 @@ async fn a_table_of_migrations_that_is_ours_gets_its_own_name(engine: Engine) {
     let (last, _) = SAMPLES[SAMPLES.len() - 1];
     let remove = format!(
         "DELETE FROM seaql_migrations WHERE version = '{last}'; \
-         DROP TABLE add_ons"
+         DROP TABLE trials; DROP TABLE trial_codes"
     );
     connection.execute_unprepared(&remove).await.unwrap();
     let store = Store::open_existing(&database.url.parse().unwrap()).await;
@@ -260,6 +262,7 @@ async fn sample_data_of_every_version_survives_all_later_migrations(engine: Engi
     assert_eq!((tokens.len(), tokens[0].name.as_str()), (2, "ben"));
     assert!(tokens[0].revoked_at.is_some());
     check_add_ons(&store, &license).await;
+    check_trials(&store, &license).await;
     let customer = customers::find_merged(store.reader(), "cus_00000000000000000000000000000002");
     let customer = customer.await.unwrap().unwrap();
     assert_eq!(
@@ -350,6 +353,26 @@ async fn check_add_ons(store: &Store, license: &licenses::License) {
         ..all
     };
     assert_eq!(add_ons::count(store.reader(), &issued).await.unwrap(), 0);
+}
+
+async fn check_trials(store: &Store, license: &licenses::License) {
+    let db = store.reader();
+    let trial = trials::find(db, "an-installation").await.unwrap().unwrap();
+    assert_eq!(
+        (&trial.license_id, &*trial.hardware_id),
+        (&license.id, "a-machine")
+    );
+    let code = trial_codes::find_by_id(db, &trial.code_id).await.unwrap();
+    let code = code.unwrap();
+    let allowance = code.allowance;
+    assert_eq!(
+        (allowance.max, allowance.started, allowance.started_on_day),
+        (Some(200), 3, 2)
+    );
+    assert_eq!(allowance.day, Some("2026-11-27".parse().unwrap()));
+    assert_eq!(trial_codes::count(db).await.unwrap(), 1);
+    let open = trial_codes::find_by_id(db, trial_codes::WITHOUT_CODE).await;
+    assert_eq!(open.unwrap().unwrap().allowance.started, 0);
 }
 
 /// The tiers of earlier versions are plans, beside the sample.

@@ -204,7 +204,7 @@ async fn a_file_is_applied_whole_or_not_at_all(engine: Engine) {
     };
     let file = PlanFile::parse(EXAMPLE).unwrap();
     let applied = apply(store, &file, &change, false).await.unwrap();
-    assert_eq!((applied.entries.len(), applied.plans.len()), (1, 2));
+    assert_eq!((applied.entries.len(), applied.plans.len()), (1, 3));
     unchanged().await;
     // The last plan of the file is invalid.
     let mut invalid = file.clone();

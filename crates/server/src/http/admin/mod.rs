@@ -19,6 +19,7 @@ mod plan_schema;
 mod plans;
 mod seats;
 mod tokens;
+mod trial_codes;
 mod usage;
 
 pub(crate) use audit::jsonl;
@@ -57,6 +58,8 @@ pub(super) fn routes() -> OpenApiRouter<HttpState> {
         .routes(routes!(add_ons::list, add_ons::issue))
         .routes(routes!(add_ons::show))
         .routes(routes!(add_ons::refund))
+        .routes(routes!(trial_codes::list, trial_codes::add))
+        .routes(routes!(trial_codes::show, trial_codes::withdraw))
         .routes(routes!(keys::list))
         .routes(routes!(keys::rotate))
         .routes(routes!(keys::revoke))

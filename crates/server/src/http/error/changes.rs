@@ -11,6 +11,7 @@ use crate::licensing::renew::RenewError;
 use crate::licensing::seats::{FreeError, ReleaseError};
 use crate::licensing::status::StatusError;
 use crate::licensing::tokens::TokenError;
+use crate::licensing::trial_codes::TrialCodeError;
 
 impl From<IssueError> for ApiError {
     fn from(error: IssueError) -> Self {
@@ -112,6 +113,26 @@ impl From<AddOnError> for ApiError {
             | AddOnError::Invalid(_)
             | AddOnError::Passed(_)
             | AddOnError::TooLong { .. } => Self::BadRequest(error.to_string()),
+        }
+    }
+}
+
+impl From<TrialCodeError> for ApiError {
+    fn from(error: TrialCodeError) -> Self {
+        match error {
+            TrialCodeError::Store(error) => error.into(),
+            TrialCodeError::Code(_) | TrialCodeError::Unknown(_) => {
+                Self::Unknown(error.to_string())
+            }
+            TrialCodeError::NoRandomness(_) => {
+                tracing::error!(%error, "failed to create a trial code");
+                Self::Internal
+            }
+            TrialCodeError::Plan(_)
+            | TrialCodeError::NotATrial(_)
+            | TrialCodeError::Number { .. }
+            | TrialCodeError::Passed(_)
+            | TrialCodeError::Note => Self::BadRequest(error.to_string()),
         }
     }
 }

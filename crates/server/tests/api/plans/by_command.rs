@@ -59,7 +59,7 @@ async fn a_reviewed_file_is_applied_and_sold_by_command(engine: Engine) {
     let newest = json(&vendor, &["plans", "show", "parking"]).await;
     assert_eq!(newest["contents"]["entitlements"][5]["quantity"], 12);
     let all = json(&vendor, &["plans", "list"]).await;
-    assert_eq!(all.as_array().unwrap().len(), 5);
+    assert_eq!(all.as_array().unwrap().len(), 6);
 
     sell(&vendor).await;
     refuse(&vendor, path).await;

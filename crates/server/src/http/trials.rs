@@ -1,0 +1,67 @@
+//! The start of a trial by a site.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use license_core::protocol::{TrialRequest, activated};
+use license_service::unattended::finish_even_if_disconnected;
+
+use crate::app::App;
+use crate::http::access::ClientAddress;
+use crate::http::answered_errors::{BodyErrors, SiteErrors};
+use crate::http::error::ApiError;
+use crate::http::licenses::{ReceivedBody, Reply, addressee, call, check, read, refusal};
+use crate::http::site_messages::{self, ActivateAnswer, SiteHeaders};
+use crate::licensing::admit::admit_trial;
+use crate::licensing::site_answer::SiteAnswer;
+use crate::licensing::start_trial::{TrialStart, answer_trial};
+
+/// Start a trial with a trial code, and take the seat of its license.
+///
+/// An installation starts one trial, and gets the same one if it asks again.
+#[utoipa::path(
+    post, path = "/trial", operation_id = "start_trial", tag = "sites",
+    request_body = site_messages::TrialRequest, params(SiteHeaders),
+    responses(
+        (status = 200, description = "The license, or a signed denial", body = ActivateAnswer),
+        BodyErrors, SiteErrors,
+    )
+)]
+pub(super) async fn start(
+    State(app): State<Arc<App>>,
+    address: ClientAddress,
+    headers: HeaderMap,
+    body: ReceivedBody,
+) -> Reply {
+    let request: TrialRequest = read(body)?;
+    let sent = request.code.clone().unwrap_or_default();
+    let mut to = addressee(&headers, &sent, &request.hardware_id)?;
+    check("code", &sent)?;
+    check("installationId", &request.installation_id)?;
+    check("installationName", &request.installation_name)?;
+    check("installationVersion", &request.installation_version)?;
+    if to.installation_id.is_empty() {
+        to.installation_id.clone_from(&request.installation_id);
+    }
+    if to.installation_id.is_empty() {
+        return Err(ApiError::BadRequest("installationId is empty".to_owned()));
+    }
+    let start = TrialStart {
+        code: request.code,
+        installation_id: to.installation_id.clone(),
+        installation_name: request.installation_name,
+        installation_version: request.installation_version,
+        hardware_id: request.hardware_id,
+    };
+    let details = call(&headers);
+    let answered = finish_even_if_disconnected(async move {
+        let _turn = admit_trial(&app, address.0).await?;
+        Ok::<_, ApiError>(answer_trial(&app, &start, to, &details).await?)
+    });
+    Ok(Json(match answered.await?? {
+        SiteAnswer::License(license) => activated(&license),
+        other => refusal(other),
+    }))
+}

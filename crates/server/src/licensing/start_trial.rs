@@ -1,0 +1,235 @@
+//! Starts a trial for an installation: issues a license, once, and gives the machine its seat.
+
+use chrono::SubsecRound as _;
+use license_core::issued_code::{CodeKind, IssuedCode, IssuedCodeError};
+use license_core::plan::PlanChoice;
+use license_core::protocol::{ActivateRequest, Call};
+use license_core::trial::{Allowance, TrialRefusal, again, check_plan};
+use license_service::database::repeated;
+use sea_orm::ConnectionTrait;
+use serde_json::json;
+
+use crate::app::App;
+use crate::audit::{Actor, PermittedChange};
+use crate::licensing::answer::{answer, refuse};
+use crate::licensing::document::Addressee;
+use crate::licensing::issue::{Draft, IssueError, IssueRequest, add_in, draft};
+use crate::licensing::plans::{FindPlanError, find_plan};
+use crate::licensing::refusal::Refused;
+use crate::licensing::site_answer::{AnswerError, SiteAnswer};
+use crate::licensing::site_question::{CallDetails, SiteQuestion};
+use crate::signing::SignError;
+use crate::store::licenses::{self, License};
+use crate::store::trial_codes::{self, StoredTrialCode, WITHOUT_CODE};
+use crate::store::trials::{self, StartedTrial};
+use crate::store::{StoreError, catalogue};
+
+/// A trial that a site asks for.
+#[derive(Clone, Debug)]
+pub struct TrialStart {
+    /// The code, as it was typed; `None` for a trial without one.
+    pub code: Option<String>,
+    /// The installation.
+    pub installation_id: String,
+    /// Its display name.
+    pub installation_name: String,
+    /// The VMS's version.
+    pub installation_version: String,
+    /// The machine.
+    pub hardware_id: String,
+}
+
+/// Why no trial was started.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum StartTrialError {
+    /// The code is mistyped.
+    #[error(transparent)]
+    Code(#[from] IssuedCodeError),
+    /// No code is like this.
+    #[error("unknown trial code")]
+    Unknown,
+    /// Trials are not started without a code.
+    #[error("trials are started with a code")]
+    NoneWithoutCode,
+    /// The rules refuse it.
+    #[error(transparent)]
+    Refused(#[from] TrialRefusal),
+    /// The license cannot be issued from the plan.
+    #[error(transparent)]
+    Issue(IssueError),
+    /// The clock may be wrong.
+    #[error(transparent)]
+    Signing(#[from] SignError),
+    /// The database returned an error.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<IssueError> for StartTrialError {
+    fn from(error: IssueError) -> Self {
+        match error {
+            IssueError::Store(error) => Self::Store(error),
+            error => Self::Issue(error),
+        }
+    }
+}
+
+/// Answers a site that asks for a trial as if it had activated the trial's license. An installation
+/// that has started a trial gets the same one.
+///
+/// # Errors
+/// As [`answer`].
+pub async fn answer_trial(
+    app: &App,
+    start: &TrialStart,
+    to: Addressee,
+    details: &CallDetails,
+) -> Result<SiteAnswer, AnswerError> {
+    let by = match &details.offline {
+        Some(file) => file.by.clone(),
+        None => Actor::Site,
+    };
+    let license = match repeated(|| started(app, start, &by)).await {
+        Ok(license) => license,
+        Err(error) => {
+            let refused = Refused::trial(error)?;
+            let now = app.clock.now();
+            app.traffic.note(Call::Activate.as_str(), "denied", now);
+            return refuse(app, refused, Call::Activate, &to, details.newest_seq, now).await;
+        }
+    };
+    let question = SiteQuestion::Activate(ActivateRequest {
+        license_key: license.license_key.clone(),
+        hardware_id: start.hardware_id.clone(),
+        installation_id: start.installation_id.clone(),
+        installation_name: start.installation_name.clone(),
+        installation_version: start.installation_version.clone(),
+    });
+    let to = Addressee {
+        sent_key: Some(to.license_key),
+        license_key: license.license_key,
+        ..to
+    };
+    answer(app, &question, to, details).await
+}
+
+/// The license of the installation's trial, which is started if there is none yet.
+async fn started(app: &App, start: &TrialStart, by: &Actor) -> Result<License, StartTrialError> {
+    let sent = start.code.as_deref();
+    let sent = sent.map(|text| IssuedCode::parse(CodeKind::Trial, text));
+    let sent = sent.transpose()?;
+    let db = app.store.reader();
+    if let Some(license) = known(db, start).await? {
+        return Ok(license);
+    }
+    let code = code(app, sent.as_ref()).await?;
+    let choice = plan(app, &code)?;
+    let plan = find_plan(db, &choice).await.map_err(|error| match error {
+        FindPlanError::Store(error) => StartTrialError::Store(error),
+        error => IssueError::Plan(error).into(),
+    })?;
+    // The plan of the setting may be any.
+    check_plan(&plan.contents).map_err(|error| {
+        tracing::error!(%error, plan = %plan.version, "OPEN_TRIAL_PLAN cannot be used");
+        StartTrialError::NoneWithoutCode
+    })?;
+    let time = app.signing_clock.permit(app.clock.now());
+    let change = PermittedChange::new(by.clone(), time.map_err(SignError::from)?);
+    let request = IssueRequest::of(choice);
+    let draft = draft(&request, &plan, &catalogue::kinds(db).await?, &change)?;
+    match store(app, start, &code, draft, &change).await {
+        // Another call of the same installation has started one at the same time, with another code.
+        Err(StartTrialError::Store(error)) if error.is_taken() => {
+            known(db, start).await?.ok_or(error.into())
+        }
+        stored => stored,
+    }
+}
+
+/// Issues the license, and counts the trial.
+async fn store(
+    app: &App,
+    start: &TrialStart,
+    code: &StoredTrialCode,
+    draft: Draft,
+    change: &PermittedChange,
+) -> Result<License, StartTrialError> {
+    let transaction = app.store.begin().await?;
+    let held = trial_codes::hold(&transaction, &code.id).await?;
+    let mut held = held.ok_or(StartTrialError::Unknown)?;
+    if let Some(license) = known(&transaction, start).await? {
+        return Ok(license);
+    }
+    let allowance = allowance(app, &held).start(change.at)?;
+    held.allowance = Allowance {
+        max_a_day: held.allowance.max_a_day,
+        ..allowance
+    };
+    trial_codes::save(&transaction, &held).await?;
+    let details = json!({
+        "trial": true,
+        "trialCode": Some(&held.masked).filter(|code| !code.is_empty()),
+        "installationId": start.installation_id,
+    });
+    let license = add_in(&transaction, draft, change, details).await?;
+    let trial = StartedTrial {
+        installation_id: start.installation_id.clone(),
+        hardware_id: start.hardware_id.clone(),
+        code_id: held.id,
+        license_id: license.id.clone(),
+        started_at: change.at.trunc_subsecs(6),
+    };
+    trials::insert(&transaction, &trial).await?;
+    transaction.commit().await.map_err(StoreError::from)?;
+    let license_key = license_core::license_key::mask(&license.license_key);
+    tracing::info!(license_key, plan = license.plan, "trial started");
+    Ok(license)
+}
+
+/// The license of the trial that the installation has started.
+async fn known(
+    db: &impl ConnectionTrait,
+    start: &TrialStart,
+) -> Result<Option<License>, StartTrialError> {
+    let Some(trial) = trials::find(db, &start.installation_id).await? else {
+        return Ok(None);
+    };
+    again(&trial.hardware_id, &start.hardware_id)?;
+    Ok(licenses::find_by_id(db, &trial.license_id).await?)
+}
+
+/// The code that was sent, or the row of the trials without one.
+async fn code(app: &App, sent: Option<&IssuedCode>) -> Result<StoredTrialCode, StartTrialError> {
+    let db = app.store.reader();
+    match sent {
+        Some(code) => {
+            let found = trial_codes::find(db, code).await?;
+            found.ok_or(StartTrialError::Unknown)
+        }
+        None if app.terms.trials.open_trial_plan.is_none() => Err(StartTrialError::NoneWithoutCode),
+        None => {
+            let found = trial_codes::find_by_id(db, WITHOUT_CODE).await?;
+            found.ok_or(StartTrialError::NoneWithoutCode)
+        }
+    }
+}
+
+/// The plan of the trials of a code.
+fn plan(app: &App, code: &StoredTrialCode) -> Result<PlanChoice, StartTrialError> {
+    let choice = match code.id == WITHOUT_CODE {
+        true => app.terms.trials.open_trial_plan.clone(),
+        false => code.plan.parse().ok(),
+    };
+    choice.ok_or(StartTrialError::NoneWithoutCode)
+}
+
+/// How many trials a code starts; without one, as many as the settings say.
+fn allowance(app: &App, code: &StoredTrialCode) -> Allowance {
+    match code.id == WITHOUT_CODE {
+        true => Allowance {
+            max_a_day: app.terms.trials.open_trials_per_day,
+            ..code.allowance
+        },
+        false => code.allowance,
+    }
+}
