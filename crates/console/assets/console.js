@@ -112,3 +112,21 @@
   setInterval(() => { if (!document.hidden) refresh(); }, interval);
   begin();
 })();
+
+// Offers known names while one is typed. Without this script, the first ones are offered.
+(() => {
+  for (const input of document.querySelectorAll('input[data-complete]')) {
+    let waiting = 0;
+    input.addEventListener('input', () => {
+      clearTimeout(waiting);
+      waiting = setTimeout(async () => {
+        const typed = input.value;
+        const address = `${input.dataset.complete}?search=${encodeURIComponent(typed)}`;
+        const answer = await fetch(address, { signal: AbortSignal.timeout(10000) }).catch(() => null);
+        if (!answer || !answer.ok || answer.redirected) return;
+        const found = new DOMParser().parseFromString(await answer.text(), 'text/html');
+        if (input.value === typed) input.list.replaceChildren(...found.querySelectorAll('option'));
+      }, 200);
+    });
+  }
+})();

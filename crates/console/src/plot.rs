@@ -1,5 +1,7 @@
 //! Plots as SVG, in the colors of the page.
 
+mod timeline;
+
 use chrono::{DateTime, Days, NaiveDate, Utc};
 use plotters::coord::Shift;
 use plotters::coord::types::{RangedCoordi64, RangedCoordu64};
@@ -8,6 +10,8 @@ use plotters::prelude::{
     LineSeries, RGBColor, Rectangle, SVGBackend, ShapeStyle,
 };
 use plotters::style::IntoFont as _;
+
+pub use timeline::{Lane, MAX_LANES, timeline};
 
 /// These colors are replaced with those of the page: see [`finish`].
 const INK: RGBColor = RGBColor(1, 1, 1);

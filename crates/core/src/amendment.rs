@@ -113,7 +113,8 @@ pub fn contents(amendments: &[Amendment], at: DateTime<Utc>) -> Contents {
 
 /// The numbers of the amendments that are undone at `at`. One that undoes an amendment may be
 /// undone itself, which restores the first.
-fn undone(amendments: &[Amendment], at: DateTime<Utc>) -> BTreeSet<u32> {
+#[must_use]
+pub fn undone(amendments: &[Amendment], at: DateTime<Utc>) -> BTreeSet<u32> {
     let mut undoing: Vec<(u32, u32)> = amendments
         .iter()
         .filter(|it| it.effective_at <= at)

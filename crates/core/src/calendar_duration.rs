@@ -55,6 +55,28 @@ impl CalendarDuration {
             start,
         })
     }
+
+    /// For people: `1 year, 6 months and 2 days`.
+    #[must_use]
+    pub fn in_words(self) -> String {
+        let parts = [
+            (self.months / 12, "year"),
+            (self.months % 12, "month"),
+            (self.days, "day"),
+        ];
+        let parts = parts.into_iter().filter(|(number, _)| *number > 0);
+        let mut parts: Vec<String> = parts
+            .map(|(number, unit)| match number {
+                1 => format!("1 {unit}"),
+                _ => format!("{number} {unit}s"),
+            })
+            .collect();
+        let last = parts.pop().unwrap_or_default();
+        match parts.is_empty() {
+            true => last,
+            false => format!("{} and {last}", parts.join(", ")),
+        }
+    }
 }
 
 impl FromStr for CalendarDuration {
@@ -123,6 +145,19 @@ mod tests {
         let duration: CalendarDuration = duration.parse().unwrap();
         let last = duration.last_second_from(start.parse().unwrap()).unwrap();
         last.to_rfc3339_opts(chrono::SecondsFormat::Secs, true)
+    }
+
+    #[test]
+    fn a_duration_is_written_for_people() {
+        for (text, words) in [
+            ("P1Y", "1 year"),
+            ("P2W", "14 days"),
+            ("P18M", "1 year and 6 months"),
+            ("P2Y1M1D", "2 years, 1 month and 1 day"),
+        ] {
+            let duration: CalendarDuration = text.parse().unwrap();
+            assert_eq!(duration.in_words(), words, "{text}");
+        }
     }
 
     #[test]

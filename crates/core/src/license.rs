@@ -99,6 +99,12 @@ impl License {
         }
     }
 
+    /// `customer`: to whom the license was sold; `None` if it does not say.
+    #[must_use]
+    pub fn customer(&self) -> Option<&str> {
+        self.text("customer").filter(|name| !name.trim().is_empty())
+    }
+
     /// `status`, only for display: [`crate::standing`] decides whether a license is valid.
     #[must_use]
     pub fn status(&self) -> &str {

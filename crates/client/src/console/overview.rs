@@ -85,6 +85,7 @@ struct Overview {
 
 struct LicenseCard {
     key: String,
+    customer: Option<String>,
     tier: String,
     expires: String,
     updates_until: Option<String>,
@@ -197,6 +198,7 @@ fn card(license: &License, snapshot: &Snapshot, caller: Caller) -> LicenseCard {
     let installed = snapshot.release().verified();
     LicenseCard {
         key: caller.sees(snapshot.evidence.license_key()),
+        customer: license.customer().map(str::to_owned),
         tier: license.tier().unwrap_or_default().to_owned(),
         expires: end_text(license.expiry(), license.expires_at_text()),
         updates_until: match license.updates_until() {

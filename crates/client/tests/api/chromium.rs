@@ -168,12 +168,17 @@ impl Chromium {
         text.as_str().unwrap_or_default().to_owned()
     }
 
-    /// Looks at a page in three widths: nothing sticks out, and axe-core finds
-    /// nothing.
+    /// Opens a page, and looks at it as [`Self::examine_shown`] does.
     pub async fn examine(&self, address: &str) {
+        self.open(address).await;
+        self.examine_shown(address).await;
+    }
+
+    /// Looks at the page that is shown in three widths: nothing sticks out, and axe-core finds
+    /// nothing.
+    pub async fn examine_shown(&self, address: &str) {
         let axe = shipped::installed("pages/node_modules/axe-core/axe.min.js");
         let axe = std::fs::read_to_string(axe).unwrap();
-        self.open(address).await;
         self.run(&axe).await;
         let find = "const found = await window.axe.run(document, { resultTypes: ['violations'] }); \
              return found.violations.map((it) => it.id + ': ' + it.nodes.map((n) => n.html).join(' | '))";

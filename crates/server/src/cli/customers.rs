@@ -148,6 +148,7 @@ impl Details {
             reference: self.reference.map(Some),
             contacts: is_stated.then_some(contacts),
             notes: self.notes,
+            known_at: None,
         }
     }
 }

@@ -80,8 +80,8 @@ pub(super) async fn run(
     now: DateTime<Utc>,
 ) -> anyhow::Result<()> {
     let plan = command.plan.or(command.tier.map(PlanChoice::from));
+    let plan = plan.context("missing plan; expected --plan NAME")?;
     let request = IssueRequest {
-        plan: plan.context("missing plan; expected --plan NAME")?,
         customer: command.customer,
         terms: command.terms.changes(),
         max_cameras: command.max_cameras,
@@ -92,6 +92,7 @@ pub(super) async fn run(
         starts_at: command.starts,
         expires_at: command.until.end(now)?,
         key: command.key.map(license_key).transpose()?,
+        ..IssueRequest::of(plan)
     };
     let store = open_store(storage).await?;
     let change = permitted_change(&store, now).await?;

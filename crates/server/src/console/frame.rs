@@ -21,6 +21,7 @@ pub(super) struct Frame {
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Done {
     Issued,
+    Amended,
     Renewed,
     Suspended,
     Reinstated,
@@ -29,6 +30,10 @@ pub(super) enum Done {
     SeatReleased,
     KeyMade,
     KeyRevoked,
+    CustomerAdded,
+    CustomerChanged,
+    CustomerMerged,
+    TokenRevoked,
     SignedIn,
     SignedOut,
 }
@@ -58,12 +63,20 @@ pub(super) struct Confirmation {
     pub(super) hidden: Vec<(&'static str, String)>,
     /// The message for the site, if it can have one.
     pub(super) message: Option<String>,
-    /// The date field, if there is one.
-    pub(super) day: Option<String>,
+    /// The choice of an end, if there is one.
+    pub(super) end: Option<EndField>,
     /// The number of days, if there is such a field.
     pub(super) days: Option<String>,
     /// Whether the change is destructive.
     pub(super) is_destructive: bool,
+}
+
+/// The choice of an end.
+pub(super) struct EndField {
+    /// `never`, `day`, or empty if nothing is chosen.
+    pub(super) choice: String,
+    /// The last day.
+    pub(super) day: String,
 }
 
 /// One item that is changed.
@@ -107,6 +120,7 @@ impl Done {
     fn notice(self) -> Notice {
         let (tone, code) = match self {
             Self::Issued => ("good", "issued"),
+            Self::Amended => ("good", "amended"),
             Self::Renewed => ("good", "renewed"),
             Self::Suspended => ("wait", "suspended"),
             Self::Reinstated => ("good", "reinstated"),
@@ -115,6 +129,10 @@ impl Done {
             Self::SeatReleased => ("good", "seat-released"),
             Self::KeyMade => ("good", "key-made"),
             Self::KeyRevoked => ("wait", "key-revoked"),
+            Self::CustomerAdded => ("good", "customer-added"),
+            Self::CustomerChanged => ("good", "customer-changed"),
+            Self::CustomerMerged => ("good", "customer-merged"),
+            Self::TokenRevoked => ("wait", "token-revoked"),
             Self::SignedIn => ("good", "signed-in"),
             Self::SignedOut => ("good", "signed-out"),
         };

@@ -1,236 +1,312 @@
-//! Issues a license: form, confirmation, result.
+//! Issues a license: the choice of a plan, the form, the review, and the result.
+
+mod form;
+mod review;
 
 use std::sync::Arc;
 
 use askama::Template;
-use axum::extract::State;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Redirect, Response};
 use axum::{Extension, Form};
-use clap::ValueEnum as _;
+use chrono::SubsecRound as _;
 use license_console::page::show;
-use license_core::amendment::TermChanges;
-use license_core::feature::LICENSED_FEATURES;
+use license_core::catalogue::{CatalogueEntry, Kind};
+use license_core::plan::{Plan, PlanChoice};
 use serde::Deserialize;
 
-use super::frame::{Confirmation, Done, Fact, Frame};
-use super::license::{address, last_day};
+use super::fields::Fields;
+use super::filters::unreadable;
+use super::frame::{Done, Frame, trouble};
+use super::known_customers::offered;
+use super::license::address;
+use super::term_words::duration_words;
 use crate::app::App;
 use crate::audit::Actor;
 use crate::http::error::ApiError;
-use crate::licensing::catalogue::Tier;
-use crate::licensing::issue::{IssueError, IssueRequest, issue as issue_license, prepare};
+use crate::licensing::issue::{IssueError, issue as issue_license, prepare};
+use crate::licensing::item_words::{ItemNames, quantity_words};
 use crate::licensing::look_up::look_up;
-use crate::store::licenses::License;
+use crate::licensing::plans::find_plan;
+use crate::store::customers::Customer;
+use crate::store::plans::{self, PublishedPlan};
+use form::{QUANTITY, before_review, carried, filled, request};
 
-/// The fields of the form. Empty fields use the values of the tier.
-#[derive(Default, Deserialize)]
-pub(super) struct IssueForm {
-    #[serde(default)]
-    customer: String,
-    #[serde(default)]
-    tier: String,
-    #[serde(default)]
-    seats: String,
-    #[serde(default)]
-    moves: String,
-    #[serde(default)]
-    moves_period_days: String,
-    #[serde(default)]
-    max_cameras: String,
-    #[serde(default)]
-    max_users: String,
-    #[serde(default)]
-    max_storage_gb: String,
-    #[serde(default)]
-    with: String,
-    #[serde(default)]
-    without: String,
-    #[serde(default)]
-    day: String,
-    #[serde(default)]
-    key: String,
-    /// The key as it was typed, next to the key that would be issued.
-    #[serde(default)]
-    typed_key: String,
-    /// Not empty if the form is shown again.
-    #[serde(default)]
-    edit: String,
+/// The page on which a plan is chosen.
+#[derive(Template)]
+#[template(path = "issue_plan.html")]
+struct ChoicePage {
+    frame: Frame,
+    plans: Vec<PublishedPlan>,
+    /// The plan that is chosen already.
+    chosen: String,
+    /// The fields of the form that is filled in again.
+    kept: Fields,
+    error: Option<String>,
 }
 
+/// The form.
 #[derive(Template)]
 #[template(path = "issue.html")]
 struct IssuePage {
     frame: Frame,
-    given: IssueForm,
-    tiers: Vec<&'static str>,
-    known: [&'static str; LICENSED_FEATURES.len()],
+    fields: Fields,
+    plan: PublishedPlan,
+    /// How long a license lasts by the plan; empty if it never ends.
+    duration: String,
+    features: Vec<FeatureBox>,
+    counts: Vec<CountField>,
+    customers: Vec<Customer>,
+    defaults: Defaults,
+    /// Whether the plan was just changed.
+    is_carried: bool,
     error: Option<String>,
 }
 
-pub(super) async fn page() -> Response {
-    form(IssueForm::default(), None)
+/// A check box for a feature.
+struct FeatureBox {
+    key: String,
+    name: String,
+    description: String,
+    /// For how long the plan grants it, if that is limited.
+    duration: String,
+    is_checked: bool,
+    /// Whether the catalogue contains it.
+    is_sold: bool,
 }
 
-fn form(given: IssueForm, error: Option<&ApiError>) -> Response {
-    let status = error.map_or(StatusCode::OK, ApiError::status);
-    let page = IssuePage {
+/// A field for the quantity of what is counted.
+struct CountField {
+    key: String,
+    name: String,
+    description: String,
+    value: String,
+    /// What the plan grants; empty for none.
+    planned: String,
+}
+
+/// The lengths of leases that licenses have unless their terms say otherwise.
+pub(super) struct Defaults {
+    pub(super) lease_hours: i64,
+    pub(super) grace_hours: i64,
+    pub(super) offline_days: i64,
+}
+
+impl Defaults {
+    pub(super) fn of(app: &App) -> Self {
+        Self {
+            lease_hours: app.terms.lease_hours.num_hours(),
+            grace_hours: app.terms.grace_hours.num_hours(),
+            offline_days: app.terms.offline_days.num_days(),
+        }
+    }
+}
+
+/// What a page that leads to the form knows already.
+#[derive(Default, Deserialize)]
+pub(super) struct IssueQuery {
+    #[serde(default)]
+    plan: String,
+    #[serde(default)]
+    customer: String,
+}
+
+pub(super) async fn page(
+    State(app): State<Arc<App>>,
+    wanted: Result<Query<IssueQuery>, QueryRejection>,
+) -> Response {
+    let wanted = match wanted {
+        Ok(Query(wanted)) => wanted,
+        Err(error) => return trouble("licenses", unreadable(&error)),
+    };
+    let mut kept = Fields::default();
+    if !wanted.customer.is_empty() {
+        kept.set("customer", wanted.customer);
+    }
+    match wanted.plan.is_empty() {
+        true => choice(&app, "", kept, None).await,
+        false => use_plan(&app, &wanted.plan, "", kept).await,
+    }
+}
+
+/// The page on which a plan is chosen. It keeps the fields of the form.
+async fn choice(app: &App, chosen: &str, kept: Fields, error: Option<&ApiError>) -> Response {
+    let plans = match plans::newest(app.store.reader()).await {
+        Ok(plans) => plans,
+        Err(error) => return trouble("licenses", error),
+    };
+    let page = ChoicePage {
         frame: Frame::new("licenses"),
-        given,
-        tiers: Tier::value_variants()
-            .iter()
-            .map(|tier| tier.name())
-            .collect(),
-        known: LICENSED_FEATURES,
+        plans,
+        chosen: chosen.to_owned(),
+        kept: kept.without(&["plan", "use", "choose"]),
         error: error.map(ApiError::message),
     };
-    show(status, &page)
+    show(error.map_or(StatusCode::OK, ApiError::status), &page)
 }
 
-/// Shows what would be issued. The key is generated here, so that confirming twice
-/// issues only one license.
+/// Shows the form for a plan. If it was filled in for the plan `former`, what was changed stays.
+async fn use_plan(app: &App, chosen: &str, former: &str, kept: Fields) -> Response {
+    let start = app.clock.now().trunc_subsecs(0);
+    let kept = kept.without(&["plan", "former", "use"]);
+    let plan = match find(app, chosen).await {
+        Ok(plan) => plan,
+        Err(error) => return choice(app, chosen, kept, Some(&error)).await,
+    };
+    let new = match filled(&plan, start).map_err(IssueError::from) {
+        Ok(new) => new,
+        Err(error) => return choice(app, chosen, kept, Some(&ApiError::from(error))).await,
+    };
+    let before = match find(app, former).await {
+        Ok(plan) => filled(&plan, start).unwrap_or_default(),
+        Err(_) => Fields::default(),
+    };
+    let is_carried = before.has("plan");
+    let fields = carried(&kept, &before, &new);
+    form(app, fields, is_carried, None).await
+}
+
+/// The version of a plan that a field names.
+async fn find(app: &App, text: &str) -> Result<PublishedPlan, ApiError> {
+    if text.is_empty() {
+        return Err(ApiError::BadRequest("choose a plan".to_owned()));
+    }
+    let plan = text
+        .parse::<PlanChoice>()
+        .map_err(|error| ApiError::BadRequest(format!("invalid plan '{text}': {error}")))?;
+    Ok(find_plan(app.store.reader(), &plan).await?)
+}
+
+/// Shows the form with these fields.
+async fn form(app: &App, fields: Fields, is_carried: bool, error: Option<&ApiError>) -> Response {
+    let status = error.map_or(StatusCode::OK, ApiError::status);
+    let error = error.map(ApiError::message);
+    match load(app, fields, is_carried, error).await {
+        Ok(page) => show(status, &page),
+        Err(error) => trouble("licenses", error),
+    }
+}
+
+async fn load(
+    app: &App,
+    fields: Fields,
+    is_carried: bool,
+    error: Option<String>,
+) -> Result<IssuePage, ApiError> {
+    let plan = find(app, fields.text("plan")).await?;
+    let db = app.store.reader();
+    let items = ItemNames::read(db).await?;
+    Ok(IssuePage {
+        frame: Frame::new("licenses"),
+        duration: duration_words(plan.contents.duration),
+        features: feature_boxes(&fields, &plan.contents, &items),
+        counts: count_fields(&fields, &plan.contents, &items),
+        customers: offered(db).await?,
+        defaults: Defaults::of(app),
+        fields,
+        plan,
+        is_carried,
+        error,
+    })
+}
+
+/// The features of the catalogue, and others that were sent.
+fn feature_boxes(fields: &Fields, plan: &Plan, items: &ItemNames) -> Vec<FeatureBox> {
+    let feature = |key: &str| {
+        let entry = items.entry(key);
+        let mut planned = plan.entitlements.iter().filter(|it| it.key == key);
+        let duration = planned.find_map(|it| it.duration);
+        FeatureBox {
+            key: key.to_owned(),
+            name: items.name(key),
+            description: entry.map_or_else(String::new, |it| it.description.clone()),
+            duration: duration_words(duration),
+            is_checked: fields.all("feature").any(|checked| checked == key),
+            is_sold: entry.is_some(),
+        }
+    };
+    let sold = items.entries().filter(|it| it.kind == Kind::Feature);
+    let sold = sold.map(|it| it.key.as_str());
+    let is_other = |key: &&str| items.entry(key).is_none_or(|it| it.kind != Kind::Feature);
+    let others = fields.all("feature").filter(is_other);
+    sold.chain(others).map(feature).collect()
+}
+
+/// What is counted of the catalogue.
+fn count_fields(fields: &Fields, plan: &Plan, items: &ItemNames) -> Vec<CountField> {
+    let counted = items.entries().filter(|it| it.kind == Kind::Count);
+    let field = |entry: &CatalogueEntry| {
+        let mut planned = plan.entitlements.iter().filter(|it| it.key == entry.key);
+        let planned = planned.find_map(|it| it.quantity);
+        CountField {
+            key: entry.key.clone(),
+            name: items.name(&entry.key),
+            description: entry.description.clone(),
+            value: fields.raw(&format!("{QUANTITY}{}", entry.key)).to_owned(),
+            planned: planned.map(quantity_words).unwrap_or_default(),
+        }
+    };
+    counted.map(field).collect()
+}
+
+/// Shows what would be issued, or the form or the choice of a plan again. The key is generated with
+/// the review, so that confirming twice issues only one license.
 pub(super) async fn ask(
     State(app): State<Arc<App>>,
     Extension(actor): Extension<Actor>,
-    Form(mut given): Form<IssueForm>,
+    Form(fields): Form<Fields>,
 ) -> Response {
-    if !given.edit.is_empty() {
-        given.key = std::mem::take(&mut given.typed_key);
-        return form(given, None);
+    let chosen = fields.text("plan").to_owned();
+    if fields.has("use") {
+        let former = fields.text("former").to_owned();
+        return use_plan(&app, &chosen, &former, fields).await;
     }
-    let request = match given.request() {
-        Ok(request) => request,
-        Err(error) => return form(given, Some(&error)),
-    };
-    let change = match app.permitted_change(actor) {
-        Ok(change) => change,
-        Err(doubt) => return form(given, Some(&doubt.into())),
-    };
-    match prepare(&app.store, request, &change).await {
-        Ok(draft) => question(&given, &draft.license).ask("licenses"),
-        Err(error) => form(given, Some(&ApiError::from(error))),
+    if fields.has("choose") || chosen.is_empty() {
+        let missing = ApiError::BadRequest("choose a plan".to_owned());
+        let missing = Some(&missing).filter(|_| chosen.is_empty());
+        let mut kept = fields;
+        kept.set("former", chosen.as_str());
+        return choice(&app, &chosen, kept, missing).await;
     }
+    if fields.has("edit") {
+        return form(&app, before_review(fields), false, None).await;
+    }
+    match reviewed(&app, actor, &fields).await {
+        Ok(review) => show(StatusCode::OK, &review),
+        Err(error) => form(&app, fields, false, Some(&error)).await,
+    }
+}
+
+async fn reviewed(app: &App, actor: Actor, fields: &Fields) -> Result<review::Review, ApiError> {
+    let plan = find(app, fields.text("plan")).await?;
+    let change = app.permitted_change(actor)?;
+    let request = request(fields, &plan, change.at)?;
+    let draft = prepare(&app.store, request, &change).await?;
+    review::review(app, fields.clone(), &plan, &draft).await
 }
 
 pub(super) async fn issue(
     State(app): State<Arc<App>>,
     Extension(actor): Extension<Actor>,
-    Form(given): Form<IssueForm>,
+    Form(fields): Form<Fields>,
 ) -> Response {
-    let request = match given.request() {
-        Ok(request) => request,
-        Err(error) => return form(given, Some(&error)),
+    let issued = async {
+        let plan = find(&app, fields.text("plan")).await?;
+        let change = app.permitted_change(actor)?;
+        let request = request(&fields, &plan, change.at)?;
+        match issue_license(&app.store, request, &change).await {
+            Ok(license) => Ok(Done::Issued.redirect(&address(&license))),
+            Err(IssueError::Exists(key)) => {
+                let license = look_up(&app.store, &key).await?;
+                Ok(Redirect::to(&address(&license)).into_response())
+            }
+            Err(error) => Err(ApiError::from(error)),
+        }
     };
-    let change = match app.permitted_change(actor) {
-        Ok(change) => change,
-        Err(doubt) => return form(given, Some(&doubt.into())),
-    };
-    match issue_license(&app.store, request, &change).await {
-        Ok(license) => Done::Issued.redirect(&address(&license)),
-        Err(IssueError::Exists(key)) => match look_up(&app.store, &key).await {
-            Ok(license) => Redirect::to(&address(&license)).into_response(),
-            Err(error) => form(given, Some(&ApiError::from(error))),
-        },
-        Err(error) => form(given, Some(&ApiError::from(error))),
-    }
-}
-
-impl IssueForm {
-    /// Whether any value differs from the tier.
-    fn differs(&self) -> bool {
-        let fields = [
-            &self.seats,
-            &self.moves,
-            &self.moves_period_days,
-            &self.max_cameras,
-            &self.max_users,
-            &self.max_storage_gb,
-            &self.with,
-            &self.without,
-            &self.key,
-        ];
-        fields.into_iter().any(|field| !field.is_empty())
-    }
-
-    fn request(&self) -> Result<IssueRequest, ApiError> {
-        let tier = Tier::from_str(&self.tier, true)
-            .map_err(|_| ApiError::BadRequest("choose a tier".to_owned()))?;
-        Ok(IssueRequest {
-            customer: self.customer.trim().to_owned(),
-            terms: TermChanges {
-                seats: number("seats", &self.seats)?,
-                moves: number("moves", &self.moves)?,
-                moves_period_days: number("length of the period in days", &self.moves_period_days)?,
-                ..TermChanges::default()
-            },
-            max_cameras: number("cameras", &self.max_cameras)?,
-            max_users: number("users", &self.max_users)?,
-            max_storage_gb: number("storage", &self.max_storage_gb)?,
-            with: words(&self.with),
-            without: words(&self.without),
-            expires_at: last_day(&self.day)?,
-            key: Some(self.key.trim().to_owned()).filter(|key| !key.is_empty()),
-            ..IssueRequest::of(tier)
-        })
-    }
-}
-
-fn number<T: std::str::FromStr>(name: &str, text: &str) -> Result<Option<T>, ApiError> {
-    let text = text.trim();
-    if text.is_empty() {
-        return Ok(None);
-    }
-    let number = text.parse().map(Some);
-    number.map_err(|_| ApiError::BadRequest(format!("{name}: '{text}' is not a number")))
-}
-
-fn words(text: &str) -> Vec<String> {
-    let separators = |c: char| c.is_whitespace() || c == ',';
-    let words = text.split(separators).filter(|word| !word.is_empty());
-    words.map(str::to_owned).collect()
-}
-
-fn question(given: &IssueForm, license: &License) -> Confirmation {
-    let limit = |limit: i64| match u64::try_from(limit) {
-        Ok(limit) => limit.to_string(),
-        Err(_) => "∞".to_owned(),
-    };
-    let end = license.expires_at.map(|end| end.format("%Y-%m-%d"));
-    let facts = vec![
-        Fact::new("customer", &license.customer),
-        Fact::new("tier", &license.tier),
-        Fact::new("features", license.features.join(", ")),
-        Fact::new("seats", license.seats.to_string()),
-        Fact::new(
-            "moves",
-            format!("{} in {} days", license.moves, license.moves_period_days),
-        ),
-        Fact::new("cameras", limit(license.max_cameras)),
-        Fact::new("users", limit(license.max_users)),
-        Fact::new("storage_gb", limit(license.max_storage_gb)),
-        Fact::new("ends", end.map_or("–".to_owned(), |end| end.to_string())),
-        Fact::new("key", &license.license_key),
-    ];
-    Confirmation {
-        what: "issue",
-        action: "/console/licenses/issue".to_owned(),
-        edit: Some("/console/licenses/new"),
-        facts,
-        hidden: vec![
-            ("customer", given.customer.clone()),
-            ("tier", given.tier.clone()),
-            ("seats", given.seats.clone()),
-            ("moves", given.moves.clone()),
-            ("moves_period_days", given.moves_period_days.clone()),
-            ("max_cameras", given.max_cameras.clone()),
-            ("max_users", given.max_users.clone()),
-            ("max_storage_gb", given.max_storage_gb.clone()),
-            ("with", given.with.clone()),
-            ("without", given.without.clone()),
-            ("day", given.day.clone()),
-            ("key", license.license_key.clone()),
-            ("typed_key", given.key.clone()),
-        ],
-        ..Confirmation::default()
+    match issued.await {
+        Ok(response) => response,
+        Err(error) => form(&app, before_review(fields), false, Some(&error)).await,
     }
 }

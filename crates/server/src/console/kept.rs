@@ -13,8 +13,9 @@ use license_service::request_body::BodyLimits;
 
 use super::frame::Frame;
 
-/// Maximum number of fields of a form; the largest one of this console has 13.
-const MAX_FIELDS: usize = 32;
+/// Maximum number of fields of a form: the form of a license has a field for each checked feature and
+/// for everything that is counted.
+const MAX_FIELDS: usize = 256;
 /// Prefix of the names of kept fields in the sign-in form.
 const PREFIX: char = '_';
 /// The only form that includes a file.

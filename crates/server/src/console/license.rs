@@ -1,4 +1,8 @@
-//! One license: its data, its seats, its history, and the actions that change it.
+//! One license: its data, its entitlements, its seats, its history, and the actions that change it.
+
+pub(super) mod actions;
+pub(super) mod amendments;
+mod entitlements;
 
 use std::sync::Arc;
 
@@ -7,7 +11,6 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use axum::{Extension, Form};
 use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
 use license_console::gauge::Gauge;
 use license_console::id::short;
@@ -19,30 +22,34 @@ use license_core::usage::{Resource, Usage};
 use serde::Deserialize;
 
 use super::audit::{Entry, entry};
-use super::filters::{unreadable, without_nul};
-use super::frame::{Confirmation, Done, Fact, Frame, Said, trouble};
+use super::filters::unreadable;
+use super::frame::{Frame, Said, trouble};
 use super::gauges::gauges;
 use super::pager::{Pager, ROWS};
 use crate::app::App;
-use crate::audit::Actor;
 use crate::http::error::ApiError;
+use crate::licensing::amendment_words::{Told, customer_names};
 use crate::licensing::claim::moves_left;
-use crate::licensing::current::current;
-use crate::licensing::expiry::end_of;
+use crate::licensing::current::with_history;
 use crate::licensing::fleet::Seen;
 use crate::licensing::history::greatest_by_day;
+use crate::licensing::item_words::ItemNames;
 use crate::licensing::judge::ShownStatus;
 use crate::licensing::look_up::look_up;
-use crate::licensing::{renew, seats as freeing, status};
 use crate::store::audit_log::{self, Filter};
 use crate::store::installations::reported;
-use crate::store::licenses::{License, Status};
+use crate::store::licenses::License;
 use crate::store::page::PageStart;
 use crate::store::seats::{Seat, SeatsQuery, TakenAt};
 use crate::store::{seats, suspicions};
+use amendments::ToldAmendment;
+use entitlements::Entitlements;
+pub(super) use entitlements::value_words;
 
 /// Days of usage on the page.
 const DAYS: u32 = 90;
+/// Amendments on the page.
+const AMENDMENTS: usize = 20;
 /// History entries on the page.
 const HISTORY: u64 = 50;
 /// Former machines on the page.
@@ -60,7 +67,8 @@ struct LicensePage {
     issued: Moment,
     /// The code of its status.
     state: &'static str,
-    limits: Vec<Limit>,
+    granted: Entitlements,
+    amendments: Vec<ToldAmendment>,
     held: Vec<Machine>,
     held_count: u64,
     /// How many more seats are held than the license has.
@@ -93,11 +101,6 @@ struct Machine {
     /// Whether its lease is not extended, because the license has fewer seats than are taken.
     is_excess: bool,
     gauges: Vec<Gauge>,
-}
-
-struct Limit {
-    resource: &'static str,
-    limit: Option<u64>,
 }
 
 struct Suspected {
@@ -141,7 +144,13 @@ pub(super) struct SeatsAt {
 
 async fn load(app: &App, license: &str, wanted: u64) -> Result<LicensePage, ApiError> {
     let (db, now) = (app.store.reader(), app.clock.now());
-    let license = current(db, look_up(&app.store, license).await?, now).await?;
+    let license = look_up(&app.store, license).await?;
+    let (license, amendments) = with_history(db, license, now).await?;
+    let told = Told {
+        amendments: &amendments,
+        customers: &customer_names(db, &amendments).await?,
+        items: &ItemNames::read(db).await?,
+    };
     let all_held = SeatsQuery::held();
     let held_count = seats::count(db, &license.id, &all_held).await?;
     let pager = Pager::new(wanted, held_count, &[]);
@@ -173,12 +182,8 @@ async fn load(app: &App, license: &str, wanted: u64) -> Result<LicensePage, ApiE
         ends: license.expires_at.map(Moment::of),
         issued: Moment::of(license.created_at),
         state: ShownStatus::of(&license, now).as_str(),
-        limits: Resource::ALL
-            .map(|resource| Limit {
-                resource: resource.as_str(),
-                limit: limit(&license, resource),
-            })
-            .into(),
+        granted: entitlements::entitlements(app, &license, &told, now),
+        amendments: amendments::newest(&told, &license, u32::MAX, AMENDMENTS, now),
         held: held.iter().map(machine).collect(),
         held_count,
         over_seats: held_count.saturating_sub(license.seats.into()),
@@ -250,175 +255,7 @@ fn plots(license: &License, days: &[(NaiveDate, Usage)]) -> Vec<Plot> {
         .collect()
 }
 
-/// The actions on a license.
-#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum What {
-    Renew,
-    Suspend,
-    Reinstate,
-    Revoke,
-    Free,
-    Release,
-}
-
-/// The fields of the form.
-#[derive(Default, Deserialize)]
-pub(super) struct ActionForm {
-    #[serde(default)]
-    message: String,
-    #[serde(default)]
-    day: String,
-    #[serde(default)]
-    machine: String,
-    /// Until when the machine may run, as shown on the confirmation page.
-    #[serde(default)]
-    may_run_until: String,
-}
-
-/// The machine, if the action concerns one.
-#[derive(Default, Deserialize)]
-pub(super) struct About {
-    #[serde(default)]
-    machine: String,
-}
-
-pub(super) async fn ask(
-    State(app): State<Arc<App>>,
-    Path((license, what)): Path<(String, What)>,
-    about: Result<Query<About>, QueryRejection>,
-) -> Response {
-    let machine = about.map(|Query(about)| about.machine).unwrap_or_default();
-    if let Err(error) = without_nul("machine", &machine) {
-        return trouble("licenses", error);
-    }
-    match look_up(&app.store, &license).await {
-        Ok(license) => {
-            let day = license.expires_at.map(|end| end.format("%Y-%m-%d"));
-            let seat = seats::find(app.store.reader(), &license.id, &machine).await;
-            let until = match seat {
-                Ok(seat) => seat.and_then(|seat| seat.signed_until),
-                Err(error) => return trouble("licenses", error),
-            };
-            let given = ActionForm {
-                may_run_until: until.map(freeing::in_seconds).unwrap_or_default(),
-                day: day.map(|day| day.to_string()).unwrap_or_default(),
-                machine,
-                ..ActionForm::default()
-            };
-            question(&license, what, &given).ask("licenses")
-        }
-        Err(error) => trouble("licenses", error),
-    }
-}
-
-pub(super) async fn change(
-    State(app): State<Arc<App>>,
-    Extension(actor): Extension<Actor>,
-    Path((license, what)): Path<(String, What)>,
-    Form(given): Form<ActionForm>,
-) -> Response {
-    let license = match look_up(&app.store, &license).await {
-        Ok(license) => license,
-        Err(error) => return trouble("licenses", error),
-    };
-    match carry_out(&app, actor, &license, what, &given).await {
-        Ok(done) => done.redirect(&address(&license)),
-        Err(error) => question(&license, what, &given).ask_again("licenses", &error),
-    }
-}
-
-async fn carry_out(
-    app: &App,
-    actor: Actor,
-    license: &License,
-    what: What,
-    given: &ActionForm,
-) -> Result<Done, ApiError> {
-    let (store, change) = (&app.store, app.change(actor));
-    let words = Some(given.message.trim()).filter(|words| !words.is_empty());
-    let set = |status, words| status::set_status(store, &license.id, status, words, &change);
-    match what {
-        What::Renew => {
-            let change = app.permitted_change(change.by.clone())?;
-            renew::renew(store, &license.id, last_day(&given.day)?, &change).await?;
-            Ok(Done::Renewed)
-        }
-        What::Suspend => {
-            set(Status::Suspended, words).await?;
-            Ok(Done::Suspended)
-        }
-        What::Reinstate => {
-            set(Status::Active, None).await?;
-            Ok(Done::Reinstated)
-        }
-        What::Revoke => {
-            set(Status::Revoked, words).await?;
-            Ok(Done::Revoked)
-        }
-        What::Free => {
-            let machine = without_nul("machine", &given.machine)?;
-            freeing::free(store, &license.id, machine, &change).await?;
-            Ok(Done::SeatFreed)
-        }
-        What::Release => {
-            let machine = without_nul("machine", &given.machine)?;
-            let until = given.may_run_until.parse().ok();
-            freeing::release(store, &license.id, machine, until, &change).await?;
-            Ok(Done::SeatReleased)
-        }
-    }
-}
-
-/// The end date in the form; empty means never.
-pub(super) fn last_day(text: &str) -> Result<Option<DateTime<Utc>>, ApiError> {
-    let text = text.trim();
-    if text.is_empty() {
-        return Ok(None);
-    }
-    let wrong =
-        || ApiError::BadRequest("invalid date; expected a date such as 2030-12-31".to_owned());
-    end_of(text).map(Some).ok_or_else(wrong)
-}
-
+/// The URL of a license's page.
 pub(super) fn address(license: &License) -> String {
     format!("/console/licenses/{}", license.id)
-}
-
-fn question(license: &License, what: What, given: &ActionForm) -> Confirmation {
-    let word = match what {
-        What::Renew => "renew",
-        What::Suspend => "suspend",
-        What::Reinstate => "reinstate",
-        What::Revoke => "revoke",
-        What::Free => "free",
-        What::Release => "release",
-    };
-    let mut facts = vec![
-        Fact::new("customer", &license.customer),
-        Fact::new("key", &license.license_key),
-        Fact::new("tier", &license.tier),
-    ];
-    let mut hidden = Vec::new();
-    if matches!(what, What::Free | What::Release) {
-        facts.push(Fact::new("machine", &given.machine));
-        facts.push(Fact::new("may-run-until", &given.may_run_until));
-        hidden.push(("machine", given.machine.clone()));
-        hidden.push(("may_run_until", given.may_run_until.clone()));
-    }
-    Confirmation {
-        what: word,
-        action: format!("{}/{word}", address(license)),
-        back: address(license),
-        edit: None,
-        facts,
-        hidden,
-        message: matches!(what, What::Suspend | What::Revoke).then(|| given.message.clone()),
-        day: (what == What::Renew).then(|| given.day.clone()),
-        days: None,
-        is_destructive: matches!(
-            what,
-            What::Suspend | What::Revoke | What::Free | What::Release
-        ),
-    }
 }

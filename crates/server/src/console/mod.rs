@@ -1,12 +1,15 @@
-//! The web console of the vendor's staff: the fleet at a glance, and all actions on
-//! licenses.
+//! The web console of the vendor's staff: the fleet at a glance, all actions on licenses, and
+//! customers, plans and tokens.
 //!
 //! Pages are rendered here and work without JavaScript, which only keeps them up to
 //! date. All texts are in `templates/`; style, script, plots and wording are
 //! those of `license_console`. Every change has to be confirmed.
 
+mod amend;
 mod audit;
+mod customers;
 mod exports;
+mod fields;
 mod filters;
 mod fleet;
 mod frame;
@@ -15,11 +18,15 @@ mod installations;
 mod issue;
 mod kept;
 mod keys;
+mod known_customers;
 mod license;
 mod licenses;
 mod offline;
 mod pager;
+mod plans;
 mod sign_in;
+mod term_words;
+mod tokens;
 
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
@@ -43,8 +50,34 @@ pub fn pages(state: HttpState) -> Router<HttpState> {
         .route("/console/licenses/issue", post(issue::issue))
         .route("/console/licenses/{license}", get(license::page))
         .route(
+            "/console/licenses/{license}/amend",
+            get(amend::page).post(amend::ask),
+        )
+        .route(
+            "/console/licenses/{license}/amend/confirm",
+            post(amend::confirm),
+        )
+        .route(
+            "/console/licenses/{license}/amendments",
+            get(license::amendments::page),
+        )
+        .route(
             "/console/licenses/{license}/{what}",
-            get(license::ask).post(license::change),
+            get(license::actions::ask).post(license::actions::change),
+        )
+        .merge(customer_pages())
+        .route("/console/plans", get(plans::page))
+        .route("/console/plans/{name}", get(plans::plan))
+        .route("/console/catalogue", get(plans::catalogue_page))
+        .route("/console/tokens", get(tokens::page))
+        .route(
+            "/console/tokens/new",
+            get(tokens::new_page).post(tokens::ask),
+        )
+        .route("/console/tokens/add", post(tokens::create))
+        .route(
+            "/console/tokens/{name}/revoke",
+            get(tokens::ask_revoke).post(tokens::revoke_token),
         )
         .route("/console/offline", get(offline::page).post(offline::ask))
         .route("/console/offline/sign", post(offline::sign))
@@ -70,4 +103,31 @@ pub fn pages(state: HttpState) -> Router<HttpState> {
         .route("/console/sign-out", post(sign_in::sign_out))
         .layer(from_fn(guarded))
         .route("/console/assets/{hash}/{name}", get(asset))
+}
+
+fn customer_pages() -> Router<HttpState> {
+    use customers::{edit, merge};
+
+    Router::new()
+        .route("/console/customers", get(customers::page))
+        .route("/console/customers/known", get(known_customers::matches))
+        .route(
+            "/console/customers/new",
+            get(edit::new_page).post(edit::ask_new),
+        )
+        .route("/console/customers/add", post(edit::add_new))
+        .route("/console/customers/{customer}", get(customers::customer))
+        .route(
+            "/console/customers/{customer}/edit",
+            get(edit::page).post(edit::ask),
+        )
+        .route("/console/customers/{customer}/save", post(edit::save))
+        .route(
+            "/console/customers/{customer}/merge",
+            get(merge::page).post(merge::ask),
+        )
+        .route(
+            "/console/customers/{customer}/merge/confirm",
+            post(merge::confirm),
+        )
 }

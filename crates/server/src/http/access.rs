@@ -162,7 +162,7 @@ impl Access {
     }
 
     /// Makes a new token known to this server immediately; other servers notice it within seconds.
-    pub(super) async fn follow_addition(&self) {
+    pub(crate) async fn follow_addition(&self) {
         if self.named.reread().await.is_err() {
             tracing::warn!("a new token can be used when the database can be read again");
         }

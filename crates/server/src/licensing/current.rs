@@ -61,6 +61,20 @@ pub(super) async fn with_amendments(
     Ok((license, amendments))
 }
 
+/// A license, brought up to date at `now`, and all of its amendments, in the order of their numbers.
+///
+/// # Errors
+/// If the database returns an error.
+pub async fn with_history(
+    db: &impl ConnectionTrait,
+    license: License,
+    now: DateTime<Utc>,
+) -> Result<(License, Vec<Amendment>), StoreError> {
+    let amendments = amendments_at(db, &license.id, now).await?;
+    let license = licenses::amended(db, license, &amendments, now).await?;
+    Ok((license, amendments))
+}
+
 /// All amendments of a license, in the order of their numbers, as they count at `now`.
 ///
 /// # Errors

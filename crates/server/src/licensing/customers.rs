@@ -44,6 +44,9 @@ pub struct CustomerEdit {
     pub contacts: Option<Vec<Contact>>,
     /// For people.
     pub notes: Option<String>,
+    /// When the customer was last changed, as far as the author knows. If it was changed later, it
+    /// is not changed again.
+    pub known_at: Option<DateTime<Utc>>,
 }
 
 /// Why a customer was not found, added or changed. Names of fields are those of the API.
@@ -112,6 +115,9 @@ pub enum CustomerError {
         /// The other one.
         into: String,
     },
+    /// Others have changed the customer in the meantime.
+    #[error("the customer was changed in the meantime; review the changes, and repeat yours")]
+    Changed,
     /// A customer cannot be merged into itself.
     #[error("a customer cannot be merged into itself")]
     Itself,
@@ -128,6 +134,30 @@ pub enum CustomerError {
     Store(#[from] StoreError),
 }
 
+/// The customer that a request describes: `before` with other values, or a new one. Whether another
+/// customer has its name or reference is not checked.
+///
+/// # Errors
+/// For each value that is not accepted, and [`CustomerError::Changed`].
+pub fn checked(
+    before: Option<&Customer>,
+    request: &CustomerEdit,
+    now: DateTime<Utc>,
+) -> Result<Customer, CustomerError> {
+    let Some(before) = before else {
+        let name = request.name.as_deref().unwrap_or_default();
+        check_name(name, false)?;
+        return edited(new_customer(name, now), request);
+    };
+    if let Some(name) = &request.name {
+        check_name(name, false)?;
+    }
+    if request.known_at.is_some_and(|at| at != before.updated_at) {
+        return Err(CustomerError::Changed);
+    }
+    edited(before.clone(), request)
+}
+
 /// Adds a customer.
 ///
 /// # Errors
@@ -137,9 +167,7 @@ pub async fn add(
     request: &CustomerEdit,
     change: &Change,
 ) -> Result<Customer, CustomerError> {
-    let name = request.name.as_deref().unwrap_or_default();
-    check_name(name, false)?;
-    let customer = edited(new_customer(name, change.at), request)?;
+    let customer = checked(None, request, change.at)?;
     repeated(|| try_add(store, &customer, change)).await
 }
 
@@ -191,7 +219,7 @@ async fn try_edit(
     }
     customers::hold(&transaction, &id).await?;
     let before = look_up(&transaction, &id).await?;
-    let after = edited(before.clone(), request)?;
+    let after = checked(Some(&before), request, change.at)?;
     if after == before {
         return Ok(before);
     }

@@ -48,6 +48,8 @@ pub struct IssueRequest {
     pub max_users: Option<i64>,
     /// Maximum storage in GB; -1 is unlimited.
     pub max_storage_gb: Option<i64>,
+    /// How much of what is counted, in place of the plan's, by the keys of the catalogue.
+    pub quantities: BTreeMap<String, Quantity>,
     /// Features in addition to the plan's.
     pub with: Vec<String>,
     /// Features of the plan to exclude.
@@ -56,6 +58,9 @@ pub struct IssueRequest {
     pub starts_at: Option<DateTime<Utc>>,
     /// The last instant at which the license may be used; `None` is the plan's.
     pub expires_at: Option<DateTime<Utc>>,
+    /// Whether the license never ends, even if the plan has a duration. Does not count if there is
+    /// an end.
+    pub never_expires: bool,
     /// A key to use; otherwise a new one is generated.
     pub key: Option<String>,
 }
@@ -71,10 +76,12 @@ impl IssueRequest {
             max_cameras: None,
             max_users: None,
             max_storage_gb: None,
+            quantities: BTreeMap::new(),
             with: Vec::new(),
             without: Vec::new(),
             starts_at: None,
             expires_at: None,
+            never_expires: false,
             key: None,
         }
     }
@@ -112,6 +119,9 @@ pub enum IssueError {
     /// Something that cannot be sold as a feature.
     #[error("invalid with: {0}")]
     NotSold(#[from] NotSold),
+    /// Something of which no number can be sold.
+    #[error("invalid quantities: {0}")]
+    NotCounted(NotSold),
     /// A limit is below -1.
     #[error("invalid {name}: {value}; expected 0 or more, or -1 for unlimited")]
     Limit {
@@ -388,6 +398,7 @@ fn order(
     let terms = plan.terms(start)?.with(&request.terms);
     let end = match request.expires_at {
         Some(end) => LicenseEnd::At(Some(end.trunc_subsecs(0))),
+        None if request.never_expires => LicenseEnd::At(None),
         None => plan.end(start)?,
     };
     check_expiry(end.at(), now)?;
@@ -411,7 +422,7 @@ fn order(
         starts_at: request.starts_at,
         end,
         terms,
-        quantities: quantities(request)?,
+        quantities: quantities(request, catalogue)?,
         without: without.collect::<Result<BTreeSet<_>, _>>()?,
         with: with.collect::<Result<_, IssueError>>()?,
         // The id is known when the license is stored.
@@ -420,8 +431,18 @@ fn order(
 }
 
 /// The quantities that differ from the plan's.
-fn quantities(request: &IssueRequest) -> Result<BTreeMap<FeatureKey, Quantity>, IssueError> {
+fn quantities(
+    request: &IssueRequest,
+    catalogue: &Catalogue,
+) -> Result<BTreeMap<FeatureKey, Quantity>, IssueError> {
     let mut quantities = BTreeMap::new();
+    for (key, quantity) in &request.quantities {
+        let parsed = feature_key(key)?;
+        catalogue
+            .check(key, Some(*quantity))
+            .map_err(IssueError::NotCounted)?;
+        quantities.insert(parsed, *quantity);
+    }
     for (resource, name, value) in [
         (Resource::Cameras, "maxCameras", request.max_cameras),
         (Resource::Users, "maxUsers", request.max_users),

@@ -155,7 +155,11 @@ async fn try_revoke(store: &Store, name: &str, change: &Change) -> Result<NamedT
     })
 }
 
-fn check(request: &TokenRequest, now: DateTime<Utc>) -> Result<(), TokenError> {
+/// Checks a token to create. Whether the name is in use is not checked.
+///
+/// # Errors
+/// One [`TokenError`] for each value that is not accepted.
+pub fn check(request: &TokenRequest, now: DateTime<Utc>) -> Result<(), TokenError> {
     let name = &request.name;
     let is_one = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-".contains(c);
     let begins = name.starts_with(|c: char| c.is_ascii_lowercase());

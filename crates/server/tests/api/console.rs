@@ -2,6 +2,7 @@
 
 mod fleet;
 mod page_rules;
+mod sold;
 
 use std::process::{Command, Stdio};
 
@@ -136,20 +137,30 @@ async fn issue_after_a_mistake(browser: &Chromium) -> String {
     // What cannot be issued says why, and what was typed is still there.
     browser.press("Issue a license").await;
     browser.shows("Issue a license").await;
+    let choose = "document.getElementById('plan').value = 'standard@1'";
+    browser.run(choose).await;
+    browser.press("Use this plan").await;
+    browser.shows("Issue a license").await;
     browser.type_into("#customer", "Harbour Ltd").await;
-    browser
-        .run("document.querySelector('details').open = true")
-        .await;
-    browser.type_into("#without", "module.nope").await;
+    browser.click("input[name=end][value=never]").await;
+    let cameras = "input[name='quantity.cameras']";
+    browser.type_into(cameras, "many").await;
     browser.press("Review").await;
-    assert!(browser.trouble().await.contains("module.nope"));
+    assert!(browser.trouble().await.contains("many"));
     let typed = "return document.getElementById('customer').value";
     assert_eq!(browser.run(typed).await, json!("Harbour Ltd"));
-    browser.type_into("#without", "").await;
-    browser.type_into("#with", "module.alarm_advanced").await;
+    browser.type_into(cameras, "16").await;
+    browser
+        .click("input[name=feature][value='module.alarm_advanced']")
+        .await;
     browser.press("Review").await;
     browser.shows("Issue this license?").await;
-    assert!(browser.text().await.contains("module.alarm_advanced"));
+    let text = browser.text().await;
+    assert!(
+        text.contains("Advanced alarms in addition to the plan"),
+        "{text}"
+    );
+    assert!(text.contains("Harbour Ltd New customer"), "{text}");
     // Confirming twice issues only one license.
     let answer = "const form = document.querySelector('main form'); \
         const answer = await fetch(form.action, { method: 'POST', body: new URLSearchParams(new FormData(form)) }); \
@@ -214,6 +225,7 @@ async fn suspend_and_reinstate(server: &Program, browser: &Chromium, key: &str) 
 async fn change_the_end_date(browser: &Chromium) {
     browser.press("Renew").await;
     browser.shows("Change the end date?").await;
+    browser.click("input[name=end][value=day]").await;
     // A date field takes what its language writes; the value is what counts.
     browser
         .run("document.getElementById('day').value = '2020-01-01'")

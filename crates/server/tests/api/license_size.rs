@@ -94,7 +94,8 @@ async fn a_license_that_no_site_could_use_is_not_issued() {
     let signed_in = sign_in.send().await.unwrap();
     let cookie = signed_in.headers()[SET_COOKIE].to_str().unwrap();
     let (cookie, _) = cookie.split_once(';').unwrap();
-    let issue = format!("tier=standard&with={}", features(600).join("+"));
+    let issue = "plan=standard%401&customer=x&end=never&feature=".to_owned();
+    let issue = issue + &features(600).join("&feature=");
     let page = form("/console/licenses/issue", issue).header(COOKIE, cookie);
     let page = page.send().await.unwrap().text().await.unwrap();
     assert!(page.contains(&reason), "{page}");

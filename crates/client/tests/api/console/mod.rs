@@ -4,6 +4,7 @@ mod changes;
 mod pages;
 mod program;
 mod sign_in;
+mod sold;
 mod updates;
 
 use crate::chromium::Chromium;

@@ -169,6 +169,7 @@ pub(in crate::http) async fn add(
         reference: Some(body.reference),
         contacts: Some(body.contacts),
         notes: Some(body.notes),
+        known_at: None,
     };
     let added = licensing::customers::add(&app.store, &request, &app.change(actor)).await?;
     Ok((StatusCode::CREATED, Json(added)))
@@ -211,6 +212,7 @@ pub(in crate::http) async fn edit(
         reference: body.reference,
         contacts: body.contacts,
         notes: body.notes,
+        known_at: None,
     };
     let change = app.change(actor);
     let edited = licensing::customers::edit(&app.store, &customer, &request, &change);

@@ -238,7 +238,6 @@ impl IssueBody {
             }
         };
         Ok(IssueRequest {
-            plan,
             customer: self.customer,
             terms: TermChanges {
                 seats: self.seats,
@@ -258,6 +257,7 @@ impl IssueBody {
             starts_at: self.starts_at,
             expires_at: self.expires_at,
             key: self.license_key,
+            ..IssueRequest::of(plan)
         })
     }
 }

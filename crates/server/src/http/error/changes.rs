@@ -28,6 +28,7 @@ impl From<IssueError> for ApiError {
             | IssueError::ForAddOns(_)
             | IssueError::NotInPlan(_)
             | IssueError::NotSold(_)
+            | IssueError::NotCounted(_)
             | IssueError::Limit { .. }
             | IssueError::EndsTooLate(_)
             | IssueError::Rule { .. }
@@ -175,6 +176,7 @@ impl From<CustomerError> for ApiError {
             | CustomerError::Ambiguous { .. }
             | CustomerError::NameTaken(_)
             | CustomerError::ReferenceTaken(_)
+            | CustomerError::Changed
             | CustomerError::Merged { .. } => Self::Conflict(error.to_string()),
             CustomerError::Name
             | CustomerError::NoName

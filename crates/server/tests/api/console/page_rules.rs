@@ -7,6 +7,7 @@ use license_server::licensing::issue::IssueRequest;
 use license_server::licensing::look_up::look_up;
 use license_server::store::seats::{Seat, save};
 use license_service::clock::Clock as _;
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{HOSTILE, Program, activation, heartbeat, sign_in};
@@ -20,8 +21,11 @@ async fn hostile_text_is_shown_as_text_wherever_it_comes_from() {
     let browser = Chromium::start().await;
     let url = server.process.url.clone();
     sign_in(&browser, &url).await;
-    browser.open(&format!("{url}/console/licenses/new")).await;
+    browser
+        .open(&format!("{url}/console/licenses/new?plan=standard"))
+        .await;
     browser.type_into("#customer", HOSTILE).await;
+    browser.click("input[name=end][value=never]").await;
     browser.press("Review").await;
     browser.shows("Issue this license?").await;
     browser.click("#yes").await;
@@ -55,6 +59,10 @@ async fn hostile_text_is_shown_as_text_wherever_it_comes_from() {
     browser.click("#yes").await;
     browser.shows(HOSTILE).await;
     let id = license.path().rsplit('/').next().unwrap();
+    let shown = server.http.get(format!("{url}/api/admin/licenses/{id}"));
+    let shown = shown.bearer_auth(ADMIN_TOKEN).send().await.unwrap();
+    let shown: Value = shown.json().await.unwrap();
+    let customer = shown["license"]["customerId"].as_str().unwrap();
     let encoded = "%3Cimg%20src%3Dx%20onerror%3Ddocument.title%3D'owned'%3E%22'";
     for path in [
         "/".to_owned(),
@@ -64,6 +72,17 @@ async fn hostile_text_is_shown_as_text_wherever_it_comes_from() {
         "/console/licenses".to_owned(),
         format!("/console/licenses/{id}"),
         format!("/console/licenses/{id}/free?machine={encoded}"),
+        format!("/console/licenses/{id}/amend"),
+        format!("/console/licenses/{id}/amendments"),
+        "/console/customers".to_owned(),
+        format!("/console/customers/{customer}"),
+        format!("/console/customers/{customer}/edit"),
+        format!("/console/customers/{customer}/merge"),
+        format!("/console/customers?search={encoded}&sort={encoded}"),
+        format!("/console/customers/{encoded}"),
+        format!("/console/plans/{encoded}"),
+        format!("/console/tokens/{encoded}/revoke"),
+        format!("/console/licenses/new?plan={encoded}&customer={encoded}"),
         format!("/console/licenses/{encoded}"),
         format!("/console/keys/{encoded}/revoke"),
         "/console/audit".to_owned(),
@@ -128,6 +147,19 @@ async fn every_page_is_accessible_and_fits_every_width() {
     }
     let id = vendor.look(&format!("/licenses/{key}")).await["license"]["id"].clone();
     let id = id.as_str().unwrap();
+    let license = vendor.look(&format!("/licenses/{id}")).await["license"].clone();
+    let customer = license["customerId"].as_str().unwrap();
+    let body = json!({
+        "add": [
+            {"key": "cameras", "quantity": 32, "from": "2027-05-01"},
+            {"key": "module.map_view", "from": "2027-05-01", "until": "2027-07-29"},
+        ],
+        "order": "4711", "reason": "The fair",
+    });
+    let path = format!("/licenses/{id}/amendments");
+    assert_eq!(vendor.admin(Method::POST, &path, body).await.0, 201);
+    let body = json!({"name": "ana", "note": "Sales"});
+    assert_eq!(vendor.admin(Method::POST, "/tokens", body).await.0, 201);
     let kid = vendor.look("/keys").await["keys"][0]["kid"].clone();
     let kid = kid.as_str().unwrap();
     for path in [
@@ -137,7 +169,22 @@ async fn every_page_is_accessible_and_fits_every_width() {
         "/console/licenses?page=2".to_owned(),
         "/console/licenses?search=nobody".to_owned(),
         "/console/licenses/new".to_owned(),
+        "/console/licenses/new?plan=professional".to_owned(),
         format!("/console/licenses/{id}"),
+        format!("/console/licenses/{id}/amend"),
+        format!("/console/licenses/{id}/amend?undo=2"),
+        format!("/console/licenses/{id}/amendments"),
+        "/console/customers?page=2".to_owned(),
+        "/console/customers/new".to_owned(),
+        format!("/console/customers/{customer}"),
+        format!("/console/customers/{customer}/edit"),
+        format!("/console/customers/{customer}/merge"),
+        "/console/plans".to_owned(),
+        "/console/plans/professional".to_owned(),
+        "/console/catalogue".to_owned(),
+        "/console/tokens".to_owned(),
+        "/console/tokens/new".to_owned(),
+        "/console/tokens/ana/revoke".to_owned(),
         format!("/console/licenses/{id}/suspend"),
         format!("/console/licenses/{id}/renew"),
         format!("/console/licenses/{id}/free?machine=two"),
@@ -217,7 +264,8 @@ async fn pages_are_small_and_strict_and_need_no_script() {
     assert!(bytes <= 60 * 1024, "{bytes} bytes");
 
     // Plain forms do everything; without the session they do nothing.
-    let issue = "tier=standard&customer=Plain&key=FXSGHT-2222-2222-2222-2222".to_owned();
+    let issue =
+        "plan=standard%401&customer=Plain&end=never&key=FXSGHT-2222-2222-2222-2222".to_owned();
     let stranger = form("/console/licenses/issue", issue.clone())
         .send()
         .await

@@ -1,0 +1,194 @@
+//! The actions on a license, each with its confirmation: change its end or its status, and free or
+//! release a seat.
+
+use std::sync::Arc;
+
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
+use axum::response::Response;
+use axum::{Extension, Form};
+use serde::Deserialize;
+
+use super::address;
+use crate::app::App;
+use crate::audit::Actor;
+use crate::console::fields;
+use crate::console::filters::without_nul;
+use crate::console::frame::{Confirmation, Done, EndField, Fact, trouble};
+use crate::http::error::ApiError;
+use crate::licensing::look_up::look_up;
+use crate::licensing::{renew, seats as freeing, status};
+use crate::store::licenses::{License, Status};
+use crate::store::seats;
+
+/// The actions on a license.
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(in crate::console) enum What {
+    Renew,
+    Suspend,
+    Reinstate,
+    Revoke,
+    Free,
+    Release,
+}
+
+/// The fields of the form.
+#[derive(Default, Deserialize)]
+pub(in crate::console) struct ActionForm {
+    #[serde(default)]
+    message: String,
+    /// `never`, or `day` for the day below.
+    #[serde(default)]
+    end: String,
+    #[serde(default)]
+    day: String,
+    #[serde(default)]
+    machine: String,
+    /// Until when the machine may run, as shown on the confirmation page.
+    #[serde(default)]
+    may_run_until: String,
+}
+
+/// The machine, if the action concerns one.
+#[derive(Default, Deserialize)]
+pub(in crate::console) struct About {
+    #[serde(default)]
+    machine: String,
+}
+
+pub(in crate::console) async fn ask(
+    State(app): State<Arc<App>>,
+    Path((license, what)): Path<(String, What)>,
+    about: Result<Query<About>, QueryRejection>,
+) -> Response {
+    let machine = about.map(|Query(about)| about.machine).unwrap_or_default();
+    if let Err(error) = without_nul("machine", &machine) {
+        return trouble("licenses", error);
+    }
+    match look_up(&app.store, &license).await {
+        Ok(license) => {
+            let day = license.expires_at.map(|end| end.format("%Y-%m-%d"));
+            let seat = seats::find(app.store.reader(), &license.id, &machine).await;
+            let until = match seat {
+                Ok(seat) => seat.and_then(|seat| seat.signed_until),
+                Err(error) => return trouble("licenses", error),
+            };
+            let end = if day.is_some() { "day" } else { "never" };
+            let given = ActionForm {
+                may_run_until: until.map(freeing::in_seconds).unwrap_or_default(),
+                end: end.to_owned(),
+                day: day.map(|day| day.to_string()).unwrap_or_default(),
+                machine,
+                ..ActionForm::default()
+            };
+            question(&license, what, &given).ask("licenses")
+        }
+        Err(error) => trouble("licenses", error),
+    }
+}
+
+pub(in crate::console) async fn change(
+    State(app): State<Arc<App>>,
+    Extension(actor): Extension<Actor>,
+    Path((license, what)): Path<(String, What)>,
+    Form(given): Form<ActionForm>,
+) -> Response {
+    let license = match look_up(&app.store, &license).await {
+        Ok(license) => license,
+        Err(error) => return trouble("licenses", error),
+    };
+    match carry_out(&app, actor, &license, what, &given).await {
+        Ok(done) => done.redirect(&address(&license)),
+        Err(error) => question(&license, what, &given).ask_again("licenses", &error),
+    }
+}
+
+async fn carry_out(
+    app: &App,
+    actor: Actor,
+    license: &License,
+    what: What,
+    given: &ActionForm,
+) -> Result<Done, ApiError> {
+    let (store, change) = (&app.store, app.change(actor));
+    let words = Some(given.message.trim()).filter(|words| !words.is_empty());
+    let set = |status, words| status::set_status(store, &license.id, status, words, &change);
+    match what {
+        What::Renew => {
+            let change = app.permitted_change(change.by.clone())?;
+            renew::renew(
+                store,
+                &license.id,
+                fields::never_or_day(&given.end, &given.day)?,
+                &change,
+            )
+            .await?;
+            Ok(Done::Renewed)
+        }
+        What::Suspend => {
+            set(Status::Suspended, words).await?;
+            Ok(Done::Suspended)
+        }
+        What::Reinstate => {
+            set(Status::Active, None).await?;
+            Ok(Done::Reinstated)
+        }
+        What::Revoke => {
+            set(Status::Revoked, words).await?;
+            Ok(Done::Revoked)
+        }
+        What::Free => {
+            let machine = without_nul("machine", &given.machine)?;
+            freeing::free(store, &license.id, machine, &change).await?;
+            Ok(Done::SeatFreed)
+        }
+        What::Release => {
+            let machine = without_nul("machine", &given.machine)?;
+            let until = given.may_run_until.parse().ok();
+            freeing::release(store, &license.id, machine, until, &change).await?;
+            Ok(Done::SeatReleased)
+        }
+    }
+}
+
+fn question(license: &License, what: What, given: &ActionForm) -> Confirmation {
+    let word = match what {
+        What::Renew => "renew",
+        What::Suspend => "suspend",
+        What::Reinstate => "reinstate",
+        What::Revoke => "revoke",
+        What::Free => "free",
+        What::Release => "release",
+    };
+    let mut facts = vec![
+        Fact::new("customer", &license.customer),
+        Fact::new("key", &license.license_key),
+        Fact::new("tier", &license.tier),
+    ];
+    let mut hidden = Vec::new();
+    if matches!(what, What::Free | What::Release) {
+        facts.push(Fact::new("machine", &given.machine));
+        facts.push(Fact::new("may-run-until", &given.may_run_until));
+        hidden.push(("machine", given.machine.clone()));
+        hidden.push(("may_run_until", given.may_run_until.clone()));
+    }
+    Confirmation {
+        what: word,
+        action: format!("{}/{word}", address(license)),
+        back: address(license),
+        edit: None,
+        facts,
+        hidden,
+        message: matches!(what, What::Suspend | What::Revoke).then(|| given.message.clone()),
+        end: (what == What::Renew).then(|| EndField {
+            choice: given.end.clone(),
+            day: given.day.clone(),
+        }),
+        days: None,
+        is_destructive: matches!(
+            what,
+            What::Suspend | What::Revoke | What::Free | What::Release
+        ),
+    }
+}

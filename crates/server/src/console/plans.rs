@@ -1,0 +1,259 @@
+//! The plans, what a version of one contains, and the catalogue of what can be sold.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use chrono::{DateTime, Utc};
+use license_console::moment::Moment;
+use license_console::page::show;
+use license_core::catalogue::{CatalogueEntry, Kind};
+use serde::Deserialize;
+
+use super::filters::{page_number, unreadable};
+use super::frame::{Frame, trouble};
+use super::pager::{Pager, ROWS};
+use super::term_words::{TermFact, duration_words, term_facts};
+use crate::app::App;
+use crate::http::error::ApiError;
+use crate::licensing::item_words::{ItemNames, quantity_words};
+use crate::licensing::plans::plan_versions;
+use crate::store::plans::{PublishedPlan, newest};
+use crate::store::{StoreError, catalogue};
+
+/// Maximum number of versions of a plan in the list on its page.
+const VERSIONS: usize = 50;
+
+#[derive(Default, Deserialize)]
+pub(super) struct PageQuery {
+    #[serde(default)]
+    page: String,
+}
+
+#[derive(Template)]
+#[template(path = "plans.html")]
+struct PlansPage {
+    frame: Frame,
+    rows: Vec<PlanRow>,
+    pager: Pager,
+}
+
+struct PlanRow {
+    name: String,
+    version: u32,
+    title: String,
+    description: String,
+    is_trial: bool,
+    /// Empty if licenses never end.
+    duration: String,
+    /// What it grants, in short.
+    granted: String,
+    published: Option<Moment>,
+}
+
+pub(super) async fn page(
+    State(app): State<Arc<App>>,
+    wanted: Result<Query<PageQuery>, QueryRejection>,
+) -> Response {
+    let number = match wanted {
+        Ok(Query(wanted)) => page_number(&wanted.page),
+        Err(error) => Err(unreadable(&error)),
+    };
+    let number = match number {
+        Ok(number) => number,
+        Err(error) => return trouble("plans", error),
+    };
+    match load(&app, number).await {
+        Ok(page) => show(StatusCode::OK, &page),
+        Err(error) => trouble("plans", error),
+    }
+}
+
+async fn load(app: &App, number: u64) -> Result<PlansPage, StoreError> {
+    let db = app.store.reader();
+    let items = ItemNames::read(db).await?;
+    let plans = newest(db).await?;
+    let pager = Pager::new(number, plans.len() as u64, &[]);
+    let rows = on_page(plans, &pager).map(|it| plan_row(it, &items));
+    Ok(PlansPage {
+        frame: Frame::new("plans"),
+        rows: rows.collect(),
+        pager,
+    })
+}
+
+fn on_page<T>(all: Vec<T>, pager: &Pager) -> impl Iterator<Item = T> {
+    let before = usize::try_from(Pager::offset(pager.page)).unwrap_or(usize::MAX);
+    let rows = usize::try_from(ROWS).unwrap_or(usize::MAX);
+    all.into_iter().skip(before).take(rows)
+}
+
+fn plan_row(plan: PublishedPlan, items: &ItemNames) -> PlanRow {
+    let contents = plan.contents;
+    let features = contents
+        .entitlements
+        .iter()
+        .filter(|it| it.quantity.is_none());
+    let features = match features.count() {
+        0 => "core features only".to_owned(),
+        1 => "1 feature".to_owned(),
+        count => format!("{count} features"),
+    };
+    let counted = contents
+        .entitlements
+        .iter()
+        .filter(|it| it.quantity.is_some());
+    let counted = counted.map(|it| items.granted(&it.key, it.quantity));
+    PlanRow {
+        granted: std::iter::once(features)
+            .chain(counted)
+            .collect::<Vec<_>>()
+            .join(", "),
+        name: plan.version.name,
+        version: plan.version.version,
+        duration: duration_words(contents.duration),
+        title: contents.title,
+        description: contents.description,
+        is_trial: contents.trial,
+        published: plan.published_at.map(Moment::of),
+    }
+}
+
+#[derive(Template)]
+#[template(path = "plan.html")]
+struct PlanPage {
+    frame: Frame,
+    plan: PublishedPlan,
+    duration: String,
+    published: Option<Moment>,
+    is_newest: bool,
+    granted: Vec<Granted>,
+    terms: Vec<TermFact>,
+    /// For how long releases are covered; empty for all of them.
+    updates_for: String,
+    versions: Vec<VersionRow>,
+    /// How many versions are not listed.
+    others: usize,
+}
+
+struct Granted {
+    name: String,
+    /// Empty for a feature.
+    quantity: String,
+    /// For how long; empty for as long as the license.
+    duration: String,
+}
+
+struct VersionRow {
+    version: u32,
+    author: String,
+    published: Option<Moment>,
+}
+
+/// The version to show; without one, the newest.
+#[derive(Default, Deserialize)]
+pub(super) struct VersionQuery {
+    #[serde(default)]
+    version: Option<u32>,
+}
+
+pub(super) async fn plan(
+    State(app): State<Arc<App>>,
+    Path(name): Path<String>,
+    wanted: Result<Query<VersionQuery>, QueryRejection>,
+) -> Response {
+    let wanted = match wanted {
+        Ok(Query(wanted)) => wanted.version,
+        Err(error) => return trouble("plans", unreadable(&error)),
+    };
+    match load_plan(&app, &name, wanted).await {
+        Ok(page) => show(StatusCode::OK, &page),
+        Err(error) => trouble("plans", error),
+    }
+}
+
+async fn load_plan(app: &App, name: &str, version: Option<u32>) -> Result<PlanPage, ApiError> {
+    let db = app.store.reader();
+    let items = ItemNames::read(db).await?;
+    let versions = plan_versions(db, name).await?;
+    let place = match version {
+        None => Some(0),
+        Some(version) => versions.iter().position(|it| it.version.version == version),
+    };
+    let unknown = || {
+        let version = version.unwrap_or_default();
+        ApiError::Unknown(format!("the plan '{name}' has no version {version}"))
+    };
+    let place = place.ok_or_else(unknown)?;
+    let plan = versions.get(place).ok_or_else(unknown)?.clone();
+    let contents = &plan.contents;
+    // For how long releases are covered is shown as a duration, so that any start will do.
+    let terms = contents.terms(DateTime::<Utc>::UNIX_EPOCH);
+    let terms = terms.map_err(|error| ApiError::BadRequest(error.to_string()))?;
+    let mut terms = term_facts(app, &terms, None);
+    terms.retain(|it| it.code != "updates");
+    Ok(PlanPage {
+        frame: Frame::new("plans"),
+        duration: duration_words(contents.duration),
+        published: plan.published_at.map(Moment::of),
+        is_newest: place == 0,
+        granted: contents
+            .entitlements
+            .iter()
+            .map(|it| Granted {
+                name: items.name(&it.key),
+                quantity: it.quantity.map(quantity_words).unwrap_or_default(),
+                duration: duration_words(it.duration),
+            })
+            .collect(),
+        terms,
+        updates_for: duration_words(contents.terms.updates_for),
+        others: versions.len().saturating_sub(VERSIONS),
+        versions: versions
+            .into_iter()
+            .take(VERSIONS)
+            .map(|it| VersionRow {
+                version: it.version.version,
+                author: it.author,
+                published: it.published_at.map(Moment::of),
+            })
+            .collect(),
+        plan,
+    })
+}
+
+#[derive(Template)]
+#[template(path = "catalogue.html")]
+struct CataloguePage {
+    frame: Frame,
+    rows: Vec<CatalogueEntry>,
+    pager: Pager,
+}
+
+pub(super) async fn catalogue_page(
+    State(app): State<Arc<App>>,
+    wanted: Result<Query<PageQuery>, QueryRejection>,
+) -> Response {
+    let number = match wanted {
+        Ok(Query(wanted)) => page_number(&wanted.page),
+        Err(error) => Err(unreadable(&error)),
+    };
+    let number = match number {
+        Ok(number) => number,
+        Err(error) => return trouble("plans", error),
+    };
+    let entries = match catalogue::list(app.store.reader()).await {
+        Ok(entries) => entries,
+        Err(error) => return trouble("plans", error),
+    };
+    let pager = Pager::new(number, entries.len() as u64, &[]);
+    let page = CataloguePage {
+        frame: Frame::new("plans"),
+        rows: on_page(entries, &pager).collect(),
+        pager,
+    };
+    show(StatusCode::OK, &page)
+}
