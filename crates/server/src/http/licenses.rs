@@ -23,8 +23,7 @@ use license_core::offline::{MAX_REQUEST_CHARS, Purpose};
 use license_core::protocol::{
     ActivateRequest, DRIFT_HEADER, DeactivateRequest, ENTITLEMENTS_HEADER, HeartbeatRequest,
     INSTALLATION_ID_HEADER, NONCE_HEADER, RedeemRequest, SEQ_HEADER, USAGE_HEADER, ValidateRequest,
-    activated,
-    confirmed, denied, refused,
+    activated, confirmed, denied, refused,
 };
 use license_core::rate::FAILURE_RATE;
 use license_core::usage::sent::received;

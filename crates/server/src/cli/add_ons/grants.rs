@@ -1,13 +1,15 @@
 //! The arguments for what an add-on key grants: `--add`, with the `--from`, `--until` and `--for`
 //! after it.
 
+use std::str::FromStr as _;
+
 use chrono::{DateTime, Utc};
 use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, Error, FromArgMatches};
 use license_core::add_on::AddOnGrant;
 use license_core::calendar_duration::CalendarDuration;
 
-use crate::cli::additions::{addition, end, start, values};
+use crate::cli::additions::{end, start, values};
 use crate::licensing::amend::Addition;
 
 /// What an add-on key grants.
@@ -45,7 +47,7 @@ impl Args for Grants {
             "How long the --add before it lasts, in years, months, weeks and days, such as P90D",
         );
         command
-            .arg(add.value_parser(addition))
+            .arg(add.value_parser(Addition::from_str))
             .arg(from.value_parser(start))
             .arg(until.value_parser(end))
             .arg(duration.value_parser(|text: &str| text.parse::<CalendarDuration>()))
