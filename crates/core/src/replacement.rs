@@ -100,18 +100,18 @@ mod tests {
 
     use super::*;
 
-    fn license(fields: serde_json::Value) -> License {
+    fn license(fields: &serde_json::Value) -> License {
         License::new(fields.as_object().cloned().unwrap())
     }
 
     #[test]
     fn gains_and_losses_are_told_apart() {
         let now = "2026-11-27T12:00:00Z".parse().unwrap();
-        let present = license(json!({
+        let present = license(&json!({
             "licenseKey": "one", "expiresAt": "2027-12-31T23:59:59Z", "maxCameras": 64,
             "maxUsers": -1, "enabledFeatures": ["module.map_view", "module.live_view", "x"],
         }));
-        let other = license(json!({
+        let other = license(&json!({
             "licenseKey": "two", "expiresAt": null, "maxCameras": 16, "maxUsers": 5,
             "entitlements": [
                 {"key": "module.map_view", "until": "2026-01-01T00:00:00Z"}, {"key": "y"},

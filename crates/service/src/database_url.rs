@@ -404,12 +404,12 @@ mod tests {
             ("postgresql://u:hunter2@h/d?a=b&schema=lic", "-csearch_path"),
             // A password that contains a comma is not a list.
             ("postgresql://u:p,/hunter2@h/d", "/ is %2F"),
-            ("sqlite://vms:hunter2@db/vms", "no user and no host"),
-            ("sqlite:vms:hunter2@db/vms", "no user and no host"),
-            ("sqlite://hunter2@h/d", "no user and no host"),
-            ("sqlite://hunter2.db", "no user and no host"),
-            ("sqlite:/d?key=hunter2", "no parameters"),
-            ("sqlite:/d?mode=rwc&key=hunter2", "no parameters"),
+            ("sqlite://vms:hunter2@db/vms", "a user or a host"),
+            ("sqlite:vms:hunter2@db/vms", "a user or a host"),
+            ("sqlite://hunter2@h/d", "a user or a host"),
+            ("sqlite://hunter2.db", "a user or a host"),
+            ("sqlite:/d?key=hunter2", "must not have parameters"),
+            ("sqlite:/d?mode=rwc&key=hunter2", "must not have parameters"),
         ] {
             let error = text.parse::<DatabaseUrl>().unwrap_err();
             assert!(error.contains(hint), "{error}");

@@ -26,7 +26,7 @@ async fn ten_thousand_refused_calls_are_a_handful_of_lines_and_a_right_count() {
     })
     .await;
     send(1500, StatusCode::MISDIRECTED_REQUEST, |number| {
-        http.get(program.url("/health"))
+        http.get(program.url("/api/license/status"))
             .header("host", format!("h{number}.example"))
     })
     .await;

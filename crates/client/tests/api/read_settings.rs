@@ -53,6 +53,8 @@ fn example(variable: &str) -> &'static str {
         "LOG_FORMAT" => "json",
         "MAX_CONNECTIONS" => "77",
         "EXT_AUTHZ_PORT" => "2",
+        "OPEN_TRIAL_PLAN" => "trial",
+        "OPEN_TRIALS_PER_DAY" => "7",
         "PORT" => "1",
         "TRUSTED_NETWORKS" => "192.0.2.0/32,loopback",
         "TRUSTED_PROXIES" => "2",

@@ -129,7 +129,13 @@ impl Request for DeactivateRequest {
             }
             let nothing = Map::new();
             let data = inner(answer).unwrap_or(&nothing);
-            receipt(Self::CALL, data, DenialReason::Deactivated, question, trust)
+            receipt(
+                Self::CALL,
+                data,
+                &DenialReason::Deactivated,
+                question,
+                trust,
+            )
         })
     }
 }
@@ -155,7 +161,7 @@ impl Request for RedeemRequest {
             let amendment = data.get("amendment").and_then(Value::as_u64);
             let amendment = amendment.and_then(|it| u32::try_from(it).ok());
             let amendment = amendment.ok_or(Unread::Unexpected("no amendment"))?;
-            let receipt = receipt(Self::CALL, data, DenialReason::Redeemed, question, trust)?;
+            let receipt = receipt(Self::CALL, data, &DenialReason::Redeemed, question, trust)?;
             Ok(Redeemed { amendment, receipt })
         })
     }
@@ -165,7 +171,7 @@ impl Request for RedeemRequest {
 fn receipt(
     call: Call,
     data: &Map<String, Value>,
-    reason: DenialReason,
+    reason: &DenialReason,
     question: &Question,
     trust: &Trust,
 ) -> Result<Receipt, Unread> {
@@ -179,7 +185,7 @@ fn receipt(
         signature: signature.map(str::to_owned),
     };
     match judge_refusal(call, receipt, question, trust)? {
-        Denial::Signed(document) if document.claims().reason == reason => {
+        Denial::Signed(document) if document.claims().reason == *reason => {
             Ok(Receipt(Some(document)))
         }
         _ => Err(Unread::Unexpected("no receipt")),

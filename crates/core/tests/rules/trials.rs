@@ -2,7 +2,7 @@
 
 use chrono::NaiveDate;
 use license_core::calendar_duration::CalendarDuration;
-use license_core::plan::{Plan, PlanTerms};
+use license_core::plan::{DurationFrom, Plan, PlanTerms};
 use license_core::trial::{Allowance, NotATrial, TrialRefusal, again, check_plan};
 use proptest::prelude::*;
 
@@ -62,6 +62,7 @@ fn only_plans_that_end_are_for_trials() {
         trial: false,
         add_on: false,
         duration: Some("P30D".parse::<CalendarDuration>().unwrap()),
+        duration_from: DurationFrom::default(),
         terms: PlanTerms::default(),
         entitlements: Vec::new(),
     };

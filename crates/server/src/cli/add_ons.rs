@@ -401,7 +401,7 @@ async fn refund(
              what it grants."
         ),
         (None, false) => {
-            println!("{key} cannot be redeemed any more; no license has what it grants.")
+            println!("{key} cannot be redeemed any more; no license has what it grants.");
         }
     }
     Ok(())

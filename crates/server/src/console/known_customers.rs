@@ -93,7 +93,8 @@ pub(super) enum Meant {
 /// # Errors
 /// If the database returns an error.
 pub(super) async fn meant(db: &impl ConnectionTrait, text: &str) -> Result<Meant, StoreError> {
-    if let Some(known) = customers::find(db, text).await?
+    // If the text is also the reference of another one, it is refused when the license is issued.
+    if let Some(known) = customers::find(db, text).await?.into_iter().next()
         && let Some(known) = customers::find_merged(db, &known.id).await?
     {
         return Ok(Meant::Known(known));

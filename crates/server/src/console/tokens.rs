@@ -191,7 +191,7 @@ pub(super) async fn create(
     };
     match created.await {
         Ok((token, known)) => {
-            access.follow_change().await;
+            access.follow_addition().await;
             let page = TokenPage {
                 frame: Frame::new("tokens"),
                 name: known.name,
@@ -242,8 +242,8 @@ pub(super) async fn revoke_token(
     Path(name): Path<String>,
 ) -> Response {
     match revoke(&app.store, &name, &app.change(actor)).await {
-        Ok(_) => {
-            access.follow_change().await;
+        Ok(token) => {
+            access.forget_token(token.id);
             Done::TokenRevoked.redirect("/console/tokens")
         }
         Err(error) => {

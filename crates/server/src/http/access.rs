@@ -161,6 +161,11 @@ impl Access {
         Ok(caller)
     }
 
+    /// Lets this server refuse a revoked token immediately; others notice within seconds.
+    pub(crate) fn forget_token(&self, id: i64) {
+        self.named.forget(id);
+    }
+
     /// Makes a new token known to this server immediately; other servers notice it within seconds.
     pub(crate) async fn follow_addition(&self) {
         if self.named.reread().await.is_err() {

@@ -155,6 +155,7 @@ impl Told<'_> {
             Change::Start(Some(at)) => format!("starts {}", first_day(*at)),
             Change::Expiry(None) => "never ends".to_owned(),
             Change::Expiry(Some(at)) => format!("ends {}", last_day(*at)),
+            Change::Lasts(duration) => format!("ends {duration} after its first activation"),
             Change::Terms(terms) => return self.terms(terms, amendment),
         };
         vec![statement]

@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use chrono::Utc;
 use futures_util::future::join_all;
 use license_server::licensing::look_up::look_up;
 use license_server::store::licenses;
 use license_server::store::{Store, add_ons, amendments, audit_log};
+use license_service::clock::{Clock as _, SystemClock};
 use reqwest::{Client, StatusCode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -115,7 +115,7 @@ pub async fn check_whole(url: &str, key: &str) -> BTreeSet<u64> {
     let count = all.len() as u64;
     assert_eq!(numbers, (1..=count).collect(), "without gaps");
     assert_eq!(u64::from(license.amendment), count);
-    let whole = licenses::amended(store.reader(), license.clone(), &all, Utc::now());
+    let whole = licenses::amended(store.reader(), license.clone(), &all, SystemClock.now());
     assert_eq!(whole.await.unwrap().max_cameras, license.max_cameras);
     assert_eq!(license.max_cameras, 16 + i64::try_from(count - 1).unwrap());
     let of_license = audit_log::Filter {

@@ -125,7 +125,7 @@ async fn the_openapi_document_describes_every_call() {
     let administration = paths.keys().filter(|path| is_administration(path)).count();
     assert_eq!(
         (administration, paths.len()),
-        (32, 38),
+        (38, 47),
         "{:?}",
         paths.keys()
     );
@@ -179,6 +179,8 @@ async fn a_body_may_be_missing_where_the_document_says_so() {
         }
     }
     let expected = [
+        ("/api/admin/addons", 400),
+        ("/api/admin/addons/{addOn}/refund", 404),
         ("/api/admin/keys/rotate", 200),
         ("/api/admin/licenses/{license}/amendments", 400),
         ("/api/admin/licenses/{license}/revoke", 200),

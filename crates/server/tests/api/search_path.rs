@@ -33,6 +33,16 @@ async fn operators_and_functions_of_other_database_users_are_not_called() {
     assert_eq!(status, StatusCode::OK, "{answer}");
     vendor.set_status(&key, Status::Suspended).await;
     vendor.set_status(&key, Status::Active).await;
+    let add_on = json!({"add": [{"key": "cameras", "quantity": 16}]});
+    let (status, add_on) = vendor.admin(Method::POST, "/addons", add_on).await;
+    assert_eq!(status, StatusCode::CREATED, "{add_on}");
+    let plan = json!({"name": "trial", "contents": {"title": "Trial", "trial": true,
+        "duration": "P30D", "entitlements": [{"key": "cameras", "quantity": 4}]}});
+    let (status, plan) = vendor.admin(Method::POST, "/plans", plan).await;
+    assert_eq!(status, StatusCode::CREATED, "{plan}");
+    let code = json!({"plan": "trial", "max": 5});
+    let (status, code) = vendor.admin(Method::POST, "/trial-codes", code).await;
+    assert_eq!(status, StatusCode::CREATED, "{code}");
     let document = vendor.http.get(format!("{}/openapi.json", vendor.url));
     let document: serde_json::Value = document.send().await.unwrap().json().await.unwrap();
     let paths = document["paths"].as_object().unwrap().iter();
@@ -44,6 +54,8 @@ async fn operators_and_functions_of_other_database_users_are_not_called() {
         let path = path.replace("{license}", &key);
         let path = path.replace("{customer}", "Quay");
         let path = path.replace("{name}", "professional");
+        let path = path.replace("{addOn}", &add_on["id"].to_string());
+        let path = path.replace("{trialCode}", code["id"].as_str().unwrap());
         for query in ["", "?limit=1", "?search=professional", "?order=asc"] {
             let url = format!("{}/api/admin{path}{query}", vendor.url);
             let answer = vendor.http.get(&url).bearer_auth(ADMIN_TOKEN).send().await;

@@ -320,7 +320,7 @@ async fn whoever_guesses_codes_is_stopped_and_mistyped_ones_cost_no_query(engine
         (
             json!({"code": "x".repeat(300), "hardwareId": "m", "installationId": "i",
                 "installationName": "", "installationVersion": ""}),
-            "code has more than 255",
+            "ode has more than 255",
         ),
     ] {
         let url = format!("{}/api/licenses/trial", vendor.url);

@@ -103,7 +103,10 @@ async fn diagnostics_tell_what_is_sent(
     browser.click("#check").await;
     browser.until(findings, &json!(true)).await;
     let sent = browser
-        .run("return JSON.parse(document.querySelector('pre').textContent)")
+        .run(
+            "const sent = document.querySelector('pre').textContent; \
+             return JSON.parse(sent.slice(sent.indexOf('{')))",
+        )
         .await;
     assert_eq!(
         (&sent["licenseKey"], &sent["usageMetrics"]["camerasInUse"]),

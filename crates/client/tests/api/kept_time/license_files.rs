@@ -34,6 +34,7 @@ async fn file_for(site: &Site, vendor: &Vendor, request: &OfflineRequest) -> Str
     site.database.execute(&sql).await;
     let to = Addressee {
         license_key: request.license_key.clone(),
+        sent_key: None,
         nonce: Some(request.nonce.clone()),
         installation_id: request.installation_id.clone(),
         hardware_id: request.hardware_id.clone(),

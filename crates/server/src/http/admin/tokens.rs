@@ -132,6 +132,6 @@ pub(in crate::http) async fn revoke(
 ) -> Result<Json<ShownNamedToken>, ApiError> {
     let change = app.change(actor);
     let token = licensing::tokens::revoke(&app.store, &name, &change).await?;
-    access.named.forget(token.id);
+    access.forget_token(token.id);
     Ok(Json(ShownNamedToken::of(token, change.at)))
 }

@@ -147,7 +147,7 @@ fn a_machine_without_a_place_learns_what_would_help() {
     assert!(message.contains("for 5 machines"), "{message}");
     for (limit, expected) in [
         (SeatLimit::NoMovesLeft { until }, "(3 in 365 days)"),
-        (SeatLimit::LongLease { until }, "one of the 2 moves left"),
+        (SeatLimit::LongLease { until }, "(moves left: 2)"),
     ] {
         let message = refused(5, limit);
         assert!(

@@ -198,7 +198,7 @@ async fn what_cannot_be_amended_is_said_and_kept() {
     let filled = format!("after=1&{STORY}");
     for (from, to, why) in [
         ("quantity.0=32", "quantity.0=-32", "Invalid quantity"),
-        ("quantity.0=32", "quantity.0=", "a quantity is missing"),
+        ("quantity.0=32", "quantity.0=", "a quantity is required"),
         (
             "until.1=2027-07-29",
             "until.1=2027-04-29",
@@ -230,7 +230,7 @@ async fn what_cannot_be_amended_is_said_and_kept() {
         (
             "order=4711",
             "order=4711&effective=day&effective_day=2020-01-01",
-            "before",
+            "the earliest possible time",
         ),
         (
             "order=4711",

@@ -172,7 +172,7 @@ async fn going_back_and_errors_lose_nothing() {
             "is not in the catalogue",
         ),
         ("&key=", "&quantity.module.map_view=3&key=", "is a feature"),
-        ("&key=", "&feature=cameras&key=", "are counted"),
+        ("&key=", "&feature=cameras&key=", "is counted"),
         ("2099-12-31", "2020-12-31", "has passed"),
     ] {
         let body = filled.replacen(from, to, 1);

@@ -59,14 +59,18 @@ const POSTGRES_DENIED: &str = "
         ELSE pg_catalog.has_any_column_privilege(c.oid, p.name)
     END";
 
-/// The sequence of an identity column needs no permission.
+/// The sequence of an identity column needs no permission; that of a serial column depends on it
+/// automatically.
 const POSTGRES_DENIED_SEQUENCES: &str = "
-    SELECT e.name, s.name
+    SELECT e.name, pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(s.relname)
     FROM (VALUES TABLES) AS e (name, qualified)
-    JOIN pg_catalog.pg_attribute a ON a.attrelid = pg_catalog.to_regclass(e.qualified)
-    CROSS JOIN LATERAL (SELECT pg_catalog.pg_get_serial_sequence(e.qualified, a.attname)) AS s (name)
-    WHERE a.attnum > 0 AND NOT a.attisdropped AND a.atthasdef AND a.attidentity = ''
-        AND s.name IS NOT NULL AND NOT pg_catalog.has_sequence_privilege(s.name, 'USAGE')";
+    JOIN pg_catalog.pg_depend d ON d.refobjid = pg_catalog.to_regclass(e.qualified)
+        AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
+        AND d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.deptype = 'a'
+    JOIN pg_catalog.pg_class s ON s.oid = d.objid
+    JOIN pg_catalog.pg_namespace n ON n.oid = s.relnamespace
+    WHERE CASE WHEN s.relkind = 'S'
+        THEN NOT pg_catalog.has_sequence_privilege(s.oid, 'USAGE') ELSE false END";
 
 /// SQLite itself fills only a column that is the row id (`sqlite.org/lang_createtable.html#rowid`).
 const SQLITE_COLUMNS: &str = "
