@@ -13,6 +13,7 @@ use license_core::fleet::{Signed, standing_seen};
 use license_core::lapse::LapseReason;
 use license_core::restored::Refusal;
 use license_core::standing::Standing;
+use license_service::clock::{Clock as _, SystemClock};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 use utoipa::ToSchema;
@@ -159,7 +160,7 @@ pub struct Survey {
 #[derive(Debug)]
 struct Looked {
     fleet: Arc<Fleet>,
-    /// When it was evaluated, and how long that took, in time of the running process.
+    /// When it was evaluated, in time of the running process, and how long that took.
     at: Duration,
     took: Duration,
 }
@@ -185,12 +186,16 @@ impl Survey {
         {
             return Ok(looked.fleet.clone());
         }
+        let started = SystemClock.running();
         let fleet = Arc::new(look(app).await?);
         let at = app.clock.running();
         *last = Some(Looked {
             fleet: fleet.clone(),
             at,
-            took: at.saturating_sub(begun),
+            // A clock that was moved meanwhile does not make the work longer.
+            took: at
+                .saturating_sub(begun)
+                .min(SystemClock.running() - started),
         });
         Ok(fleet)
     }
