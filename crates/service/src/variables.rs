@@ -141,6 +141,8 @@ fn values_in_files(settings: &[Setting]) -> anyhow::Result<String> {
 /// Minimum length of a setting for which a similar name is a mistake, rather than the name of
 /// something else.
 const MIN_COMPARED: usize = 6;
+/// The number of wrong letters up to which a similar name is a mistake.
+const MAX_DISTANCE: usize = 2;
 
 /// Warns of variables that are no settings but differ in one or two letters from one that is not
 /// set.
@@ -161,10 +163,13 @@ fn warn_of_misspelled(settings: &[Setting]) {
 /// The setting that a variable resembles.
 fn misspelled<'a>(variable: &str, settings: &'a [Setting]) -> Option<&'a OsStr> {
     let names = settings.iter().filter_map(|it| it.name.to_str());
+    // Comparing texts costs more than anything else at the start of a command. Names whose lengths
+    // differ by more are further apart.
+    let names = names.filter(|name| {
+        name.len() >= MIN_COMPARED && name.len().abs_diff(variable.len()) <= MAX_DISTANCE
+    });
     let mut distances = names.map(|name| (strsim::damerau_levenshtein(variable, name), name));
-    let is_near = |(distance, name): &(usize, &str)| {
-        *distance > 0 && *distance <= 2 && name.len() >= MIN_COMPARED
-    };
+    let is_near = |(distance, _): &(usize, &str)| (1..=MAX_DISTANCE).contains(distance);
     let is_setting = settings.iter().any(|it| *it.name == *variable);
     let near = distances.find(is_near);
     near.filter(|_| !is_setting).map(|(_, name)| name.as_ref())
