@@ -10,7 +10,7 @@ use sea_orm::{
 
 use super::Database;
 use super::pool::Pool;
-use super::table_names::{EMPTY_PATH, Schemas};
+use super::table_names::{Schemas, has_table, set_path};
 use super::work::uninterrupted;
 use crate::clock::ticks;
 
@@ -90,10 +90,9 @@ impl<'a, C: ConnectionTrait> MigratedRows<'a, C> {
         if self.db.get_database_backend() != DbBackend::Postgres {
             return run(sql.to_owned()).await;
         }
-        let set = Statement::from_string(DbBackend::Postgres, format!("SELECT {EMPTY_PATH}"));
-        self.db.query_one_raw(set).await?;
+        set_path(self.db, "").await?;
         let result = run(self.names.qualified(sql).into_owned()).await?;
-        set_path(self.db, self.path.clone()).await?;
+        set_path(self.db, &self.path).await?;
         Ok(result)
     }
 }
@@ -184,7 +183,7 @@ impl Database {
                 tables.forget();
                 names = Schemas::find(&transaction, tables.known()).await?;
                 names.refuse_others()?;
-                set_path(&transaction, names.search_path()).await?;
+                set_path(&transaction, &names.search_path()).await?;
             }
             Ok(Migration {
                 pool,
@@ -210,19 +209,4 @@ async fn wait_for_lock(transaction: &DatabaseTransaction, lock: u32) -> Result<(
         }
         tokio::time::sleep(LOCK_INTERVAL).await;
     }
-}
-
-async fn set_path(db: &impl ConnectionTrait, path: String) -> Result<(), DbErr> {
-    let set = "SELECT pg_catalog.set_config('search_path', $1, true)";
-    let set = Statement::from_sql_and_values(DbBackend::Postgres, set, [path.into()]);
-    db.query_one_raw(set).await.map(drop)
-}
-
-async fn has_table(db: &impl ConnectionTrait, names: &Schemas, table: &str) -> Result<bool, DbErr> {
-    if db.get_database_backend() == DbBackend::Postgres {
-        return Ok(names.has(table));
-    }
-    let sql = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = $1";
-    let ask = Statement::from_sql_and_values(DbBackend::Sqlite, sql, [table.into()]);
-    Ok(db.query_one_raw(ask).await?.is_some())
 }

@@ -3,7 +3,7 @@
 use sea_orm::{ConnectionTrait as _, DbBackend, DbErr, Statement};
 
 use super::Transaction;
-use super::table_names::{EMPTY_PATH, Schemas};
+use super::table_names::{Schemas, has_table, set_path};
 
 /// A view, a rule or a row-level security policy may call functions with the rights of this
 /// program.
@@ -19,22 +19,18 @@ impl Transaction {
     /// # Errors
     /// If the database returns an error.
     pub async fn ordinary_table(&self, table: &'static str) -> Result<Option<String>, DbErr> {
-        let ask = |sql: &str, value: &str| {
-            Statement::from_sql_and_values(self.get_database_backend(), sql, [value.into()])
-        };
         if self.get_database_backend() != DbBackend::Postgres {
-            let sql = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = $1";
-            let found = self.query_one_raw(ask(sql, table)).await?;
-            return Ok(found.map(|_| table.to_owned()));
+            let found = has_table(self, &Schemas::default(), table).await?;
+            return Ok(found.then(|| table.to_owned()));
         }
         let schemas = Schemas::find(self, &[table]).await?;
-        let empty = Statement::from_string(DbBackend::Postgres, format!("SELECT {EMPTY_PATH}"));
-        self.query_one_raw(empty).await?;
+        set_path(self, "").await?;
         if !schemas.has(table) || schemas.refuse_others().is_err() {
             return Ok(None);
         }
         let name = schemas.name(table);
-        let found = self.query_one_raw(ask(IS_ORDINARY, &name)).await?;
-        Ok(found.map(|_| name))
+        let value = [(&*name).into()];
+        let ask = Statement::from_sql_and_values(DbBackend::Postgres, IS_ORDINARY, value);
+        Ok(self.query_one_raw(ask).await?.map(|_| name))
     }
 }

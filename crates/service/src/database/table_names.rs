@@ -283,6 +283,27 @@ impl<'a> Iterator for Tokens<'a> {
     }
 }
 
+/// Whether a table exists: on PostgreSQL, as it was looked up.
+pub(super) async fn has_table(
+    db: &impl ConnectionTrait,
+    names: &Schemas,
+    table: &str,
+) -> Result<bool, DbErr> {
+    if db.get_database_backend() == DbBackend::Postgres {
+        return Ok(names.has(table));
+    }
+    let sql = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = $1";
+    let ask = Statement::from_sql_and_values(DbBackend::Sqlite, sql, [table.into()]);
+    Ok(db.query_one_raw(ask).await?.is_some())
+}
+
+/// Sets the search path for the rest of the transaction on PostgreSQL.
+pub(super) async fn set_path(db: &impl ConnectionTrait, path: &str) -> Result<(), DbErr> {
+    let set = "SELECT pg_catalog.set_config('search_path', $1, true)";
+    let set = Statement::from_sql_and_values(DbBackend::Postgres, set, [path.into()]);
+    db.query_one_raw(set).await.map(drop)
+}
+
 pub(super) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
