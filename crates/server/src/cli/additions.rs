@@ -15,13 +15,6 @@ pub(super) struct Additions(pub(super) Vec<Addition>);
 
 impl Args for Additions {
     fn augment_args(command: Command) -> Command {
-        let argument = |name: &'static str, value: &'static str, help: &'static str| {
-            Arg::new(name)
-                .long(name)
-                .value_name(value)
-                .action(ArgAction::Append)
-                .help(help)
-        };
         let add = argument(
             "add",
             "KEY[=N]",
@@ -51,23 +44,8 @@ impl Args for Additions {
 impl FromArgMatches for Additions {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, Error> {
         let mut additions: Vec<(usize, Addition)> = values(matches, "add");
-        for (name, is_start) in [("from", true), ("until", false)] {
-            for (index, at) in values::<DateTime<Utc>>(matches, name) {
-                let earlier = additions.iter_mut().rev().find(|(add, _)| *add < index);
-                let Some((_, addition)) = earlier else {
-                    let why = format!("--{name} must follow the --add that it applies to\n");
-                    return Err(Error::raw(ErrorKind::MissingRequiredArgument, why));
-                };
-                let bound = match is_start {
-                    true => &mut addition.period.from,
-                    false => &mut addition.period.until,
-                };
-                if bound.replace(at).is_some() {
-                    let why = format!("--{name} is given twice for one --add\n");
-                    return Err(Error::raw(ErrorKind::ArgumentConflict, why));
-                }
-            }
-        }
+        set_each(&mut additions, matches, "from", |it| &mut it.period.from)?;
+        set_each(&mut additions, matches, "until", |it| &mut it.period.until)?;
         let additions = additions.into_iter().map(|(_, addition)| addition);
         Ok(Self(additions.collect()))
     }
@@ -76,6 +54,39 @@ impl FromArgMatches for Additions {
         *self = Self::from_arg_matches(matches)?;
         Ok(())
     }
+}
+
+/// An argument that may be repeated.
+pub(super) fn argument(name: &'static str, value: &'static str, help: &'static str) -> Arg {
+    Arg::new(name)
+        .long(name)
+        .value_name(value)
+        .action(ArgAction::Append)
+        .help(help)
+}
+
+/// Sets a member of what each `--add` adds to the value of the argument `name` that follows it.
+///
+/// # Errors
+/// If the argument precedes all of them, or follows one twice.
+pub(super) fn set_each<A, T: Clone + Send + Sync + 'static>(
+    added: &mut [(usize, A)],
+    matches: &ArgMatches,
+    name: &str,
+    member: fn(&mut A) -> &mut Option<T>,
+) -> Result<(), Error> {
+    for (index, value) in values::<T>(matches, name) {
+        let earlier = added.iter_mut().rev().find(|(add, _)| *add < index);
+        let Some((_, addition)) = earlier else {
+            let why = format!("--{name} must follow the --add that it applies to\n");
+            return Err(Error::raw(ErrorKind::MissingRequiredArgument, why));
+        };
+        if member(addition).replace(value).is_some() {
+            let why = format!("--{name} is given twice for one --add\n");
+            return Err(Error::raw(ErrorKind::ArgumentConflict, why));
+        }
+    }
+    Ok(())
 }
 
 /// The values of an argument with their places on the command line.

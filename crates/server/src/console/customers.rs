@@ -15,7 +15,7 @@ use license_console::page::show;
 use license_core::license_key::mask;
 use serde::Deserialize;
 
-use super::filters::{check_box, page_number, unknown, unreadable};
+use super::filters::{PageQuery, check_box, page_number, unknown, unreadable, wanted_page};
 use super::frame::{Frame, Said, trouble};
 use super::pager::{Pager, ROWS};
 use crate::app::App;
@@ -184,24 +184,14 @@ struct LicenseRow {
     ends: Option<Moment>,
 }
 
-#[derive(Default, Deserialize)]
-pub(super) struct LicensesAt {
-    #[serde(default)]
-    page: String,
-}
-
 pub(super) async fn customer(
     State(app): State<Arc<App>>,
     Path(customer): Path<String>,
     said: Result<Query<Said>, QueryRejection>,
-    wanted: Result<Query<LicensesAt>, QueryRejection>,
+    wanted: Result<Query<PageQuery>, QueryRejection>,
 ) -> Response {
     let done = said.map(|Query(said)| said).unwrap_or_default().done;
-    let number = match wanted {
-        Ok(Query(wanted)) => page_number(&wanted.page),
-        Err(error) => Err(unreadable(&error)),
-    };
-    let number = match number {
+    let number = match wanted_page(wanted) {
         Ok(number) => number,
         Err(error) => return trouble("customers", error),
     };

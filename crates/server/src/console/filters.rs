@@ -1,6 +1,8 @@
 //! Errors for invalid filters in the URL and invalid fields of forms.
 
+use axum::extract::Query;
 use axum::extract::rejection::QueryRejection;
+use serde::Deserialize;
 
 use crate::http::error::ApiError;
 
@@ -26,6 +28,24 @@ pub(super) fn page_number(text: &str) -> Result<u64, ApiError> {
         "" => Ok(1),
         text => text.parse().map_err(|_| unknown("page", text, "a number")),
     }
+}
+
+/// The filters of a page that has only page numbers.
+#[derive(Deserialize)]
+pub(super) struct PageQuery {
+    #[serde(default)]
+    page: String,
+}
+
+/// The page number in the URL of such a page.
+///
+/// # Errors
+/// If it is not a number, or the URL has something else.
+pub(super) fn wanted_page(
+    wanted: Result<Query<PageQuery>, QueryRejection>,
+) -> Result<u64, ApiError> {
+    let Query(wanted) = wanted.map_err(|error| unreadable(&error))?;
+    page_number(&wanted.page)
 }
 
 /// A text with which PostgreSQL can compare.

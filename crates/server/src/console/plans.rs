@@ -13,7 +13,7 @@ use license_console::page::show;
 use license_core::catalogue::{CatalogueEntry, Kind};
 use serde::Deserialize;
 
-use super::filters::{page_number, unreadable};
+use super::filters::{PageQuery, unreadable, wanted_page};
 use super::frame::{Frame, trouble};
 use super::pager::{Pager, ROWS};
 use super::term_words::{TermFact, duration_words, term_facts};
@@ -26,12 +26,6 @@ use crate::store::{StoreError, catalogue};
 
 /// Maximum number of versions of a plan in the list on its page.
 const VERSIONS: usize = 50;
-
-#[derive(Default, Deserialize)]
-pub(super) struct PageQuery {
-    #[serde(default)]
-    page: String,
-}
 
 #[derive(Template)]
 #[template(path = "plans.html")]
@@ -58,11 +52,7 @@ pub(super) async fn page(
     State(app): State<Arc<App>>,
     wanted: Result<Query<PageQuery>, QueryRejection>,
 ) -> Response {
-    let number = match wanted {
-        Ok(Query(wanted)) => page_number(&wanted.page),
-        Err(error) => Err(unreadable(&error)),
-    };
-    let number = match number {
+    let number = match wanted_page(wanted) {
         Ok(number) => number,
         Err(error) => return trouble("plans", error),
     };
@@ -237,11 +227,7 @@ pub(super) async fn catalogue_page(
     State(app): State<Arc<App>>,
     wanted: Result<Query<PageQuery>, QueryRejection>,
 ) -> Response {
-    let number = match wanted {
-        Ok(Query(wanted)) => page_number(&wanted.page),
-        Err(error) => Err(unreadable(&error)),
-    };
-    let number = match number {
+    let number = match wanted_page(wanted) {
         Ok(number) => number,
         Err(error) => return trouble("plans", error),
     };

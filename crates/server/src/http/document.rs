@@ -125,12 +125,25 @@ fn is_free_text(schema: &Value) -> bool {
     is_text && schema.get("format").is_none() && schema.get("pattern").is_none()
 }
 
+/// The schemas that contain the terms of a license.
+const WITH_TERMS: [&str; 3] = ["IssueBody", "AmendBody", "PlanTerms"];
+
+/// What the rules accept as these terms.
+fn term_bounds() -> Value {
+    json!({
+        "seats": {"minimum": 1, "maximum": MAX_SEATS},
+        "moves": {"minimum": 0, "maximum": MAX_MOVES},
+        "movesPeriodDays": {"minimum": 1, "maximum": MAX_MOVES_PERIOD_DAYS},
+        "leaseHours": {"minimum": 1, "maximum": MAX_LEASE_HOURS},
+        "graceHours": {"minimum": 0, "maximum": MAX_GRACE_HOURS},
+        "offlineDays": {"minimum": 1, "maximum": MAX_OFFLINE_DAYS},
+    })
+}
+
 /// What the rules accept, by schema and by pointer from its fields.
 fn bounds() -> Value {
     let limit = json!({"minimum": UNLIMITED, "maximum": i64::MAX});
-    let amount = json!({"minimum": 0, "maximum": u64::MAX});
     let text = json!({"maxLength": MAX_TEXT_CHARS});
-    let hardware_id = json!({"minLength": 1, "maxLength": MAX_TEXT_CHARS});
     let customer = json!({
         "name": {"minLength": 1, "maxLength": MAX_CUSTOMER_CHARS},
         "reference": text,
@@ -140,12 +153,6 @@ fn bounds() -> Value {
     json!({
         "IssueBody": {
             "customer": {"maxLength": MAX_CUSTOMER_CHARS},
-            "seats": {"minimum": 1, "maximum": MAX_SEATS},
-            "moves": {"minimum": 0, "maximum": MAX_MOVES},
-            "movesPeriodDays": {"minimum": 1, "maximum": MAX_MOVES_PERIOD_DAYS},
-            "leaseHours": {"minimum": 1, "maximum": MAX_LEASE_HOURS},
-            "graceHours": {"minimum": 0, "maximum": MAX_GRACE_HOURS},
-            "offlineDays": {"minimum": 1, "maximum": MAX_OFFLINE_DAYS},
             "maxCameras": limit,
             "maxUsers": limit,
             "maxStorageGb": limit,
@@ -155,12 +162,6 @@ fn bounds() -> Value {
             "reason": {"maxLength": MAX_REASON_CHARS},
             "order": {"maxLength": MAX_ORDER_CHARS},
             "customer": {"maxLength": MAX_CUSTOMER_CHARS},
-            "seats": {"minimum": 1, "maximum": MAX_SEATS},
-            "moves": {"minimum": 0, "maximum": MAX_MOVES},
-            "movesPeriodDays": {"minimum": 1, "maximum": MAX_MOVES_PERIOD_DAYS},
-            "leaseHours": {"minimum": 1, "maximum": MAX_LEASE_HOURS},
-            "graceHours": {"minimum": 0, "maximum": MAX_GRACE_HOURS},
-            "offlineDays": {"minimum": 1, "maximum": MAX_OFFLINE_DAYS},
             "end/items": {"minLength": 1, "maxLength": FeatureKey::MAX_CHARS},
         },
         "Addition": {"key": {"minLength": 1, "maxLength": FeatureKey::MAX_CHARS}},
@@ -186,6 +187,20 @@ fn bounds() -> Value {
                 "default": DEFAULT_OVERLAP_DAYS,
             },
         },
+        "TrialCodeBody": {
+            "max": {"minimum": 1, "maximum": MAX_STARTS},
+            "maxADay": {"minimum": 1, "maximum": MAX_STARTS},
+            "note": {"maxLength": MAX_REASON_CHARS},
+        },
+    })
+}
+
+/// What the rules of the messages of sites accept.
+fn site_bounds() -> Value {
+    let amount = json!({"minimum": 0, "maximum": u64::MAX});
+    let text = json!({"maxLength": MAX_TEXT_CHARS});
+    let hardware_id = json!({"minLength": 1, "maxLength": MAX_TEXT_CHARS});
+    json!({
         "ActivateRequest": {
             "licenseKey": text,
             "hardwareId": hardware_id,
@@ -206,11 +221,6 @@ fn bounds() -> Value {
             "installationId": {"minLength": 1, "maxLength": MAX_TEXT_CHARS},
             "installationName": text,
             "installationVersion": text,
-        },
-        "TrialCodeBody": {
-            "max": {"minimum": 1, "maximum": MAX_STARTS},
-            "maxADay": {"minimum": 1, "maximum": MAX_STARTS},
-            "note": {"maxLength": MAX_REASON_CHARS},
         },
         "PreviewRequest": {"licenseKey": text, "hardwareId": hardware_id},
         "RedeemRequest": {"licenseKey": text, "addOnKey": text, "hardwareId": hardware_id},
@@ -236,16 +246,8 @@ fn plan_bounds() -> Value {
             "entitlements": {"maxItems": plan::MAX_PLAN_ENTITLEMENTS},
         },
         "PlanTerms": {
-            "seats": {"minimum": 1, "maximum": MAX_SEATS},
-            "moves": {"minimum": 0, "maximum": MAX_MOVES, "default": DEFAULT_MOVES},
-            "movesPeriodDays": {
-                "minimum": 1,
-                "maximum": MAX_MOVES_PERIOD_DAYS,
-                "default": DEFAULT_MOVES_PERIOD_DAYS,
-            },
-            "leaseHours": {"minimum": 1, "maximum": MAX_LEASE_HOURS},
-            "graceHours": {"minimum": 0, "maximum": MAX_GRACE_HOURS},
-            "offlineDays": {"minimum": 1, "maximum": MAX_OFFLINE_DAYS},
+            "moves": {"default": DEFAULT_MOVES},
+            "movesPeriodDays": {"default": DEFAULT_MOVES_PERIOD_DAYS},
         },
         "PlanEntitlement": {"key": {"minLength": 1, "maxLength": FeatureKey::MAX_CHARS}},
     })
@@ -253,20 +255,28 @@ fn plan_bounds() -> Value {
 
 /// Adds the bounds to the schemas.
 fn set_bounds(schemas: &mut Value) {
-    let all = [bounds(), plan_bounds()];
+    let terms = term_bounds();
+    for schema in WITH_TERMS {
+        set_bounds_of(schemas, schema, &terms);
+    }
+    let all = [bounds(), site_bounds(), plan_bounds()];
     for (schema, fields) in all.iter().filter_map(Value::as_object).flatten() {
-        for (field, bounds) in fields.as_object().into_iter().flatten() {
-            let described = schemas.pointer_mut(&format!("/{schema}/properties/{field}"));
-            let described = described.and_then(Value::as_object_mut);
-            debug_assert!(described.is_some(), "{schema} has no field {field}");
-            let (Some(described), Some(bounds)) = (described, bounds.as_object()) else {
-                continue;
-            };
-            if bounds.contains_key("maximum") {
-                // It would be a second bound.
-                described.shift_remove("format");
-            }
-            described.extend(bounds.clone());
+        set_bounds_of(schemas, schema, fields);
+    }
+}
+
+fn set_bounds_of(schemas: &mut Value, schema: &str, fields: &Value) {
+    for (field, bounds) in fields.as_object().into_iter().flatten() {
+        let described = schemas.pointer_mut(&format!("/{schema}/properties/{field}"));
+        let described = described.and_then(Value::as_object_mut);
+        debug_assert!(described.is_some(), "{schema} has no field {field}");
+        let (Some(described), Some(bounds)) = (described, bounds.as_object()) else {
+            continue;
+        };
+        if bounds.contains_key("maximum") {
+            // It would be a second bound.
+            described.shift_remove("format");
         }
+        described.extend(bounds.clone());
     }
 }

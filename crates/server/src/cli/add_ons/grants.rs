@@ -3,13 +3,11 @@
 
 use std::str::FromStr as _;
 
-use chrono::{DateTime, Utc};
-use clap::error::ErrorKind;
-use clap::{Arg, ArgAction, ArgMatches, Args, Command, Error, FromArgMatches};
+use clap::{ArgMatches, Args, Command, Error, FromArgMatches};
 use license_core::add_on::AddOnGrant;
 use license_core::calendar_duration::CalendarDuration;
 
-use crate::cli::additions::{end, start, values};
+use crate::cli::additions::{argument, end, set_each, start, values};
 use crate::licensing::amend::Addition;
 
 /// What an add-on key grants.
@@ -18,13 +16,6 @@ pub(super) struct Grants(pub(super) Vec<AddOnGrant>);
 
 impl Args for Grants {
     fn augment_args(command: Command) -> Command {
-        let argument = |name: &'static str, value: &'static str, help: &'static str| {
-            Arg::new(name)
-                .long(name)
-                .value_name(value)
-                .action(ArgAction::Append)
-                .help(help)
-        };
         let add = argument(
             "add",
             "KEY[=N]",
@@ -64,22 +55,9 @@ impl FromArgMatches for Grants {
             .into_iter()
             .map(|(place, addition)| (place, granted(addition)))
             .collect();
-        let times = |name| values::<DateTime<Utc>>(matches, name);
-        for (index, at) in times("from") {
-            set(&mut grants, "from", index, |grant| &mut grant.from, at)?;
-        }
-        for (index, at) in times("until") {
-            set(&mut grants, "until", index, |grant| &mut grant.until, at)?;
-        }
-        for (index, duration) in values::<CalendarDuration>(matches, "for") {
-            set(
-                &mut grants,
-                "for",
-                index,
-                |grant| &mut grant.duration,
-                duration,
-            )?;
-        }
+        set_each(&mut grants, matches, "from", |grant| &mut grant.from)?;
+        set_each(&mut grants, matches, "until", |grant| &mut grant.until)?;
+        set_each(&mut grants, matches, "for", |grant| &mut grant.duration)?;
         let grants = grants.into_iter().map(|(_, grant)| grant);
         Ok(Self(grants.collect()))
     }
@@ -98,24 +76,4 @@ fn granted(addition: Addition) -> AddOnGrant {
         until: None,
         duration: None,
     }
-}
-
-/// Sets a member of the grant whose argument precedes the place `index`.
-fn set<T>(
-    grants: &mut [(usize, AddOnGrant)],
-    name: &str,
-    index: usize,
-    member: fn(&mut AddOnGrant) -> &mut Option<T>,
-    value: T,
-) -> Result<(), Error> {
-    let earlier = grants.iter_mut().rev().find(|(add, _)| *add < index);
-    let Some((_, grant)) = earlier else {
-        let why = format!("--{name} must follow the --add that it is about\n");
-        return Err(Error::raw(ErrorKind::MissingRequiredArgument, why));
-    };
-    if member(grant).replace(value).is_some() {
-        let why = format!("--{name} is given twice for one --add\n");
-        return Err(Error::raw(ErrorKind::ArgumentConflict, why));
-    }
-    Ok(())
 }
