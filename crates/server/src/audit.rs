@@ -1,6 +1,8 @@
 //! The audit log of changes and their authors. An entry is written in the same transaction as its
 //! change, and only if the author's token may still be used then.
 
+mod action;
+
 use std::fmt;
 use std::net::IpAddr;
 use std::ops::Deref;
@@ -16,6 +18,7 @@ use serde_json::{Value, json};
 use crate::store::audit_log::{self, Entry};
 use crate::store::licenses::License;
 use crate::store::{StoreError, admin_tokens, site_entries};
+pub use action::Action;
 
 /// The author of changes with the `ADMIN_TOKEN`.
 pub const BREAK_GLASS: &str = "break-glass";
@@ -82,132 +85,6 @@ impl Deref for PermittedChange {
 
     fn deref(&self) -> &Change {
         &self.change
-    }
-}
-
-/// The action.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, sea_orm::EnumIter)]
-pub enum Action {
-    /// A license was issued.
-    Issued,
-    /// The end of the license was set.
-    Renewed,
-    /// The license was amended.
-    Amended,
-    /// The license was suspended.
-    Suspended,
-    /// The license was reinstated.
-    Reinstated,
-    /// The license was revoked permanently.
-    Revoked,
-    /// A machine has taken a seat.
-    SeatTaken,
-    /// A machine has freed its seat.
-    SeatGivenBack,
-    /// Another installation has called from a machine that holds a seat.
-    InstallationChanged,
-    /// The vendor has freed a machine's seat.
-    SeatFreed,
-    /// A machine has taken the place of another one whose lease is still valid.
-    SeatMoved,
-    /// The vendor has released a freed seat while the machine's lease is still valid.
-    SeatReleased,
-    /// Further entries of the license's sites on this day are only counted.
-    SiteEntriesLimited,
-    /// The number of entries of the license's sites on a day that were only counted.
-    SiteEntriesCounted,
-    /// A request file was answered.
-    OfflineSigned,
-    /// A signing key was created.
-    KeyMade,
-    /// A signing key was revoked.
-    KeyRevoked,
-    /// The key change in the previous entry did not happen.
-    KeysUnchanged,
-    /// The vendor accepted a key directory.
-    KeysAccepted,
-    /// The document of a release was signed.
-    ReleaseSigned,
-    /// The vendor has confirmed that the server's clock is correct.
-    ClockAccepted,
-    /// A version of a plan was published.
-    PlanPublished,
-    /// An entry of the catalogue was added or described anew.
-    CatalogueChanged,
-    /// A site was not denied because it knows more than the database.
-    AnswerWithheld,
-    /// A token for administration was created.
-    TokenAdded,
-    /// A token for administration was revoked.
-    TokenRevoked,
-    /// An add-on key was issued.
-    AddOnIssued,
-    /// An add-on key was redeemed, which amended a license.
-    AddOnRedeemed,
-    /// An add-on key was refunded; if it was redeemed, its amendment was undone.
-    AddOnRefunded,
-    /// A trial code was created.
-    TrialCodeAdded,
-    /// A trial code was withdrawn.
-    TrialCodeWithdrawn,
-    /// A customer was added.
-    CustomerAdded,
-    /// A customer was changed.
-    CustomerChanged,
-    /// A customer was merged into another one.
-    CustomerMerged,
-}
-
-impl Action {
-    /// The value in the column.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Issued => "issued",
-            Self::Renewed => "renewed",
-            Self::Amended => "amended",
-            Self::Suspended => "suspended",
-            Self::Reinstated => "reinstated",
-            Self::Revoked => "revoked",
-            Self::SeatTaken => "seat_taken",
-            Self::SeatGivenBack => "seat_given_back",
-            Self::InstallationChanged => "installation_changed",
-            Self::SeatFreed => "seat_freed",
-            Self::SeatMoved => "seat_moved",
-            Self::SeatReleased => "seat_released",
-            Self::SiteEntriesLimited => "site_entries_limited",
-            Self::SiteEntriesCounted => "site_entries_counted",
-            Self::OfflineSigned => "offline_signed",
-            Self::KeyMade => "key_made",
-            Self::KeyRevoked => "key_revoked",
-            Self::KeysUnchanged => "keys_unchanged",
-            Self::KeysAccepted => "keys_accepted",
-            Self::ReleaseSigned => "release_signed",
-            Self::ClockAccepted => "clock_accepted",
-            Self::PlanPublished => "plan_published",
-            Self::CatalogueChanged => "catalogue_changed",
-            Self::AnswerWithheld => "answer_withheld",
-            Self::TokenAdded => "token_added",
-            Self::TokenRevoked => "token_revoked",
-            Self::AddOnIssued => "add_on_issued",
-            Self::AddOnRedeemed => "add_on_redeemed",
-            Self::AddOnRefunded => "add_on_refunded",
-            Self::TrialCodeAdded => "trial_code_added",
-            Self::TrialCodeWithdrawn => "trial_code_withdrawn",
-            Self::CustomerAdded => "customer_added",
-            Self::CustomerChanged => "customer_changed",
-            Self::CustomerMerged => "customer_merged",
-        }
-    }
-}
-
-impl Action {
-    /// Whether sites can cause it any number of times.
-    fn is_unbounded(self) -> bool {
-        matches!(
-            self,
-            Self::SeatTaken | Self::SeatGivenBack | Self::InstallationChanged | Self::OfflineSigned
-        )
     }
 }
 
@@ -332,25 +209,12 @@ impl Change {
         Ok(!before.await?)
     }
 
-    /// Records an action on a signing key.
+    /// Records an action on a subject that is no license: a key, a plan, a token, a customer, or
+    /// what else the action names.
     ///
     /// # Errors
     /// If the database returns an error.
-    pub async fn note_key(
-        &self,
-        db: &impl ConnectionTrait,
-        action: Action,
-        kid: &str,
-        details: Value,
-    ) -> Result<(), StoreError> {
-        self.write(db, action, None, kid.to_owned(), details).await
-    }
-
-    /// Records an action on what is sold: a plan, or an entry of the catalogue.
-    ///
-    /// # Errors
-    /// If the database returns an error.
-    pub async fn note_offer(
+    pub async fn note_other(
         &self,
         db: &impl ConnectionTrait,
         action: Action,
@@ -358,78 +222,6 @@ impl Change {
         details: Value,
     ) -> Result<(), StoreError> {
         self.write(db, action, None, subject.to_owned(), details)
-            .await
-    }
-
-    /// Records that the document of a release was signed.
-    ///
-    /// # Errors
-    /// If the database returns an error.
-    pub async fn note_release(
-        &self,
-        db: &impl ConnectionTrait,
-        version: &str,
-        details: Value,
-    ) -> Result<(), StoreError> {
-        let subject = version.to_owned();
-        self.write(db, Action::ReleaseSigned, None, subject, details)
-            .await
-    }
-
-    /// Records an action on a token for administration.
-    ///
-    /// # Errors
-    /// If the database returns an error.
-    pub async fn note_token(
-        &self,
-        db: &impl ConnectionTrait,
-        action: Action,
-        name: &str,
-        details: Value,
-    ) -> Result<(), StoreError> {
-        self.write(db, action, None, name.to_owned(), details).await
-    }
-
-    /// Records an action on a customer.
-    ///
-    /// # Errors
-    /// If the database returns an error.
-    pub async fn note_customer(
-        &self,
-        db: &impl ConnectionTrait,
-        action: Action,
-        id: &str,
-        details: Value,
-    ) -> Result<(), StoreError> {
-        self.write(db, action, None, id.to_owned(), details).await
-    }
-
-    /// Records that the server's clock was accepted.
-    ///
-    /// # Errors
-    /// If the database returns an error.
-    pub async fn note_clock(
-        &self,
-        db: &impl ConnectionTrait,
-        details: Value,
-    ) -> Result<(), StoreError> {
-        let subject = "clock".to_owned();
-        self.write(db, Action::ClockAccepted, None, subject, details)
-            .await
-    }
-
-    /// Records that a site was not denied, with its masked license key.
-    ///
-    /// # Errors
-    /// If the database returns an error.
-    pub async fn note_withheld(
-        &self,
-        db: &impl ConnectionTrait,
-        license_key: &str,
-        details: Value,
-    ) -> Result<(), StoreError> {
-        let subject = license_key.to_owned();
-        self.write(db, Action::AnswerWithheld, None, subject, details)
             .await
     }
 

@@ -127,7 +127,7 @@ pub async fn first_key(
         Err(error) => return Err(error.into()),
     };
     let nothing = serde_json::Value::Null;
-    let noted = change.note_key(&transaction, Action::KeyMade, &kid, nothing);
+    let noted = change.note_other(&transaction, Action::KeyMade, &kid, nothing);
     noted.await.map_err(refused)?;
     // If a different directory is recorded, this one is used for signing only after it has been
     // accepted.

@@ -195,7 +195,7 @@ async fn add(
         "note": stored.note,
     });
     change
-        .note_offer(&transaction, Action::AddOnIssued, &stored.masked, details)
+        .note_other(&transaction, Action::AddOnIssued, &stored.masked, details)
         .await?;
     transaction.commit().await.map_err(StoreError::from)?;
     Ok(stored)
@@ -316,7 +316,7 @@ impl Refunding<'_> {
             let details = json!({"id": self.add_on.id, "reason": self.reason});
             let subject = &self.add_on.masked;
             change
-                .note_offer(db, Action::AddOnRefunded, subject, details)
+                .note_other(db, Action::AddOnRefunded, subject, details)
                 .await?;
         }
         let mut add_on = self.add_on;

@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::app::App;
-use crate::audit::Change;
+use crate::audit::{Action, Change};
 use crate::licensing::restored;
 use crate::signing::clock::SigningClock;
 use crate::store::signing_clock;
@@ -137,7 +137,8 @@ pub async fn accept(store: &Store, clock: &dyn Clock, change: &Change) -> Result
     let transaction = store.begin().await?;
     let recorded = signing_clock::find(&transaction).await?;
     let details = json!({"clock": change.at, "recorded": recorded.map(|it| it.at)});
-    change.note_clock(&transaction, details).await?;
+    let accepted = change.note_other(&transaction, Action::ClockAccepted, "clock", details);
+    accepted.await?;
     signing_clock::accept(&transaction, change.at).await?;
     transaction.commit().await.map_err(StoreError::from)?;
     Ok(())

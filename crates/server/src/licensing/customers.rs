@@ -184,7 +184,7 @@ async fn try_add(
     }
     let details = json!({"name": customer.name, "reference": customer.reference});
     change
-        .note_customer(&transaction, Action::CustomerAdded, &customer.id, details)
+        .note_other(&transaction, Action::CustomerAdded, &customer.id, details)
         .await?;
     transaction.commit().await.map_err(StoreError::from)?;
     Ok(customer.clone())
@@ -245,7 +245,7 @@ async fn try_edit(
         "reference": after.reference,
     });
     change
-        .note_customer(&transaction, Action::CustomerChanged, &id, details)
+        .note_other(&transaction, Action::CustomerChanged, &id, details)
         .await?;
     transaction.commit().await.map_err(StoreError::from)?;
     Ok(after)

@@ -1,14 +1,15 @@
 //! Issue a license.
 
+mod error;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, SubsecRound as _, Utc};
-use license_core::amendment::{self, Amendment, AmendmentError, PlanVersion, TermChanges, check};
-use license_core::calendar_duration::EndsTooLate;
-use license_core::catalogue::{Catalogue, NotSold};
+use license_core::amendment::{self, Amendment, TermChanges, check};
+use license_core::catalogue::Catalogue;
 use license_core::entitlement::Quantity;
-use license_core::feature::{FeatureKey, FeatureKeyError};
-use license_core::license_key::{LicenseKey, LicenseKeyError, mask};
+use license_core::feature::FeatureKey;
+use license_core::license_key::{LicenseKey, mask};
 use license_core::license_state::Decided;
 use license_core::plan::{LicenseEnd, Order, Plan, PlanChoice, issued};
 use license_core::usage::Resource;
@@ -18,17 +19,18 @@ use uuid::Uuid;
 
 use crate::audit::{Action, PermittedChange};
 use crate::licensing::catalogue::UNLIMITED;
-use crate::licensing::customers::{CustomerError, choose};
-use crate::licensing::document_size::{TooLong, check_size};
-use crate::licensing::expiry::{ExpiryError, check_expiry};
-use crate::licensing::line_done::{LineDone, LineError, check_not_done, note_done};
-use crate::licensing::plans::{FindPlanError, find_plan};
-use crate::licensing::random_code::{NoRandomness, random_key};
+use crate::licensing::customers::choose;
+use crate::licensing::document_size::check_size;
+use crate::licensing::expiry::check_expiry;
+use crate::licensing::line_done::{check_not_done, note_done};
+use crate::licensing::plans::find_plan;
+use crate::licensing::random_code::random_key;
 use crate::licensing::text_bounds::fits;
 use crate::store::customers::Customer;
 use crate::store::licenses::{self, License};
 use crate::store::plans::PublishedPlan;
 use crate::store::{Store, StoreError, amendments, catalogue};
+pub use error::IssueError;
 
 /// Maximum length of a customer's name, in characters: the width of its column.
 pub const MAX_CUSTOMER_CHARS: usize = 255;
@@ -84,117 +86,6 @@ impl IssueRequest {
             never_expires: false,
             key: None,
         }
-    }
-}
-
-/// Why a license was not issued.
-#[derive(Debug, thiserror::Error)]
-pub enum IssueError {
-    /// The key does not have our format.
-    #[error(transparent)]
-    Key(#[from] LicenseKeyError),
-    /// There already is a license with this key.
-    #[error("a license with the key {0} already exists")]
-    Exists(String),
-    /// An invalid feature key.
-    #[error("'{key}' is not a feature key: {error}")]
-    Feature {
-        /// The feature key.
-        key: String,
-        /// The reason.
-        error: FeatureKeyError,
-    },
-    /// The plan does not exist.
-    #[error("invalid plan: {0}")]
-    Plan(FindPlanError),
-    /// The plan is for add-on keys.
-    #[error(
-        "invalid plan: '{0}' is a plan for add-on keys, which add to licenses; issue them with \
-         'license-server addons issue --plan {0}'"
-    )]
-    ForAddOns(PlanVersion),
-    /// A feature to exclude that the plan does not have.
-    #[error("invalid without: the plan has no feature '{0}'")]
-    NotInPlan(String),
-    /// Something that cannot be sold as a feature.
-    #[error("invalid with: {0}")]
-    NotSold(#[from] NotSold),
-    /// Something of which no number can be sold.
-    #[error("invalid quantities: {0}")]
-    NotCounted(NotSold),
-    /// A limit is below -1.
-    #[error("invalid {name}: {value}; expected 0 or more, or -1 for unlimited")]
-    Limit {
-        /// The field.
-        name: &'static str,
-        /// The value.
-        value: i64,
-    },
-    /// Something would end too late.
-    #[error("invalid plan: {0}")]
-    EndsTooLate(#[from] EndsTooLate),
-    /// A rule about licenses is broken.
-    #[error("{}{error}", field_of(.error))]
-    Rule {
-        /// The rule.
-        error: AmendmentError,
-    },
-    /// The end is invalid.
-    #[error(transparent)]
-    Expiry(#[from] ExpiryError),
-    /// The customer's name is too long.
-    #[error("invalid customer: the name is limited to {MAX_CUSTOMER_CHARS} characters")]
-    Customer,
-    /// The customer is not one.
-    #[error("invalid customer: {0}")]
-    WrongCustomer(CustomerError),
-    /// No site could read the license's documents.
-    #[error(transparent)]
-    TooLong(#[from] TooLong),
-    /// It is the license of a line that was issued before.
-    #[error(transparent)]
-    Done(#[from] LineDone),
-    /// The operating system returned no random bytes.
-    #[error(transparent)]
-    NoRandomness(#[from] NoRandomness),
-    /// The database returned an error.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
-impl From<FindPlanError> for IssueError {
-    fn from(error: FindPlanError) -> Self {
-        match error {
-            FindPlanError::Store(error) => Self::Store(error),
-            error => Self::Plan(error),
-        }
-    }
-}
-
-impl From<LineError> for IssueError {
-    fn from(error: LineError) -> Self {
-        match error {
-            LineError::Store(error) => Self::Store(error),
-            LineError::Done(error) => Self::Done(error),
-        }
-    }
-}
-
-impl From<CustomerError> for IssueError {
-    fn from(error: CustomerError) -> Self {
-        match error {
-            CustomerError::Store(error) => Self::Store(error),
-            error => Self::WrongCustomer(error),
-        }
-    }
-}
-
-/// What precedes the text of a rule: the field of the request that it is about.
-fn field_of(error: &AmendmentError) -> &'static str {
-    match error {
-        AmendmentError::EndBeforeStart { .. } => "invalid expiresAt: ",
-        AmendmentError::TooManyEntitlements | AmendmentError::TooLarge => "invalid with: ",
-        _ => "invalid request: ",
     }
 }
 

@@ -97,13 +97,15 @@ async fn publish(
     prepared.check_writable()?;
     let kid = prepared.kid.clone();
     let transaction = store.begin().await?;
-    change.note_key(&transaction, action, &kid, details).await?;
+    change
+        .note_other(&transaction, action, &kid, details)
+        .await?;
     transaction.commit().await.map_err(StoreError::from)?;
     let published = prepared.publish(issuer, change.at);
     if let Err(error) = &published {
         let details = json!({"error": error.to_string()});
         let action = Action::KeysUnchanged;
-        let noted = change.note_key(store.reader(), action, &kid, details);
+        let noted = change.note_other(store.reader(), action, &kid, details);
         if let Err(error) = noted.await {
             tracing::error!(%error, kid, "the audit log records a key change that did not happen");
         }

@@ -96,7 +96,7 @@ pub async fn accept(
     let kid = keys.signer_id(change.at)?;
     let record = keys.record();
     let details = json!({"keySet": record.version, "recorded": recorded.map(|it| it.version)});
-    let noted = change.note_key(&transaction, Action::KeysAccepted, kid, details);
+    let noted = change.note_other(&transaction, Action::KeysAccepted, kid, details);
     noted.await?;
     key_record::replace(&transaction, &record).await?;
     transaction.commit().await.map_err(StoreError::from)?;

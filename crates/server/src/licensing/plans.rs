@@ -282,7 +282,7 @@ async fn save_entries(
         catalogue::save(db, entry).await?;
         let details = json!(entry);
         change
-            .note_offer(db, Action::CatalogueChanged, key, details)
+            .note_other(db, Action::CatalogueChanged, key, details)
             .await?;
         saved.push(Replaced {
             before,
@@ -340,7 +340,7 @@ async fn publish_next(
     let subject = after.version.to_string();
     let details = json!(contents);
     change
-        .note_offer(db, Action::PlanPublished, &subject, details)
+        .note_other(db, Action::PlanPublished, &subject, details)
         .await?;
     Ok(Some(Replaced { before, after }))
 }

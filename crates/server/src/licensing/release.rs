@@ -8,7 +8,7 @@ use license_core::release::{PRODUCT, Release};
 use license_core::signing_clock::SigningTime;
 use serde_json::json;
 
-use crate::audit::{Actor, Change};
+use crate::audit::{Action, Actor, Change};
 use crate::licensing::key_record;
 use crate::licensing::keys_error::KeysError;
 use crate::signing::SignError;
@@ -69,7 +69,8 @@ pub async fn sign(
     let document = keys.sign(DocumentType::Release, &claims, at)?;
     let details = json!({"released": released, "exempt": exempt});
     let transaction = store.begin().await?;
-    change.note_release(&transaction, version, details).await?;
+    let signed = change.note_other(&transaction, Action::ReleaseSigned, version, details);
+    signed.await?;
     transaction.commit().await.map_err(StoreError::from)?;
     Ok(document)
 }

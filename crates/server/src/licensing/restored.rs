@@ -264,7 +264,7 @@ async fn note_alert(app: &App, license_key: &str, hardware_id: &str) -> Result<b
     }
     let details = json!({"hardwareId": hardware_id});
     change
-        .note_withheld(&transaction, license_key, details)
+        .note_other(&transaction, Action::AnswerWithheld, license_key, details)
         .await?;
     transaction.commit().await?;
     Ok(true)

@@ -117,7 +117,7 @@ async fn try_add(
     };
     let details = json!({"expiresAt": token.expires_at, "note": token.note});
     change
-        .note_token(&transaction, Action::TokenAdded, &token.name, details)
+        .note_other(&transaction, Action::TokenAdded, &token.name, details)
         .await?;
     transaction.commit().await.map_err(StoreError::from)?;
     Ok(token)
@@ -142,7 +142,7 @@ async fn try_revoke(store: &Store, name: &str, change: &Change) -> Result<NamedT
     let token = found.ok_or_else(unknown)?;
     // Before the token is revoked, which may be the author's own.
     change
-        .note_token(&transaction, Action::TokenRevoked, &token.name, Value::Null)
+        .note_other(&transaction, Action::TokenRevoked, &token.name, Value::Null)
         .await?;
     if !admin_tokens::revoke(&transaction, token.id, change.at).await? {
         return Err(unknown());

@@ -152,7 +152,7 @@ async fn add(
         "note": stored.note,
     });
     change
-        .note_offer(
+        .note_other(
             &transaction,
             Action::TrialCodeAdded,
             &stored.masked,
@@ -212,7 +212,7 @@ async fn try_withdraw(
     trial_codes::save(&transaction, &code).await?;
     let details = json!({"id": code.id, "started": code.allowance.started});
     change
-        .note_offer(
+        .note_other(
             &transaction,
             Action::TrialCodeWithdrawn,
             &code.masked,

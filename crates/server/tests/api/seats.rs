@@ -1,6 +1,7 @@
 //! Seats: the limit holds for concurrent calls, and everything signed counts until it ends.
 
 mod lowered;
+mod pruned;
 
 use std::collections::BTreeMap;
 
@@ -10,7 +11,6 @@ use license_core::amendment::TermChanges;
 use license_core::offline::{OfflineRequest, Purpose};
 use license_server::audit::Actor;
 use license_server::licensing::catalogue::Tier;
-use license_server::licensing::history::{FREED_KEPT_FOR, forget};
 use license_server::licensing::issue::IssueRequest;
 use license_server::licensing::look_up::look_up;
 use license_server::licensing::seats::{ReleaseError, free};
@@ -32,7 +32,6 @@ on_both_engines! {
     a_lease_with_a_fraction_of_a_second_is_released_by_what_is_shown;
     concurrent_calls_spend_moves_correctly;
     signed_leases_never_exceed_seats_and_moves_and_releases;
-    freed_seats_are_pruned_and_take_nothing_along;
 }
 
 async fn twenty_concurrent_machines_take_exactly_the_three_available_seats(engine: Engine) {
@@ -406,49 +405,5 @@ async fn signed_leases_never_exceed_seats_and_moves_and_releases(engine: Engine)
         }
         assert!(leases.len() > 2, "several machines had their turn");
     }
-    vendor.end().await;
-}
-
-async fn freed_seats_are_pruned_and_take_nothing_along(engine: Engine) {
-    let vendor = Vendor::start(engine).await;
-    let request = IssueRequest {
-        terms: TermChanges {
-            seats: Some(3),
-            ..TermChanges::default()
-        },
-        ..IssueRequest::of(Tier::Standard)
-    };
-    let key = vendor.issue(request).await;
-    let mut newest = 0;
-    for machine in ["freed", "held"] {
-        newest = vendor.activate(&key, machine).await.seq();
-    }
-    vendor.deactivate(&key, "freed").await;
-    let until = vendor
-        .seat(&key, "freed")
-        .await
-        .unwrap()
-        .signed_until
-        .unwrap();
-    vendor
-        .clock
-        .advance(until + FREED_KEPT_FOR - vendor.clock.now());
-    forget(&vendor.app).await.unwrap();
-    assert!(
-        vendor.seat(&key, "freed").await.is_some(),
-        "within the margin"
-    );
-    vendor.clock.advance(TimeDelta::seconds(1));
-    forget(&vendor.app).await.unwrap();
-    assert!(vendor.seat(&key, "freed").await.is_none());
-    assert!(
-        vendor.seat(&key, "held").await.is_some(),
-        "a held seat stays"
-    );
-    assert_eq!(
-        vendor.validate(&key, "freed").await.word(),
-        "hardware_mismatch"
-    );
-    assert!(vendor.activate(&key, "freed").await.seq() > newest);
     vendor.end().await;
 }

@@ -207,7 +207,7 @@ async fn redirect(
     customers::redirect(&transaction, &from.id, &into.id).await?;
     let details = json!({"name": from.name, "into": into.id, "intoName": into.name});
     change
-        .note_customer(&transaction, Action::CustomerMerged, &from.id, details)
+        .note_other(&transaction, Action::CustomerMerged, &from.id, details)
         .await?;
     transaction.commit().await.map_err(StoreError::from)?;
     Ok((from, into))
