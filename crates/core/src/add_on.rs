@@ -198,10 +198,16 @@ impl AddOn {
             Some(_) => return Err(RedeemRefusal::Elsewhere),
             None => {}
         }
-        if let Some(redeem_by) = self.redeem_by.filter(|it| *it < at) {
+        if let Some(redeem_by) = self.expired(at) {
             return Err(RedeemRefusal::TooLate { redeem_by });
         }
         self.changes(starts_at, at).map(Redeem::Amend)
+    }
+
+    /// The last instant at which it could be redeemed, if that is before `at`.
+    #[must_use]
+    pub fn expired(&self, at: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        self.redeem_by.filter(|it| *it < at)
     }
 
     /// What is granted of it from `at` on. What lasts for a duration begins with the license if that

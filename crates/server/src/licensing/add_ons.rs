@@ -1,11 +1,12 @@
 //! Issue, find and refund add-on keys. A key is shown only when it is issued.
 
+mod error;
 mod shown;
 
 use chrono::{DateTime, SubsecRound as _, Utc};
-use license_core::add_on::{AddOn, AddOnGrant, InvalidAddOn, check_grants};
+use license_core::add_on::{AddOn, AddOnGrant, check_grants};
 use license_core::amendment::{Amendment, is_undone_from};
-use license_core::issued_code::{CodeKind, IssuedCode, IssuedCodeError};
+use license_core::issued_code::{CodeKind, IssuedCode};
 use license_core::plan::PlanChoice;
 use license_service::database::{Transaction, repeated};
 use sea_orm::ConnectionTrait;
@@ -17,13 +18,14 @@ use crate::licensing::amend::{
     note_stored,
 };
 use crate::licensing::current::amendments_at;
-use crate::licensing::plans::{FindPlanError, find_plan};
+use crate::licensing::plans::find_plan;
 use crate::licensing::random_code::{NoRandomness, random_code};
 use crate::licensing::text_bounds::fits;
 use crate::store::add_ons::{self, StoredAddOn};
 use crate::store::licenses::{self, Status, judged_at};
 use crate::store::{Store, StoreError, catalogue};
 
+pub use error::AddOnError;
 pub use shown::{ShownAddOn, ShownNewAddOn, ShownRedeemedAddOn, ShownRefundedAddOn};
 
 /// The add-on key to issue.
@@ -41,70 +43,6 @@ pub struct AddOnRequest {
     pub note: Option<String>,
 }
 
-/// Why an add-on key was not issued, found or refunded. Names of fields are those of the API.
-#[derive(Debug, thiserror::Error)]
-pub enum AddOnError {
-    /// It is not known what the key grants, or it would be both.
-    #[error("state either 'plan' or 'add': what the key grants")]
-    Contents,
-    /// The plan does not exist.
-    #[error("invalid plan: {0}")]
-    Plan(FindPlanError),
-    /// The plan is not for add-ons.
-    #[error("invalid plan: '{0}' is not a plan for add-on keys: it must have 'addOn = true'")]
-    NotForAddOns(String),
-    /// A field has an invalid value.
-    #[error(transparent)]
-    Invalid(#[from] InvalidAddOn),
-    /// The last instant has passed.
-    #[error("invalid redeemBy: {0} has passed")]
-    Passed(DateTime<Utc>),
-    /// A text is too long.
-    #[error("invalid {field}: limited to {max} characters")]
-    TooLong {
-        /// The field.
-        field: &'static str,
-        /// The maximum length.
-        max: usize,
-    },
-    /// The text is not an add-on key.
-    #[error(transparent)]
-    Key(#[from] IssuedCodeError),
-    /// No add-on key is like this.
-    #[error("there is no add-on key {0}; see 'license-server addons list'")]
-    Unknown(String),
-    /// It was refunded.
-    #[error("the add-on key was refunded already")]
-    Refunded,
-    /// The license cannot be amended.
-    #[error(transparent)]
-    Amend(AmendError),
-    /// The operating system returned no random bytes.
-    #[error(transparent)]
-    NoRandomness(#[from] NoRandomness),
-    /// The database returned an error.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
-impl From<AmendError> for AddOnError {
-    fn from(error: AmendError) -> Self {
-        match error {
-            AmendError::Store(error) => Self::Store(error),
-            error => Self::Amend(error),
-        }
-    }
-}
-
-impl From<FindPlanError> for AddOnError {
-    fn from(error: FindPlanError) -> Self {
-        match error {
-            FindPlanError::Store(error) => Self::Store(error),
-            error => Self::Plan(error),
-        }
-    }
-}
-
 /// Issues an add-on key; returns it, which is stored nowhere, and what is known about it.
 ///
 /// # Errors
@@ -114,19 +52,43 @@ pub async fn issue_add_on(
     request: &AddOnRequest,
     change: &PermittedChange,
 ) -> Result<(IssuedCode, StoredAddOn), AddOnError> {
-    let stored = prepared(store, request, change).await?;
-    let key = random_code(CodeKind::AddOn)?;
-    let stored = StoredAddOn {
-        masked: key.masked(),
-        ..stored
-    };
-    let stored = repeated(|| add(store, &key, stored.clone(), change)).await?;
-    tracing::info!(add_on = stored.masked, "add-on key issued");
+    let key = new_add_on_key()?;
+    let stored = issue_add_on_with(store, &key, request, change).await?;
     Ok((key, stored))
 }
 
-/// The add-on of a request, without its key.
-async fn prepared(
+/// A new key, which is issued later.
+///
+/// # Errors
+/// [`NoRandomness`].
+pub fn new_add_on_key() -> Result<IssuedCode, NoRandomness> {
+    random_code(CodeKind::AddOn)
+}
+
+/// Issues this add-on key, once: a request that is sent again issues no second one.
+///
+/// # Errors
+/// One [`AddOnError`] for each reason; nothing is issued then.
+pub async fn issue_add_on_with(
+    store: &Store,
+    key: &IssuedCode,
+    request: &AddOnRequest,
+    change: &PermittedChange,
+) -> Result<StoredAddOn, AddOnError> {
+    let stored = StoredAddOn {
+        masked: key.masked(),
+        ..prepare_add_on(store, request, change).await?
+    };
+    let stored = repeated(|| add(store, key, stored.clone(), change)).await?;
+    tracing::info!(add_on = stored.masked, "add-on key issued");
+    Ok(stored)
+}
+
+/// The add-on that a request would issue, without its key.
+///
+/// # Errors
+/// As [`issue_add_on`].
+pub async fn prepare_add_on(
     store: &Store,
     request: &AddOnRequest,
     change: &PermittedChange,
@@ -185,7 +147,10 @@ async fn add(
     change: &PermittedChange,
 ) -> Result<StoredAddOn, AddOnError> {
     let transaction = store.begin().await?;
-    let stored = add_ons::insert(&transaction, key, stored).await?;
+    let stored = match add_ons::insert(&transaction, key, stored).await {
+        Err(error) if error.is_taken() => return Err(AddOnError::Issued(key.masked())),
+        inserted => inserted?,
+    };
     let details = json!({
         "id": stored.id,
         "plan": stored.plan,
@@ -228,6 +193,14 @@ pub struct RefundedAddOn {
     pub amended: Option<Amended>,
 }
 
+impl RefundedAddOn {
+    /// The number of the amendment that undoes what the key granted.
+    #[must_use]
+    pub fn amendment(&self) -> Option<u32> {
+        self.amended.as_ref().map(|it| it.amendment.number)
+    }
+}
+
 /// Refunds an add-on key: it cannot be redeemed any more, and the amendment that it became is
 /// undone. Without `is_stored`, tells what would be done.
 ///
@@ -240,14 +213,54 @@ pub async fn refund_add_on(
     change: &PermittedChange,
     is_stored: bool,
 ) -> Result<RefundedAddOn, AddOnError> {
+    let outcome = match is_stored {
+        true => Outcome::Stored,
+        false => Outcome::Preview,
+    };
+    refund(store, text, reason, change, outcome).await
+}
+
+/// Refunds an add-on key as a preview said: with the amendment of this number, or without one.
+///
+/// # Errors
+/// [`AddOnError::NotAsPreviewed`] if the amendment would be another one, or as [`refund_add_on`].
+pub async fn refund_add_on_as_previewed(
+    store: &Store,
+    text: &str,
+    reason: Option<&str>,
+    change: &PermittedChange,
+    amendment: Option<u32>,
+) -> Result<RefundedAddOn, AddOnError> {
+    let outcome = Outcome::StoredWith(amendment);
+    refund(store, text, reason, change, outcome).await
+}
+
+/// What becomes of a refund.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    /// It is only shown.
+    Preview,
+    /// It is stored.
+    Stored,
+    /// It is stored if its amendment has this number, or if it has none.
+    StoredWith(Option<u32>),
+}
+
+async fn refund(
+    store: &Store,
+    text: &str,
+    reason: Option<&str>,
+    change: &PermittedChange,
+    outcome: Outcome,
+) -> Result<RefundedAddOn, AddOnError> {
     if !fits(reason.unwrap_or_default(), MAX_REASON_CHARS) {
         return Err(AddOnError::TooLong {
             field: "reason",
             max: MAX_REASON_CHARS,
         });
     }
-    let refunded = repeated(|| try_refund(store, text, reason, change, is_stored)).await?;
-    if is_stored {
+    let refunded = repeated(|| try_refund(store, text, reason, change, outcome)).await?;
+    if outcome != Outcome::Preview {
         tracing::info!(add_on = refunded.add_on.masked, "add-on key refunded");
     }
     Ok(refunded)
@@ -258,7 +271,7 @@ async fn try_refund(
     text: &str,
     reason: Option<&str>,
     change: &PermittedChange,
-    is_stored: bool,
+    outcome: Outcome,
 ) -> Result<RefundedAddOn, AddOnError> {
     let mut known = look_up_add_on(store.reader(), text).await?;
     // Read again while it is locked: a site may redeem it at the same time, once.
@@ -287,7 +300,12 @@ async fn try_refund(
             reason,
         };
         let refunded = refunding.carry_out(&transaction, change).await?;
-        if is_stored {
+        if let Outcome::StoredWith(number) = outcome
+            && refunded.amendment() != number
+        {
+            return Err(AddOnError::NotAsPreviewed);
+        }
+        if outcome != Outcome::Preview {
             transaction.commit().await.map_err(StoreError::from)?;
             refunded.amended.iter().for_each(note_stored);
         }

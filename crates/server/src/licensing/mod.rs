@@ -20,6 +20,7 @@ pub mod expiry;
 pub mod exports;
 mod first_activation;
 pub mod fleet;
+pub mod grant_words;
 mod heartbeat;
 mod held_license;
 pub mod history;

@@ -63,6 +63,9 @@ pub enum TrialCodeError {
     /// No trial code is like this.
     #[error("there is no trial code {0}; see 'license-server trial-codes list'")]
     Unknown(String),
+    /// There already is a trial code like this.
+    #[error("the trial code {0} was created already, and is not shown again")]
+    Exists(String),
     /// The operating system returned no random bytes.
     #[error(transparent)]
     NoRandomness(#[from] NoRandomness),
@@ -89,6 +92,47 @@ pub async fn add_trial_code(
     request: &TrialCodeRequest,
     change: &Change,
 ) -> Result<(IssuedCode, StoredTrialCode), TrialCodeError> {
+    let code = new_trial_code()?;
+    let stored = add_trial_code_with(store, &code, request, change).await?;
+    Ok((code, stored))
+}
+
+/// A new code, which is created later.
+///
+/// # Errors
+/// [`NoRandomness`].
+pub fn new_trial_code() -> Result<IssuedCode, NoRandomness> {
+    random_code(CodeKind::Trial)
+}
+
+/// Creates this trial code, once: a request that is sent again creates no second one.
+///
+/// # Errors
+/// One [`TrialCodeError`] for each reason; nothing is created then.
+pub async fn add_trial_code_with(
+    store: &Store,
+    code: &IssuedCode,
+    request: &TrialCodeRequest,
+    change: &Change,
+) -> Result<StoredTrialCode, TrialCodeError> {
+    let stored = StoredTrialCode {
+        masked: code.masked(),
+        ..prepare_trial_code(store, request, change).await?
+    };
+    repeated(|| add(store, code, &stored, change)).await?;
+    tracing::info!(code = stored.masked, "trial code created");
+    Ok(stored)
+}
+
+/// What is known about the trial code that a request would create, without the code.
+///
+/// # Errors
+/// As [`add_trial_code`].
+pub async fn prepare_trial_code(
+    store: &Store,
+    request: &TrialCodeRequest,
+    change: &Change,
+) -> Result<StoredTrialCode, TrialCodeError> {
     let now = change.at.trunc_subsecs(0);
     let max_a_day = request.max_a_day.unwrap_or(request.max);
     for (field, number, max) in [
@@ -110,10 +154,9 @@ pub async fn add_trial_code(
     }
     let plan = find_plan(store.reader(), &request.plan).await?;
     check_plan(&plan.contents)?;
-    let code = random_code(CodeKind::Trial)?;
-    let stored = StoredTrialCode {
+    Ok(StoredTrialCode {
         id: Uuid::new_v4().to_string(),
-        masked: code.masked(),
+        masked: String::new(),
         plan: plan.version.to_string(),
         allowance: Allowance {
             max: Some(request.max),
@@ -129,10 +172,7 @@ pub async fn add_trial_code(
         created_by: change.by.to_string(),
         withdrawn_at: None,
         withdrawn_by: None,
-    };
-    repeated(|| add(store, &code, &stored, change)).await?;
-    tracing::info!(code = stored.masked, "trial code created");
-    Ok((code, stored))
+    })
 }
 
 async fn add(
@@ -140,9 +180,12 @@ async fn add(
     code: &IssuedCode,
     stored: &StoredTrialCode,
     change: &Change,
-) -> Result<(), StoreError> {
+) -> Result<(), TrialCodeError> {
     let transaction = store.begin().await?;
-    trial_codes::insert(&transaction, code, stored).await?;
+    match trial_codes::insert(&transaction, code, stored).await {
+        Err(error) if error.is_taken() => return Err(TrialCodeError::Exists(code.masked())),
+        inserted => inserted?,
+    }
     let details = json!({
         "id": stored.id,
         "plan": stored.plan,
@@ -159,7 +202,7 @@ async fn add(
             details,
         )
         .await?;
-    Ok(transaction.commit().await?)
+    Ok(transaction.commit().await.map_err(StoreError::from)?)
 }
 
 /// The trial code, in any spelling, or the one with this id.

@@ -103,7 +103,9 @@ impl From<AddOnError> for ApiError {
             AddOnError::Store(error) => error.into(),
             AddOnError::Amend(error) => error.into(),
             AddOnError::Key(_) | AddOnError::Unknown(_) => Self::Unknown(error.to_string()),
-            AddOnError::Refunded => Self::Conflict(error.to_string()),
+            AddOnError::Refunded | AddOnError::Issued(_) | AddOnError::NotAsPreviewed => {
+                Self::Conflict(error.to_string())
+            }
             AddOnError::NoRandomness(_) => {
                 tracing::error!(%error, "failed to issue an add-on key");
                 Self::Internal
@@ -125,6 +127,7 @@ impl From<TrialCodeError> for ApiError {
             TrialCodeError::Code(_) | TrialCodeError::Unknown(_) => {
                 Self::Unknown(error.to_string())
             }
+            TrialCodeError::Exists(_) => Self::Conflict(error.to_string()),
             TrialCodeError::NoRandomness(_) => {
                 tracing::error!(%error, "failed to create a trial code");
                 Self::Internal
