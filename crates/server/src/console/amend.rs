@@ -18,6 +18,7 @@ use license_core::amendment::{Amendment, Terms, contents};
 use license_core::catalogue::{CatalogueEntry, Kind};
 use serde::Deserialize;
 
+use super::additions::AdditionRow;
 use super::fields::Fields;
 use super::filters::unreadable;
 use super::frame::{Done, Frame, trouble};
@@ -36,7 +37,7 @@ use crate::licensing::look_up::look_up;
 use crate::store::customers::Customer;
 use crate::store::licenses::{License, judged_at};
 use crate::store::plans::{self, PublishedPlan};
-use form::{AdditionRow, request, rows};
+use form::{request, rows};
 
 #[derive(Template)]
 #[template(path = "amend.html")]

@@ -5,6 +5,7 @@
 //! date. All texts are in `templates/`; style, script, plots and wording are
 //! those of `license_console`. Every change has to be confirmed.
 
+mod additions;
 mod amend;
 mod audit;
 mod customers;
@@ -14,6 +15,7 @@ mod filters;
 mod fleet;
 mod frame;
 mod gauges;
+mod impact;
 mod installations;
 mod issue;
 mod kept;

@@ -2,27 +2,18 @@
 
 use chrono::{DateTime, Utc};
 use license_core::amendment::{TermChanges, UpdateRule};
-use license_core::entitlement::Period;
 use license_core::plan::PlanChoice;
 
+use crate::console::additions::{AdditionRow, addition_rows, additions};
 use crate::console::fields::{self, Fields};
 use crate::console::filters::unknown;
 use crate::http::error::ApiError;
-use crate::licensing::amend::{Addition, AmendRequest};
+use crate::licensing::amend::AmendRequest;
 
 /// Rows for additions at first, and how many more a click adds.
 const ROWS: usize = 4;
 /// Maximum number of rows.
 const MAX_ROWS: usize = 40;
-
-/// A row for something to add.
-pub(super) struct AdditionRow {
-    pub(super) number: usize,
-    pub(super) key: String,
-    pub(super) quantity: String,
-    pub(super) from: String,
-    pub(super) until: String,
-}
 
 /// The rows for additions: those that are used, and empty ones.
 pub(super) fn rows(fields: &Fields) -> Vec<AdditionRow> {
@@ -34,18 +25,7 @@ pub(super) fn rows(fields: &Fields) -> Vec<AdditionRow> {
         true => (count + ROWS).min(MAX_ROWS),
         false => count,
     };
-    (0..count).map(|number| row(fields, number)).collect()
-}
-
-fn row(fields: &Fields, number: usize) -> AdditionRow {
-    let field = |name: &str| fields.text(&format!("add_{name}.{number}")).to_owned();
-    AdditionRow {
-        number,
-        key: field("key"),
-        quantity: field("quantity"),
-        from: field("from"),
-        until: field("until"),
-    }
+    addition_rows(fields, count).collect()
 }
 
 /// The amendment that the fields ask for.
@@ -69,36 +49,12 @@ pub(super) fn request(fields: &Fields) -> Result<AmendRequest, ApiError> {
         undoes: number("undo", "number of an amendment")?,
         plan: plan.transpose()?,
         end: fields.all("stop").map(str::to_owned).collect(),
-        add: additions(fields)?,
+        add: additions(fields, MAX_ROWS)?,
         starts_at: starts_at(fields)?,
         expires_at: expires_at(fields)?,
         customer: fields.some("customer"),
         terms: terms(fields)?,
     })
-}
-
-fn additions(fields: &Fields) -> Result<Vec<Addition>, ApiError> {
-    let rows = (0..MAX_ROWS).map(|number| row(fields, number));
-    let is_used = |row: &AdditionRow| {
-        let texts = [&row.key, &row.quantity, &row.from, &row.until];
-        texts.into_iter().any(|text| !text.is_empty())
-    };
-    let additions = rows.filter(is_used).map(|row| {
-        if row.key.is_empty() {
-            let number = row.number + 1;
-            let message = format!("choose what to add in row {number}, or empty the row");
-            return Err(ApiError::BadRequest(message));
-        }
-        Ok(Addition {
-            quantity: fields::quantity("quantity", &row.quantity)?,
-            period: Period {
-                from: fields::start("first day", &row.from)?,
-                until: fields::end("last day", &row.until)?,
-            },
-            key: row.key,
-        })
-    });
-    additions.collect()
 }
 
 /// A day, which is required because it was chosen.
@@ -189,9 +145,10 @@ fn terms(fields: &Fields) -> Result<TermChanges, ApiError> {
 
 #[cfg(test)]
 mod tests {
-    use license_core::entitlement::Quantity;
+    use license_core::entitlement::{Period, Quantity};
 
     use super::*;
+    use crate::licensing::amend::Addition;
 
     fn fields(pairs: &[(&str, &str)]) -> Fields {
         let mut fields = Fields::default();
