@@ -223,6 +223,7 @@ async fn list(storage: &Storage, command: List, json: bool) -> anyhow::Result<()
     let query = AddOnsQuery {
         license,
         state: command.state,
+        ..AddOnsQuery::default()
     };
     let db = store.reader();
     let total = count(db, &query).await?;

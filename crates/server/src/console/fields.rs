@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use chrono::{DateTime, Utc};
 use license_core::entitlement::Quantity;
+use license_core::plan::PlanChoice;
 use serde::Deserialize;
 
 use super::filters::unknown;
@@ -87,6 +88,15 @@ fn invalid(name: &str, text: &str, expected: &str) -> ApiError {
 pub(super) fn number<T: FromStr>(name: &str, text: &str) -> Result<T, ApiError> {
     let number = text.parse();
     number.map_err(|_| invalid(name, text, "a whole number"))
+}
+
+/// A plan, with or without a version.
+///
+/// # Errors
+/// If it is none.
+pub(super) fn plan(text: &str) -> Result<PlanChoice, ApiError> {
+    let plan = text.parse::<PlanChoice>();
+    plan.map_err(|error| ApiError::BadRequest(format!("invalid plan '{text}': {error}")))
 }
 
 /// A quantity: a number or `unlimited`; `None` for an empty text.

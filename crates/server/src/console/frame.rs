@@ -34,6 +34,8 @@ pub(super) enum Done {
     CustomerChanged,
     CustomerMerged,
     TokenRevoked,
+    AddOnRefunded,
+    TrialCodeWithdrawn,
     SignedIn,
     SignedOut,
 }
@@ -133,6 +135,8 @@ impl Done {
             Self::CustomerChanged => ("good", "customer-changed"),
             Self::CustomerMerged => ("good", "customer-merged"),
             Self::TokenRevoked => ("wait", "token-revoked"),
+            Self::AddOnRefunded => ("wait", "add-on-refunded"),
+            Self::TrialCodeWithdrawn => ("wait", "trial-code-withdrawn"),
             Self::SignedIn => ("good", "signed-in"),
             Self::SignedOut => ("good", "signed-out"),
         };

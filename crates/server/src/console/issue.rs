@@ -14,10 +14,10 @@ use axum::{Extension, Form};
 use chrono::SubsecRound as _;
 use license_console::page::show;
 use license_core::catalogue::{CatalogueEntry, Kind};
-use license_core::plan::{Plan, PlanChoice};
+use license_core::plan::Plan;
 use serde::Deserialize;
 
-use super::fields::Fields;
+use super::fields::{self, Fields};
 use super::filters::unreadable;
 use super::frame::{Done, Frame, trouble};
 use super::known_customers::offered;
@@ -173,9 +173,7 @@ async fn find(app: &App, text: &str) -> Result<PublishedPlan, ApiError> {
     if text.is_empty() {
         return Err(ApiError::BadRequest("choose a plan".to_owned()));
     }
-    let plan = text
-        .parse::<PlanChoice>()
-        .map_err(|error| ApiError::BadRequest(format!("invalid plan '{text}': {error}")))?;
+    let plan = fields::plan(text)?;
     Ok(find_plan(app.store.reader(), &plan).await?)
 }
 

@@ -5,6 +5,7 @@
 //! date. All texts are in `templates/`; style, script, plots and wording are
 //! those of `license_console`. Every change has to be confirmed.
 
+mod add_ons;
 mod additions;
 mod amend;
 mod audit;
@@ -23,12 +24,14 @@ mod keys;
 mod known_customers;
 mod license;
 mod licenses;
+mod new_code;
 mod offline;
 mod pager;
 mod plans;
 mod sign_in;
 mod term_words;
 mod tokens;
+mod trial_codes;
 
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
@@ -68,19 +71,12 @@ pub fn pages(state: HttpState) -> Router<HttpState> {
             get(license::actions::ask).post(license::actions::change),
         )
         .merge(customer_pages())
+        .merge(add_on_pages())
+        .merge(trial_code_pages())
         .route("/console/plans", get(plans::page))
         .route("/console/plans/{name}", get(plans::plan))
         .route("/console/catalogue", get(plans::catalogue_page))
-        .route("/console/tokens", get(tokens::page))
-        .route(
-            "/console/tokens/new",
-            get(tokens::new_page).post(tokens::ask),
-        )
-        .route("/console/tokens/add", post(tokens::create))
-        .route(
-            "/console/tokens/{name}/revoke",
-            get(tokens::ask_revoke).post(tokens::revoke_token),
-        )
+        .merge(token_pages())
         .route("/console/offline", get(offline::page).post(offline::ask))
         .route("/console/offline/sign", post(offline::sign))
         .route("/console/keys", get(keys::page))
@@ -131,5 +127,46 @@ fn customer_pages() -> Router<HttpState> {
         .route(
             "/console/customers/{customer}/merge/confirm",
             post(merge::confirm),
+        )
+}
+
+fn add_on_pages() -> Router<HttpState> {
+    use add_ons::{issue, refund};
+
+    Router::new()
+        .route("/console/add-ons", get(add_ons::page))
+        .route("/console/add-ons/new", get(issue::page).post(issue::ask))
+        .route("/console/add-ons/issue", post(issue::confirm))
+        .route(
+            "/console/add-ons/{add_on}/refund",
+            get(refund::ask).post(refund::confirm),
+        )
+}
+
+fn trial_code_pages() -> Router<HttpState> {
+    Router::new()
+        .route("/console/trial-codes", get(trial_codes::page))
+        .route(
+            "/console/trial-codes/new",
+            get(trial_codes::new_page).post(trial_codes::ask),
+        )
+        .route("/console/trial-codes/add", post(trial_codes::create))
+        .route(
+            "/console/trial-codes/{code}/withdraw",
+            get(trial_codes::ask_withdraw).post(trial_codes::withdraw),
+        )
+}
+
+fn token_pages() -> Router<HttpState> {
+    Router::new()
+        .route("/console/tokens", get(tokens::page))
+        .route(
+            "/console/tokens/new",
+            get(tokens::new_page).post(tokens::ask),
+        )
+        .route("/console/tokens/add", post(tokens::create))
+        .route(
+            "/console/tokens/{name}/revoke",
+            get(tokens::ask_revoke).post(tokens::revoke_token),
         )
 }

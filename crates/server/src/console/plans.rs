@@ -41,6 +41,7 @@ struct PlanRow {
     title: String,
     description: String,
     is_trial: bool,
+    is_add_on: bool,
     /// Empty if licenses never end.
     duration: String,
     /// What it grants, in short.
@@ -108,6 +109,7 @@ fn plan_row(plan: PublishedPlan, items: &ItemNames) -> PlanRow {
         title: contents.title,
         description: contents.description,
         is_trial: contents.trial,
+        is_add_on: contents.add_on,
         published: plan.published_at.map(Moment::of),
     }
 }

@@ -84,6 +84,8 @@ pub struct AddOnsQuery {
     pub license: Option<String>,
     /// Only those that are in this state.
     pub state: Option<AddOnState>,
+    /// Only those that had to be redeemed before this instant.
+    pub expired_at: Option<DateTime<Utc>>,
 }
 
 /// What became of an add-on key.
@@ -279,9 +281,12 @@ impl AddOnsQuery {
                 .and(Column::RefundedAt.is_null()),
             AddOnState::Refunded => Column::RefundedAt.is_not_null(),
         });
+        let expired = self.expired_at;
+        let expired = expired.map(|at| Column::RedeemBy.lt(at.naive_utc()));
         Condition::all()
             .add_option(license.map(|id| Column::LicenseId.eq(id)))
             .add_option(state)
+            .add_option(expired)
     }
 }
 

@@ -1,11 +1,13 @@
 //! Pages of the console, without a browser.
 
 mod access;
+mod add_ons;
 mod amend;
 mod customers;
 mod issue;
 mod plans;
 mod tokens;
+mod trial_codes;
 
 use chrono::TimeDelta;
 use license_server::licensing::catalogue::Tier;
@@ -30,7 +32,11 @@ struct Staff {
 
 impl Staff {
     async fn signed_in() -> Self {
-        let vendor = Vendor::start(Engine::Sqlite).await;
+        Self::signed_in_with(Engine::Sqlite).await
+    }
+
+    async fn signed_in_with(engine: Engine) -> Self {
+        let vendor = Vendor::start(engine).await;
         let http = reqwest::Client::builder().no_proxy();
         let http = http.redirect(Policy::none()).build().unwrap();
         let mut staff = Self {
@@ -38,11 +44,16 @@ impl Staff {
             http,
             cookie: String::new(),
         };
-        let token = format!("token={ADMIN_TOKEN}");
-        let answer = staff.send(Method::POST, "/console/sign-in", &token).await;
-        let cookie = answer.headers()[SET_COOKIE].to_str().unwrap();
-        staff.cookie = cookie.split(';').next().unwrap().to_owned();
+        staff.sign_in().await;
         staff
+    }
+
+    /// Begins a session, which ends when the clock is advanced.
+    async fn sign_in(&mut self) {
+        let token = format!("token={ADMIN_TOKEN}");
+        let answer = self.send(Method::POST, "/console/sign-in", &token).await;
+        let cookie = answer.headers()[SET_COOKIE].to_str().unwrap();
+        self.cookie = cookie.split(';').next().unwrap().to_owned();
     }
 
     async fn send(&self, method: Method, path: &str, body: &str) -> Response {
@@ -127,6 +138,9 @@ async fn a_filter_that_is_not_known_is_an_error_and_not_everything() {
         ("installations?over_limit=0", "Unknown over_limit"),
         ("installations?suspected=no", "Unknown suspected"),
         ("installations?page=x", "Unknown page"),
+        ("add-ons?state=gone", "Unknown state"),
+        ("add-ons?before=x", "Invalid filters"),
+        ("trial-codes?after=x", "Unknown page"),
         ("audit?before=yesterday", "Invalid filters"),
         ("audit?license=harbour", "Invalid filters"),
     ] {

@@ -2,7 +2,6 @@
 
 use chrono::{DateTime, Utc};
 use license_core::amendment::{TermChanges, UpdateRule};
-use license_core::plan::PlanChoice;
 
 use crate::console::additions::{AdditionRow, addition_rows, additions};
 use crate::console::fields::{self, Fields};
@@ -37,10 +36,7 @@ pub(super) fn request(fields: &Fields) -> Result<AmendRequest, ApiError> {
         let text = fields.some(name);
         text.map(|text| fields::number(label, &text)).transpose()
     };
-    let plan = fields.some("plan").map(|text| {
-        let plan = text.parse::<PlanChoice>();
-        plan.map_err(|error| ApiError::BadRequest(format!("invalid plan '{text}': {error}")))
-    });
+    let plan = fields.some("plan").map(|text| fields::plan(&text));
     Ok(AmendRequest {
         after: number("after", "number of the newest amendment")?,
         reason: fields.some("reason"),

@@ -80,6 +80,7 @@ pub(in crate::http) async fn list(
     let query = AddOnsQuery {
         license,
         state: params.state,
+        ..AddOnsQuery::default()
     };
     let db = app.store.reader();
     let mut found = newest(db, &query, start.after(), size + 1).await?;

@@ -1,5 +1,7 @@
 //! What holds for every page: accessible, small, strict, safe and usable without scripts.
 
+mod keys_and_codes;
+
 use chrono::TimeDelta;
 use license_core::amendment::TermChanges;
 use license_server::licensing::catalogue::Tier;
@@ -64,6 +66,7 @@ async fn hostile_text_is_shown_as_text_wherever_it_comes_from() {
     let shown: Value = shown.json().await.unwrap();
     let customer = shown["license"]["customerId"].as_str().unwrap();
     let encoded = "%3Cimg%20src%3Dx%20onerror%3Ddocument.title%3D'owned'%3E%22'";
+    keys_and_codes::hostile(&server).await;
     for path in [
         "/".to_owned(),
         "/console/installations".to_owned(),
@@ -89,7 +92,10 @@ async fn hostile_text_is_shown_as_text_wherever_it_comes_from() {
         format!("/console/audit?before={encoded}"),
         format!("/?done={encoded}"),
         format!("/console/sign-in?next={encoded}"),
-    ] {
+    ]
+    .into_iter()
+    .chain(keys_and_codes::hostile_pages(encoded))
+    {
         browser.open(&format!("{url}{path}")).await;
         let injected = "return [document.querySelectorAll('img').length, document.scripts.length, document.title.startsWith('owned')]";
         assert_eq!(browser.run(injected).await, json!([0, 1, false]), "{path}");

@@ -43,7 +43,7 @@ impl Staff {
     }
 }
 
-fn contains_all(page: &str, expected: &[&str]) {
+pub(super) fn contains_all(page: &str, expected: &[&str]) {
     for expected in expected {
         assert!(page.contains(expected), "{expected}: {page}");
     }
