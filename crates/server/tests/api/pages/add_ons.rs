@@ -15,6 +15,7 @@ use crate::harness::ADMIN_TOKEN;
 
 on_both_engines! {
     a_key_is_issued_after_a_review_and_shown_once;
+    a_form_that_is_sent_twice_at_the_same_time_issues_one_key;
     a_key_from_a_plan_is_of_the_version_that_was_reviewed;
     the_list_has_pages_and_states;
 }
@@ -121,6 +122,23 @@ async fn a_key_is_issued_after_a_review_and_shown_once(engine: Engine) {
         id.as_str().unwrap()
     );
     contains_all(&list, &["<span class=\"chip good\">Redeemed</span>", &link]);
+    staff.vendor.end().await;
+}
+
+async fn a_form_that_is_sent_twice_at_the_same_time_issues_one_key(engine: Engine) {
+    let staff = Staff::signed_in_with(engine).await;
+    for number in 1..=4 {
+        let (_, review) = staff.post("/console/add-ons/new", FILLED).await;
+        let fields = hidden_fields(&review);
+        let (one, two) = tokio::join!(
+            staff.post("/console/add-ons/issue", &fields),
+            staff.post("/console/add-ons/issue", &fields)
+        );
+        let mut statuses = [one.0, two.0];
+        statuses.sort_unstable();
+        assert_eq!(statuses, [200, 409]);
+        assert_eq!(staff.add_ons().await["total"], number);
+    }
     staff.vendor.end().await;
 }
 
