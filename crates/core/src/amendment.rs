@@ -5,9 +5,11 @@
 
 mod change;
 mod check;
+mod difference;
 mod effect;
 mod recorded;
 mod terms;
+mod timeline;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,14 +22,15 @@ use crate::plausible_time::PlausibleTime;
 
 pub use change::{Change, PlanVersion};
 pub use check::{
-    AmendmentError, MAX_AMENDMENTS, MAX_CHANGES, MAX_ENTITLEMENTS, MAX_SCHEDULED, check,
-    check_terms,
+    AmendmentError, MAX_ALL_CHANGES, MAX_AMENDMENTS, MAX_CHANGES, MAX_ENTITLEMENTS, MAX_SCHEDULED,
+    check, check_terms,
 };
 pub use effect::{Effect, Value, ValueChange, effects};
 pub use recorded::corrected;
 pub use terms::{
     MAX_GRACE_HOURS, MAX_LEASE_HOURS, MAX_OFFLINE_DAYS, TermChanges, Terms, UpdateRule,
 };
+pub use timeline::{State, contents, states};
 
 /// A recorded change to a license.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -89,28 +92,6 @@ impl Origin {
     }
 }
 
-/// The license at `at`. The amendments may be in any order.
-#[must_use]
-pub fn contents(amendments: &[Amendment], at: DateTime<Utc>) -> Contents {
-    let undone = undone(amendments, at);
-    let mut applied: Vec<&Amendment> = amendments
-        .iter()
-        .filter(|it| it.effective_at <= at && !undone.contains(&it.number))
-        .collect();
-    applied.sort_unstable_by_key(|it| (it.effective_at, it.number));
-    let mut contents = Contents::default();
-    for amendment in applied {
-        for (place, change) in amendment.changes.iter().enumerate() {
-            let origin = Origin {
-                amendment: amendment.number,
-                change: place,
-            };
-            contents.apply(origin, change);
-        }
-    }
-    contents
-}
-
 /// The numbers of the amendments that are undone at `at`. One that undoes an amendment may be
 /// undone itself, which restores the first.
 #[must_use]
@@ -145,7 +126,10 @@ impl Contents {
             Change::Grant(entitlement) => {
                 self.granted.insert(origin, entitlement.clone());
             }
-            Change::End { key } => self.granted.retain(|_, granted| granted.key != *key),
+            // What was granted after this was recorded is not known to its author.
+            Change::End { key } => self
+                .granted
+                .retain(|granted, it| it.key != *key || origin < *granted),
             Change::Plan(plan) => {
                 if let Some(former) = self.plan_set_by.replace(origin) {
                     self.granted.retain(|granted, _| !former.is_after(*granted));
@@ -163,6 +147,9 @@ impl Contents {
                 self.lasts = Some(*duration);
             }
             Change::Terms(terms) => self.terms = terms.clone(),
+            Change::TermChanges(changes) => {
+                self.terms = std::mem::take(&mut self.terms).with(changes);
+            }
         }
     }
 
@@ -219,19 +206,17 @@ pub fn holds_until(amendments: &[Amendment], at: DateTime<Utc>) -> Option<DateTi
 /// amendments will add or end that are already recorded.
 #[must_use]
 pub fn coming(amendments: &[Amendment], at: DateTime<Utc>) -> Vec<Entitlement> {
-    let later = amendments.iter().map(|it| it.effective_at);
-    let starts: BTreeSet<DateTime<Utc>> = later.filter(|it| at < *it).chain([at]).collect();
-    let ends = starts.iter().skip(1).map(|next| {
+    let states = states(amendments, at);
+    let ends = states.iter().skip(1).map(|next| {
         // Documents carry whole seconds.
-        next.checked_sub_signed(TimeDelta::seconds(1))
+        next.from.checked_sub_signed(TimeDelta::seconds(1))
     });
     let ends: Vec<_> = ends.chain([None]).collect();
     let mut periods: BTreeMap<Origin, Vec<Entitlement>> = BTreeMap::new();
-    for (start, end) in starts.iter().zip(ends) {
-        let contents = contents(amendments, *start);
+    for (State { from, contents }, end) in states.iter().zip(ends) {
         let license = contents.period();
         let segment = Period {
-            from: (*start != at).then_some(*start),
+            from: (*from != at).then_some(*from),
             until: end,
         };
         for (origin, granted) in &contents.granted {

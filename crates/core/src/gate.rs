@@ -91,6 +91,15 @@ impl Entitlements {
         self.granted.next_count(key, now)
     }
 
+    /// The last instants at which the sum of `key` does not change, and the sums after them.
+    pub fn counts_after<'a>(
+        &'a self,
+        key: &'a str,
+        now: PlausibleTime,
+    ) -> impl Iterator<Item = (DateTime<Utc>, Quantity)> + 'a {
+        self.granted.counts_after(key, now)
+    }
+
     /// What the license counts at any time.
     pub fn counted(&self) -> impl Iterator<Item = &FeatureKey> {
         self.granted.counted()

@@ -305,7 +305,8 @@ pub struct Order {
     pub end: LicenseEnd,
     /// The terms.
     pub terms: Terms,
-    /// Quantities in place of the plan's.
+    /// Quantities in place of the plan's, which end with the plan; those of what the plan does not
+    /// count stay when it is replaced.
     pub quantities: BTreeMap<FeatureKey, Quantity>,
     /// What the plan has and the license does not.
     pub without: BTreeSet<FeatureKey>,
@@ -331,8 +332,9 @@ pub fn issued(
         it.quantity = quantities.remove(&it.key).or(it.quantity);
     }
     let others = quantities.into_iter();
-    granted.extend(others.map(|(key, quantity)| Entitlement::count(key, quantity)));
-    let mut with: Vec<Entitlement> = Vec::new();
+    let mut with: Vec<Entitlement> = others
+        .map(|(key, quantity)| Entitlement::count(key, quantity))
+        .collect();
     for feature in order.with.into_iter().map(Entitlement::feature) {
         if !granted.contains(&feature) && !with.contains(&feature) {
             with.push(feature);

@@ -132,33 +132,60 @@ impl Upcoming {
     }
 }
 
-/// The next change of each feature, of everything that the license counts, the end of updates and
-/// that of the license itself, from `now` on and in chronological order. Nothing changes after the end of the license.
+/// Maximum number of changes of one limit among which a decrease is looked for.
+const MAX_LIMIT_CHANGES: usize = 100;
+
+/// The next change of a limit, and its next decrease.
+fn limits(entitlements: &Entitlements, key: &FeatureKey, now: PlausibleTime) -> Vec<Upcoming> {
+    let Some(mut from) = entitlements.count(key.as_str(), now) else {
+        return Vec::new();
+    };
+    let mut limits = Vec::new();
+    for (last, to) in entitlements
+        .counts_after(key.as_str(), now)
+        .take(MAX_LIMIT_CHANGES)
+    {
+        let is_loss = to < from;
+        let at = match is_loss {
+            true => Some(last.trunc_subsecs(0)),
+            false => next_instant(last),
+        };
+        if let Some(at) = at.filter(|_| limits.is_empty() || is_loss) {
+            let key = key.clone();
+            let change = Change::Limit { key, from, to };
+            limits.push(Upcoming { at, change });
+        }
+        if is_loss {
+            break;
+        }
+        from = to;
+    }
+    limits
+}
+
+/// The next start and the next end of each feature, the next change and the next decrease of
+/// everything that the license counts, the end of updates and that of the license itself, from `now`
+/// on and in chronological order. Nothing changes after the end of the license.
 #[must_use]
 pub fn upcoming(
     license: &License,
     entitlements: &Entitlements,
     now: PlausibleTime,
 ) -> Vec<Upcoming> {
-    let features = entitlements.listed().filter_map(|key| {
+    let features = entitlements.listed().flat_map(|key| {
         let bounds = entitlements.bounds(key.as_str(), now);
-        let (at, change) = match (bounds.from, bounds.until) {
-            (Some(from), _) => (from, Change::FeatureStarts(key.clone())),
-            (None, until) => (until?, Change::FeatureEnds(key.clone())),
-        };
-        Some(Upcoming { at, change })
+        let start = bounds
+            .from
+            .map(|at| (at, Change::FeatureStarts(key.clone())));
+        let end = bounds
+            .until
+            .map(|at| (at, Change::FeatureEnds(key.clone())));
+        [start, end].into_iter().flatten()
     });
-    let limits = entitlements.counted().filter_map(|key| {
-        let from = entitlements.count(key.as_str(), now)?;
-        let (last, to) = entitlements.next_count(key.as_str(), now)?;
-        let at = match from < to {
-            true => next_instant(last)?,
-            false => last.trunc_subsecs(0),
-        };
-        let key = key.clone();
-        let change = Change::Limit { key, from, to };
-        Some(Upcoming { at, change })
-    });
+    let features = features.map(|(at, change)| Upcoming { at, change });
+    let limits = entitlements
+        .counted()
+        .flat_map(|key| limits(entitlements, key, now));
     let [updates_until, end] = [license.updates_until(), license.expiry()].map(|end| match end {
         Expiry::At(at) => Some(at),
         Expiry::Never | Expiry::Unreadable => None,

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::Value;
 
-use super::Terms;
+use super::{TermChanges, Terms};
 use crate::calendar_duration::CalendarDuration;
 use crate::entitlement::Entitlement;
 use crate::feature::FeatureKey;
@@ -16,7 +16,7 @@ pub enum Change {
     /// Grants something in addition.
     #[serde(with = "entitlement")]
     Grant(Entitlement),
-    /// Ends everything that is granted of this key so far.
+    /// Ends everything of this key that earlier amendments, and earlier changes of this one, grant.
     End {
         /// The feature, or what is counted.
         #[serde(with = "feature_key")]
@@ -34,8 +34,10 @@ pub enum Change {
     /// How long the license may be used from its first activation on, at which it gets its
     /// [`Change::Expiry`]. Until then it has no end.
     Lasts(CalendarDuration),
-    /// All terms.
+    /// All terms, as a license is issued with.
     Terms(Terms),
+    /// Some terms; the others stay what they are.
+    TermChanges(TermChanges),
 }
 
 /// A published version of a plan.

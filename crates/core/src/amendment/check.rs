@@ -1,11 +1,10 @@
 //! Whether an amendment may be added to a license.
 
-use std::collections::BTreeSet;
-
 use chrono::{DateTime, Datelike as _, Timelike as _, Utc};
 
 use super::terms::{MAX_GRACE_HOURS, MAX_LEASE_HOURS, MAX_OFFLINE_DAYS};
-use super::{Amendment, Change, Origin, Terms, contents};
+use super::{Amendment, Change, Origin, State, Terms, contents, states};
+use crate::entitlement::Period;
 use crate::license_state::Decided;
 use crate::seat::{MAX_MOVES, MAX_MOVES_PERIOD_DAYS, MAX_SEATS};
 
@@ -14,6 +13,9 @@ pub const MAX_AMENDMENTS: u32 = 10_000;
 /// Maximum number of amendments of a license that are recorded and have not taken effect yet: what a
 /// license will consist of is computed for each of them.
 pub const MAX_SCHEDULED: usize = 100;
+/// Maximum number of changes in all amendments of a license together: each call of its sites may
+/// have to apply all of them.
+pub const MAX_ALL_CHANGES: usize = 20_000;
 /// Maximum number of changes in one amendment.
 pub const MAX_CHANGES: usize = 1_000;
 /// Maximum number of entitlements that a license has at any time.
@@ -45,6 +47,12 @@ pub enum AmendmentError {
     /// It changes too much.
     #[error("an amendment can have at most {MAX_CHANGES} changes")]
     TooLarge,
+    /// All amendments together change too much.
+    #[error(
+        "the amendments of a license can have at most {MAX_ALL_CHANGES} changes together; issue a \
+         new license"
+    )]
+    HistoryTooLarge,
     /// It would take effect before the newest amendment was recorded, or before its own record.
     #[error("the amendment would take effect at {at}; the earliest possible time is {earliest}")]
     InThePast {
@@ -69,6 +77,17 @@ pub enum AmendmentError {
         from: DateTime<Utc>,
         /// The end.
         until: DateTime<Utc>,
+    },
+    /// The license would end before the amendment takes effect.
+    #[error(
+        "the license would end at {until}, before the amendment takes effect at {at}; state \
+         another end with it, or suspend or revoke the license"
+    )]
+    EndsInThePast {
+        /// The end.
+        until: DateTime<Utc>,
+        /// When the amendment takes effect.
+        at: DateTime<Utc>,
     },
     /// There would be too many entitlements.
     #[error("a license can have at most {MAX_ENTITLEMENTS} entitlements")]
@@ -115,18 +134,13 @@ pub fn check(
     if decided == Decided::Revoked {
         return Err(AmendmentError::Revoked);
     }
-    if number >= MAX_AMENDMENTS {
-        return Err(AmendmentError::TooMany);
-    }
+    check_bounds(amendments, next)?;
     let is_scheduled = |it: &&Amendment| next.recorded_at < it.effective_at;
     if is_scheduled(&next) && amendments.iter().filter(is_scheduled).count() >= MAX_SCHEDULED {
         return Err(AmendmentError::TooManyScheduled);
     }
     if next.changes.is_empty() && next.undoes.is_none() {
         return Err(AmendmentError::Nothing);
-    }
-    if next.changes.len() > MAX_CHANGES {
-        return Err(AmendmentError::TooLarge);
     }
     let recorded = newest.map(|it| it.recorded_at);
     let earliest = next.recorded_at.max(recorded.unwrap_or(next.recorded_at));
@@ -146,6 +160,23 @@ pub fn check(
     check_results(amendments, next)
 }
 
+/// Checks how large the history becomes. The end that the first activation sets always fits: without
+/// it, the license would not end.
+fn check_bounds(amendments: &[Amendment], next: &Amendment) -> Result<(), AmendmentError> {
+    let changes = amendments.iter().map(|it| it.changes.len()).sum::<usize>();
+    let error = match () {
+        () if next.changes.len() > MAX_CHANGES => return Err(AmendmentError::TooLarge),
+        () if next.number > MAX_AMENDMENTS => AmendmentError::TooMany,
+        () if changes + next.changes.len() > MAX_ALL_CHANGES => AmendmentError::HistoryTooLarge,
+        () => return Ok(()),
+    };
+    let awaits_activation = || contents(amendments, next.effective_at).lasts.is_some();
+    match next.changes.as_slice() {
+        [Change::Expiry(Some(_))] if next.undoes.is_none() && awaits_activation() => Ok(()),
+        _ => Err(error),
+    }
+}
+
 /// Whether a license has what every license has from its first amendment on.
 fn is_complete(first: &Amendment) -> bool {
     let has = |is_it: fn(&Change) -> bool| first.changes.iter().any(is_it);
@@ -158,19 +189,64 @@ fn is_complete(first: &Amendment) -> bool {
 /// recorded already and take effect later.
 fn check_results(amendments: &[Amendment], next: &Amendment) -> Result<(), AmendmentError> {
     let all: Vec<Amendment> = amendments.iter().chain([next]).cloned().collect();
-    let instants = all.iter().map(|it| it.effective_at);
-    let instants: BTreeSet<_> = instants.filter(|at| next.effective_at <= *at).collect();
-    instants.into_iter().try_for_each(|at| {
-        let after = contents(&all, at);
-        if let (Some(from), Some(until)) = (after.starts_at, after.expires_at)
-            && until < from
-        {
-            return Err(AmendmentError::EndBeforeStart { from, until });
+    let at = next.effective_at;
+    let before = contents(amendments, at).expires_at;
+    let states = states(&all, at);
+    let after = states.first().and_then(|it| it.contents.expires_at);
+    if let Some(until) = after.filter(|until| after != before && *until < at) {
+        return Err(AmendmentError::EndsInThePast { until, at });
+    }
+    check_periods(&states)?;
+    if states
+        .iter()
+        .any(|it| it.contents.granted.len() > MAX_ENTITLEMENTS)
+    {
+        return Err(AmendmentError::TooManyEntitlements);
+    }
+    check_activations(&all, next, &states)
+}
+
+/// No end may be before its start.
+fn check_periods(states: &[State]) -> Result<(), AmendmentError> {
+    states
+        .iter()
+        .try_for_each(|state| match state.contents.period() {
+            Period {
+                from: Some(from),
+                until: Some(until),
+            } if until < from => Err(AmendmentError::EndBeforeStart { from, until }),
+            _ => Ok(()),
+        })
+}
+
+/// Checks that the first activation can set the end of a license that waits for it, as early as that
+/// may be: a later one sets a later end.
+fn check_activations(
+    all: &[Amendment],
+    next: &Amendment,
+    states: &[State],
+) -> Result<(), AmendmentError> {
+    let mut awaited = None;
+    let mut earliest = vec![next.recorded_at];
+    for State { from, contents } in states {
+        if contents.lasts.is_some() && contents.lasts != awaited {
+            earliest.push(*from);
         }
-        match after.granted.len() > MAX_ENTITLEMENTS {
-            true => Err(AmendmentError::TooManyEntitlements),
-            false => Ok(()),
-        }
+        awaited = contents.lasts;
+    }
+    earliest.into_iter().try_for_each(|at| {
+        let Some(end) = contents(all, at).first_activated(at) else {
+            return Ok(());
+        };
+        let activation = Amendment {
+            number: next.number + 1,
+            effective_at: at,
+            undoes: None,
+            changes: vec![end],
+            ..next.clone()
+        };
+        let activated: Vec<Amendment> = all.iter().cloned().chain([activation]).collect();
+        check_periods(&super::states(&activated, at))
     })
 }
 
@@ -204,6 +280,7 @@ fn check_change(change: &Change) -> Result<(), AmendmentError> {
         }
         Change::Start(at) | Change::Expiry(at) => at.map_or(Ok(()), time),
         Change::Terms(terms) => check_terms(terms),
+        Change::TermChanges(changes) => check_terms(&Terms::default().with(changes)),
         Change::End { .. } | Change::Plan(_) | Change::Customer(_) | Change::Lasts(_) => Ok(()),
     }
 }

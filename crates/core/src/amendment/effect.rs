@@ -1,10 +1,11 @@
 //! What an amendment changes, and when.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::iter::Peekable;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{Amendment, contents, holds_until};
+use super::{Amendment, State, states};
 use crate::entitlement::{Grant, Granted, Quantity};
 use crate::feature::FeatureKey;
 use crate::plausible_time::PlausibleTime;
@@ -47,13 +48,14 @@ const MAX_INSTANTS: usize = 1_000;
 pub fn effects(before: &[Amendment], after: &[Amendment], at: DateTime<Utc>) -> Vec<Effect> {
     let mut effects = Vec::new();
     let mut known: BTreeMap<FeatureKey, ValueChange> = BTreeMap::new();
+    let mut sides = [before, after].map(|amendments| Side::new(amendments, at));
     let mut next = Some(at);
     for _ in 0..MAX_INSTANTS {
         let Some(at) = next else {
             break;
         };
-        let sold = [before, after].map(|amendments| contents(amendments, at).sold());
-        let mut now = values(&sold, at);
+        sides.iter_mut().for_each(|side| side.advance(at));
+        let mut now = values(sides.each_ref().map(|side| &side.sold), at);
         for (key, known) in &known {
             now.entry(key.clone()).or_insert_with(|| known.ended());
         }
@@ -66,10 +68,44 @@ pub fn effects(before: &[Amendment], after: &[Amendment], at: DateTime<Utc>) -> 
             effects.push(Effect { at, changes });
         }
         known = now;
-        let last = [before, after].map(|amendments| holds_until(amendments, at));
-        next = last.into_iter().flatten().min().and_then(following);
+        let last = sides
+            .iter_mut()
+            .filter_map(|side| side.holds_until(at))
+            .min();
+        next = last.and_then(following);
     }
     effects
+}
+
+/// A license with some amendments, which is followed through time.
+struct Side {
+    /// What it sells at the present instant.
+    sold: Granted,
+    /// The later states.
+    later: Peekable<std::vec::IntoIter<State>>,
+}
+
+impl Side {
+    fn new(amendments: &[Amendment], at: DateTime<Utc>) -> Self {
+        Self {
+            sold: Granted::default(),
+            later: states(amendments, at).into_iter().peekable(),
+        }
+    }
+
+    fn advance(&mut self, at: DateTime<Utc>) {
+        while let Some(state) = self.later.next_if(|it| it.from <= at) {
+            self.sold = state.contents.sold();
+        }
+    }
+
+    /// The last instant at which it sells what it does at `at`; `None` if that never changes.
+    fn holds_until(&mut self, at: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let state = self.later.peek();
+        let before = state.and_then(|it| it.from.checked_sub_signed(TimeDelta::nanoseconds(1)));
+        let sold = self.sold.holds_until(PlausibleTime::exact(at));
+        before.into_iter().chain(sold).min()
+    }
 }
 
 impl ValueChange {
@@ -98,19 +134,19 @@ fn following(last: DateTime<Utc>) -> Option<DateTime<Utc>> {
 }
 
 /// The values without and with an amendment, also where they are equal.
-fn values(sold: &[Granted; 2], at: DateTime<Utc>) -> BTreeMap<FeatureKey, ValueChange> {
-    let counted: BTreeSet<&FeatureKey> = sold.iter().flat_map(Granted::counted).collect();
-    let features: BTreeSet<&FeatureKey> = sold.iter().flat_map(Granted::features).collect();
+fn values(sold: [&Granted; 2], at: DateTime<Utc>) -> BTreeMap<FeatureKey, ValueChange> {
+    let counted: BTreeSet<&FeatureKey> = sold.into_iter().flat_map(Granted::counted).collect();
+    let features: BTreeSet<&FeatureKey> = sold.into_iter().flat_map(Granted::features).collect();
     let now = PlausibleTime::exact(at);
     let counts = counted.into_iter().map(|key| {
-        let sums = sold.each_ref().map(|it| it.count(key.as_str(), now));
+        let sums = sold.map(|it| it.count(key.as_str(), now));
         (
             key,
             sums.map(|sum| Value::Count(sum.unwrap_or(Quantity::Of(0)))),
         )
     });
     let features = features.into_iter().map(|key| {
-        let grants = sold.each_ref().map(|it| it.feature(key.as_str(), now));
+        let grants = sold.map(|it| it.feature(key.as_str(), now));
         (
             key,
             grants.map(|grant| Value::Feature(grant == Grant::InForce)),

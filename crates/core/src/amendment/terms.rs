@@ -1,7 +1,7 @@
 //! The terms of a license.
 
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::seat::{DEFAULT_MOVES, DEFAULT_MOVES_PERIOD_DAYS};
 
@@ -88,24 +88,67 @@ impl UpdateRule {
 
 /// Other terms. What is `None` stays as it is; `Some(None)` is the server's own default, and for
 /// [`Terms::updates_until`] no bound.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 pub struct TermChanges {
     /// See [`Terms::seats`].
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub seats: Option<u32>,
     /// See [`Terms::moves`].
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub moves: Option<u32>,
     /// See [`Terms::moves_period_days`].
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub moves_period_days: Option<u32>,
     /// See [`Terms::lease_hours`].
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "changed")]
     pub lease_hours: Option<Option<u32>>,
     /// See [`Terms::grace_hours`].
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "changed")]
     pub grace_hours: Option<Option<u32>>,
     /// See [`Terms::offline_days`].
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "changed")]
     pub offline_days: Option<Option<u32>>,
     /// See [`Terms::updates_until`].
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "changed")]
     pub updates_until: Option<Option<DateTime<Utc>>>,
     /// See [`Terms::updates`].
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub updates: Option<UpdateRule>,
+}
+
+/// A member that is present, also with null.
+fn changed<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    from: D,
+) -> Result<Option<Option<T>>, D::Error> {
+    Option::deserialize(from).map(Some)
+}
+
+impl TermChanges {
+    /// What makes the terms `after` out of the terms `before`.
+    #[must_use]
+    pub fn between(before: &Terms, after: &Terms) -> Self {
+        Self {
+            seats: changed_to(before.seats, after.seats),
+            moves: changed_to(before.moves, after.moves),
+            moves_period_days: changed_to(before.moves_period_days, after.moves_period_days),
+            lease_hours: changed_to(before.lease_hours, after.lease_hours),
+            grace_hours: changed_to(before.grace_hours, after.grace_hours),
+            offline_days: changed_to(before.offline_days, after.offline_days),
+            updates_until: changed_to(before.updates_until, after.updates_until),
+            updates: changed_to(before.updates, after.updates),
+        }
+    }
+
+    /// Whether nothing changes.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+fn changed_to<T: Copy + PartialEq>(before: T, after: T) -> Option<T> {
+    (before != after).then_some(after)
 }
 
 impl Terms {

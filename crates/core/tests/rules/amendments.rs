@@ -1,6 +1,8 @@
 //! What a license is after its amendments.
 
+mod bounds;
 mod properties;
+mod scheduled;
 
 pub use properties::history;
 

@@ -146,12 +146,18 @@ fn another_plan_ends_what_the_former_one_granted_and_nothing_else() {
     let added = Change::Grant(Entitlement::count(key("cameras"), Quantity::Of(32)));
     let with = Order {
         with: vec![key("module.extra")],
+        // The plan does not count users.
+        quantities: BTreeMap::from([
+            (key("cameras"), Quantity::Of(24)),
+            (key("users"), Quantity::Of(5)),
+        ]),
         ..Order::default()
     };
     let mut history = vec![first(with), amendment(2, 1, vec![added])];
     history.push(amendment(3, 2, to_plan("parking", &parking(), at(2))));
     let expected = BTreeSet::from([
         Entitlement::feature(key("module.extra")),
+        Entitlement::count(key("users"), Quantity::Of(5)),
         Entitlement::feature(key("module.map_view")),
         Entitlement::count(key("cameras"), Quantity::Of(32)),
         Entitlement::count(key("cameras"), Quantity::Unlimited),
@@ -161,7 +167,7 @@ fn another_plan_ends_what_the_former_one_granted_and_nothing_else() {
     // And back: what was added is still there.
     history.push(amendment(4, 3, to_plan("standard", &standard(), at(3))));
     let back = contents(&history, at(3));
-    assert_eq!(back.granted.len(), 5);
+    assert_eq!(back.granted.len(), 6);
     assert_eq!(
         back.sold().count("cameras", exact(at(3))),
         Some(Quantity::Of(16 + 32))

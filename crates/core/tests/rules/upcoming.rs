@@ -38,6 +38,9 @@ fn the_next_change_of_each_thing_is_named_in_order() {
             {"key": "cameras", "quantity": 64},
             {"key": "cameras", "quantity": 32, "from": at(5)},
             {"key": "anpr_lanes", "quantity": 8, "until": at(7)},
+            {"key": "storage_gb", "quantity": 10, "until": at(40)},
+            {"key": "storage_gb", "quantity": 5, "from": at(9)},
+            {"key": "storage_gb", "quantity": 5, "from": at(12)},
             {"key": "doors", "quantity": 4, "until": at(6)},
             {"key": "doors", "quantity": 4, "from": at(6) + TimeDelta::seconds(1)},
         ],
@@ -45,18 +48,25 @@ fn the_next_change_of_each_thing_is_named_in_order() {
     let change = |hour, words: &str, code| (hour, words.to_owned(), code);
     let cameras = "The limit for cameras changes from 64 to 96";
     let lanes = "The limit for anpr_lanes changes from 8 to 0";
+    let more = "The limit for storage_gb changes from 10 to 15";
+    let less = "The limit for storage_gb changes from 20 to 10";
     let first = [
         change(5, cameras, "limit_changes"),
         change(5, "fair starts", "feature_starts"),
         change(7, lanes, "limit_changes"),
+        change(9, more, "limit_changes"),
+        change(20, "fair ends", "feature_ends"),
         change(30, "renewed ends", "feature_ends"),
+        change(40, less, "limit_changes"),
         change(50, "Updates end", "updates_end"),
         change(100, "The license expires", "license_ends"),
     ];
     assert_eq!(changes(&license, 0), first);
     let later = [
+        change(9, more, "limit_changes"),
         change(20, "fair ends", "feature_ends"),
         change(30, "renewed ends", "feature_ends"),
+        change(40, less, "limit_changes"),
         change(50, "Updates end", "updates_end"),
         change(100, "The license expires", "license_ends"),
     ];

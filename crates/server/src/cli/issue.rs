@@ -4,6 +4,7 @@ use anyhow::Context as _;
 use chrono::{DateTime, Utc};
 use clap::Args;
 use license_console::escaped;
+use license_core::entitlement::Quantity;
 use license_core::plan::PlanChoice;
 use license_service::secret_argument::SecretArgument;
 use license_service::stdout::note_change;
@@ -13,6 +14,7 @@ use crate::cli::terms::TermArguments;
 use crate::cli::until::Until;
 use crate::cli::{additions, license_key, permitted_change};
 use crate::config::Storage;
+use crate::licensing::amend::Addition;
 use crate::licensing::catalogue::Tier;
 use crate::licensing::issue::{IssueRequest, issue};
 use crate::licensing::judge::ShownLicense;
@@ -52,6 +54,11 @@ pub(super) struct Issue {
     #[arg(long, allow_negative_numbers = true, value_name = "N")]
     max_storage_gb: Option<i64>,
 
+    /// Quantity of anything that is counted, in place of the plan's: a number or 'unlimited'; can be
+    /// repeated
+    #[arg(long = "quantity", value_name = "KEY=N", value_parser = quantity)]
+    quantities: Vec<(String, Quantity)>,
+
     /// Feature to add to the plan; can be repeated
     #[arg(long, value_name = "KEY")]
     with: Vec<String>,
@@ -67,10 +74,26 @@ pub(super) struct Issue {
     #[command(flatten)]
     until: Until,
 
+    /// The license never ends, even if the plan has a duration
+    #[arg(long, conflicts_with_all = ["expires_at", "expires_in_days"])]
+    never_expires: bool,
+
     /// License key to use, for example one that was sold already; - reads it from standard
     /// input; default is a new key
     #[arg(long, value_name = "KEY")]
     key: Option<SecretArgument>,
+}
+
+/// Reads `anpr_lanes=8` or `anpr_lanes=unlimited`.
+fn quantity(text: &str) -> Result<(String, Quantity), String> {
+    match text.parse()? {
+        Addition {
+            key,
+            quantity: Some(quantity),
+            ..
+        } => Ok((key, quantity)),
+        _ => Err("expected a key and a quantity, such as anpr_lanes=8".to_owned()),
+    }
 }
 
 pub(super) async fn run(
@@ -87,10 +110,12 @@ pub(super) async fn run(
         max_cameras: command.max_cameras,
         max_users: command.max_users,
         max_storage_gb: command.max_storage_gb,
+        quantities: command.quantities.into_iter().collect(),
         with: command.with,
         without: command.without,
         starts_at: command.starts,
         expires_at: command.until.end(now)?,
+        never_expires: command.never_expires,
         key: command.key.map(license_key).transpose()?,
         ..IssueRequest::of(plan)
     };

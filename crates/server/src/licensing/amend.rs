@@ -41,8 +41,10 @@ pub struct Amended {
     pub license: License,
     /// The amendment.
     pub amendment: Amendment,
-    /// What is different, from when on.
+    /// What is different of what is granted, from when on.
     pub effects: Vec<Effect>,
+    /// What else is different when it takes effect.
+    pub differences: Vec<amendment::Change>,
     /// How many machines hold a seat.
     pub seats_held: u64,
     /// How many seats the license has when the amendment applies.
@@ -216,7 +218,9 @@ pub(super) async fn apply(
     change.note(db, action, &license, all_details).await?;
     let effects = effects(known, &all, judged_at(&all, change.at));
     let applies_at = amendment.effective_at.max(change.at);
-    let seats = contents(&all, applies_at).terms.seats;
+    let after = contents(&all, applies_at);
+    let differences = after.differences(&contents(known, applies_at));
+    let seats = after.terms.seats;
     let id = &license.id;
     let installations = affected(db, id, seats, applies_at, &effects, change.at).await?;
     let seats_held = seats::count(db, id, &SeatsQuery::held()).await?;
@@ -224,6 +228,7 @@ pub(super) async fn apply(
         license,
         amendment,
         effects,
+        differences,
         seats_held,
         seats,
         installations,

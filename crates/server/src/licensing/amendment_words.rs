@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use license_core::amendment::{Amendment, Change, Terms, contents};
+use license_core::amendment::{Amendment, Change, Contents, Terms, contents};
 use license_core::entitlement::{Entitlement, Quantity};
 use sea_orm::ConnectionTrait;
 
@@ -55,6 +55,9 @@ fn change(change: &Change, names: &CustomerNames) -> String {
         Change::Expiry(Some(at)) => format!("expires {}", time(*at)),
         Change::Lasts(duration) => format!("lasts {duration} from its first activation"),
         Change::Terms(terms) => term_words(terms, time).join(", "),
+        Change::TermChanges(changes) => {
+            term_words(&Terms::default().with(changes), time).join(", ")
+        }
     }
 }
 
@@ -133,7 +136,8 @@ impl Told<'_> {
         let undone = amendment
             .undoes
             .map(|number| format!("amendment {number} undone"));
-        let changes = amendment.changes.iter();
+        let restored = self.undone(amendment);
+        let changes = restored.iter().chain(&amendment.changes);
         let changes = changes.flat_map(|change| self.change(change, amendment));
         let mut all: Vec<String> = undone.into_iter().chain(changes).collect();
         let others = all.len().saturating_sub(MAX_NAMED_CHANGES);
@@ -157,6 +161,10 @@ impl Told<'_> {
             Change::Expiry(Some(at)) => format!("ends {}", last_day(*at)),
             Change::Lasts(duration) => format!("ends {duration} after its first activation"),
             Change::Terms(terms) => return self.terms(terms, amendment),
+            Change::TermChanges(changes) => {
+                let terms = self.before(amendment).terms.with(changes);
+                return self.terms(&terms, amendment);
+            }
         };
         vec![statement]
     }
@@ -172,6 +180,31 @@ impl Told<'_> {
         text
     }
 
+    /// What the license consists of without an amendment and later ones, when it takes effect.
+    fn before(&self, amendment: &Amendment) -> Contents {
+        let earlier = self.amendments;
+        let earlier = earlier.iter().filter(|it| it.number < amendment.number);
+        contents(
+            &earlier.cloned().collect::<Vec<_>>(),
+            amendment.effective_at,
+        )
+    }
+
+    /// The changes that an amendment amounts to by undoing another one.
+    fn undone(&self, amendment: &Amendment) -> Vec<Change> {
+        if amendment.undoes.is_none() {
+            return Vec::new();
+        }
+        let undoing = Amendment {
+            changes: Vec::new(),
+            ..amendment.clone()
+        };
+        let earlier = self.amendments.iter();
+        let earlier = earlier.filter(|it| it.number < amendment.number).cloned();
+        let all: Vec<Amendment> = earlier.chain([undoing]).collect();
+        contents(&all, amendment.effective_at).differences(&self.before(amendment))
+    }
+
     /// The terms that an amendment changes.
     fn terms(&self, terms: &Terms, amendment: &Amendment) -> Vec<String> {
         let after = term_words(terms, last_day);
@@ -180,7 +213,7 @@ impl Told<'_> {
         if earlier.is_empty() {
             return after;
         }
-        let before = contents(earlier, amendment.effective_at).terms;
+        let before = self.before(amendment).terms;
         let reset = [
             (before.lease_hours, terms.lease_hours, "lease"),
             (before.grace_hours, terms.grace_hours, "grace period"),

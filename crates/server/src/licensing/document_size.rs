@@ -1,16 +1,15 @@
 //! Whether sites can read the documents of a license.
 
-use std::collections::BTreeSet;
-
 use chrono::{DateTime, Utc};
-use license_core::amendment::Amendment;
+use license_core::amendment::{self, Amendment, states};
 use license_core::document::MAX_LICENSE_BYTES;
+use license_core::entitlement::Entitlement;
 use sea_orm::ConnectionTrait;
 use serde_json::{Map, Value};
 
 use crate::licensing::document::{license_object, with_entitlements};
 use crate::store::StoreError;
-use crate::store::licenses::{self, License};
+use crate::store::licenses::{self, License, judged_at, listed_later};
 
 /// No site could read the license's documents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -48,11 +47,16 @@ pub async fn check_sizes(
     now: DateTime<Utc>,
 ) -> Result<(), SizeError> {
     check_size(license, amendments, now)?;
-    let later = amendments.iter().map(|it| it.effective_at);
-    let later: BTreeSet<DateTime<Utc>> = later.filter(|at| now < *at).collect();
-    for at in later {
-        let then = licenses::amended(db, license.clone(), amendments, at).await?;
-        check_size(&then, amendments, at)?;
+    let at = judged_at(amendments, now);
+    let later = states(amendments, at).into_iter().skip(1);
+    let mut coming = Vec::new();
+    for (place, state) in later.enumerate() {
+        if place == 0 {
+            coming = amendment::coming(amendments, at);
+        }
+        let from = state.from;
+        let then = licenses::in_state(db, license, state).await?;
+        check(&then, &listed_later(&coming, from, then.expires_at))?;
     }
     Ok(())
 }
@@ -67,7 +71,11 @@ pub fn check_size(
     amendments: &[Amendment],
     now: DateTime<Utc>,
 ) -> Result<(), TooLong> {
-    let entitlements = license.entitlements(amendments, now);
+    check(license, &license.entitlements(amendments, now))
+}
+
+/// Checks the size of the documents of a license that list these entitlements.
+fn check(license: &License, entitlements: &[Entitlement]) -> Result<(), TooLong> {
     let features = entitlements.iter().filter(|it| it.quantity.is_none());
     let largest = License {
         // What starts later is listed then.
@@ -77,7 +85,7 @@ pub fn check_size(
     };
     let mut object = license_object(&largest);
     if !license.is_plain {
-        with_entitlements(&mut object, &entitlements);
+        with_entitlements(&mut object, entitlements);
     }
     let bytes = bytes(&object);
     if bytes > MAX_LICENSE_BYTES {

@@ -18,6 +18,7 @@ on_both_engines! {
     a_license_with_an_end_of_its_own_keeps_it;
     a_request_file_is_an_activation;
     an_activation_whose_audit_entry_cannot_be_written_changes_nothing;
+    a_running_site_starts_the_time_of_a_plan_that_was_scheduled_before_its_activation;
 }
 
 /// Sells a license for 30 days from its first activation.
@@ -49,7 +50,12 @@ async fn amendments(vendor: &Vendor, key: &str) -> Vec<Value> {
 
 /// The last second of 30 days from `at` on.
 fn month(at: DateTime<Utc>) -> Value {
-    let end = at.trunc_subsecs(0) + TimeDelta::days(30) - TimeDelta::seconds(1);
+    last_second(at + TimeDelta::days(30))
+}
+
+/// The last second before `at`.
+fn last_second(at: DateTime<Utc>) -> Value {
+    let end = at.trunc_subsecs(0) - TimeDelta::seconds(1);
     json!(end.to_rfc3339_opts(chrono::SecondsFormat::Secs, true))
 }
 
@@ -121,6 +127,33 @@ async fn the_first_activation_sets_the_end_once(engine: Engine) {
     assert_eq!(shown(&vendor, &key).await["lastsFromActivation"], "P30D");
     let end = month(vendor.clock.now());
     assert_eq!(signed_end(&vendor.activate(&key, "machine").await), end);
+    vendor.end().await;
+}
+
+async fn a_running_site_starts_the_time_of_a_plan_that_was_scheduled_before_its_activation(
+    engine: Engine,
+) {
+    let vendor = Vendor::start(engine).await;
+    let key = sell(&vendor, json!({})).await;
+    let scheduled = (vendor.clock.now() + TimeDelta::days(10)).trunc_subsecs(0);
+    let plan = json!({"name": "year", "contents": {
+        "title": "A year", "duration": "P365D", "durationFrom": "first_activation",
+        "terms": {"seats": 2}, "entitlements": [{"key": "module.map_view"}],
+    }});
+    let (status, answer) = vendor.admin(Method::POST, "/plans", plan).await;
+    assert!(status.is_success(), "{answer}");
+    let body = json!({"plan": "year", "effectiveAt": scheduled});
+    amended(&vendor, &key, body).await;
+    let end = month(vendor.clock.now());
+    assert_eq!(signed_end(&vendor.activate(&key, "machine").await), end);
+
+    vendor.clock.advance(TimeDelta::days(10));
+    let end = last_second(vendor.clock.now() + TimeDelta::days(365));
+    assert_eq!(signed_end(&vendor.validate(&key, "machine").await), end);
+    // Once.
+    vendor.clock.advance(TimeDelta::days(1));
+    assert_eq!(signed_end(&vendor.validate(&key, "machine").await), end);
+    assert_eq!(amendments(&vendor, &key).await.len(), 4);
     vendor.end().await;
 }
 

@@ -1,6 +1,7 @@
 //! Plans: published, sold and replaced.
 
 mod by_command;
+mod differences;
 mod terms;
 
 use chrono::TimeDelta;

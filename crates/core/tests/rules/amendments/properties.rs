@@ -1,6 +1,10 @@
 //! Any history of amendments.
 
-use license_core::amendment::{Amendment, Change, PlanVersion, coming, contents};
+use std::collections::BTreeSet;
+
+use license_core::amendment::{
+    Amendment, Change, PlanVersion, TermChanges, coming, contents, states,
+};
 use license_core::entitlement::{Entitlement, Quantity};
 use proptest::prelude::*;
 
@@ -25,6 +29,10 @@ fn change() -> impl Strategy<Value = Change> {
         }),
         bound().prop_map(|hours| Change::Expiry(hours.map(at))),
         (1_u32..9).prop_map(|seats| Change::Terms(terms(seats))),
+        (1_u32..9).prop_map(|hours| Change::TermChanges(TermChanges {
+            lease_hours: Some((hours < 8).then_some(hours)),
+            ..TermChanges::default()
+        })),
         (1_u32..9).prop_map(|version| Change::Plan(PlanVersion {
             name: "standard".to_owned(),
             version,
@@ -84,6 +92,43 @@ proptest! {
     ) {
         let then = at(signed + later);
         prop_assert_eq!(granted(&history, at(signed), then), granted(&history, then, then));
+    }
+
+    /// One pass finds the same states as looking at each instant.
+    #[test]
+    fn states_are_what_the_license_is_at_each_instant(history in history(), hours in 0_i64..70) {
+        let states = states(&history, at(hours));
+        prop_assert_eq!(states[0].from, at(hours));
+        let later = history.iter().map(|it| it.effective_at).filter(|it| at(hours) < *it);
+        let instants: BTreeSet<_> = later.chain([at(hours)]).collect();
+        prop_assert!(instants.iter().eq(states.iter().map(|it| &it.from)));
+        for state in states {
+            prop_assert_eq!(state.contents, contents(&history, state.from));
+        }
+    }
+
+    /// What comes from a later instant on is part of what comes from now on.
+    #[test]
+    fn what_comes_later_is_part_of_what_comes(
+        history in history(), now in 0_i64..60, later in 0_i64..60,
+    ) {
+        let then = at(now + later);
+        let from_now = coming(&history, at(now)).into_iter().filter_map(|mut it| {
+            if it.period.until.is_some_and(|until| until < then) {
+                return None;
+            }
+            it.period.from = it.period.from.filter(|from| then < *from);
+            Some(it)
+        });
+        let mut from_then = coming(&history, then);
+        for it in &mut from_then {
+            it.period.from = it.period.from.filter(|from| then < *from);
+        }
+        let sorted = |mut list: Vec<Entitlement>| {
+            list.sort();
+            list
+        };
+        prop_assert_eq!(sorted(from_now.collect()), sorted(from_then));
     }
 
     #[test]

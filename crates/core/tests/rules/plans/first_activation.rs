@@ -1,7 +1,8 @@
 //! Plans whose duration counts from the first activation.
 
 use chrono::TimeDelta;
-use license_core::amendment::{Amendment, Change, contents};
+use license_core::amendment::{Amendment, AmendmentError, Change, MAX_AMENDMENTS, check, contents};
+use license_core::license_state::Decided;
 use license_core::plan::{LicenseEnd, Order, Plan, issued, replaced};
 use serde_json::json;
 
@@ -99,4 +100,47 @@ fn a_plan_without_a_duration_cannot_count_it_from_the_first_activation() {
         serde_json::to_value(trial()).unwrap()["durationFrom"],
         "first_activation"
     );
+}
+
+#[test]
+fn nothing_may_be_scheduled_that_would_keep_an_activation_from_setting_the_end() {
+    let issued = sold(&trial(), None);
+    // A start after the end that an activation would set before then.
+    let scheduled = |days: i64, changes| Amendment {
+        recorded_at: at(0),
+        ..amendment(2, days * 24, changes)
+    };
+    let late = scheduled(100, vec![Change::Start(Some(at(101 * 24)))]);
+    let judged = |next: &Amendment| check(std::slice::from_ref(&issued), next, Decided::Valid);
+    assert_eq!(
+        judged(&late),
+        Err(AmendmentError::EndBeforeStart {
+            from: at(101 * 24),
+            until: at(30 * 24) - TimeDelta::seconds(1),
+        })
+    );
+    let soon = scheduled(10, vec![Change::Start(Some(at(11 * 24)))]);
+    assert_eq!(judged(&soon), Ok(()));
+    // Once the time of a scheduled plan counts, the license ends later.
+    let year = "P1Y".parse().unwrap();
+    let both = [issued.clone(), scheduled(20, vec![Change::Lasts(year)])];
+    let late = Amendment { number: 3, ..late };
+    assert_eq!(check(&both, &late, Decided::Valid), Ok(()));
+}
+
+#[test]
+fn the_end_fits_into_the_largest_history() {
+    let mut history = vec![sold(&trial(), None)];
+    for number in 2..=MAX_AMENDMENTS {
+        history.push(amendment(number, 1, vec![Change::Customer("a".to_owned())]));
+    }
+    let end = contents(&history, at(2)).first_activated(at(2)).unwrap();
+    let next = |changes| amendment(MAX_AMENDMENTS + 1, 2, changes);
+    let other = next(vec![Change::Start(None)]);
+    assert_eq!(
+        check(&history, &other, Decided::Valid),
+        Err(AmendmentError::TooMany)
+    );
+    let activated = next(vec![end]);
+    assert_eq!(check(&history, &activated, Decided::Valid), Ok(()));
 }

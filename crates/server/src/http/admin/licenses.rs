@@ -1,5 +1,6 @@
 //! Licenses and their seats.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::extract::{Path, State};
@@ -7,6 +8,7 @@ use axum::http::StatusCode;
 use axum::{Extension, Json};
 use chrono::{DateTime, Utc};
 use license_core::amendment::{TermChanges, UpdateRule};
+use license_core::entitlement::Quantity;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -30,7 +32,7 @@ use crate::licensing::issue::IssueRequest;
 use crate::licensing::judge::{ShownLicense, ShownStatus};
 use crate::licensing::look_up::look_up;
 use crate::licensing::seats::{ListedSeat, SeatsPage, seats_page};
-use crate::store::licenses::{Search, Sort, Status};
+use crate::store::licenses::{Search, Sort, Status, counts_schema};
 use crate::store::page::SortOrder;
 use crate::store::seats::SeatsQuery;
 use crate::store::suspicions::Suspected;
@@ -187,6 +189,11 @@ pub(in crate::http) struct IssueBody {
     max_users: Option<i64>,
     /// Maximum storage in GB; -1 is unlimited.
     max_storage_gb: Option<i64>,
+    /// How much of anything that is counted, in place of the plan's, by its key in the catalogue:
+    /// a number, or `unlimited`.
+    #[serde(default)]
+    #[schema(schema_with = counts_schema)]
+    quantities: BTreeMap<String, Quantity>,
     /// Features in addition to the plan's.
     #[serde(default)]
     with: Vec<String>,
@@ -200,6 +207,10 @@ pub(in crate::http) struct IssueBody {
     #[serde(default, deserialize_with = "until")]
     #[schema(schema_with = plan_expiry_schema)]
     expires_at: Option<DateTime<Utc>>,
+    /// Whether the license never ends, even if its plan has a duration; not together with
+    /// `expiresAt`.
+    #[serde(default)]
+    never_expires: bool,
     /// The license key: one that has already been sold, or one chosen by the caller, so that
     /// repeating the call does not issue a second license. By default, a key is generated.
     license_key: Option<String>,
@@ -237,6 +248,10 @@ impl IssueBody {
                 return Err(ApiError::BadRequest(message));
             }
         };
+        if self.never_expires && self.expires_at.is_some() {
+            let message = "invalid neverExpires: expiresAt is stated as well".to_owned();
+            return Err(ApiError::BadRequest(message));
+        }
         Ok(IssueRequest {
             customer: self.customer,
             terms: TermChanges {
@@ -252,10 +267,12 @@ impl IssueBody {
             max_cameras: self.max_cameras,
             max_users: self.max_users,
             max_storage_gb: self.max_storage_gb,
+            quantities: self.quantities,
             with: self.with,
             without: self.without,
             starts_at: self.starts_at,
             expires_at: self.expires_at,
+            never_expires: self.never_expires,
             key: self.license_key,
             ..IssueRequest::of(plan)
         })

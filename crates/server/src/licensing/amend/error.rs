@@ -115,9 +115,12 @@ fn field_of(error: &AmendmentError) -> &'static str {
         }
         AmendmentError::NotUndoable(_) => "invalid undoes: ",
         AmendmentError::NotGranted(_) => "invalid end: ",
-        AmendmentError::EndBeforeStart { .. } => "invalid expiresAt: ",
+        AmendmentError::EndBeforeStart { .. } | AmendmentError::EndsInThePast { .. } => {
+            "invalid expiresAt: "
+        }
         AmendmentError::TooManyEntitlements | AmendmentError::TooLarge => "invalid add: ",
         AmendmentError::TooMany
+        | AmendmentError::HistoryTooLarge
         | AmendmentError::Nothing
         | AmendmentError::Time(_)
         | AmendmentError::Term { .. }

@@ -190,9 +190,10 @@ impl AmendRequest {
             check_expiry(end.at(), now)?;
             changes.push(end.change());
         }
-        let terms = terms.with(&self.terms);
-        if terms != before.terms {
-            changes.push(Change::Terms(terms));
+        // Only what is different: other amendments may change other terms in the meantime.
+        let terms = TermChanges::between(&before.terms, &terms.with(&self.terms));
+        if !terms.is_empty() {
+            changes.push(Change::TermChanges(terms));
         }
         Ok(changes)
     }

@@ -1,7 +1,7 @@
 //! Amendments and what they change, as programs see them.
 
 use chrono::{DateTime, Utc};
-use license_core::amendment::{Amendment, Effect, Value, ValueChange};
+use license_core::amendment::{Amendment, Change, Effect, Value, ValueChange};
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa::openapi::schema::{ObjectBuilder, OneOfBuilder, Type};
@@ -22,6 +22,10 @@ pub struct ShownAmended {
     license: ShownLicense,
     /// The differences from the license without the amendment, and when each begins.
     effects: Vec<ShownEffect>,
+    /// What else is different when the amendment takes effect, also by undoing another one, in the
+    /// form of `changes`: the plan, the customer, the start, the end and the terms.
+    #[schema(value_type = Vec<Object>)]
+    differences: Vec<Change>,
     /// How many machines hold a seat.
     seats_held: u64,
     /// How many seats the license has when the amendment applies. If more are held, those that were
@@ -117,6 +121,7 @@ impl ShownAmended {
             license: ShownLicense::of(amended.license, now),
             seats_held: amended.seats_held,
             seats: amended.seats,
+            differences: amended.differences,
             effects: amended.effects.into_iter().map(ShownEffect::from).collect(),
             installations: amended
                 .installations
@@ -185,9 +190,10 @@ pub struct ShownAmendment {
     /// The number of the amendment that it undoes.
     pub undoes: Option<u32>,
     /// What it changes, in this order: each is an object with one member, `grant`, `end`, `plan`,
-    /// `customer` (the id of the customer; empty for none), `start`, `expiry` or `terms`.
+    /// `customer` (the id of the customer; empty for none), `start`, `expiry`, `lasts` (how long the
+    /// license may be used from its first activation on), `terms` (all terms) or `termChanges`.
     #[schema(value_type = Vec<Object>)]
-    changes: Vec<license_core::amendment::Change>,
+    changes: Vec<Change>,
 }
 
 impl From<Amendment> for ShownAmendment {

@@ -25,7 +25,7 @@ impl HeldLicense<'_> {
             Some(seat) => self.keep_seat(seat).await?,
             None => self.claim_seat().await?,
         };
-        if self.call == Call::Activate || self.seat_is_new {
+        if self.call.answer_is_kept() {
             self.start_duration().await?;
         }
         seat.last_seen_at = self.now;
@@ -38,7 +38,7 @@ impl HeldLicense<'_> {
         Ok(seat)
     }
 
-    /// Sets the end of the license if this is its first activation.
+    /// Sets the end of a license that waits for its first activation.
     async fn start_duration(&mut self) -> Result<(), AnswerError> {
         let (app, db) = (self.app, &self.transaction);
         let amended = first_activated(app, db, &self.license, self.now).await?;

@@ -87,7 +87,21 @@ impl License {
             return self;
         };
         let at = judged_at(amendments, now);
-        let contents = contents(amendments, at);
+        let mut license = self.consisting_of(contents(amendments, at), at);
+        in_order_of_grants(&mut license.features, amendments);
+        let last = holds_until(amendments, at);
+        Self {
+            amendment: newest.number,
+            is_plain: last.is_none() && is_plain(amendments, at),
+            changes_at: last.and_then(following),
+            judged_at: Some(now.trunc_subsecs(6)),
+            ..license
+        }
+    }
+
+    /// The same license with what is in force at `at` of these contents. What is missing is the same
+    /// as after [`Self::amended`].
+    pub(super) fn consisting_of(self, contents: Contents, at: DateTime<Utc>) -> Self {
         let sold = contents.sold();
         let Contents {
             plan,
@@ -99,13 +113,10 @@ impl License {
             ..
         } = contents;
         let features = sold.features().map(FeatureKey::as_str);
-        let mut features: Vec<String> = features
+        let features = features
             .filter(|key| sold.feature(key, PlausibleTime::exact(at)) == Grant::InForce)
-            .map(str::to_owned)
-            .collect();
-        in_order_of_grants(&mut features, amendments);
+            .map(str::to_owned);
         let customer_id = Some(customer).filter(|id| !id.is_empty());
-        let last = holds_until(amendments, at);
         Self {
             tier: plan.as_ref().map_or_else(String::new, |it| it.name.clone()),
             plan: plan.map_or_else(String::new, |it| it.to_string()),
@@ -114,7 +125,7 @@ impl License {
                 false => String::new(),
             },
             customer_id,
-            features,
+            features: features.collect(),
             max_cameras: limit(&sold, Resource::Cameras, at),
             max_users: limit(&sold, Resource::Users, at),
             max_storage_gb: limit(&sold, Resource::StorageGb, at),
@@ -130,10 +141,6 @@ impl License {
             starts_at,
             expires_at,
             lasts_from_activation: lasts,
-            amendment: newest.number,
-            is_plain: last.is_none() && is_plain(amendments, at),
-            changes_at: last.and_then(following),
-            judged_at: Some(now.trunc_subsecs(6)),
             ..self
         }
     }
@@ -198,15 +205,25 @@ pub fn judged_at(amendments: &[Amendment], now: DateTime<Utc>) -> DateTime<Utc> 
 /// that are the license's own.
 fn listed(amendments: &[Amendment], at: DateTime<Utc>) -> Vec<Entitlement> {
     let end = contents(amendments, at).expires_at;
-    let coming = coming(amendments, at).into_iter();
-    let listed = coming.map(|granted| {
+    listed_later(&coming(amendments, at), at, end)
+}
+
+/// The part of what is `coming` that is granted from `at` on, of a license that ends at `end`.
+#[must_use]
+pub fn listed_later(
+    coming: &[Entitlement],
+    at: DateTime<Utc>,
+    end: Option<DateTime<Utc>>,
+) -> Vec<Entitlement> {
+    let is_over = |it: &&Entitlement| it.period.until.is_some_and(|until| until < at);
+    let listed = coming.iter().filter(|it| !is_over(it)).map(|granted| {
         let Period { from, until } = granted.period;
         Entitlement {
             period: Period {
                 from: from.filter(|from| at < *from),
                 until: until.filter(|until| Some(*until) != end),
             },
-            ..granted
+            ..granted.clone()
         }
     });
     listed.collect()

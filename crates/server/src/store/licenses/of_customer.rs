@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
-use license_core::amendment::Amendment;
+use license_core::amendment::{Amendment, State};
 use license_core::folded_text::folded;
 use license_core::plan::PlanChoice;
 use license_core::signing_clock::SigningTime;
@@ -26,12 +26,33 @@ pub async fn amended(
     amendments: &[Amendment],
     now: DateTime<Utc>,
 ) -> Result<License, StoreError> {
-    let (customer_id, plan) = (license.customer_id.clone(), license.plan.clone());
-    let mut license = license.amended(amendments, now);
-    if license.plan != plan {
+    let amended = license.clone().amended(amendments, now);
+    with_names(db, &license, amended).await
+}
+
+/// The same license as it will be in a later state. Its amendments are those of the present one.
+///
+/// # Errors
+/// If the database returns an error.
+pub async fn in_state(
+    db: &impl ConnectionTrait,
+    license: &License,
+    state: State,
+) -> Result<License, StoreError> {
+    let later = license.clone().consisting_of(state.contents, state.from);
+    with_names(db, license, later).await
+}
+
+/// A license with what is known of its customer and its plan, where they differ from `before`.
+async fn with_names(
+    db: &impl ConnectionTrait,
+    before: &License,
+    mut license: License,
+) -> Result<License, StoreError> {
+    if license.plan != before.plan {
         license = with_plan(db, license).await?;
     }
-    match license.customer_id == customer_id {
+    match license.customer_id == before.customer_id {
         true => Ok(license),
         false => with_customer(db, license).await,
     }

@@ -168,7 +168,12 @@ async fn an_amendment_is_undone_after_a_preview() {
     let preview = staff.preview(&license, &fields).await;
     contains_all(
         &preview,
-        &["Undo this amendment?", "amendment 2 undone", "Map view: on"],
+        &[
+            "Undo this amendment?",
+            "amendment 2 undone",
+            "Map view: on",
+            "seats 1",
+        ],
     );
     assert_eq!(staff.shown(&key).await["seats"], 4, "only a preview");
     assert_eq!(staff.confirm(&license, &preview).await.0, 303);
