@@ -19,6 +19,7 @@ use crate::licensing::claim::moves_left;
 use crate::licensing::current::{all_current, current};
 use crate::licensing::exports::LicensesExport;
 use crate::licensing::judge::{ShownLicense, ShownStatus};
+use crate::licensing::end_words::end_words;
 use crate::licensing::look_up::look_up;
 use crate::licensing::seats::seats_page;
 use crate::licensing::status::set_status;
@@ -275,7 +276,7 @@ pub(super) async fn renew(
             "{} expires {}; its sites receive the change at their next validation, within a \
              day by default, or immediately with 'license-client validate' at the site",
             license.license_key,
-            table::time(license.expires_at, "never")
+            expiry_words(&license)
         );
     }
     Ok(())
@@ -320,10 +321,7 @@ fn status_words(license: &License, now: DateTime<Utc>) -> String {
 
 /// When a license ends.
 fn expiry_words(license: &License) -> String {
-    match license.lasts_from_activation {
-        Some(duration) => format!("{duration} after activation"),
-        None => table::time(license.expires_at, "never"),
-    }
+    end_words(license.end(), |at| table::time(Some(at), ""))
 }
 
 /// Prints the terms that are not the server's own defaults.

@@ -200,7 +200,7 @@ async fn load(
     let items = ItemNames::read(db).await?;
     Ok(IssuePage {
         frame: Frame::new("licenses"),
-        duration: duration_words(plan.contents.duration),
+        duration: plan_duration(&plan.contents).unwrap_or_default(),
         features: feature_boxes(&fields, &plan.contents, &items),
         counts: count_fields(&fields, &plan.contents, &items),
         customers: offered(db).await?,

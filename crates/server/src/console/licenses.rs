@@ -8,8 +8,6 @@ use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use chrono::{DateTime, Utc};
-use clap::ValueEnum as _;
-use license_console::moment::Moment;
 use license_console::page::show;
 use license_core::license_key::mask;
 use license_core::license_state::LicenseState;
@@ -17,6 +15,7 @@ use serde::Deserialize;
 
 use super::exports::file;
 use super::filters::{check_box, page_number, unknown, unreadable};
+use super::ends::ShownEnd;
 use super::frame::{Frame, trouble};
 use super::pager::{Pager, ROWS};
 use crate::app::App;
@@ -72,9 +71,7 @@ struct Row {
     status: &'static str,
     trial: bool,
     seats: String,
-    ends: Option<Moment>,
-    /// How long it lasts from its first activation on, which is awaited.
-    lasts: Option<String>,
+    ends: ShownEnd,
 }
 
 impl LicensesQuery {
@@ -207,8 +204,7 @@ async fn load(
         key: mask(&license.license_key),
         status: ShownStatus::of(&license, now).as_str(),
         trial: license.trial,
-        ends: license.expires_at.map(Moment::of),
-        lasts: license.lasts_from_activation.map(|it| it.to_string()),
+        ends: ShownEnd::of(&license),
         id: license.id,
         customer: license.customer,
         tier: license.tier,

@@ -8,6 +8,7 @@
 mod amend;
 mod audit;
 mod customers;
+mod ends;
 mod exports;
 mod fields;
 mod filters;

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use license_core::amendment::{Amendment, Change, Terms, contents};
-use license_core::entitlement::{Entitlement, Quantity};
+use license_core::entitlement::Entitlement;
+use license_core::plan::LicenseEnd;
 use sea_orm::ConnectionTrait;
 
+use crate::licensing::end_words::ends;
 use crate::licensing::day_words::{first_day, last_day};
 use crate::licensing::item_words::ItemNames;
 use crate::store::{StoreError, customers};
@@ -153,10 +155,9 @@ impl Told<'_> {
             Change::Customer(id) => format!("customer {}", self.customers.get(id).unwrap_or(id)),
             Change::Start(None) => "starts immediately".to_owned(),
             Change::Start(Some(at)) => format!("starts {}", first_day(*at)),
-            Change::Expiry(None) => "never ends".to_owned(),
-            Change::Expiry(Some(at)) => format!("ends {}", last_day(*at)),
-            Change::Lasts(duration) => format!("ends {duration} after its first activation"),
-            Change::Terms(terms) => return self.terms(terms, amendment),
+            Change::Expiry(at) => ends(LicenseEnd::At(*at), last_day),
+            Change::Lasts(duration) => ends(LicenseEnd::AfterActivation(*duration), last_day),
+            Change::Terms(_) => return self.terms(amendment),
         };
         vec![statement]
     }

@@ -16,6 +16,7 @@ pub mod day_words;
 mod deactivate;
 pub mod document;
 pub mod document_size;
+pub mod end_words;
 pub mod expiry;
 pub mod exports;
 mod first_activation;

@@ -7,6 +7,7 @@ mod issue;
 mod plans;
 mod tokens;
 
+mod waiting;
 use chrono::TimeDelta;
 use license_server::licensing::catalogue::Tier;
 use license_server::licensing::issue::IssueRequest;

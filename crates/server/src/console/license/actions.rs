@@ -7,6 +7,7 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use axum::response::Response;
 use axum::{Extension, Form};
+use license_core::plan::LicenseEnd;
 use serde::Deserialize;
 
 use super::address;
@@ -16,6 +17,10 @@ use crate::console::fields;
 use crate::console::filters::without_nul;
 use crate::console::frame::{Confirmation, Done, EndField, Fact, trouble};
 use crate::http::error::ApiError;
+use crate::licensing::amend::AmendError;
+use crate::licensing::current::current;
+use crate::licensing::day_words::last_day;
+use crate::licensing::end_words::end_words;
 use crate::licensing::look_up::look_up;
 use crate::licensing::{renew, seats as freeing, status};
 use crate::store::licenses::{License, Status};
@@ -66,15 +71,21 @@ pub(in crate::console) async fn ask(
     if let Err(error) = without_nul("machine", &machine) {
         return trouble("licenses", error);
     }
-    match look_up(&app.store, &license).await {
+    match found(&app, &license).await {
         Ok(license) => {
-            let day = license.expires_at.map(|end| end.format("%Y-%m-%d"));
+            let end = license.end();
+            let day = end.at().map(|end| end.format("%Y-%m-%d"));
             let seat = seats::find(app.store.reader(), &license.id, &machine).await;
             let until = match seat {
                 Ok(seat) => seat.and_then(|seat| seat.signed_until),
                 Err(error) => return trouble("licenses", error),
             };
-            let end = if day.is_some() { "day" } else { "never" };
+            let end = match end {
+                LicenseEnd::At(Some(_)) => "day",
+                LicenseEnd::At(None) => "never",
+                // Any end replaces the one that the first activation would set.
+                LicenseEnd::AfterActivation(_) => "",
+            };
             let given = ActionForm {
                 may_run_until: until.map(freeing::in_seconds).unwrap_or_default(),
                 end: end.to_owned(),
@@ -94,7 +105,7 @@ pub(in crate::console) async fn change(
     Path((license, what)): Path<(String, What)>,
     Form(given): Form<ActionForm>,
 ) -> Response {
-    let license = match look_up(&app.store, &license).await {
+    let license = match found(&app, &license).await {
         Ok(license) => license,
         Err(error) => return trouble("licenses", error),
     };
@@ -143,6 +154,26 @@ async fn carry_out(
             freeing::free(store, &license.id, machine, &change).await?;
             Ok(Done::SeatFreed)
         }
+/// Why nothing is changed.
+enum Refused {
+    /// Others have amended the license: what they have changed, and the newest amendment.
+    Amended { newest: u32, changes: String },
+    /// Anything else.
+    Error(ApiError),
+}
+
+impl<E: Into<ApiError>> From<E> for Refused {
+    fn from(error: E) -> Self {
+        Self::Error(error.into())
+    }
+}
+
+/// The license, as it is now.
+async fn found(app: &App, license: &str) -> Result<License, ApiError> {
+    let license = look_up(&app.store, license).await?;
+    Ok(current(app.store.reader(), license, app.clock.now()).await?)
+}
+
         What::Release => {
             let machine = without_nul("machine", &given.machine)?;
             let until = given.may_run_until.parse().ok();
@@ -192,3 +223,6 @@ fn question(license: &License, what: What, given: &ActionForm) -> Confirmation {
         ),
     }
 }
+    if what == What::Renew {
+        facts.push(Fact::new("end", end_words(license.end(), last_day)));
+    }
