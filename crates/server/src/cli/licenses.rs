@@ -12,16 +12,19 @@ use serde_json::json;
 
 use crate::cli::listing::{CsvFlag, DEFAULT_LIMIT, Format, JsonArray, print_csv};
 use crate::cli::until::Until;
-use crate::cli::{cli_change, permitted_change, seats, table};
+use crate::cli::{amend, cli_change, permitted_change, seats, table};
 use crate::config::Storage;
 use crate::licensing;
 use crate::licensing::claim::moves_left;
+use crate::licensing::amend::ShownAmended;
 use crate::licensing::current::{all_current, current};
 use crate::licensing::exports::LicensesExport;
 use crate::licensing::judge::{ShownLicense, ShownStatus};
 use crate::licensing::end_words::end_words;
 use crate::licensing::look_up::look_up;
 use crate::licensing::seats::seats_page;
+use crate::licensing::plans::find_plan;
+use crate::licensing::renew::RenewRequest;
 use crate::licensing::status::set_status;
 use crate::open::open_store;
 use crate::store::licenses::{
@@ -76,6 +79,22 @@ pub(super) struct Renew {
 pub(super) async fn list(
     storage: &Storage,
     command: List,
+
+    /// Reason for the renewal
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+
+    /// Reference of the order
+    #[arg(long, value_name = "TEXT")]
+    order: Option<String>,
+
+    /// Number of the newest amendment that you know of; the command fails if there is a later one
+    #[arg(long, value_name = "N")]
+    after: Option<u32>,
+
+    /// Only show what would change
+    #[arg(long)]
+    preview: bool,
     json: bool,
     now: DateTime<Utc>,
 ) -> anyhow::Result<()> {
@@ -265,7 +284,25 @@ pub(super) async fn renew(
     let key = super::license_key(command.key)?;
     let store = open_store(storage).await?;
     let change = permitted_change(&store, now).await?;
-    let license = licensing::renew::renew(&store, &key, end, &change).await?;
+    let request = RenewRequest {
+        expires_at: end,
+        after: command.after,
+        reason: command.reason,
+        order: command.order,
+    };
+    if command.preview {
+        let previewed = licensing::renew::preview(&store, &key, &request, &change).await?;
+        store.close().await;
+        if json {
+            let shown = ShownAmended::of(previewed, false, now);
+            println!("{}", escaped::json(&shown)?);
+        } else {
+            amend::print(&previewed, &[], true);
+            amend::print_confirmation(&previewed);
+        }
+        return Ok(());
+    }
+    let license = licensing::renew::renew(&store, &key, &request, &change).await?;
     note_change("the end date of the license was changed; see 'license-server show'");
     store.close().await;
     if json {

@@ -33,6 +33,7 @@ pub mod keys_error;
 mod lease_terms;
 pub mod line_done;
 pub mod look_up;
+mod newest_amendment;
 pub mod offline;
 pub mod plan_file;
 pub mod plan_words;

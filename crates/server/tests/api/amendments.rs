@@ -2,6 +2,7 @@
 
 mod by_command;
 mod leases;
+mod words;
 mod wrong_clock;
 
 use chrono::{DateTime, TimeDelta, Utc};

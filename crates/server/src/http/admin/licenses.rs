@@ -18,8 +18,8 @@ use crate::http::answered_errors::{
 };
 use crate::http::error::{ApiError, ErrorBody};
 use crate::http::given::{
-    Body, Params, UntilText, UpdateRuleText, expiry_schema, plan_choice, plan_expiry_schema, since,
-    start_schema, stated, stated_until, until, updates_schema,
+    Body, Params, UntilText, UpdateRuleText, plan_choice, plan_expiry_schema, since, start_schema,
+    stated, stated_until, until, updates_schema,
 };
 use crate::licensing;
 use crate::licensing::catalogue::Tier;
@@ -320,35 +320,6 @@ pub(in crate::http) async fn show(
         suspicions: suspicions::list(db, Some(&license.id), suspicions::MAX_PER_LICENSE).await?,
         license: ShownLicense::of(license, app.clock.now()),
     }))
-}
-
-/// The new end of a license.
-#[derive(Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(in crate::http) struct RenewBody {
-    #[serde(deserialize_with = "until")]
-    #[schema(required, schema_with = expiry_schema)]
-    expires_at: Option<DateTime<Utc>>,
-}
-
-/// Set the end of a license.
-#[utoipa::path(
-    post, path = "/licenses/{license}/renew", operation_id = "renew_license", tag = "licenses",
-    request_body = RenewBody, params(("license" = String, Path)),
-    responses(
-        (status = 200, description = "The license", body = ShownLicense),
-        AdminErrors, BodyErrors, LicenseErrors, RevokedErrors,
-    )
-)]
-pub(in crate::http) async fn renew(
-    State(app): State<Arc<App>>,
-    Extension(actor): Extension<Actor>,
-    Path(license): Path<String>,
-    Body(end): Body<RenewBody>,
-) -> Result<Json<ShownLicense>, ApiError> {
-    let change = app.permitted_change(actor)?;
-    let renewing = licensing::renew::renew(&app.store, &license, end.expires_at, &change);
-    Ok(Json(ShownLicense::of(renewing.await?, change.at)))
 }
 
 /// The message for the site's operator.
