@@ -5,6 +5,7 @@ mod amend;
 mod customers;
 mod issue;
 mod plans;
+mod renew;
 mod tokens;
 
 mod waiting;
