@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use clap::{Args, value_parser};
 use license_console::escaped::{self, escaped};
 use license_core::license_key::LicenseKey;
+use license_core::plan::PlanChoice;
 use license_service::secret_argument::{SecretArgument, warn_of_argument};
 use license_service::stderr::say;
 use license_service::stdout::note_change;
@@ -15,16 +16,16 @@ use crate::cli::until::Until;
 use crate::cli::{amend, cli_change, permitted_change, seats, table};
 use crate::config::Storage;
 use crate::licensing;
-use crate::licensing::claim::moves_left;
 use crate::licensing::amend::ShownAmended;
+use crate::licensing::claim::moves_left;
 use crate::licensing::current::{all_current, current};
+use crate::licensing::end_words::end_words;
 use crate::licensing::exports::LicensesExport;
 use crate::licensing::judge::{ShownLicense, ShownStatus};
-use crate::licensing::end_words::end_words;
 use crate::licensing::look_up::look_up;
-use crate::licensing::seats::seats_page;
 use crate::licensing::plans::find_plan;
 use crate::licensing::renew::RenewRequest;
+use crate::licensing::seats::seats_page;
 use crate::licensing::status::set_status;
 use crate::open::open_store;
 use crate::store::licenses::{
@@ -44,6 +45,10 @@ pub(super) struct List {
     /// Only trials, or with 'false' only the others
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     trial: Option<bool>,
+
+    /// Only licenses of this plan, or of this version of it
+    #[arg(long, value_name = "NAME[@VERSION]")]
+    plan: Option<PlanChoice>,
 
     /// Only licenses whose customer, key or installation contains this text, or that have a
     /// seat with this hardware id; - reads it from standard input
@@ -74,11 +79,6 @@ pub(super) struct Renew {
     /// The license never expires
     #[arg(long, conflicts_with_all = ["expires_at", "expires_in_days"])]
     never: bool,
-}
-
-pub(super) async fn list(
-    storage: &Storage,
-    command: List,
 
     /// Reason for the renewal
     #[arg(long, value_name = "TEXT")]
@@ -95,6 +95,11 @@ pub(super) async fn list(
     /// Only show what would change
     #[arg(long)]
     preview: bool,
+}
+
+pub(super) async fn list(
+    storage: &Storage,
+    command: List,
     json: bool,
     now: DateTime<Utc>,
 ) -> anyhow::Result<()> {
@@ -105,9 +110,13 @@ pub(super) async fn list(
         text,
         state: command.status.map(|status| (status.state(), now)),
         trial: command.trial,
+        plan: command.plan,
         ..Search::default()
     };
     let db = store.reader();
+    if let Some(plan) = &search.plan {
+        find_plan(db, plan).await?;
+    }
     let start = match command.cursor {
         Some(cursor) if search.has(&cursor) => PageStart::After(cursor),
         Some(_) => anyhow::bail!(InvalidCursor),
@@ -131,11 +140,23 @@ pub(super) async fn list(
         return Ok(());
     }
     let limit = command.limit.unwrap_or(DEFAULT_LIMIT);
-    let mut found = list_licenses(db, &search, &start, limit.saturating_add(1)).await?;
+    print_table(db, &search, &start, limit, now).await?;
+    store.close().await;
+    Ok(())
+}
+
+/// Prints a page as a table, and how to continue.
+async fn print_table(
+    db: &impl ConnectionTrait,
+    search: &Search,
+    start: &PageStart<LicensesCursor>,
+    limit: u64,
+    now: DateTime<Utc>,
+) -> anyhow::Result<()> {
+    let mut found = list_licenses(db, search, start, limit.saturating_add(1)).await?;
     let next = next_cursor(&mut found, limit, |license| search.cursor(license));
     let found = all_current(db, found, now).await?;
-    let total = licenses::count(db, &search).await?;
-    store.close().await;
+    let total = licenses::count(db, search).await?;
     if total == 0 {
         println!("No matching licenses. Issue one with 'license-server issue'.");
         return Ok(());

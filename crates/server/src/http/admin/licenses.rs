@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::paging::{PageSize, page_start};
+use super::plans::known_plan;
 use crate::app::App;
 use crate::audit::Actor;
 use crate::http::answered_errors::{
@@ -50,6 +51,9 @@ pub(in crate::http) struct LicensesParams {
     /// Only licenses whose plan is for trying the product out, or only the others.
     trial: Option<bool>,
     tier: Option<String>,
+    /// Only licenses of this plan, such as `professional`, or of a version of it, such as
+    /// `professional@3`.
+    plan: Option<String>,
     /// Only licenses of this customer: its id, its name or its reference.
     customer: Option<String>,
     /// Only licenses that end by this instant or day.
@@ -120,6 +124,7 @@ pub(in crate::http) async fn list(
         state: params.status.map(|status| (status.state(), now)),
         trial: params.trial,
         tier: params.tier,
+        plan: known_plan(db, params.plan.as_deref()).await?,
         customer_id,
         expires_until: params.expires_until,
         expires_after: params.expires_after,
