@@ -255,7 +255,7 @@ async fn prepare(
 /// The license that would be issued from this plan.
 ///
 /// # Errors
-/// As [`prepare`].
+/// As [`issue`], for all that is wrong with the request itself.
 pub fn draft(
     request: &IssueRequest,
     plan: &PublishedPlan,
