@@ -365,7 +365,7 @@ async fn redeem(
         return Ok(());
     }
     match &redeemed.amended {
-        Some(amended) => amend::print(amended, is_preview),
+        Some(amended) => amend::print(amended, &[], is_preview),
         None => println!(
             "The add-on key is amendment {} of this license already; nothing was changed.",
             redeemed.amendment
@@ -396,7 +396,7 @@ async fn refund(
     }
     let key = escaped(&refunded.add_on.masked);
     match (&refunded.amended, is_preview) {
-        (Some(amended), _) => amend::print(amended, is_preview),
+        (Some(amended), _) => amend::print(amended, &[], is_preview),
         (None, true) => println!(
             "Preview: nothing was changed. {key} could not be redeemed any more; no license has \
              what it grants."

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use chrono::{DateTime, Utc};
 use clap::Args;
 use license_console::escaped::{self, escaped};
-use license_core::amendment::{Effect, Value};
+use license_core::amendment::{Amendment, Effect, Value};
 use license_core::entitlement::Quantity;
 use license_core::plan::PlanChoice;
 use license_service::secret_argument::SecretArgument;
@@ -19,7 +19,7 @@ use crate::cli::terms::TermArguments;
 use crate::cli::{license_key, permitted_change, table};
 use crate::config::Storage;
 use crate::licensing::amend::{Affected, AmendRequest, Amended, ShownAmended, amend, preview};
-use crate::licensing::amendment_words::{customer_names, words};
+use crate::licensing::amendment_words::{all_words, customer_names};
 use crate::licensing::exports::AmendmentsExport;
 use crate::licensing::look_up::look_up;
 use crate::open::open_store;
@@ -155,18 +155,31 @@ pub(super) async fn run(
             amended
         }
     };
+    let known = of_license(store.reader(), &amended.license.id).await?;
     store.close().await;
     if json {
         let shown = ShownAmended::of(amended, !command.preview, now);
         println!("{}", escaped::json(&shown)?);
-    } else {
-        print(&amended, command.preview);
+        return Ok(());
+    }
+    print(&amended, &known, command.preview);
+    if command.preview {
+        print_confirmation(&amended);
     }
     Ok(())
 }
 
-/// Prints an amendment, what it changes, and where.
-pub(super) fn print(amended: &Amended, is_preview: bool) {
+/// Prints how a change is made that was previewed, unless others change the license before.
+pub(super) fn print_confirmation(previewed: &Amended) {
+    let after = previewed.amendment.number.saturating_sub(1);
+    println!(
+        "\nTo make this change, repeat the command with --after {after} instead of --preview. It \
+         fails if the license is amended before."
+    );
+}
+
+/// Prints an amendment of a license with these amendments, what it changes, and where.
+pub(super) fn print(amended: &Amended, known: &[Amendment], is_preview: bool) {
     let number = amended.amendment.number;
     let key = &amended.license.license_key;
     match is_preview {
@@ -175,7 +188,7 @@ pub(super) fn print(amended: &Amended, is_preview: bool) {
         }
         false => println!("Amendment {number} of {key}:"),
     }
-    for statement in words(&amended.amendment, &amended.customers) {
+    for statement in all_words(&amended.amendment, known, &amended.customers) {
         println!("  {}", escaped(&statement));
     }
     for effect in &amended.effects {
@@ -267,7 +280,7 @@ pub(super) async fn list(storage: &Storage, command: Amendments, json: bool) -> 
         return Ok(());
     }
     let rows: Vec<_> = amendments
-        .into_iter()
+        .iter()
         .map(|amendment| {
             [
                 amendment.number.to_string(),
@@ -276,7 +289,7 @@ pub(super) async fn list(storage: &Storage, command: Amendments, json: bool) -> 
                 amendment.author.clone(),
                 amendment.order.clone().unwrap_or_default(),
                 amendment.reason.clone().unwrap_or_default(),
-                words(&amendment, &names).join(", "),
+                all_words(amendment, &amendments, &names).join(", "),
             ]
         })
         .collect();

@@ -35,8 +35,8 @@ pub(super) enum Bulk {
 
     /// Set the end of a license for each line
     #[command(
-        after_help = "Columns: licenseKey and expiresAt (a date, or 'never'), reason, order. \
-        A file of\n'license-server list --csv' can be edited and used: its other columns are \
+        after_help = "Columns: licenseKey and expiresAt (a date, or 'never'), after, reason, order. \
+        A file\nof 'license-server list --csv' can be edited and used: its other columns are \
         ignored.\n\nExamples:\n  \
         license-server bulk renew --from renewals.csv --dry-run\n  \
         license-server bulk renew --from renewals.csv"
@@ -65,7 +65,8 @@ pub(super) struct File {
     #[arg(long)]
     dry_run: bool,
 
-    /// File for the result of each line; default is FILE with '.result.csv' in place of '.csv'
+    /// File for the result of each line; default is FILE with '.result.csv' in place of '.csv', and
+    /// with '.dry-run.csv' for a dry run
     #[arg(long, value_name = "FILE")]
     result: Option<PathBuf>,
 
@@ -101,9 +102,15 @@ pub(super) async fn run(storage: &Storage, command: Bulk, json: bool) -> anyhow:
         let unused = file.unused.join(", ");
         say(format_args!("note: these columns are not used: {unused}"));
     }
+    // The result of a run may have the keys of licenses.
+    let extension = if command.dry_run {
+        "dry-run.csv"
+    } else {
+        "result.csv"
+    };
     let result = command
         .result
-        .unwrap_or_else(|| from.with_extension("result.csv"));
+        .unwrap_or_else(|| from.with_extension(extension));
     anyhow::ensure!(
         result != *from,
         "the result cannot replace the file; choose another --result"

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use clap::{Args, value_parser};
 use license_console::escaped::{self, escaped};
 use license_core::license_key::LicenseKey;
+use license_core::plan::PlanChoice;
 use license_service::secret_argument::{SecretArgument, warn_of_argument};
 use license_service::stderr::say;
 use license_service::stdout::note_change;
@@ -12,14 +13,18 @@ use serde_json::json;
 
 use crate::cli::listing::{CsvFlag, DEFAULT_LIMIT, Format, JsonArray, print_csv};
 use crate::cli::until::Until;
-use crate::cli::{cli_change, permitted_change, seats, table};
+use crate::cli::{amend, cli_change, permitted_change, seats, table};
 use crate::config::Storage;
 use crate::licensing;
+use crate::licensing::amend::ShownAmended;
 use crate::licensing::claim::moves_left;
 use crate::licensing::current::{all_current, current};
+use crate::licensing::end_words::end_words;
 use crate::licensing::exports::LicensesExport;
 use crate::licensing::judge::{ShownLicense, ShownStatus};
 use crate::licensing::look_up::look_up;
+use crate::licensing::plans::find_plan;
+use crate::licensing::renew::RenewRequest;
 use crate::licensing::seats::seats_page;
 use crate::licensing::status::set_status;
 use crate::open::open_store;
@@ -40,6 +45,10 @@ pub(super) struct List {
     /// Only trials, or with 'false' only the others
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     trial: Option<bool>,
+
+    /// Only licenses of this plan, or of this version of it
+    #[arg(long, value_name = "NAME[@VERSION]")]
+    plan: Option<PlanChoice>,
 
     /// Only licenses whose customer, key or installation contains this text, or that have a
     /// seat with this hardware id; - reads it from standard input
@@ -70,6 +79,22 @@ pub(super) struct Renew {
     /// The license never expires
     #[arg(long, conflicts_with_all = ["expires_at", "expires_in_days"])]
     never: bool,
+
+    /// Reason for the renewal
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+
+    /// Reference of the order
+    #[arg(long, value_name = "TEXT")]
+    order: Option<String>,
+
+    /// Number of the newest amendment that you know of; the command fails if there is a later one
+    #[arg(long, value_name = "N")]
+    after: Option<u32>,
+
+    /// Only show what would change
+    #[arg(long)]
+    preview: bool,
 }
 
 pub(super) async fn list(
@@ -85,9 +110,13 @@ pub(super) async fn list(
         text,
         state: command.status.map(|status| (status.state(), now)),
         trial: command.trial,
+        plan: command.plan,
         ..Search::default()
     };
     let db = store.reader();
+    if let Some(plan) = &search.plan {
+        find_plan(db, plan).await?;
+    }
     let start = match command.cursor {
         Some(cursor) if search.has(&cursor) => PageStart::After(cursor),
         Some(_) => anyhow::bail!(InvalidCursor),
@@ -111,11 +140,23 @@ pub(super) async fn list(
         return Ok(());
     }
     let limit = command.limit.unwrap_or(DEFAULT_LIMIT);
-    let mut found = list_licenses(db, &search, &start, limit.saturating_add(1)).await?;
+    print_table(db, &search, &start, limit, now).await?;
+    store.close().await;
+    Ok(())
+}
+
+/// Prints a page as a table, and how to continue.
+async fn print_table(
+    db: &impl ConnectionTrait,
+    search: &Search,
+    start: &PageStart<LicensesCursor>,
+    limit: u64,
+    now: DateTime<Utc>,
+) -> anyhow::Result<()> {
+    let mut found = list_licenses(db, search, start, limit.saturating_add(1)).await?;
     let next = next_cursor(&mut found, limit, |license| search.cursor(license));
     let found = all_current(db, found, now).await?;
-    let total = licenses::count(db, &search).await?;
-    store.close().await;
+    let total = licenses::count(db, search).await?;
     if total == 0 {
         println!("No matching licenses. Issue one with 'license-server issue'.");
         return Ok(());
@@ -264,7 +305,25 @@ pub(super) async fn renew(
     let key = super::license_key(command.key)?;
     let store = open_store(storage).await?;
     let change = permitted_change(&store, now).await?;
-    let license = licensing::renew::renew(&store, &key, end, &change).await?;
+    let request = RenewRequest {
+        expires_at: end,
+        after: command.after,
+        reason: command.reason,
+        order: command.order,
+    };
+    if command.preview {
+        let previewed = licensing::renew::preview(&store, &key, &request, &change).await?;
+        store.close().await;
+        if json {
+            let shown = ShownAmended::of(previewed, false, now);
+            println!("{}", escaped::json(&shown)?);
+        } else {
+            amend::print(&previewed, &[], true);
+            amend::print_confirmation(&previewed);
+        }
+        return Ok(());
+    }
+    let license = licensing::renew::renew(&store, &key, &request, &change).await?;
     note_change("the end date of the license was changed; see 'license-server show'");
     store.close().await;
     if json {
@@ -275,7 +334,7 @@ pub(super) async fn renew(
             "{} expires {}; its sites receive the change at their next validation, within a \
              day by default, or immediately with 'license-client validate' at the site",
             license.license_key,
-            table::time(license.expires_at, "never")
+            expiry_words(&license)
         );
     }
     Ok(())
@@ -320,10 +379,7 @@ fn status_words(license: &License, now: DateTime<Utc>) -> String {
 
 /// When a license ends.
 fn expiry_words(license: &License) -> String {
-    match license.lasts_from_activation {
-        Some(duration) => format!("{duration} after activation"),
-        None => table::time(license.expires_at, "never"),
-    }
+    end_words(license.end(), |at| table::time(Some(at), ""))
 }
 
 /// Prints the terms that are not the server's own defaults.

@@ -16,6 +16,7 @@ use chrono::{DateTime, Utc};
 use license_console::page::show;
 use license_core::amendment::{Amendment, Terms, contents};
 use license_core::catalogue::{CatalogueEntry, Kind};
+use license_core::plan::LicenseEnd;
 use serde::Deserialize;
 
 use super::additions::AdditionRow;
@@ -32,6 +33,7 @@ use crate::licensing::amend::{AmendError, amend, preview as previewed};
 use crate::licensing::amendment_words::{Told, customer_names};
 use crate::licensing::current::with_history;
 use crate::licensing::day_words::{first_day, last_day};
+use crate::licensing::end_words::ends;
 use crate::licensing::item_words::ItemNames;
 use crate::licensing::look_up::look_up;
 use crate::store::customers::Customer;
@@ -198,9 +200,7 @@ fn present(amendments: &[Amendment], now: DateTime<Utc>) -> Present {
         starts: contents.starts_at.map_or("no start".to_owned(), |at| {
             format!("starts {}", first_day(at))
         }),
-        ends: contents.expires_at.map_or("never ends".to_owned(), |at| {
-            format!("ends {}", last_day(at))
-        }),
+        ends: ends(LicenseEnd::of(&contents), last_day),
         updates_until: until.map_or("all releases".to_owned(), last_day),
         terms: contents.terms,
     }

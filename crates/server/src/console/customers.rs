@@ -15,6 +15,7 @@ use license_console::page::show;
 use license_core::license_key::mask;
 use serde::Deserialize;
 
+use super::ends::ShownEnd;
 use super::filters::{PageQuery, check_box, page_number, unknown, unreadable, wanted_page};
 use super::frame::{Frame, Said, trouble};
 use super::pager::{Pager, ROWS};
@@ -181,7 +182,7 @@ struct LicenseRow {
     key: String,
     plan: String,
     status: &'static str,
-    ends: Option<Moment>,
+    ends: ShownEnd,
 }
 
 pub(super) async fn customer(
@@ -223,7 +224,7 @@ async fn load_one(app: &App, customer: &str, number: u64) -> Result<CustomerPage
     let rows = found.into_iter().map(|license| LicenseRow {
         key: mask(&license.license_key),
         status: ShownStatus::of(&license, now).as_str(),
-        ends: license.expires_at.map(Moment::of),
+        ends: ShownEnd::of(&license),
         id: license.id,
         plan: license.plan,
     });

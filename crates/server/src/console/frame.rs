@@ -67,6 +67,8 @@ pub(super) struct Confirmation {
     pub(super) message: Option<String>,
     /// The choice of an end, if there is one.
     pub(super) end: Option<EndField>,
+    /// Why it is changed, if there are such fields.
+    pub(super) why: Option<WhyFields>,
     /// The number of days, if there is such a field.
     pub(super) days: Option<String>,
     /// Whether the change is destructive.
@@ -79,6 +81,12 @@ pub(super) struct EndField {
     pub(super) choice: String,
     /// The last day.
     pub(super) day: String,
+}
+
+/// The order and the reason of a change.
+pub(super) struct WhyFields {
+    pub(super) order: String,
+    pub(super) reason: String,
 }
 
 /// One item that is changed.

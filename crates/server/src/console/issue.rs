@@ -26,7 +26,8 @@ use super::term_words::duration_words;
 use crate::app::App;
 use crate::audit::Actor;
 use crate::http::error::ApiError;
-use crate::licensing::issue::{IssueError, issue as issue_license, prepare};
+use crate::licensing::end_words::plan_duration;
+use crate::licensing::issue::{IssueError, issue as issue_license, preview};
 use crate::licensing::item_words::{ItemNames, quantity_words};
 use crate::licensing::look_up::look_up;
 use crate::licensing::plans::find_plan;
@@ -198,7 +199,7 @@ async fn load(
     let items = ItemNames::read(db).await?;
     Ok(IssuePage {
         frame: Frame::new("licenses"),
-        duration: duration_words(plan.contents.duration),
+        duration: plan_duration(&plan.contents).unwrap_or_default(),
         features: feature_boxes(&fields, &plan.contents, &items),
         counts: count_fields(&fields, &plan.contents, &items),
         customers: offered(db).await?,
@@ -281,7 +282,7 @@ async fn reviewed(app: &App, actor: Actor, fields: &Fields) -> Result<review::Re
     let plan = find(app, fields.text("plan")).await?;
     let change = app.permitted_change(actor)?;
     let request = request(fields, &plan, change.at)?;
-    let draft = prepare(&app.store, request, &change).await?;
+    let draft = preview(&app.store, request, &change).await?;
     review::review(app, fields.clone(), &plan, &draft).await
 }
 
@@ -296,7 +297,8 @@ pub(super) async fn issue(
         let request = request(&fields, &plan, change.at)?;
         match issue_license(&app.store, request, &change).await {
             Ok(license) => Ok(Done::Issued.redirect(&address(&license))),
-            Err(IssueError::Exists(key)) => {
+            // The form is sent again: its key was generated with the review.
+            Err(IssueError::Exists(key)) if fields.text("typed_key").is_empty() => {
                 let license = look_up(&app.store, &key).await?;
                 Ok(Redirect::to(&address(&license)).into_response())
             }

@@ -22,6 +22,7 @@ use license_core::usage::{Resource, Usage};
 use serde::Deserialize;
 
 use super::audit::{Entry, entry};
+use super::ends::ShownEnd;
 use super::filters::unreadable;
 use super::frame::{Frame, Said, trouble};
 use super::gauges::gauges;
@@ -63,7 +64,7 @@ struct LicensePage {
     frame: Frame,
     license: License,
     starts: Option<Moment>,
-    ends: Option<Moment>,
+    ends: ShownEnd,
     issued: Moment,
     /// The code of its status.
     state: &'static str,
@@ -179,7 +180,7 @@ async fn load(app: &App, license: &str, wanted: u64) -> Result<LicensePage, ApiE
     Ok(LicensePage {
         frame: Frame::new("licenses"),
         starts: license.starts_at.map(Moment::of),
-        ends: license.expires_at.map(Moment::of),
+        ends: ShownEnd::of(&license),
         issued: Moment::of(license.created_at),
         state: ShownStatus::of(&license, now).as_str(),
         granted: entitlements::entitlements(app, &license, &told, now),

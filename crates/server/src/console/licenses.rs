@@ -8,26 +8,28 @@ use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use chrono::{DateTime, Utc};
-use clap::ValueEnum as _;
-use license_console::moment::Moment;
 use license_console::page::show;
 use license_core::license_key::mask;
 use license_core::license_state::LicenseState;
+use license_core::plan::PlanChoice;
+use sea_orm::ConnectionTrait;
 use serde::Deserialize;
 
+use super::ends::ShownEnd;
 use super::exports::file;
 use super::filters::{check_box, page_number, unknown, unreadable};
 use super::frame::{Frame, trouble};
 use super::pager::{Pager, ROWS};
 use crate::app::App;
 use crate::http::error::ApiError;
-use crate::licensing::catalogue::Tier;
 use crate::licensing::current::all_current;
 use crate::licensing::expiry::end_of;
 use crate::licensing::exports::LicensesExport;
 use crate::licensing::judge::ShownStatus;
+use crate::licensing::plans::{FindPlanError, find_plan};
 use crate::store::licenses::{License, Search, Sort};
 use crate::store::page::PageStart;
+use crate::store::plans::{self, PublishedPlan};
 use crate::store::{StoreError, licenses, seats};
 
 /// The filters in the address. A missing filter includes everything; an invalid one is
@@ -40,8 +42,9 @@ pub(super) struct LicensesQuery {
     status: String,
     #[serde(default)]
     trial: String,
-    #[serde(default)]
-    tier: String,
+    /// A plan, with or without a version. Addresses from before there were plans name a tier.
+    #[serde(default, alias = "tier")]
+    plan: String,
     /// A date, or `expired`.
     #[serde(default)]
     ends: String,
@@ -56,7 +59,8 @@ pub(super) struct LicensesQuery {
 struct LicensesPage {
     frame: Frame,
     wanted: LicensesQuery,
-    tiers: Vec<&'static str>,
+    /// The plans that licenses can have.
+    plans: Vec<PublishedPlan>,
     statuses: [ShownStatus; 6],
     rows: Vec<Row>,
     pager: Pager,
@@ -68,17 +72,19 @@ struct Row {
     id: String,
     key: String,
     customer: String,
-    tier: String,
+    plan: String,
     status: &'static str,
     trial: bool,
     seats: String,
-    ends: Option<Moment>,
-    /// How long it lasts from its first activation on, which is awaited.
-    lasts: Option<String>,
+    ends: ShownEnd,
 }
 
 impl LicensesQuery {
-    fn search(&self, now: DateTime<Utc>) -> Result<Search, ApiError> {
+    async fn search(
+        &self,
+        db: &impl ConnectionTrait,
+        now: DateTime<Utc>,
+    ) -> Result<Search, ApiError> {
         let (name, is_reversed) = match self.sort.strip_prefix('-') {
             Some(name) => (name, true),
             None => (self.sort.as_str(), false),
@@ -102,22 +108,34 @@ impl LicensesQuery {
                 Some(end_of(text).ok_or_else(|| unknown("end", text, expected))?)
             }
         };
-        let is_tier = |tier: &Tier| tier.name() == self.tier;
-        if !self.tier.is_empty() && !Tier::value_variants().iter().any(is_tier) {
-            let names: Vec<_> = Tier::value_variants().iter().map(|it| it.name()).collect();
-            return Err(unknown("tier", &self.tier, &names.join(", ")));
-        }
         Ok(Search {
             customer_id: None,
             text: self.search.clone(),
             state: self.state(now)?,
             trial: check_box("trial", &self.trial)?.then_some(true),
-            tier: Some(self.tier.clone()).filter(|tier| !tier.is_empty()),
+            tier: None,
+            plan: self.plan(db).await?,
             expires_until: if has_ended { Some(now) } else { end },
             expires_after: end.map(|_| now),
             sort,
             order: is_reversed.then(|| sort.default_order().opposite()),
         })
+    }
+
+    async fn plan(&self, db: &impl ConnectionTrait) -> Result<Option<PlanChoice>, ApiError> {
+        if self.plan.is_empty() {
+            return Ok(None);
+        }
+        if let Ok(plan) = self.plan.parse() {
+            match find_plan(db, &plan).await {
+                Ok(_) => return Ok(Some(plan)),
+                Err(FindPlanError::Store(error)) => return Err(error.into()),
+                Err(FindPlanError::Unknown(_) | FindPlanError::UnknownVersion { .. }) => {}
+            }
+        }
+        let plans = offered(db).await?;
+        let names: Vec<_> = plans.iter().map(|it| it.version.name.as_str()).collect();
+        Err(unknown("plan", &self.plan, &names.join(", ")))
     }
 
     fn state(&self, now: DateTime<Utc>) -> Result<Option<(LicenseState, DateTime<Utc>)>, ApiError> {
@@ -140,7 +158,8 @@ pub(super) async fn page(
         Ok(Query(wanted)) => wanted,
         Err(error) => return trouble("licenses", unreadable(&error)),
     };
-    let filters = wanted.search(app.clock.now());
+    let db = app.store.reader();
+    let filters = wanted.search(db, app.clock.now()).await;
     let filters = filters.and_then(|search| Ok((search, page_number(&wanted.page)?)));
     match filters {
         Ok((search, number)) => match load(&app, wanted, search, number).await {
@@ -150,7 +169,7 @@ pub(super) async fn page(
         Err(error) => {
             let page = LicensesPage {
                 error: Some(error.message()),
-                ..LicensesPage::empty(wanted)
+                ..LicensesPage::empty(wanted, offered(db).await.unwrap_or_default())
             };
             show(error.status(), &page)
         }
@@ -167,7 +186,7 @@ pub(super) async fn export(
         Err(error) => return trouble("licenses", unreadable(&error)),
     };
     let now = app.clock.now();
-    match wanted.search(now) {
+    match wanted.search(app.store.reader(), now).await {
         Ok(search) => file(app, "licenses", LicensesExport::new(search, now)).await,
         Err(error) => trouble("licenses", error),
     }
@@ -180,6 +199,7 @@ async fn load(
     number: u64,
 ) -> Result<LicensesPage, StoreError> {
     let (db, now) = (app.store.reader(), app.clock.now());
+    let plans = offered(db).await?;
     let total = licenses::count(db, &search).await?;
     let pager = Pager::new(
         number,
@@ -188,7 +208,7 @@ async fn load(
             ("search", &wanted.search),
             ("status", &wanted.status),
             ("trial", &wanted.trial),
-            ("tier", &wanted.tier),
+            ("plan", &wanted.plan),
             ("ends", &wanted.ends),
             ("sort", &wanted.sort),
         ],
@@ -207,27 +227,30 @@ async fn load(
         key: mask(&license.license_key),
         status: ShownStatus::of(&license, now).as_str(),
         trial: license.trial,
-        ends: license.expires_at.map(Moment::of),
-        lasts: license.lasts_from_activation.map(|it| it.to_string()),
+        ends: ShownEnd::of(&license),
         id: license.id,
         customer: license.customer,
-        tier: license.tier,
+        plan: license.plan,
     };
     Ok(LicensesPage {
         rows: found.into_iter().map(row).collect(),
         pager,
-        ..LicensesPage::empty(wanted)
+        ..LicensesPage::empty(wanted, plans)
     })
 }
 
+/// The plans that licenses can have, by name.
+async fn offered(db: &impl ConnectionTrait) -> Result<Vec<PublishedPlan>, StoreError> {
+    let mut plans = plans::newest(db).await?;
+    plans.retain(|it| !it.contents.add_on);
+    Ok(plans)
+}
+
 impl LicensesPage {
-    fn empty(wanted: LicensesQuery) -> Self {
+    fn empty(wanted: LicensesQuery, plans: Vec<PublishedPlan>) -> Self {
         Self {
             frame: Frame::new("licenses"),
-            tiers: Tier::value_variants()
-                .iter()
-                .map(|tier| tier.name())
-                .collect(),
+            plans,
             statuses: ShownStatus::ALL,
             rows: Vec::new(),
             pager: Pager::new(1, 0, &[]),

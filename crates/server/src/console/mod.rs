@@ -10,6 +10,7 @@ mod additions;
 mod amend;
 mod audit;
 mod customers;
+mod ends;
 mod exports;
 mod fields;
 mod filters;

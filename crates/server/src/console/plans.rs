@@ -20,6 +20,7 @@ use super::term_words::{TermFact, duration_words, term_facts};
 use crate::app::App;
 use crate::http::error::ApiError;
 use crate::licensing::item_words::{ItemNames, quantity_words};
+use crate::licensing::plan_words;
 use crate::licensing::plans::plan_versions;
 use crate::store::plans::{PublishedPlan, newest};
 use crate::store::{StoreError, catalogue};
@@ -42,7 +43,6 @@ struct PlanRow {
     description: String,
     is_trial: bool,
     is_add_on: bool,
-    /// Empty if licenses never end.
     duration: String,
     /// What it grants, in short.
     granted: String,
@@ -105,7 +105,7 @@ fn plan_row(plan: PublishedPlan, items: &ItemNames) -> PlanRow {
             .join(", "),
         name: plan.version.name,
         version: plan.version.version,
-        duration: duration_words(contents.duration),
+        duration: plan_words::duration_words(&contents),
         title: contents.title,
         description: contents.description,
         is_trial: contents.trial,
@@ -189,7 +189,7 @@ async fn load_plan(app: &App, name: &str, version: Option<u32>) -> Result<PlanPa
     terms.retain(|it| it.code != "updates");
     Ok(PlanPage {
         frame: Frame::new("plans"),
-        duration: duration_words(contents.duration),
+        duration: plan_words::duration_words(contents),
         published: plan.published_at.map(Moment::of),
         is_newest: place == 0,
         granted: contents

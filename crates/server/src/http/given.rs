@@ -59,6 +59,38 @@ pub(super) fn json_text(received: Result<Bytes, BytesRejection>) -> Result<Bytes
     Ok(bytes)
 }
 
+/// Why JSON is not what was expected, with the member that it is about.
+#[derive(Debug, thiserror::Error)]
+#[error("{}{error}", .member.as_deref().map(|it| format!("{it}: ")).unwrap_or_default())]
+pub(super) struct InvalidJson {
+    member: Option<String>,
+    error: serde_json::Error,
+}
+
+impl InvalidJson {
+    /// The error with its position alone.
+    pub(super) fn without_member(&self) -> &serde_json::Error {
+        &self.error
+    }
+}
+
+impl From<serde_json::Error> for InvalidJson {
+    fn from(error: serde_json::Error) -> Self {
+        let member = None;
+        Self { member, error }
+    }
+}
+
+impl From<serde_path_to_error::Error<serde_json::Error>> for InvalidJson {
+    fn from(error: serde_path_to_error::Error<serde_json::Error>) -> Self {
+        let path = error.path().to_string();
+        Self {
+            member: Some(path).filter(|path| path != "."),
+            error: error.into_inner(),
+        }
+    }
+}
+
 /// Maximum length of JSON that is read again for the spelling of its numbers, in bytes: building
 /// its values costs several times as much as reading it.
 const MAX_RESPELLED_BYTES: usize = 8 * 1024;
@@ -68,19 +100,23 @@ const MAX_RESPELLED_BYTES: usize = 8 * 1024;
 ///
 /// # Errors
 /// If the text is not the JSON of a `T`.
-pub(super) fn from_json<T: DeserializeOwned>(text: &[u8]) -> Result<T, serde_json::Error> {
-    serde_json::from_slice(text).or_else(|error| {
-        if text.len() > MAX_RESPELLED_BYTES {
-            return Err(error);
-        }
+pub(super) fn from_json<T: DeserializeOwned>(text: &[u8]) -> Result<T, InvalidJson> {
+    let error = match serde_json::from_slice(text) {
+        Ok(read) => return Ok(read),
+        Err(error) => error,
+    };
+    if text.len() <= MAX_RESPELLED_BYTES {
         // A value would keep the last one of duplicate members.
         let text = std::str::from_utf8(text).map_err(serde_json::Error::custom)?;
         let mut value = unambiguous_json::from_str(text)?;
-        match respell_whole_numbers(&mut value) {
-            true => serde_json::from_value(value).map_err(|_| error),
-            false => Err(error),
+        if respell_whole_numbers(&mut value) {
+            return Ok(serde_path_to_error::deserialize(value)?);
         }
-    })
+    }
+    // Only JSON that is refused is read again for the member.
+    let mut json = serde_json::Deserializer::from_slice(text);
+    let named: Result<T, _> = serde_path_to_error::deserialize(&mut json);
+    Err(named.map_or_else(InvalidJson::from, |_| error.into()))
 }
 
 /// Converts 7.0 to 7; returns whether there was such a number.

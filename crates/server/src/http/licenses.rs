@@ -376,7 +376,7 @@ fn deactivated(receipt: &str) -> Value {
 pub(super) fn read<T: DeserializeOwned>(body: ReceivedBody) -> Result<T, ApiError> {
     let bytes = json_text(body)?;
     from_json(&bytes).map_err(|error| {
-        let why = json_fault(&error);
+        let why = json_fault(error.without_member());
         ApiError::BadRequest(format!("Invalid request body: {why}"))
     })
 }

@@ -17,12 +17,13 @@ use sea_orm::ConnectionTrait;
 use serde_json::{Value, json};
 
 use crate::audit::{Action, PermittedChange};
-use crate::licensing::amendment_words::{CustomerNames, customer_names, words};
+use crate::licensing::amendment_words::{CustomerNames, all_words, customer_names};
 use crate::licensing::current::amendments_at;
 use crate::licensing::customers::{Chosen, choose};
 use crate::licensing::document_size::check_sizes;
 use crate::licensing::line_done::{check_not_done, note_done};
 use crate::licensing::look_up::look_up;
+use crate::licensing::newest_amendment::check_newest;
 use crate::store::installations::reported;
 use crate::store::licenses::{self, License, Status, judged_at};
 use crate::store::seats::{self, Seat, SeatsQuery};
@@ -210,7 +211,7 @@ pub(super) async fn apply(
         "order": amendment.order,
         "effectiveAt": amendment.effective_at,
         "undoes": amendment.undoes,
-        "changes": words(&amendment, &customers).join(", "),
+        "changes": all_words(&amendment, known, &customers).join(", "),
     });
     if let (Some(all), Value::Object(details)) = (all_details.as_object_mut(), details) {
         all.extend(details);
@@ -256,38 +257,6 @@ pub(super) async fn record(
     amendments::insert(db, &license.license().id, amendment).await?;
     licenses::save(db, &license).await?;
     Ok((license.license().clone(), all))
-}
-
-/// Whether the newest amendment is the one for which a request was made.
-async fn check_newest(
-    db: &impl ConnectionTrait,
-    known: &[Amendment],
-    after: u32,
-) -> Result<(), AmendError> {
-    let newest = known.last().map_or(0, |it| it.number);
-    if after > newest {
-        return Err(AmendError::Field {
-            field: "after".to_owned(),
-            why: format!("the newest amendment is {newest}, not {after}"),
-        });
-    }
-    if after == newest {
-        return Ok(());
-    }
-    let names = customer_names(db, known).await?;
-    let since: Vec<String> = known
-        .iter()
-        .filter(|it| it.number > after)
-        .map(|it| {
-            let changes = words(it, &names).join(", ");
-            format!("{} by {} ({changes})", it.number, it.author)
-        })
-        .collect();
-    Err(AmendError::Amended {
-        after,
-        newest,
-        changes: since.join("; "),
-    })
 }
 
 async fn affected(

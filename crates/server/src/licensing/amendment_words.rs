@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, Utc};
-use license_core::amendment::{Amendment, Change, Contents, Terms, contents};
-use license_core::entitlement::{Entitlement, Quantity};
+use license_core::amendment::{Amendment, Change, Terms, contents};
+use license_core::entitlement::Entitlement;
+use license_core::plan::LicenseEnd;
 use sea_orm::ConnectionTrait;
 
 use crate::licensing::day_words::{first_day, last_day};
+use crate::licensing::end_words::ends;
 use crate::licensing::item_words::ItemNames;
 use crate::store::{StoreError, customers};
 
@@ -33,36 +34,20 @@ pub async fn customer_names(
     customers::names(db, ids.collect()).await
 }
 
-/// What an amendment does, one statement for each change: with keys, and times to the second.
+/// What an amendment of a license with these amendments does, one statement for each change, by keys
+/// as programs write them.
 #[must_use]
-pub fn words(amendment: &Amendment, names: &CustomerNames) -> Vec<String> {
-    let undone = amendment
-        .undoes
-        .map(|number| format!("amendment {number} undone"));
-    let changes = amendment.changes.iter().map(|it| change(it, names));
-    undone.into_iter().chain(changes).collect()
-}
-
-fn change(change: &Change, names: &CustomerNames) -> String {
-    match change {
-        Change::Grant(entitlement) => grant(entitlement),
-        Change::End { key } => format!("{} ended", key.as_str()),
-        Change::Plan(plan) => format!("plan {plan}"),
-        Change::Customer(id) => format!("customer '{}'", names.get(id).unwrap_or(id)),
-        Change::Start(None) => "started".to_owned(),
-        Change::Start(Some(at)) => format!("starts {}", time(*at)),
-        Change::Expiry(None) => "never expires".to_owned(),
-        Change::Expiry(Some(at)) => format!("expires {}", time(*at)),
-        Change::Lasts(duration) => format!("lasts {duration} from its first activation"),
-        Change::Terms(terms) => term_words(terms, time).join(", "),
-        Change::TermChanges(changes) => {
-            term_words(&Terms::default().with(changes), time).join(", ")
-        }
-    }
+pub fn all_words(amendment: &Amendment, all: &[Amendment], names: &CustomerNames) -> Vec<String> {
+    let told = Told {
+        amendments: all,
+        customers: names,
+        items: &ItemNames::default(),
+    };
+    told.all_statements(amendment)
 }
 
 /// All terms, without those that are the server's own defaults.
-fn term_words(terms: &Terms, time: fn(DateTime<Utc>) -> String) -> Vec<String> {
+fn term_words(terms: &Terms) -> Vec<String> {
     let others = [
         terms.lease_hours.map(|it| format!("lease {it} hours")),
         terms
@@ -71,7 +56,7 @@ fn term_words(terms: &Terms, time: fn(DateTime<Utc>) -> String) -> Vec<String> {
         terms.offline_days.map(|it| format!("offline {it} days")),
         terms.updates_until.map(|it| {
             let rule = terms.updates.as_str();
-            format!("updates until {} ({rule})", time(it))
+            format!("updates until {} ({rule})", last_day(it))
         }),
     ];
     let always = [
@@ -82,27 +67,6 @@ fn term_words(terms: &Terms, time: fn(DateTime<Utc>) -> String) -> Vec<String> {
         .into_iter()
         .chain(others.into_iter().flatten())
         .collect()
-}
-
-fn grant(entitlement: &Entitlement) -> String {
-    let key = entitlement.key.as_str();
-    let mut text = match entitlement.quantity {
-        None => format!("{key} added"),
-        Some(Quantity::Of(number)) => format!("{number} {key} added"),
-        Some(Quantity::Unlimited) => format!("unlimited {key} added"),
-    };
-    if let Some(from) = entitlement.period.from {
-        text = format!("{text} from {}", time(from));
-    }
-    if let Some(until) = entitlement.period.until {
-        text = format!("{text} until {}", time(until));
-    }
-    text
-}
-
-/// To the second, because amendments take effect to the second.
-fn time(at: DateTime<Utc>) -> String {
-    at.format("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 
 /// What statements about amendments are made of.
@@ -129,17 +93,27 @@ impl Told<'_> {
         parts.join(", ")
     }
 
-    /// What an amendment does, one statement for each change, at most 20 and the number of the
-    /// others. Of the terms, those that are different.
+    /// What an amendment does, one statement for each change. Of the terms, those that are different.
     #[must_use]
-    pub fn statements(&self, amendment: &Amendment) -> Vec<String> {
+    pub fn all_statements(&self, amendment: &Amendment) -> Vec<String> {
         let undone = amendment
             .undoes
             .map(|number| format!("amendment {number} undone"));
-        let restored = self.undone(amendment);
-        let changes = restored.iter().chain(&amendment.changes);
+        let restored = self.restored(amendment);
+        let restores_terms = restored
+            .iter()
+            .any(|it| matches!(it, Change::TermChanges(_)));
+        let changes = amendment.changes.iter();
+        let changes = changes.filter(|it| !(restores_terms && is_about_terms(it)));
+        let changes = restored.iter().chain(changes);
         let changes = changes.flat_map(|change| self.change(change, amendment));
-        let mut all: Vec<String> = undone.into_iter().chain(changes).collect();
+        undone.into_iter().chain(changes).collect()
+    }
+
+    /// The first 20 of these statements, and the number of the others.
+    #[must_use]
+    pub fn statements(&self, amendment: &Amendment) -> Vec<String> {
+        let mut all = self.all_statements(amendment);
         let others = all.len().saturating_sub(MAX_NAMED_CHANGES);
         if others > 0 {
             all.truncate(MAX_NAMED_CHANGES);
@@ -157,14 +131,9 @@ impl Told<'_> {
             Change::Customer(id) => format!("customer {}", self.customers.get(id).unwrap_or(id)),
             Change::Start(None) => "starts immediately".to_owned(),
             Change::Start(Some(at)) => format!("starts {}", first_day(*at)),
-            Change::Expiry(None) => "never ends".to_owned(),
-            Change::Expiry(Some(at)) => format!("ends {}", last_day(*at)),
-            Change::Lasts(duration) => format!("ends {duration} after its first activation"),
-            Change::Terms(terms) => return self.terms(terms, amendment),
-            Change::TermChanges(changes) => {
-                let terms = self.before(amendment).terms.with(changes);
-                return self.terms(&terms, amendment);
-            }
+            Change::Expiry(at) => ends(LicenseEnd::At(*at), last_day),
+            Change::Lasts(duration) => ends(LicenseEnd::AfterActivation(*duration), last_day),
+            Change::Terms(_) | Change::TermChanges(_) => return self.terms(amendment),
         };
         vec![statement]
     }
@@ -180,18 +149,14 @@ impl Told<'_> {
         text
     }
 
-    /// What the license consists of without an amendment and later ones, when it takes effect.
-    fn before(&self, amendment: &Amendment) -> Contents {
-        let earlier = self.amendments;
-        let earlier = earlier.iter().filter(|it| it.number < amendment.number);
-        contents(
-            &earlier.cloned().collect::<Vec<_>>(),
-            amendment.effective_at,
-        )
+    /// The amendments that were recorded before another one.
+    fn earlier(&self, amendment: &Amendment) -> &[Amendment] {
+        let all = self.amendments;
+        &all[..all.partition_point(|it| it.number < amendment.number)]
     }
 
-    /// The changes that an amendment amounts to by undoing another one.
-    fn undone(&self, amendment: &Amendment) -> Vec<Change> {
+    /// What an amendment changes by undoing another one, apart from what is granted.
+    fn restored(&self, amendment: &Amendment) -> Vec<Change> {
         if amendment.undoes.is_none() {
             return Vec::new();
         }
@@ -199,42 +164,47 @@ impl Told<'_> {
             changes: Vec::new(),
             ..amendment.clone()
         };
-        let earlier = self.amendments.iter();
-        let earlier = earlier.filter(|it| it.number < amendment.number).cloned();
-        let all: Vec<Amendment> = earlier.chain([undoing]).collect();
-        contents(&all, amendment.effective_at).differences(&self.before(amendment))
+        let earlier = self.earlier(amendment);
+        let before = contents(earlier, amendment.effective_at);
+        let after = contents(&[earlier, &[undoing]].concat(), amendment.effective_at);
+        after.differences(&before)
     }
 
-    /// The terms that an amendment changes.
-    fn terms(&self, terms: &Terms, amendment: &Amendment) -> Vec<String> {
-        let after = term_words(terms, last_day);
-        let all = self.amendments;
-        let earlier = &all[..all.partition_point(|it| it.number < amendment.number)];
+    /// The terms that are different with an amendment than without it, when it takes effect.
+    fn terms(&self, amendment: &Amendment) -> Vec<String> {
+        let earlier = self.earlier(amendment);
+        let known = [earlier, std::slice::from_ref(amendment)].concat();
+        let after = contents(&known, amendment.effective_at).terms;
         if earlier.is_empty() {
-            return after;
+            return term_words(&after);
         }
-        let before = self.before(amendment).terms;
+        let before = contents(earlier, amendment.effective_at).terms;
         let reset = [
-            (before.lease_hours, terms.lease_hours, "lease"),
-            (before.grace_hours, terms.grace_hours, "grace period"),
-            (before.offline_days, terms.offline_days, "offline lease"),
+            (before.lease_hours, after.lease_hours, "lease"),
+            (before.grace_hours, after.grace_hours, "grace period"),
+            (before.offline_days, after.offline_days, "offline lease"),
         ];
         let reset = reset.into_iter();
         let reset = reset.filter(|(before, after, _)| before.is_some() && after.is_none());
         let reset = reset.map(|(_, _, name)| format!("{name} as set on the License Server"));
-        let unbounded = before.updates_until.is_some() && terms.updates_until.is_none();
+        let unbounded = before.updates_until.is_some() && after.updates_until.is_none();
         let unbounded = unbounded.then(|| "all updates covered".to_owned());
-        let before = term_words(&before, last_day);
-        let changed = after.into_iter().filter(|it| !before.contains(it));
+        let before = term_words(&before);
+        let after = term_words(&after).into_iter();
+        let changed = after.filter(|it| !before.contains(it));
         changed.chain(reset).chain(unbounded).collect()
     }
+}
+
+fn is_about_terms(change: &Change) -> bool {
+    matches!(change, Change::Terms(_) | Change::TermChanges(_))
 }
 
 #[cfg(test)]
 mod tests {
     use license_core::amendment::PlanVersion;
     use license_core::catalogue::{CatalogueEntry, Kind};
-    use license_core::entitlement::Period;
+    use license_core::entitlement::{Period, Quantity};
     use license_core::feature::FeatureKey;
 
     use super::*;

@@ -9,12 +9,13 @@ mod requests;
 
 use chrono::{DateTime, Utc};
 use license_core::amendment::AmendmentError;
+use license_core::plan::LicenseEnd;
 
 use crate::audit::PermittedChange;
-use crate::licensing::amend::{AmendError, AmendRequest, amend_once, preview};
+use crate::licensing::amend::{AmendError, amend_once, preview};
 use crate::licensing::current::current;
-use crate::licensing::issue::{IssueError, IssueRequest, issue_once, prepare};
-use crate::licensing::line_done::LineDone;
+use crate::licensing::issue::{IssueError, IssueRequest, issue_once};
+use crate::licensing::line_done::{LineDone, LineError, Storing};
 use crate::licensing::look_up::look_up;
 use crate::licensing::renew::{RenewError, renew_once};
 use crate::store::licenses::{self, License};
@@ -134,6 +135,15 @@ impl From<StoreError> for LineFailure {
     }
 }
 
+impl From<LineError> for LineFailure {
+    fn from(error: LineError) -> Self {
+        match error {
+            LineError::Done(done) => Self::Done(done),
+            LineError::Store(error) => Self::of_store(error),
+        }
+    }
+}
+
 impl From<AmendError> for LineFailure {
     fn from(error: AmendError) -> Self {
         match error {
@@ -165,8 +175,8 @@ impl From<IssueError> for LineFailure {
     }
 }
 
-/// Processes a line, or with `is_dry_run` only checks it: neither what earlier lines would change nor
-/// whether they would fail is known then.
+/// Processes a line, or with `is_dry_run` does the same and stores nothing: what earlier lines would
+/// change is not known then.
 ///
 /// # Errors
 /// If the database cannot be used. Any other error is part of the result.
@@ -213,13 +223,14 @@ async fn issue_line(
     change: &PermittedChange,
 ) -> Processed {
     let request: IssueRequest = line.issue_request().map_err(LineFailure::Invalid)?;
-    if is_dry_run {
-        let key = request.key.clone().unwrap_or_default();
-        prepare(store, request, change).await?;
-        return Ok((key, Outcome::Valid));
-    }
-    let license = issue_once(store, request, change, &line.id).await?;
-    Ok((license.license_key, Outcome::Issued))
+    let is_key_known = request.key.is_some();
+    let license = issue_once(store, request, change, &line.id, is_dry_run).await?;
+    Ok(match is_dry_run {
+        // The run generates another key.
+        true if !is_key_known => (String::new(), Outcome::Valid),
+        true => (license.license_key, Outcome::Valid),
+        false => (license.license_key, Outcome::Issued),
+    })
 }
 
 async fn renew_line(
@@ -230,15 +241,16 @@ async fn renew_line(
 ) -> Processed {
     let (key, request) = line.renew_request().map_err(LineFailure::Invalid)?;
     let license = found(store, &key, change.at).await?;
-    let is_waiting = license.lasts_from_activation.is_some();
-    if request.expires_at == Some(license.expires_at) && !is_waiting {
+    if license.end() == LicenseEnd::At(request.expires_at) {
         return Ok((license.license_key, Outcome::Unchanged));
     }
-    if is_dry_run {
-        return checked(store, &license, &request, change).await;
-    }
-    let license = renew_once(store, &license.id, &request, change, &line.id).await?;
-    Ok((license.license_key, Outcome::Renewed))
+    let renewed = renew_once(store, &license.id, &request, change, &line.id, is_dry_run).await?;
+    let outcome = if is_dry_run {
+        Outcome::Valid
+    } else {
+        Outcome::Renewed
+    };
+    Ok((renewed.license_key, outcome))
 }
 
 async fn amend_line(
@@ -249,26 +261,23 @@ async fn amend_line(
 ) -> Processed {
     let (key, request) = line.amend_request().map_err(LineFailure::Invalid)?;
     let license = found(store, &key, change.at).await?;
-    if is_dry_run {
-        return checked(store, &license, &request, change).await;
-    }
-    match amend_once(store, &license.id, &request, change, &line.id).await {
+    let amended = match is_dry_run {
+        true => {
+            Storing::of_line(&line.id, true)
+                .check(store.reader())
+                .await?;
+            preview(store, &license.id, &request, change).await
+        }
+        false => amend_once(store, &license.id, &request, change, &line.id).await,
+    };
+    match amended {
+        Ok(amended) if is_dry_run => Ok((amended.license.license_key, Outcome::Valid)),
         Ok(amended) => Ok((amended.license.license_key, Outcome::Amended)),
         Err(AmendError::Rule {
             error: AmendmentError::Nothing,
         }) => Ok((license.license_key, Outcome::Unchanged)),
         Err(error) => Err(error.into()),
     }
-}
-
-async fn checked(
-    store: &Store,
-    license: &License,
-    request: &AmendRequest,
-    change: &PermittedChange,
-) -> Processed {
-    preview(store, &license.id, request, change).await?;
-    Ok((license.license_key.clone(), Outcome::Valid))
 }
 
 /// The license that a line names, as it is now.

@@ -22,14 +22,14 @@ use crate::licensing::catalogue::UNLIMITED;
 use crate::licensing::customers::choose;
 use crate::licensing::document_size::check_size;
 use crate::licensing::expiry::check_expiry;
-use crate::licensing::line_done::{check_not_done, note_done};
+use crate::licensing::line_done::Storing;
 use crate::licensing::plans::find_plan;
 use crate::licensing::random_code::random_key;
 use crate::licensing::text_bounds::fits;
 use crate::store::customers::Customer;
 use crate::store::licenses::{self, License};
 use crate::store::plans::PublishedPlan;
-use crate::store::{Store, StoreError, amendments, catalogue};
+use crate::store::{Store, amendments, catalogue};
 pub use error::IssueError;
 
 /// Maximum length of a customer's name, in characters: the width of its column.
@@ -108,10 +108,10 @@ pub async fn issue(
     change: &PermittedChange,
 ) -> Result<License, IssueError> {
     let draft = prepare(store, request, change).await?;
-    repeated(|| add(store, draft.clone(), change, None)).await
+    repeated(|| add(store, draft.clone(), change, Storing::ALONE)).await
 }
 
-/// The same for a line of a file: exactly once.
+/// The same for a line of a file: exactly once, or with `is_dry_run` without issuing it.
 ///
 /// # Errors
 /// [`IssueError::Done`] if that was done before, and as [`issue`].
@@ -120,34 +120,52 @@ pub async fn issue_once(
     request: IssueRequest,
     change: &PermittedChange,
     line: &str,
+    is_dry_run: bool,
 ) -> Result<License, IssueError> {
+    let storing = Storing::of_line(line, is_dry_run);
+    storing.check(store.reader()).await?;
     let draft = prepare(store, request, change).await?;
-    let issued = repeated(|| add(store, draft.clone(), change, Some(line))).await;
+    let issued = repeated(|| add(store, draft.clone(), change, storing)).await;
     match issued {
         // Another process may have done the line at the same time.
         Err(IssueError::Store(error)) if error.is_taken() => {
-            check_not_done(store.reader(), line).await?;
+            storing.check(store.reader()).await?;
             Err(error.into())
         }
         issued => issued,
     }
 }
 
+/// What [`issue`] would do, without doing it. The license in the draft has its customer.
+///
+/// # Errors
+/// As [`issue`].
+pub async fn preview(
+    store: &Store,
+    request: IssueRequest,
+    change: &PermittedChange,
+) -> Result<Draft, IssueError> {
+    let draft = prepare(store, request, change).await?;
+    let license = repeated(|| add(store, draft.clone(), change, Storing::PREVIEW)).await?;
+    Ok(Draft { license, ..draft })
+}
+
 async fn add(
     store: &Store,
     draft: Draft,
     change: &PermittedChange,
-    line: Option<&str>,
+    storing: Storing<'_>,
 ) -> Result<License, IssueError> {
     let transaction = store.begin().await?;
-    if let Some(line) = line {
-        check_not_done(&transaction, line).await?;
-        note_done(&transaction, line, &draft.license, change.at).await?;
-    }
+    storing.check(&transaction).await?;
+    storing
+        .note(&transaction, &draft.license, change.at)
+        .await?;
     let license = add_in(&transaction, draft, change, json!({})).await?;
-    transaction.commit().await.map_err(StoreError::from)?;
-    let license_key = mask(&license.license_key);
-    tracing::info!(license_key, plan = license.plan, "license issued");
+    if storing.end(transaction).await? {
+        let license_key = mask(&license.license_key);
+        tracing::info!(license_key, plan = license.plan, "license issued");
+    }
     Ok(license)
 }
 
@@ -220,11 +238,11 @@ fn license_of(license: License, customer: Option<Customer>) -> License {
     }
 }
 
-/// The license that would be issued.
+/// The license to issue, as far as the request itself says.
 ///
 /// # Errors
 /// As [`issue`], for all that is wrong with the request itself.
-pub async fn prepare(
+async fn prepare(
     store: &Store,
     request: IssueRequest,
     change: &PermittedChange,
@@ -237,7 +255,7 @@ pub async fn prepare(
 /// The license that would be issued from this plan.
 ///
 /// # Errors
-/// As [`prepare`].
+/// As [`issue`], for all that is wrong with the request itself.
 pub fn draft(
     request: &IssueRequest,
     plan: &PublishedPlan,

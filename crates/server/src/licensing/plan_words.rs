@@ -2,8 +2,9 @@
 
 use license_core::catalogue::CatalogueEntry;
 use license_core::entitlement::Quantity;
-use license_core::plan::{DurationFrom, Plan, PlanEntitlement};
+use license_core::plan::{Plan, PlanEntitlement};
 
+use crate::licensing::end_words::plan_duration;
 use crate::licensing::plans::Replaced;
 use crate::store::plans::PublishedPlan;
 
@@ -41,13 +42,7 @@ pub fn plan_lines(plan: &Plan) -> Vec<String> {
 /// How long a license lasts.
 #[must_use]
 pub fn duration_words(plan: &Plan) -> String {
-    match (plan.duration, plan.duration_from) {
-        (None, _) => "never ends".to_owned(),
-        (Some(duration), DurationFrom::Issue) => duration.to_string(),
-        (Some(duration), DurationFrom::FirstActivation) => {
-            format!("{duration} from the first activation")
-        }
-    }
+    plan_duration(plan).unwrap_or_else(|| "never ends".to_owned())
 }
 
 fn add_on_lines(plan: &Plan) -> Vec<String> {

@@ -157,6 +157,10 @@ impl Refused {
                 Refusal::UnknownTrialCode,
                 "Unknown trial code; compare it with the code you received".to_owned(),
             ),
+            StartTrialError::UnusablePlan => (
+                Refusal::UnknownTrialCode,
+                "This trial code cannot start a trial; ask your vendor for another one".to_owned(),
+            ),
             StartTrialError::NoneWithoutCode => (
                 Refusal::UnknownTrialCode,
                 "Trials are started with a trial code; ask your vendor for one".to_owned(),

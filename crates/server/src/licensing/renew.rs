@@ -6,13 +6,27 @@ use license_service::database::repeated;
 use serde_json::json;
 
 use crate::audit::{Action, PermittedChange};
-use crate::licensing::amend::{AmendError, AmendRequest, record};
+use crate::licensing::amend::{AmendError, AmendRequest, Amended, AuditEntry, apply};
 use crate::licensing::current::amendments_at;
 use crate::licensing::expiry::{ExpiryError, check_expiry};
-use crate::licensing::line_done::{LineDone, LineError, check_not_done, note_done};
+use crate::licensing::line_done::{LineDone, LineError, Storing};
 use crate::licensing::look_up::{LookUpError, look_up};
+use crate::licensing::newest_amendment::check_newest;
 use crate::store::licenses::{License, Status};
 use crate::store::{Store, StoreError};
+
+/// The new end of a license.
+#[derive(Clone, Debug, Default)]
+pub struct RenewRequest {
+    /// The last instant at which the license may be used; `None` means never.
+    pub expires_at: Option<DateTime<Utc>>,
+    /// The number of the newest amendment that its author knows.
+    pub after: Option<u32>,
+    /// Why, for people.
+    pub reason: Option<String>,
+    /// The reference of the order.
+    pub order: Option<String>,
+}
 
 /// Why the end of a license was not changed.
 #[derive(Debug, thiserror::Error)]
@@ -55,84 +69,101 @@ impl From<AmendError> for RenewError {
     }
 }
 
-/// Sets the last instant at which a license may be used; `None` means never. Sites receive the
-/// change at their next validation.
+/// Sets the last instant at which a license may be used. Sites receive the change at their next
+/// validation.
 ///
 /// # Errors
 /// One [`RenewError`] for each reason that it is unchanged.
 pub async fn renew(
     store: &Store,
     license: &str,
-    expires_at: Option<DateTime<Utc>>,
+    request: &RenewRequest,
     change: &PermittedChange,
 ) -> Result<License, RenewError> {
-    let request = AmendRequest {
-        expires_at: Some(expires_at),
-        ..AmendRequest::default()
-    };
-    renew_as(store, license, &request, change, None).await
+    let renewed = renew_as(store, license, request, change, Storing::ALONE).await?;
+    Ok(renewed.license)
 }
 
-/// The same with the end, the reason and the order of a request, for a line of a file: exactly once.
+/// What [`renew`] would do, without doing it.
+///
+/// # Errors
+/// As [`renew`].
+pub async fn preview(
+    store: &Store,
+    license: &str,
+    request: &RenewRequest,
+    change: &PermittedChange,
+) -> Result<Amended, RenewError> {
+    renew_as(store, license, request, change, Storing::PREVIEW).await
+}
+
+/// The same for a line of a file: exactly once, or with `is_dry_run` without storing it.
 ///
 /// # Errors
 /// [`RenewError::Done`] if that was done before, and as [`renew`].
 pub async fn renew_once(
     store: &Store,
     license: &str,
-    request: &AmendRequest,
+    request: &RenewRequest,
     change: &PermittedChange,
     line: &str,
+    is_dry_run: bool,
 ) -> Result<License, RenewError> {
-    renew_as(store, license, request, change, Some(line)).await
+    let storing = Storing::of_line(line, is_dry_run);
+    let renewed = renew_as(store, license, request, change, storing).await?;
+    Ok(renewed.license)
 }
 
 async fn renew_as(
     store: &Store,
     license: &str,
-    request: &AmendRequest,
+    request: &RenewRequest,
     change: &PermittedChange,
-    line: Option<&str>,
-) -> Result<License, RenewError> {
-    let expires_at = request.expires_at.flatten();
-    let request = AmendRequest {
-        expires_at: Some(expires_at.map(|end| end.trunc_subsecs(0))),
+    storing: Storing<'_>,
+) -> Result<Amended, RenewError> {
+    let expires_at = request.expires_at.map(|end| end.trunc_subsecs(0));
+    check_expiry(expires_at, change.at)?;
+    let request = RenewRequest {
+        expires_at,
         ..request.clone()
     };
-    check_expiry(request.expires_at.flatten(), change.at)?;
-    repeated(|| try_renew(store, license, &request, change, line)).await
+    repeated(|| try_renew(store, license, &request, change, storing)).await
 }
 
 async fn try_renew(
     store: &Store,
     license: &str,
-    request: &AmendRequest,
+    request: &RenewRequest,
     change: &PermittedChange,
-    line: Option<&str>,
-) -> Result<License, RenewError> {
-    let expires_at = request.expires_at.flatten();
+    storing: Storing<'_>,
+) -> Result<Amended, RenewError> {
     let license = look_up(store, license).await?;
     let (transaction, license) = store.hold(license).await?;
-    if let Some(line) = line {
-        check_not_done(&transaction, line).await?;
-    }
+    storing.check(&transaction).await?;
     if license.status == Status::Revoked {
         return Err(RenewError::Revoked);
     }
     let known = amendments_at(&transaction, &license.id, change.at).await?;
-    let amendment = Amendment {
-        changes: vec![amendment::Change::Expiry(expires_at)],
-        ..request.without_changes(&known, change)?
-    };
-    let from = license.expires_at;
-    let (license, _) = record(&transaction, license, &known, &amendment, change.time()).await?;
-    let details = json!({"from": from, "to": expires_at});
-    change
-        .note(&transaction, Action::Renewed, &license, details)
-        .await?;
-    if let Some(line) = line {
-        note_done(&transaction, line, &license, change.at).await?;
+    if let Some(after) = request.after {
+        check_newest(&transaction, &known, after).await?;
     }
-    transaction.commit().await.map_err(StoreError::from)?;
-    Ok(license)
+    let texts = AmendRequest {
+        reason: request.reason.clone(),
+        order: request.order.clone(),
+        ..AmendRequest::default()
+    };
+    let amendment = Amendment {
+        changes: vec![amendment::Change::Expiry(request.expires_at)],
+        ..texts.without_changes(&known, change)?
+    };
+    let entry = AuditEntry {
+        action: Action::Renewed,
+        details: json!({"from": license.expires_at, "to": request.expires_at}),
+    };
+    let renewed = apply(&transaction, license, &known, amendment, entry, change).await?;
+    storing
+        .note(&transaction, &renewed.license, change.at)
+        .await?;
+    storing.end(transaction).await?;
+    Ok(renewed)
 }

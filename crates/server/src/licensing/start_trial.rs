@@ -48,6 +48,9 @@ pub(super) enum StartTrialError {
     /// No code is like this.
     #[error("unknown trial code")]
     Unknown,
+    /// The plan of the code is not for trials.
+    #[error("the plan of the trial code cannot be used")]
+    UnusablePlan,
     /// Trials are not started without a code.
     #[error("trials are started with a code")]
     NoneWithoutCode,
@@ -130,8 +133,14 @@ async fn started(app: &App, start: &TrialStart, by: &Actor) -> Result<License, S
     })?;
     // The plan of the setting may be any.
     check_plan(&plan.contents).map_err(|error| {
-        tracing::error!(%error, plan = %plan.version, "OPEN_TRIAL_PLAN cannot be used");
-        StartTrialError::NoneWithoutCode
+        let plan = &plan.version;
+        if code.id == WITHOUT_CODE {
+            tracing::error!(%error, %plan, "OPEN_TRIAL_PLAN cannot be used");
+            return StartTrialError::NoneWithoutCode;
+        }
+        let code = &code.masked;
+        tracing::error!(%error, %plan, code, "the plan of a trial code cannot be used");
+        StartTrialError::UnusablePlan
     })?;
     let time = app.signing_clock.permit(app.clock.now());
     let change = PermittedChange::new(by.clone(), time.map_err(SignError::from)?);

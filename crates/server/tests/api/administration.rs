@@ -103,9 +103,14 @@ async fn a_license_goes_through_its_life_and_the_log_has_all_of_it(engine: Engin
     assert_eq!(log[8]["actor"], "break-glass");
     assert_eq!(log[8]["source"], "API from 127.0.0.1");
     assert_eq!(log[7]["actor"], "site");
+    let renewed = &log[4]["details"];
     assert_eq!(
-        log[4]["details"],
-        json!({"from": "2027-01-31T23:59:59Z", "to": null})
+        (&renewed["from"], &renewed["to"], &renewed["changes"]),
+        (
+            &json!("2027-01-31T23:59:59Z"),
+            &Value::Null,
+            &json!("never ends")
+        )
     );
     assert_eq!(
         log[6]["details"],

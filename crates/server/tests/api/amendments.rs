@@ -3,6 +3,7 @@
 mod by_command;
 mod leases;
 mod scheduled;
+mod words;
 mod wrong_clock;
 
 use chrono::{DateTime, TimeDelta, Utc};

@@ -1,5 +1,7 @@
 //! Many licenses are issued, renewed and amended from a file, by the real program.
 
+mod dry_run;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -47,12 +49,22 @@ impl Batch {
     }
 
     fn results(&self) -> Rows {
-        rows(&std::fs::read_to_string(self.result()).unwrap())
+        self.results_in("result.csv")
+    }
+
+    /// The results in a file beside it with this extension.
+    fn results_in(&self, extension: &str) -> Rows {
+        let file = self.file().with_extension(extension);
+        rows(&std::fs::read_to_string(file).unwrap())
     }
 
     /// The outcomes of its lines.
     fn outcomes(&self) -> Vec<String> {
-        let results = self.results().into_iter();
+        self.outcomes_in("result.csv")
+    }
+
+    fn outcomes_in(&self, extension: &str) -> Vec<String> {
+        let results = self.results_in(extension).into_iter();
         results.map(|row| row["outcome"].clone()).collect()
     }
 
@@ -315,7 +327,8 @@ async fn a_dry_run_finds_the_errors_and_changes_nothing(engine: Engine) {
             "{}",
             said(&output)
         );
-        assert_eq!(batch.outcomes(), expected, "{}", said(&output));
+        let outcomes = batch.outcomes_in("dry-run.csv");
+        assert_eq!(outcomes, expected, "{}", said(&output));
     }
     assert_eq!(vendor.look("/licenses").await["total"], 1);
     assert_eq!(shown(&vendor, &keys[0]).await["amendment"], 1);

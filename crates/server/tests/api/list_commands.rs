@@ -4,13 +4,16 @@ use license_core::amendment::TermChanges;
 use license_server::licensing::catalogue::Tier;
 use license_server::licensing::issue::IssueRequest;
 use license_server::store::licenses::Status;
+use reqwest::Method;
 use serde_json::Value;
 
 use crate::commands::{json, run, said};
 use crate::database::{Engine, on_both_engines};
-use crate::harness::Vendor;
+use crate::harness::{ADMIN_TOKEN, Vendor};
+use crate::plans::publish_example;
 
 on_both_engines! {
+    licenses_are_listed_by_plan;
     a_list_is_whole_in_json_and_says_what_a_table_leaves_out;
     seats_are_listed_page_by_page;
     a_license_whose_end_has_passed_is_called_expired_everywhere;
@@ -149,5 +152,54 @@ async fn a_license_whose_end_has_passed_is_called_expired_everywhere(engine: Eng
     assert!(text.contains("Status      expired"), "{text}");
     let renewed = json(&vendor, &["renew", &keys[1], "--never"]).await;
     assert_eq!(renewed["status"], "active");
+    vendor.end().await;
+}
+
+async fn licenses_are_listed_by_plan(engine: Engine) {
+    let vendor = Vendor::start(engine).await;
+    publish_example(&vendor).await;
+    for plan in ["parking", "standard"] {
+        let body = serde_json::json!({"plan": plan, "customer": plan});
+        let issued = vendor.admin(Method::POST, "/licenses", body).await;
+        assert_eq!(issued.0, 201, "{}", issued.1);
+    }
+    for (plan, expected) in [
+        ("parking", vec!["parking"]),
+        ("standard@1", vec!["standard"]),
+        ("enterprise", vec![]),
+    ] {
+        let customers = |found: &Value| {
+            let found = found.as_array().unwrap().iter();
+            let found = found.map(|it| it["customer"].as_str().unwrap().to_owned());
+            found.collect::<Vec<_>>()
+        };
+        let listed = json(&vendor, &["list", "--plan", plan]).await;
+        assert_eq!(customers(&listed), expected, "{plan}");
+        let answer = vendor.look(&format!("/licenses?plan={plan}")).await;
+        assert_eq!(customers(&answer["licenses"]), expected, "{plan}");
+        assert_eq!(answer["total"], expected.len());
+        let export = vendor.http.get(format!(
+            "{}/api/admin/licenses/export?plan={plan}",
+            vendor.url
+        ));
+        let export = export.bearer_auth(ADMIN_TOKEN).send().await.unwrap();
+        let lines = export.text().await.unwrap().lines().count();
+        assert_eq!(lines, expected.len() + 1, "{plan}");
+    }
+    for (plan, why) in [
+        ("gone", "there is no plan 'gone'"),
+        ("parking@7", "the plan 'parking' has no version 7"),
+    ] {
+        let refused = run(&vendor, &["list", "--plan", plan]).await;
+        assert_eq!(refused.status.code(), Some(1));
+        assert!(said(&refused).contains(why), "{}", said(&refused));
+        for list in ["licenses", "licenses/export"] {
+            let path = format!("/{list}?plan={plan}");
+            let (status, answer) = vendor.admin(Method::GET, &path, Value::Null).await;
+            assert_eq!(status, 422, "{answer}");
+            let message = answer["error"]["message"].as_str().unwrap();
+            assert!(message.contains(why), "{message}");
+        }
+    }
     vendor.end().await;
 }

@@ -6,8 +6,10 @@ mod amend;
 mod customers;
 mod issue;
 mod plans;
+mod renew;
 mod tokens;
 mod trial_codes;
+mod waiting;
 
 use chrono::TimeDelta;
 use license_server::licensing::catalogue::Tier;
@@ -126,7 +128,7 @@ async fn a_filter_that_is_not_known_is_an_error_and_not_everything() {
     for (path, expected) in [
         ("licenses?status=gone", "Unknown status &#39;gone&#39;"),
         ("licenses?status=Active", "Unknown status"),
-        ("licenses?tier=gold", "Unknown tier"),
+        ("licenses?tier=gold", "Unknown plan"),
         ("licenses?ends=soon", "Unknown end"),
         ("licenses?sort=price", "Unknown sort order"),
         ("licenses?sort=-", "Unknown sort order"),

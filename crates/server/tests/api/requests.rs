@@ -3,7 +3,7 @@
 
 use license_server::licensing::catalogue::Tier;
 use license_server::licensing::issue::IssueRequest;
-use reqwest::StatusCode;
+use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt as _;
 
@@ -186,6 +186,85 @@ async fn a_byte_order_mark_before_a_body_is_no_part_of_it() {
         (status, &answer["data"]["isValid"]),
         (200, &json!(false)),
         "{answer}"
+    );
+    vendor.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_time_that_is_none_is_named_with_its_field() {
+    let vendor = Vendor::start(Engine::Sqlite).await;
+    let key = vendor.issue(IssueRequest::of(Tier::Standard)).await;
+    let license = |path: &str| format!("/licenses/{key}{path}");
+    let soon = json!("soon");
+    for (path, body, field) in [
+        (license("/renew"), json!({"expiresAt": soon}), "expiresAt"),
+        (license("/renew"), json!({"expiresAt": 7}), "expiresAt"),
+        (
+            license("/amendments"),
+            json!({"effectiveAt": soon}),
+            "effectiveAt",
+        ),
+        (
+            license("/amendments"),
+            json!({"startsAt": soon}),
+            "startsAt",
+        ),
+        (
+            license("/amendments"),
+            json!({"updatesUntil": soon}),
+            "updatesUntil",
+        ),
+        (
+            license("/amendments"),
+            json!({"add": [{"key": "a.b"}, {"key": "a.b", "until": soon}]}),
+            "add[1].until",
+        ),
+        (
+            license("/amendments"),
+            json!({"seats": 2.0, "expiresAt": soon}),
+            "expiresAt",
+        ),
+        (
+            "/licenses".to_owned(),
+            json!({"plan": "standard", "startsAt": soon}),
+            "startsAt",
+        ),
+        (
+            "/tokens".to_owned(),
+            json!({"name": "ana", "expiresAt": soon}),
+            "expiresAt",
+        ),
+        (
+            "/trial-codes".to_owned(),
+            json!({"plan": "a", "max": 1, "endsAt": soon}),
+            "endsAt",
+        ),
+        ("/addons".to_owned(), json!({"redeemBy": soon}), "redeemBy"),
+    ] {
+        let (status, answer) = vendor.admin(Method::POST, &path, body.clone()).await;
+        assert_eq!(status, 400, "{body}: {answer}");
+        let message = answer["error"]["message"].as_str().unwrap();
+        let expected = format!("Invalid request body: {field}: ");
+        assert!(message.starts_with(&expected), "{body}: {message}");
+    }
+    for (path, field) in [
+        ("/licenses?expiresUntil=soon", "expiresUntil"),
+        ("/licenses/export?expiresAfter=soon", "expiresAfter"),
+    ] {
+        let (status, answer) = vendor.admin(Method::GET, path, Value::Null).await;
+        assert_eq!(status, 422, "{path}: {answer}");
+        let message = answer["error"]["message"].as_str().unwrap();
+        let expected = format!("Invalid parameters: {field}: invalid time 'soon'");
+        assert!(message.starts_with(&expected), "{path}: {message}");
+    }
+    // Both of a license to issue.
+    let body = json!({"plan": "standard", "startsAt": "2030-05-01", "expiresAt": "2030-01-01"});
+    let (status, answer) = vendor.admin(Method::POST, "/licenses", body).await;
+    let message = answer["error"]["message"].as_str().unwrap();
+    assert_eq!(status, 400, "{answer}");
+    assert!(
+        message.starts_with("Invalid startsAt or expiresAt: the end"),
+        "{message}"
     );
     vendor.end().await;
 }

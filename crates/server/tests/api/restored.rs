@@ -10,7 +10,7 @@ use license_core::restored::{MAX_LEAD, number_at};
 use license_server::licensing::catalogue::Tier;
 use license_server::licensing::clock::{accept, watch};
 use license_server::licensing::issue::IssueRequest;
-use license_server::licensing::renew::renew;
+use license_server::licensing::renew::{RenewRequest, renew};
 use license_server::store::audit_log::{Filter, newest};
 use license_server::store::licenses::Status;
 use license_server::store::suspicions;
@@ -143,9 +143,14 @@ async fn what_was_lost_with_the_database_is_not_denied_and_staff_are_alerted(eng
         .app
         .permitted_change(license_server::audit::Actor::CommandLine)
         .unwrap();
-    renew(&vendor.app.store, &renewed, None, &change)
-        .await
-        .unwrap();
+    renew(
+        &vendor.app.store,
+        &renewed,
+        &RenewRequest::default(),
+        &change,
+    )
+    .await
+    .unwrap();
     let mut numbers = Vec::new();
     for key in [&lost, &renewed, &known] {
         assert_eq!(vendor.validate(key, "m").await.word(), "yes");

@@ -4,15 +4,17 @@ use askama::Template;
 use chrono::{DateTime, Utc};
 use license_core::amendment::{Change, Contents, contents};
 use license_core::entitlement::Entitlement;
+use license_core::plan::LicenseEnd;
 
 use super::form::preset;
 use crate::app::App;
 use crate::console::fields::Fields;
 use crate::console::frame::Frame;
 use crate::console::known_customers::{Meant, meant};
-use crate::console::term_words::{TermFact, duration_words, term_facts};
+use crate::console::term_words::{TermFact, term_facts};
 use crate::http::error::ApiError;
 use crate::licensing::day_words::{first_day, last_day};
+use crate::licensing::end_words::{end_words, plan_duration};
 use crate::licensing::issue::{Draft, IssueError};
 use crate::licensing::item_words::{ItemNames, quantity_words};
 use crate::store::plans::PublishedPlan;
@@ -26,10 +28,9 @@ pub(super) struct Review {
     customer: Meant,
     plan: PublishedPlan,
     starts: String,
-    /// Empty if the license never ends.
     ends: String,
-    /// How long a license lasts by the plan; empty if it never ends.
-    planned_duration: String,
+    /// How long a license lasts by the plan, unless the end says so.
+    planned_duration: Option<String>,
     features: Vec<Granted>,
     counts: Vec<Granted>,
     /// Names of what the plan grants and the license does not.
@@ -60,7 +61,7 @@ pub(super) async fn review(
     let db = app.store.reader();
     let items = ItemNames::read(db).await?;
     let contents = contents(std::slice::from_ref(&draft.first), draft.first.effective_at);
-    let license = &draft.license;
+    let (license, end) = (&draft.license, LicenseEnd::of(&contents));
     let typed_key = fields.raw("key").to_owned();
     fields.set("typed_key", typed_key);
     fields.set("key", license.license_key.as_str());
@@ -89,8 +90,8 @@ pub(super) async fn review(
         frame: Frame::new("licenses"),
         customer: meant(db, fields.text("customer")).await?,
         starts: contents.starts_at.map(first_day).unwrap_or_default(),
-        ends: contents.expires_at.map(last_day).unwrap_or_default(),
-        planned_duration: duration_words(plan.contents.duration),
+        ends: end_words(end, last_day),
+        planned_duration: end.at().and_then(|_| plan_duration(&plan.contents)),
         features: only(features),
         counts: only(counts),
         left_out: left_out.map(|it| items.name(&it.key)).collect(),

@@ -7,6 +7,7 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use axum::response::Response;
 use axum::{Extension, Form};
+use license_core::plan::LicenseEnd;
 use serde::Deserialize;
 
 use super::address;
@@ -14,10 +15,15 @@ use crate::app::App;
 use crate::audit::Actor;
 use crate::console::fields;
 use crate::console::filters::without_nul;
-use crate::console::frame::{Confirmation, Done, EndField, Fact, trouble};
+use crate::console::frame::{Confirmation, Done, EndField, Fact, WhyFields, trouble};
 use crate::http::error::ApiError;
+use crate::licensing::amend::AmendError;
+use crate::licensing::current::current;
+use crate::licensing::day_words::last_day;
+use crate::licensing::end_words::end_words;
 use crate::licensing::look_up::look_up;
-use crate::licensing::{renew, seats as freeing, status};
+use crate::licensing::renew::{self, RenewError, RenewRequest};
+use crate::licensing::{seats as freeing, status};
 use crate::store::licenses::{License, Status};
 use crate::store::seats;
 
@@ -43,11 +49,34 @@ pub(in crate::console) struct ActionForm {
     end: String,
     #[serde(default)]
     day: String,
+    /// The number of the newest amendment, as the confirmation page was made.
+    #[serde(default)]
+    after: String,
+    #[serde(default)]
+    reason: String,
+    #[serde(default)]
+    order: String,
     #[serde(default)]
     machine: String,
     /// Until when the machine may run, as shown on the confirmation page.
     #[serde(default)]
     may_run_until: String,
+}
+
+impl ActionForm {
+    fn renewal(&self) -> Result<RenewRequest, ApiError> {
+        let some = |text: &str| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
+        let after = some(&self.after).map(|text| {
+            let label = "number of the newest amendment";
+            fields::number(label, &text)
+        });
+        Ok(RenewRequest {
+            expires_at: fields::never_or_day(&self.end, &self.day)?,
+            after: after.transpose()?,
+            reason: some(&self.reason),
+            order: some(&self.order),
+        })
+    }
 }
 
 /// The machine, if the action concerns one.
@@ -66,19 +95,26 @@ pub(in crate::console) async fn ask(
     if let Err(error) = without_nul("machine", &machine) {
         return trouble("licenses", error);
     }
-    match look_up(&app.store, &license).await {
+    match found(&app, &license).await {
         Ok(license) => {
-            let day = license.expires_at.map(|end| end.format("%Y-%m-%d"));
+            let end = license.end();
+            let day = end.at().map(|end| end.format("%Y-%m-%d"));
             let seat = seats::find(app.store.reader(), &license.id, &machine).await;
             let until = match seat {
                 Ok(seat) => seat.and_then(|seat| seat.signed_until),
                 Err(error) => return trouble("licenses", error),
             };
-            let end = if day.is_some() { "day" } else { "never" };
+            let end = match end {
+                LicenseEnd::At(Some(_)) => "day",
+                LicenseEnd::At(None) => "never",
+                // Any end replaces the one that the first activation would set.
+                LicenseEnd::AfterActivation(_) => "",
+            };
             let given = ActionForm {
                 may_run_until: until.map(freeing::in_seconds).unwrap_or_default(),
                 end: end.to_owned(),
                 day: day.map(|day| day.to_string()).unwrap_or_default(),
+                after: license.amendment.to_string(),
                 machine,
                 ..ActionForm::default()
             };
@@ -92,16 +128,50 @@ pub(in crate::console) async fn change(
     State(app): State<Arc<App>>,
     Extension(actor): Extension<Actor>,
     Path((license, what)): Path<(String, What)>,
-    Form(given): Form<ActionForm>,
+    Form(mut given): Form<ActionForm>,
 ) -> Response {
-    let license = match look_up(&app.store, &license).await {
+    let license = match found(&app, &license).await {
         Ok(license) => license,
         Err(error) => return trouble("licenses", error),
     };
     match carry_out(&app, actor, &license, what, &given).await {
         Ok(done) => done.redirect(&address(&license)),
-        Err(error) => question(&license, what, &given).ask_again("licenses", &error),
+        Err(Refused::Amended { newest, changes }) => {
+            given.after = newest.to_string();
+            let license = match found(&app, &license.id).await {
+                Ok(license) => license,
+                Err(error) => return trouble("licenses", error),
+            };
+            let error = ApiError::Conflict(format!(
+                "others have amended the license in the meantime: {changes}. What you entered is \
+                 still here. Review it, and confirm it again."
+            ));
+            question(&license, what, &given).ask_again("licenses", &error)
+        }
+        Err(Refused::Error(error)) => {
+            question(&license, what, &given).ask_again("licenses", &error)
+        }
     }
+}
+
+/// Why nothing is changed.
+enum Refused {
+    /// Others have amended the license: what they have changed, and the newest amendment.
+    Amended { newest: u32, changes: String },
+    /// Anything else.
+    Error(ApiError),
+}
+
+impl<E: Into<ApiError>> From<E> for Refused {
+    fn from(error: E) -> Self {
+        Self::Error(error.into())
+    }
+}
+
+/// The license, as it is now.
+async fn found(app: &App, license: &str) -> Result<License, ApiError> {
+    let license = look_up(&app.store, license).await?;
+    Ok(current(app.store.reader(), license, app.clock.now()).await?)
 }
 
 async fn carry_out(
@@ -110,21 +180,21 @@ async fn carry_out(
     license: &License,
     what: What,
     given: &ActionForm,
-) -> Result<Done, ApiError> {
+) -> Result<Done, Refused> {
     let (store, change) = (&app.store, app.change(actor));
     let words = Some(given.message.trim()).filter(|words| !words.is_empty());
     let set = |status, words| status::set_status(store, &license.id, status, words, &change);
     match what {
         What::Renew => {
             let change = app.permitted_change(change.by.clone())?;
-            renew::renew(
-                store,
-                &license.id,
-                fields::never_or_day(&given.end, &given.day)?,
-                &change,
-            )
-            .await?;
-            Ok(Done::Renewed)
+            let request = given.renewal()?;
+            match renew::renew(store, &license.id, &request, &change).await {
+                Ok(_) => Ok(Done::Renewed),
+                Err(RenewError::Amend(AmendError::Amended {
+                    newest, changes, ..
+                })) => Err(Refused::Amended { newest, changes }),
+                Err(error) => Err(error.into()),
+            }
         }
         What::Suspend => {
             set(Status::Suspended, words).await?;
@@ -166,7 +236,13 @@ fn question(license: &License, what: What, given: &ActionForm) -> Confirmation {
         Fact::new("key", &license.license_key),
         Fact::new("tier", &license.tier),
     ];
+    if what == What::Renew {
+        facts.push(Fact::new("end", end_words(license.end(), last_day)));
+    }
     let mut hidden = Vec::new();
+    if what == What::Renew {
+        hidden.push(("after", given.after.clone()));
+    }
     if matches!(what, What::Free | What::Release) {
         facts.push(Fact::new("machine", &given.machine));
         facts.push(Fact::new("may-run-until", &given.may_run_until));
@@ -184,6 +260,10 @@ fn question(license: &License, what: What, given: &ActionForm) -> Confirmation {
         end: (what == What::Renew).then(|| EndField {
             choice: given.end.clone(),
             day: given.day.clone(),
+        }),
+        why: (what == What::Renew).then(|| WhyFields {
+            order: given.order.clone(),
+            reason: given.reason.clone(),
         }),
         days: None,
         is_destructive: matches!(

@@ -11,6 +11,7 @@ use futures_util::stream;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
+use super::plans::known_plan;
 use crate::app::App;
 use crate::http::answered_errors::{AdminErrors, CustomerErrors, LicenseErrors, QueryErrors};
 use crate::http::error::ApiError;
@@ -40,6 +41,9 @@ pub(in crate::http) struct LicensesExportParams {
     /// Only licenses whose plan is for trying the product out, or only the others.
     trial: Option<bool>,
     tier: Option<String>,
+    /// Only licenses of this plan, such as `professional`, or of a version of it, such as
+    /// `professional@3`.
+    plan: Option<String>,
     /// Only licenses of this customer: its id, its name or its reference.
     customer: Option<String>,
     /// Only licenses that end by this instant or day.
@@ -76,6 +80,7 @@ pub(in crate::http) async fn licenses(
         state: params.status.map(|status| (status.state(), now)),
         trial: params.trial,
         tier: params.tier,
+        plan: known_plan(db, params.plan.as_deref()).await?,
         customer_id,
         expires_until: params.expires_until,
         expires_after: params.expires_after,

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::paging::{PageSize, page_start};
+use super::plans::known_plan;
 use crate::app::App;
 use crate::audit::Actor;
 use crate::http::answered_errors::{
@@ -20,8 +21,8 @@ use crate::http::answered_errors::{
 };
 use crate::http::error::{ApiError, ErrorBody};
 use crate::http::given::{
-    Body, Params, UntilText, UpdateRuleText, expiry_schema, plan_choice, plan_expiry_schema, since,
-    start_schema, stated, stated_until, until, updates_schema,
+    Body, Params, UntilText, UpdateRuleText, plan_choice, plan_expiry_schema, since, start_schema,
+    stated, stated_until, until, updates_schema,
 };
 use crate::licensing;
 use crate::licensing::catalogue::Tier;
@@ -52,6 +53,9 @@ pub(in crate::http) struct LicensesParams {
     /// Only licenses whose plan is for trying the product out, or only the others.
     trial: Option<bool>,
     tier: Option<String>,
+    /// Only licenses of this plan, such as `professional`, or of a version of it, such as
+    /// `professional@3`.
+    plan: Option<String>,
     /// Only licenses of this customer: its id, its name or its reference.
     customer: Option<String>,
     /// Only licenses that end by this instant or day.
@@ -122,6 +126,7 @@ pub(in crate::http) async fn list(
         state: params.status.map(|status| (status.state(), now)),
         trial: params.trial,
         tier: params.tier,
+        plan: known_plan(db, params.plan.as_deref()).await?,
         customer_id,
         expires_until: params.expires_until,
         expires_after: params.expires_after,
@@ -337,35 +342,6 @@ pub(in crate::http) async fn show(
         suspicions: suspicions::list(db, Some(&license.id), suspicions::MAX_PER_LICENSE).await?,
         license: ShownLicense::of(license, app.clock.now()),
     }))
-}
-
-/// The new end of a license.
-#[derive(Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(in crate::http) struct RenewBody {
-    #[serde(deserialize_with = "until")]
-    #[schema(required, schema_with = expiry_schema)]
-    expires_at: Option<DateTime<Utc>>,
-}
-
-/// Set the end of a license.
-#[utoipa::path(
-    post, path = "/licenses/{license}/renew", operation_id = "renew_license", tag = "licenses",
-    request_body = RenewBody, params(("license" = String, Path)),
-    responses(
-        (status = 200, description = "The license", body = ShownLicense),
-        AdminErrors, BodyErrors, LicenseErrors, RevokedErrors,
-    )
-)]
-pub(in crate::http) async fn renew(
-    State(app): State<Arc<App>>,
-    Extension(actor): Extension<Actor>,
-    Path(license): Path<String>,
-    Body(end): Body<RenewBody>,
-) -> Result<Json<ShownLicense>, ApiError> {
-    let change = app.permitted_change(actor)?;
-    let renewing = licensing::renew::renew(&app.store, &license, end.expires_at, &change);
-    Ok(Json(ShownLicense::of(renewing.await?, change.at)))
 }
 
 /// The message for the site's operator.

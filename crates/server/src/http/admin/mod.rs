@@ -17,6 +17,7 @@ mod offline;
 mod paging;
 mod plan_schema;
 mod plans;
+mod renewals;
 mod seats;
 mod tokens;
 mod trial_codes;
@@ -39,7 +40,7 @@ pub(super) fn routes() -> OpenApiRouter<HttpState> {
         .routes(routes!(usage::list))
         .routes(routes!(amendments::list, amendments::amend))
         .routes(routes!(add_ons::redeem))
-        .routes(routes!(licenses::renew))
+        .routes(routes!(renewals::renew))
         .routes(routes!(licenses::suspend))
         .routes(routes!(licenses::reinstate))
         .routes(routes!(licenses::revoke))

@@ -7,7 +7,8 @@ use axum::http::StatusCode;
 use axum::{Extension, Json};
 use chrono::{DateTime, Utc};
 use license_core::catalogue::CatalogueEntry;
-use license_core::plan::Plan;
+use license_core::plan::{InvalidPlan, Plan, PlanChoice};
+use sea_orm::ConnectionTrait;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -17,9 +18,32 @@ use crate::audit::Actor;
 use crate::http::answered_errors::{AdminErrors, BodyErrors};
 use crate::http::error::{ApiError, ErrorBody};
 use crate::http::given::Body;
-use crate::licensing::plans::{plan_versions, publish as publish_plan};
+use crate::licensing::plans::{FindPlanError, find_plan, plan_versions, publish as publish_plan};
 use crate::store::catalogue;
 use crate::store::plans::{PublishedPlan, newest};
+
+/// A plan in the address by which licenses are filtered, if there is one.
+///
+/// # Errors
+/// If there is no such plan, or the database returns an error.
+pub(super) async fn known_plan(
+    db: &impl ConnectionTrait,
+    text: Option<&str>,
+) -> Result<Option<PlanChoice>, ApiError> {
+    let Some(text) = text else {
+        return Ok(None);
+    };
+    let invalid =
+        |why: String| ApiError::InvalidParameter(format!("invalid parameters: plan: {why}"));
+    let plan: PlanChoice = text
+        .parse()
+        .map_err(|error: InvalidPlan| invalid(error.to_string()))?;
+    match find_plan(db, &plan).await {
+        Ok(_) => Ok(Some(plan)),
+        Err(FindPlanError::Store(error)) => Err(error.into()),
+        Err(error) => Err(invalid(error.to_string())),
+    }
+}
 
 /// A published version of a plan.
 #[derive(Serialize, ToSchema)]

@@ -7,6 +7,7 @@ use super::cells::Cells;
 use super::file::Line;
 use crate::licensing::amend::{Addition, AmendRequest};
 use crate::licensing::issue::IssueRequest;
+use crate::licensing::renew::RenewRequest;
 
 /// The columns of a file of licenses to issue.
 pub(super) const ISSUE_COLUMNS: [&str; 18] = [
@@ -31,7 +32,7 @@ pub(super) const ISSUE_COLUMNS: [&str; 18] = [
 ];
 
 /// The columns of a file of licenses to renew.
-pub(super) const RENEW_COLUMNS: [&str; 4] = ["licenseKey", "expiresAt", "reason", "order"];
+pub(super) const RENEW_COLUMNS: [&str; 5] = ["licenseKey", "expiresAt", "after", "reason", "order"];
 
 /// The columns of a file of amendments.
 pub(super) const AMEND_COLUMNS: [&str; 22] = [
@@ -88,16 +89,14 @@ impl Line {
     }
 
     /// The key of the license to renew, and its new end.
-    pub(super) fn renew_request(&self) -> Result<(String, AmendRequest), String> {
+    pub(super) fn renew_request(&self) -> Result<(String, RenewRequest), String> {
         let cells = self.cells()?;
         let expires_at = cells.end_or("expiresAt", "never")?;
-        let request = AmendRequest {
-            expires_at: Some(
-                expires_at.ok_or("expiresAt is missing; expected a date, or 'never'")?,
-            ),
+        let request = RenewRequest {
+            expires_at: expires_at.ok_or("expiresAt is missing; expected a date, or 'never'")?,
+            after: cells.value("after")?,
             reason: cells.text("reason"),
             order: cells.text("order"),
-            ..AmendRequest::default()
         };
         Ok((cells.required("licenseKey")?, request))
     }

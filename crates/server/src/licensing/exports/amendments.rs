@@ -1,12 +1,16 @@
 //! The amendments of one license or of all, in the order in which they were recorded.
 
+use std::collections::BTreeMap;
+
+use license_core::amendment::{Amendment, Change};
+use sea_orm::ConnectionTrait;
 use serde::Serialize;
 
 use super::{AT_A_TIME, Export, OfLicense, by_id, optional, time};
 use crate::licensing::amend::ShownAmendment;
-use crate::licensing::amendment_words::{customer_names, words};
+use crate::licensing::amendment_words::{all_words, customer_names};
 use crate::spreadsheet::Column;
-use crate::store::amendments::{Recorded, in_order};
+use crate::store::amendments::{Recorded, in_order, of_license};
 use crate::store::{Store, StoreError};
 
 /// Amendments.
@@ -54,13 +58,35 @@ impl Export for AmendmentsExport {
         let licenses = by_id(store, found.iter().map(|it| it.license_id.clone())).await?;
         let amendments: Vec<_> = found.iter().map(|it| it.amendment.clone()).collect();
         let names = customer_names(db, &amendments).await?;
+        let compared = compared(db, &found).await?;
         let row = |it: Recorded| AmendmentRow {
             license: licenses.get(&it.license_id).cloned().unwrap_or_default(),
-            words: words(&it.amendment, &names).join(", "),
+            words: {
+                let all = compared.get(&it.license_id).map_or(&[][..], Vec::as_slice);
+                all_words(&it.amendment, all, &names).join(", ")
+            },
             amendment: it.amendment.into(),
         };
         Ok(found.into_iter().map(row).collect())
     }
+}
+
+/// All amendments of the licenses whose terms are changed, by the ids of the licenses: only the terms
+/// that are different are named.
+async fn compared(
+    db: &impl ConnectionTrait,
+    found: &[Recorded],
+) -> Result<BTreeMap<String, Vec<Amendment>>, StoreError> {
+    let mut compared = BTreeMap::new();
+    for it in found.iter().filter(|it| it.amendment.number > 1) {
+        let has_terms = |change: &Change| matches!(change, Change::Terms(_));
+        let is_known = compared.contains_key(&it.license_id);
+        if !is_known && it.amendment.changes.iter().any(has_terms) {
+            let all = of_license(db, &it.license_id).await?;
+            compared.insert(it.license_id.clone(), all);
+        }
+    }
+    Ok(compared)
 }
 
 const fn column(name: &'static str, cell: fn(&AmendmentRow) -> String) -> Column<AmendmentRow> {

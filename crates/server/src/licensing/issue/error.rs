@@ -120,7 +120,7 @@ impl From<CustomerError> for IssueError {
 /// What precedes the text of a rule: the field of the request that it is about.
 fn field_of(error: &AmendmentError) -> &'static str {
     match error {
-        AmendmentError::EndBeforeStart { .. } => "invalid expiresAt: ",
+        AmendmentError::EndBeforeStart { .. } => "invalid startsAt or expiresAt: ",
         AmendmentError::TooManyEntitlements | AmendmentError::TooLarge => "invalid with: ",
         _ => "invalid request: ",
     }

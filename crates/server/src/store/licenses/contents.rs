@@ -9,6 +9,7 @@ use license_core::amendment::{
 use license_core::calendar_duration::CalendarDuration;
 use license_core::entitlement::{Entitlement, Grant, Granted, Period, Quantity};
 use license_core::feature::FeatureKey;
+use license_core::plan::LicenseEnd;
 use license_core::plausible_time::PlausibleTime;
 use license_core::usage::Resource;
 use sea_orm::prelude::Json;
@@ -58,6 +59,15 @@ impl License {
             updated_at: now,
         };
         blank.amended(std::slice::from_ref(first), now)
+    }
+
+    /// When it ends.
+    #[must_use]
+    pub fn end(&self) -> LicenseEnd {
+        match self.lasts_from_activation {
+            Some(duration) => LicenseEnd::AfterActivation(duration),
+            None => LicenseEnd::At(self.expires_at),
+        }
     }
 
     /// The entitlements in the columns.

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use license_core::folded_text::folded;
 use license_core::license_key::LicenseKey;
 use license_core::license_state::{End, LicenseState, StateBounds};
+use license_core::plan::PlanChoice;
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{ExprTrait, LikeExpr, NullOrdering, Query};
 use sea_orm::{Condition, ConnectionTrait, EntityTrait, Order, QueryOrder as _, QuerySelect as _};
@@ -26,6 +27,8 @@ pub struct Search {
     pub trial: Option<bool>,
     /// Only those of this tier.
     pub tier: Option<String>,
+    /// Only those of this plan, or of this version of it.
+    pub plan: Option<PlanChoice>,
     /// Only those of the customer with this id.
     pub customer_id: Option<String>,
     /// Only those that end at this instant or before …
@@ -226,6 +229,9 @@ fn found(search: &Search) -> Select<Entity> {
     if let Some(tier) = &search.tier {
         query = query.filter(Column::Tier.eq(tier.replace('\0', "")));
     }
+    if let Some(plan) = &search.plan {
+        query = query.filter(with_plan(plan));
+    }
     if let Some(customer) = &search.customer_id {
         query = query.filter(Column::CustomerId.eq(customer));
     }
@@ -269,6 +275,14 @@ fn found(search: &Search) -> Select<Entity> {
             ))
             .add(Column::Id.in_subquery(at)),
     )
+}
+
+/// Which licenses have a plan, or a version of it.
+fn with_plan(plan: &PlanChoice) -> Expr {
+    match plan.version {
+        None => Column::Tier.eq(plan.name.as_str()),
+        Some(version) => Column::Plan.eq(format!("{}@{version}", plan.name)),
+    }
 }
 
 /// Which licenses are within bounds.

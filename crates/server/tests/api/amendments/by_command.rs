@@ -90,7 +90,7 @@ async fn a_license_is_amended_and_its_amendments_are_listed_by_command(engine: E
         "4711",
         "A smaller site",
         "amendment 2 undone",
-        "expires 2098-12-31",
+        "ends 31 December 2098",
     ] {
         assert!(list.contains(part), "{part}: {list}");
     }

@@ -279,3 +279,44 @@ async fn an_empty_field_never_removes_the_end_of_a_license() {
     assert_eq!(end().await, Value::Null);
     staff.vendor.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_typed_key_that_exists_is_refused_and_a_repeated_form_is_not() {
+    let staff = Staff::signed_in().await;
+    let (license, key) = staff.license().await;
+    let other = |key: &str| format!("plan=standard%401&customer=Quay&end=never&key={key}");
+    let (status, form) = staff.post(NEW, &other(&key)).await;
+    assert_eq!(status, 409, "{form}");
+    assert!(form.contains("already exists"), "{form}");
+    assert!(
+        form.contains(&field("key", &key)),
+        "what was typed is kept: {form}"
+    );
+    // Another license gets the key between the review and the confirmation.
+    let typed = "FXSGHT-2222-2222-2222-2222";
+    let page = staff.accepted(NEW, &other(typed)).await;
+    let body = json!({"plan": "standard", "customer": "Museum", "licenseKey": typed});
+    let added = staff.vendor.admin(reqwest::Method::POST, "/licenses", body);
+    assert_eq!(added.await.0, 201);
+    for fields in [
+        hidden_fields(&page),
+        other(&key) + &format!("&typed_key={key}"),
+    ] {
+        let (status, form) = staff.post("/console/licenses/issue", &fields).await;
+        assert_eq!(status, 409, "{form}");
+        assert!(form.contains("already exists"), "{form}");
+    }
+    assert_eq!(staff.licenses().await, 2);
+    // A key that was generated is the one of the form that is sent again.
+    let page = staff.accepted(NEW, &other("")).await;
+    let fields = hidden_fields(&page);
+    for _ in 0..2 {
+        let sent = staff.send(reqwest::Method::POST, "/console/licenses/issue", &fields);
+        let sent = sent.await;
+        assert_eq!(sent.status(), 303);
+        let to = sent.headers()["location"].to_str().unwrap();
+        assert!(!to.contains(&license), "{to}");
+    }
+    assert_eq!(staff.licenses().await, 3);
+    staff.vendor.end().await;
+}

@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::Staff;
 use crate::offers::sell;
+use crate::plans::publish_example;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn plans_and_their_versions_are_shown() {
@@ -62,5 +63,49 @@ async fn plans_and_their_versions_are_shown() {
     assert_eq!(status, 200);
     assert!(catalogue.contains("9 items, page 1 of 1"), "{catalogue}");
     assert!(catalogue.contains("anpr_lanes") && catalogue.contains("counted"));
+    staff.vendor.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn licenses_are_filtered_by_the_plans_that_exist() {
+    let staff = Staff::signed_in().await;
+    sell(&staff.vendor, &[], &["anpr_lanes"]).await;
+    publish_example(&staff.vendor).await;
+    for (plan, customer) in [("parking", "Car park"), ("standard", "Kiosk")] {
+        let body = json!({"plan": plan, "customer": customer});
+        let (status, answer) = staff.vendor.admin(Method::POST, "/licenses", body).await;
+        assert_eq!(status, 201, "{answer}");
+    }
+    let shown = async |query: &str| {
+        let (status, page) = staff.get(&format!("/console/licenses?{query}")).await;
+        assert_eq!(status, 200, "{query}: {page}");
+        ["Car park", "Kiosk"].map(|customer| page.contains(customer))
+    };
+    for (query, expected) in [
+        ("", [true, true]),
+        ("plan=parking", [true, false]),
+        ("plan=parking%401", [true, false]),
+        ("plan=standard%401&status=active", [false, true]),
+        ("plan=enterprise", [false, false]),
+        // As addresses were until there were plans.
+        ("tier=parking", [true, false]),
+    ] {
+        assert_eq!(shown(query).await, expected, "{query}");
+    }
+    let (_, page) = staff.get("/console/licenses?plan=parking").await;
+    assert!(
+        page.contains("<option value=\"parking\" translate=\"no\" selected>"),
+        "{page}"
+    );
+    assert!(page.contains("export?plan=parking"), "{page}");
+    for unknown in ["gone", "parking%409", "No"] {
+        for path in ["licenses", "licenses/export"] {
+            let path = format!("/console/{path}?plan={unknown}");
+            let (status, page) = staff.get(&path).await;
+            assert_eq!(status, 400, "{path}: {page}");
+            assert!(page.contains("Unknown plan"), "{page}");
+            assert!(page.contains("parking, professional, standard"), "{page}");
+        }
+    }
     staff.vendor.end().await;
 }

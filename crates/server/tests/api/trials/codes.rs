@@ -4,7 +4,7 @@ use license_core::issued_code::{CodeKind, IssuedCode};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use super::code;
+use super::{ask, code};
 use crate::database::{Engine, on_both_engines};
 use crate::harness::Vendor;
 
@@ -12,6 +12,7 @@ on_both_engines! {
     the_list_of_trial_codes_has_pages;
     an_invalid_trial_code_is_not_created;
     a_code_is_withdrawn_once;
+    a_code_whose_plan_starts_no_trials_is_not_called_missing;
 }
 
 async fn the_list_of_trial_codes_has_pages(engine: Engine) {
@@ -110,5 +111,24 @@ async fn a_code_is_withdrawn_once(engine: Engine) {
             assert_eq!(status, StatusCode::NOT_FOUND, "{answer}");
         }
     }
+    vendor.end().await;
+}
+
+async fn a_code_whose_plan_starts_no_trials_is_not_called_missing(engine: Engine) {
+    let vendor = Vendor::start(engine).await;
+    let code = code(&vendor, json!({"max": 5})).await;
+    // As no program stores it.
+    let other = "UPDATE trial_codes SET plan = 'standard@1'";
+    vendor.database.execute(other).await;
+    let (status, answer) = ask(&vendor, Some(&code), "one", "machine").await;
+    assert_eq!(
+        (status, &answer["error"]["code"]),
+        (StatusCode::OK, &json!("unknown_trial_code"))
+    );
+    assert_eq!(
+        answer["error"]["message"],
+        "This trial code cannot start a trial; ask your vendor for another one"
+    );
+    assert_eq!(vendor.look("/licenses").await["total"], 0);
     vendor.end().await;
 }
