@@ -10,12 +10,14 @@ use license_core::trial::MAX_STARTS;
 use license_service::secret_argument::{SecretArgument, SecretForm};
 use license_service::stderr::say;
 use license_service::stdout::note_change;
+use serde_json::json;
 use uuid::Uuid;
 
 use crate::cli::{additions, cli_change, table};
 use crate::config::Storage;
 use crate::licensing::trial_codes::{
-    ShownNewTrialCode, ShownTrialCode, TrialCodeRequest, add_trial_code, withdraw_trial_code,
+    ShownNewTrialCode, ShownTrialCode, TrialCodeRequest, add_trial_code, forget_trial,
+    withdraw_trial_code,
 };
 use crate::open::open_store;
 use crate::store::trial_codes::{TrialCodesCursor, newest};
@@ -59,6 +61,18 @@ pub(super) enum TrialCodes {
         /// Id or trial code; - reads it from standard input
         code: SecretArgument,
     },
+
+    /// Remove the record that an installation has started a trial, so that it can start another one
+    #[command(
+        after_help = "The license of the trial stays as it is. Use this if a site is refused \
+        because another machine has used its installation id, or because it has lost STATE_DIR.\n\n\
+        Example:\n  \
+        license-server trial-codes forget-trial b5684f06-7c6a-4b44-bfbd-68bd127e7617"
+    )]
+    ForgetTrial {
+        /// Id of the installation
+        installation: String,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -92,6 +106,22 @@ pub(super) async fn run(
 ) -> anyhow::Result<()> {
     match command {
         TrialCodes::Add(command) => add(storage, command, json, now).await,
+        TrialCodes::ForgetTrial { installation } => {
+            let store = open_store(storage).await?;
+            let trial = forget_trial(&store, &installation, &cli_change(now)).await?;
+            note_change("the trial was forgotten; see 'license-server audit'");
+            store.close().await;
+            if json {
+                let shown = json!({
+                    "installationId": trial.installation_id,
+                    "licenseId": trial.license_id,
+                });
+                println!("{}", escaped::json(&shown)?);
+            } else {
+                println!("The installation can start another trial.");
+            }
+            Ok(())
+        }
         TrialCodes::List => list(storage, json, now).await,
         TrialCodes::Withdraw { code } => {
             let code = named(code)?;
