@@ -140,29 +140,7 @@ async fn try_amend(
     if let Stored::Yes(Some(line)) = stored {
         check_not_done(&transaction, line).await?;
     }
-    if license.status == Status::Revoked {
-        return Err(AmendError::Revoked);
-    }
-    let known = amendments_at(&transaction, &license.id, change.at).await?;
-    if let Some(after) = request.after {
-        check_newest(&transaction, &known, after).await?;
-    }
-    let customer = match &request.customer {
-        Some(text) => Some(choose(&transaction, text, change.at).await?),
-        None => None,
-    };
-    let is_new_customer = customer.as_ref().is_some_and(|it| it.is_new);
-    let amendment = request
-        .amendment(&transaction, &known, customer.map(Chosen::id), change)
-        .await?;
-    let entry = AuditEntry {
-        action: Action::Amended,
-        details: match is_new_customer {
-            true => json!({"newCustomer": true}),
-            false => json!({}),
-        },
-    };
-    let amended = apply(&transaction, license, &known, amendment, entry, change).await?;
+    let amended = amend_held(&transaction, license, request, change).await?;
     if let Stored::Yes(line) = stored {
         if let Some(line) = line {
             note_done(&transaction, line, &amended.license, change.at).await?;
@@ -171,6 +149,42 @@ async fn try_amend(
         note_stored(&amended);
     }
     Ok(amended)
+}
+
+/// Amends a license that is locked, as [`amend`] does. Whoever has selected licenses by what they
+/// consisted of checks that again between the lock and this.
+///
+/// # Errors
+/// As [`amend`].
+pub(super) async fn amend_held(
+    db: &impl ConnectionTrait,
+    license: License,
+    request: &AmendRequest,
+    change: &PermittedChange,
+) -> Result<Amended, AmendError> {
+    if license.status == Status::Revoked {
+        return Err(AmendError::Revoked);
+    }
+    let known = amendments_at(db, &license.id, change.at).await?;
+    if let Some(after) = request.after {
+        check_newest(db, &known, after).await?;
+    }
+    let customer = match &request.customer {
+        Some(text) => Some(choose(db, text, change.at).await?),
+        None => None,
+    };
+    let is_new_customer = customer.as_ref().is_some_and(|it| it.is_new);
+    let amendment = request
+        .amendment(db, &known, customer.map(Chosen::id), change)
+        .await?;
+    let entry = AuditEntry {
+        action: Action::Amended,
+        details: match is_new_customer {
+            true => json!({"newCustomer": true}),
+            false => json!({}),
+        },
+    };
+    apply(db, license, &known, amendment, entry, change).await
 }
 
 /// Logs that an amendment was stored.
