@@ -29,6 +29,7 @@ mod m0025_first_activation;
 mod m0026_add_ons;
 mod m0027_trials;
 mod m0028_trial_secrets;
+mod m0029_locks;
 
 use license_service::database::{CheckedRow, Database, MIGRATION_TIMEOUT, MigratedRows};
 use sea_orm::{ConnectionTrait, Statement};
@@ -94,6 +95,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0026_add_ons::Migration),
             Box::new(m0027_trials::Migration),
             Box::new(m0028_trial_secrets::Migration),
+            Box::new(m0029_locks::Migration),
         ]
     }
 }

@@ -31,7 +31,7 @@ macro_rules! samples {
 }
 
 /// Sample rows of each migration, in order. Databases record these names.
-const SAMPLES: [(&str, &str); 28] = samples![
+const SAMPLES: [(&str, &str); 29] = samples![
     "m0001_licenses_and_seats",
     "m0002_suspicions",
     "m0003_audit_and_history",
@@ -60,6 +60,7 @@ const SAMPLES: [(&str, &str); 28] = samples![
     "m0026_add_ons",
     "m0027_trials",
     "m0028_trial_secrets",
+    "m0029_locks",
 ];
 
 on_both_engines! {
@@ -95,7 +96,7 @@ async fn a_table_of_migrations_that_is_ours_gets_its_own_name(engine: Engine) {
     let (last, _) = SAMPLES[SAMPLES.len() - 1];
     let remove = format!(
         "DELETE FROM seaql_migrations WHERE version = '{last}'; \
-         ALTER TABLE trials DROP COLUMN secret_hash"
+         DROP TABLE locks"
     );
     connection.execute_unprepared(&remove).await.unwrap();
     let store = Store::open_existing(&database.url.parse().unwrap()).await;
