@@ -1,6 +1,7 @@
 //! Named tokens: who made a change, and who may make any.
 
 mod by_command;
+mod limits;
 mod revoked;
 
 use std::time::Duration;
