@@ -3,6 +3,7 @@
 mod by_command;
 mod limits;
 mod revoked;
+mod sessions;
 
 use std::time::Duration;
 
