@@ -8,6 +8,7 @@ mod request;
 mod shown;
 
 use chrono::{DateTime, Utc};
+use license_core::add_on::is_refund;
 use license_core::amendment::{self, Amendment, Effect, check, contents, effects};
 use license_core::entitlement::Quantity;
 use license_core::feature::FeatureKey;
@@ -26,7 +27,7 @@ use crate::licensing::look_up::look_up;
 use crate::store::installations::reported;
 use crate::store::licenses::{self, License, Status, judged_at};
 use crate::store::seats::{self, Seat, SeatsQuery};
-use crate::store::{Store, StoreError, amendments};
+use crate::store::{Store, StoreError, add_ons, amendments};
 pub use error::AmendError;
 pub use request::{Addition, AmendRequest, MAX_ORDER_CHARS, MAX_REASON_CHARS};
 pub use shown::{ShownAmended, ShownAmendment, quantity_schema};
@@ -169,6 +170,9 @@ pub(super) async fn amend_held(
     if let Some(after) = request.after {
         check_newest(db, &known, after).await?;
     }
+    if let Some(undoes) = request.undoes {
+        check_is_no_refund(db, &license.id, &known, undoes).await?;
+    }
     let customer = match &request.customer {
         Some(text) => Some(choose(db, text, change.at).await?),
         None => None,
@@ -185,6 +189,26 @@ pub(super) async fn amend_held(
         },
     };
     apply(db, license, &known, amendment, entry, change).await
+}
+
+/// Checks that an amendment that is to be undone does not end what a refunded add-on key granted.
+async fn check_is_no_refund(
+    db: &impl ConnectionTrait,
+    license_id: &str,
+    known: &[Amendment],
+    undoes: u32,
+) -> Result<(), AmendError> {
+    let refunded = add_ons::refunded_amendments(db, license_id).await?;
+    match is_refund(known, undoes, &refunded) {
+        false => Ok(()),
+        true => Err(AmendError::Field {
+            field: "undoes".to_owned(),
+            why: format!(
+                "amendment {undoes} ends what a refunded add-on key granted, and a refund cannot \
+                 be undone; issue another add-on key, or grant the entitlements again"
+            ),
+        }),
+    }
 }
 
 /// Logs that an amendment was stored.
