@@ -20,6 +20,7 @@ use crate::licensing::trial_codes::{
     withdraw_trial_code,
 };
 use crate::open::open_store;
+use crate::store::page::Storable;
 use crate::store::trial_codes::{TrialCodesCursor, newest};
 
 /// Codes per query.
@@ -195,7 +196,7 @@ async fn list(storage: &Storage, json: bool, now: DateTime<Utc>) -> anyhow::Resu
         let page = newest(store.reader(), after.as_ref(), AT_A_TIME).await?;
         let is_last = (page.len() as u64) < AT_A_TIME;
         after = page.last().map(|last| TrialCodesCursor {
-            created_at: last.created_at,
+            created_at: Storable::of_row(last.created_at),
             id: last.id.clone(),
         });
         codes.extend(page.into_iter().map(|it| ShownTrialCode::of(it, now)));
