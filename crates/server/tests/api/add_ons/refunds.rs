@@ -35,7 +35,7 @@ async fn the_amendment_of_a_refund_cannot_be_undone(engine: Engine) {
     assert_eq!(refund(&two).await, Value::Null);
     let path = format!("/licenses/{key}/amendments");
     for undoes in [4, 7] {
-        for more in [json!({}), json!({"dryRun": true})] {
+        for more in [json!({}), json!({"preview": true})] {
             let mut body = json!({"undoes": undoes});
             body.as_object_mut()
                 .unwrap()
