@@ -20,6 +20,7 @@ use crate::knowledge::timekeeping::Timekeeping;
 use crate::knowledge::{Knowledge, Parts};
 use crate::metrics::Metrics;
 use crate::scheduler::Scheduler;
+use crate::secret_file::SecretFile;
 use crate::state_file::StateFile;
 use crate::store::{Store, StoreError};
 use crate::trusted_keys::{TrustedKeys, TrustedKeysError};
@@ -55,6 +56,8 @@ pub struct App {
     pub(crate) scheduler: Arc<Scheduler>,
     /// The file with the document of the installed release.
     pub(crate) release_document: PathBuf,
+    /// The file with the secret that proves that this site started a trial.
+    pub(crate) trial_secret: SecretFile,
     /// The features that paths of the VMS need.
     pub(crate) gate_routes: GateRoutes,
     /// Usage.
@@ -155,6 +158,7 @@ impl App {
             root: PathBuf::from("/"),
             scheduler,
             release_document: settings.release_document(),
+            trial_secret: SecretFile::in_directory(&settings.state_dir, "trial.key"),
             gate_routes: GateRoutes::load(settings.gate_routes.as_deref())?,
             meter,
             attempts,

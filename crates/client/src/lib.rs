@@ -32,6 +32,7 @@ pub mod release_document;
 mod running_service;
 pub mod scheduler;
 pub mod sealed_file;
+pub mod secret_file;
 pub mod serve;
 pub mod server_certificate;
 pub mod shared_reading;

@@ -5,35 +5,25 @@
 //! therefore change the content unnoticed, and anyone who can write to `STATE_DIR` can restore an
 //! old file.
 
-use std::io::{ErrorKind, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::OnceLock;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit as _, Mac as _};
-use license_service::presentable_url::{presentable_path, reason_without_path};
-use license_service::state_dir::{make_directory, temporary_file};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
-use crate::random;
+use crate::secret_file::{Secret, SecretFile};
 use crate::state_file::StateFile;
 
 /// One file with a MAC.
 pub struct SealedFile {
     file: StateFile,
-    key_file: PathBuf,
+    key_file: SecretFile,
     /// Read or created on first use.
-    key: OnceLock<Key>,
-}
-
-/// The key of a MAC.
-struct Key {
-    bytes: [u8; 64],
-    /// The key is stored for the next start, too.
-    is_stored: bool,
+    key: OnceLock<Secret>,
 }
 
 /// The file's content does not match its MAC.
@@ -56,7 +46,7 @@ impl SealedFile {
     pub fn in_directory(directory: &Path, name: &str, key_name: &str) -> Self {
         Self {
             file: StateFile::in_directory(directory, name),
-            key_file: directory.join(key_name),
+            key_file: SecretFile::in_directory(directory, key_name),
             key: OnceLock::new(),
         }
     }
@@ -70,7 +60,7 @@ impl SealedFile {
     /// Whether the file with its key exists.
     #[must_use]
     pub fn has_key(&self) -> bool {
-        self.key_file.try_exists().unwrap_or(true)
+        self.key_file.exists()
     }
 
     /// The file's content; `None` if there is no file.
@@ -104,67 +94,20 @@ impl SealedFile {
         self.file.write(seal).await && self.key().is_stored
     }
 
-    fn key(&self) -> &Key {
-        self.key.get_or_init(|| key(&self.key_file))
+    fn key(&self) -> &Secret {
+        self.key.get_or_init(|| {
+            let key = self.key_file.read_or_create();
+            if !key.is_stored {
+                tracing::warn!("data sealed now will be ignored after a restart");
+            }
+            key
+        })
     }
 
     fn mac(&self, content: &[u8]) -> Hmac<Sha256> {
         let mut mac = Hmac::<Sha256>::new((&self.key().bytes).into());
         mac.update(content);
         mac
-    }
-}
-
-/// The key in the file, or a new one. A key that cannot be read now is not overwritten.
-fn key(file: &Path) -> Key {
-    let new = random::secret();
-    let of = |bytes, is_stored| Key { bytes, is_stored };
-    let stored = match read_key(file) {
-        Ok(Some(key)) => return of(key, true),
-        Ok(None) => create_key(file, &new).and_then(|()| read_key(file)),
-        Err(error) => Err(error),
-    };
-    match stored {
-        // Another process may have been faster.
-        Ok(key) => of(key.unwrap_or(new), key.is_some()),
-        Err(error) => {
-            let (file, error) = (presentable_path(file), reason_without_path(&error));
-            tracing::warn!(
-                file,
-                error,
-                "cannot use the stored MAC key; data sealed now will be ignored after a restart"
-            );
-            of(new, false)
-        }
-    }
-}
-
-/// The key in the file; `None` where it is missing or not a key.
-fn read_key(file: &Path) -> std::io::Result<Option<[u8; 64]>> {
-    match std::fs::read(file) {
-        Ok(text) => Ok(URL_SAFE_NO_PAD
-            .decode(text.trim_ascii())
-            .ok()
-            .and_then(|key| key.try_into().ok())),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
-/// Stores a key. A key that another process has stored in the meantime is kept; a file without a
-/// key is replaced.
-fn create_key(file: &Path, key: &[u8; 64]) -> std::io::Result<()> {
-    let directory = file.parent().unwrap_or(Path::new("."));
-    make_directory(directory)?;
-    let mut new = temporary_file(directory)?;
-    new.write_all(URL_SAFE_NO_PAD.encode(key).as_bytes())?;
-    new.as_file().sync_all()?;
-    match new.persist_noclobber(file) {
-        Ok(_) => Ok(()),
-        Err(error) => match read_key(file)? {
-            Some(_) => Ok(()),
-            None => error.file.persist(file).map(drop).map_err(Into::into),
-        },
     }
 }
 

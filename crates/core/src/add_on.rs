@@ -7,7 +7,7 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::amendment::{Change, MAX_CHANGES};
+use crate::amendment::{Amendment, Change, MAX_CHANGES};
 use crate::calendar_duration::{CalendarDuration, EndsTooLate};
 use crate::catalogue::Catalogue;
 use crate::entitlement::{Entitlement, Period, Quantity};
@@ -243,4 +243,13 @@ impl AddOn {
             _ => Ok(changes),
         }
     }
+}
+
+/// Whether an amendment is the refund of an add-on key, which is final: it undoes one of the
+/// amendments that `refunded` add-on keys became.
+#[must_use]
+pub fn is_refund(amendments: &[Amendment], number: u32, refunded: &[u32]) -> bool {
+    let found = amendments.iter().find(|it| it.number == number);
+    let undoes = found.and_then(|it| it.undoes);
+    undoes.is_some_and(|undone| refunded.contains(&undone))
 }

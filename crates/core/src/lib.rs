@@ -72,6 +72,7 @@ pub mod taking_over;
 pub mod text_encoding;
 pub mod time_guard;
 pub mod trial;
+pub mod trial_secret;
 pub mod unambiguous_json;
 pub mod upcoming;
 pub mod usage;

@@ -101,6 +101,9 @@ pub struct TrialRequest {
     /// The trial code as typed by the customer; `None` for a trial without one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
+    /// The [secret](crate::trial_secret::TrialSecret) of the site; `None` from sites that keep none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret: Option<String>,
     /// The machine that requests a seat.
     pub hardware_id: String,
     /// The installation that makes the call.

@@ -49,6 +49,19 @@ pub const FAILURE_RATE_OF_24: Rate = Rate {
     interval: Duration::from_millis(500),
 };
 
+/// The limit for trials that one address starts with one code: enough for a company that tries the
+/// product out at several sites, and too little to use up a code that others have, too.
+pub const TRIAL_RATE: Rate = Rate {
+    burst: 5,
+    interval: Duration::from_secs(60 * 60),
+};
+
+/// The same for all addresses of a /24 of IPv4 or a /56 of IPv6 together.
+pub const TRIAL_RATE_OF_NETWORK: Rate = Rate {
+    burst: 15,
+    interval: Duration::from_secs(20 * 60),
+};
+
 /// The limit for calls from a machine without a seat, except activations. A machine whose
 /// seat was freed keeps calling like a healthy one.
 pub const SEATLESS_RATE: Rate = SEAT_RATE;

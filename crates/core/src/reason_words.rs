@@ -35,7 +35,8 @@ pub fn for_operator(code: &str) -> &str {
         "unknown_trial_code" => "Unknown trial code",
         "trial_code_used_up" => "All trials of the trial code were started",
         "trials_of_the_day" => "No more trials can be started today",
-        "trial_elsewhere" => "The trial was started on another machine",
+        "trial_elsewhere" => "The trial was started on another machine or by another site",
+        "trial_converted" => "The trial was converted or given up",
         _ => code,
     }
 }
@@ -95,6 +96,7 @@ mod tests {
             DenialReason::TrialCodeUsedUp,
             DenialReason::TrialsOfTheDay,
             DenialReason::TrialElsewhere,
+            DenialReason::TrialConverted,
         ];
         let mut lapses: Vec<LapseReason> = denials.map(LapseReason::Denied).into();
         lapses.extend([LapseReason::LicenseExpired, LapseReason::GracePeriodExpired]);

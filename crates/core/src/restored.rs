@@ -159,13 +159,15 @@ pub enum Refusal {
     TrialCodeUsedUp,
     /// No more trials are started today.
     TrialsOfTheDay,
-    /// The installation has started its trial on another machine.
+    /// The installation has started its trial on another machine, or another site has.
     TrialElsewhere,
+    /// The license of the trial is no longer a trial, or its seat was given back or freed.
+    TrialConverted,
 }
 
 impl Refusal {
     /// All variants.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::MalformedKey,
         Self::UnknownKey,
         Self::Suspended,
@@ -186,6 +188,7 @@ impl Refusal {
         Self::TrialCodeUsedUp,
         Self::TrialsOfTheDay,
         Self::TrialElsewhere,
+        Self::TrialConverted,
     ];
 
     /// The reason that the signed denial gives.
@@ -208,6 +211,7 @@ impl Refusal {
             Self::TrialCodeUsedUp => DenialReason::TrialCodeUsedUp,
             Self::TrialsOfTheDay => DenialReason::TrialsOfTheDay,
             Self::TrialElsewhere => DenialReason::TrialElsewhere,
+            Self::TrialConverted => DenialReason::TrialConverted,
         }
     }
 
@@ -227,7 +231,8 @@ impl Refusal {
             | Self::AddOnElsewhere
             | Self::AddOnRefunded
             | Self::MalformedTrialCode
-            | Self::TrialElsewhere => true,
+            | Self::TrialElsewhere
+            | Self::TrialConverted => true,
             Self::UnknownKey
             | Self::Expired
             | Self::NoSeat
@@ -263,7 +268,8 @@ impl Refusal {
             | Self::UnknownTrialCode
             | Self::TrialCodeUsedUp
             | Self::TrialsOfTheDay
-            | Self::TrialElsewhere => false,
+            | Self::TrialElsewhere
+            | Self::TrialConverted => false,
         }
     }
 

@@ -1,12 +1,14 @@
 //! Trials: licenses for trying the product out, which sites start themselves with a code.
 //!
-//! An installation starts one trial, and gets the same license if it asks again. A code starts a
+//! An installation starts one trial, and gets the same license if it asks again and proves that it is
+//! the site that started it: ids are public, and a license key is a secret. A code starts a
 //! limited number of trials, in all and on each day. Reinstalling gives an installation another id,
 //! so only the limits of the code bound how many trials one site can start.
 
 use chrono::{DateTime, NaiveDate, Utc};
 
 use crate::plan::Plan;
+use crate::trial_secret::TrialSecret;
 
 /// Maximum number of trials that a code starts.
 pub const MAX_STARTS: u32 = 1_000_000;
@@ -48,6 +50,17 @@ pub enum TrialRefusal {
     /// The installation has started a trial on another machine.
     #[error("this installation has started a trial on another machine")]
     OtherMachine,
+    /// The installation has started a trial, and nothing proves that the same site asks again.
+    #[error(
+        "this installation has started a trial, and only the site that started it gets its key"
+    )]
+    NotProven,
+    /// The license of the trial is no longer a trial.
+    #[error("the license of this trial was converted")]
+    Converted,
+    /// The seat of the trial was given back or freed.
+    #[error("the seat of this trial was given back or freed")]
+    GivenUp,
 }
 
 impl TrialRefusal {
@@ -91,14 +104,50 @@ impl Allowance {
     }
 }
 
-/// What an installation gets that asks for a trial, by the machine on which it has started one.
+/// A trial that an installation has started.
+#[derive(Clone, Copy, Debug)]
+pub struct Started<'a> {
+    /// The machine on which it was started.
+    pub hardware_id: &'a str,
+    /// The hash of the secret that the site sent then; `None` if it sent none.
+    pub secret_hash: Option<&'a str>,
+    /// Whether its license is still a trial.
+    pub is_trial: bool,
+    /// Whether its seat was given back or freed.
+    pub is_given_up: bool,
+}
+
+/// A request for a trial by an installation that has started one.
+#[derive(Clone, Copy, Debug)]
+pub struct Repeated<'a> {
+    /// The machine that asks.
+    pub hardware_id: &'a str,
+    /// The secret of the site.
+    pub secret: Option<&'a TrialSecret>,
+    /// Whether it has the code with which the trial was started. Codes are given to many customers,
+    /// so it counts only for a trial without a secret.
+    pub has_code: bool,
+}
+
+/// Whether an installation that has started a trial gets its license, and the key, again.
 ///
 /// # Errors
-/// [`TrialRefusal::OtherMachine`], if it has started one on another machine.
-pub fn again(started_on: &str, hardware_id: &str) -> Result<(), TrialRefusal> {
-    match started_on == hardware_id {
-        true => Ok(()),
-        false => Err(TrialRefusal::OtherMachine),
+/// The first [`TrialRefusal`] that applies.
+pub fn again(started: &Started<'_>, asked: &Repeated<'_>) -> Result<(), TrialRefusal> {
+    let is_proven = match started.secret_hash {
+        Some(hash) => asked.secret.is_some_and(|secret| secret.hash() == hash),
+        None => asked.has_code,
+    };
+    if !is_proven {
+        return Err(TrialRefusal::NotProven);
+    }
+    if started.hardware_id != asked.hardware_id {
+        return Err(TrialRefusal::OtherMachine);
+    }
+    match (started.is_trial, started.is_given_up) {
+        (false, _) => Err(TrialRefusal::Converted),
+        (true, true) => Err(TrialRefusal::GivenUp),
+        (true, false) => Ok(()),
     }
 }
 

@@ -13,7 +13,7 @@ use ipnet::IpNet;
 use license_core::protocol::Call;
 use license_core::rate::{
     FAILURE_RATE, FAILURE_RATE_OF_24, FAILURE_RATE_OF_48, FAILURE_RATE_OF_56, Rate, SEAT_RATE,
-    SEATLESS_RATE, all_seatless_rate, newcomer_rate,
+    SEATLESS_RATE, TRIAL_RATE, TRIAL_RATE_OF_NETWORK, all_seatless_rate, newcomer_rate,
 };
 
 use crate::store::callers::CallerOfLicense;
@@ -43,11 +43,16 @@ const FAILURE_RATES_IPV6: &[(u8, Rate)] = &[
     (48, FAILURE_RATE_OF_48),
 ];
 
+/// The networks for which the trials of a code count.
+const TRIAL_RATES_IPV4: &[(u8, Rate)] = &[(32, TRIAL_RATE), (24, TRIAL_RATE_OF_NETWORK)];
+const TRIAL_RATES_IPV6: &[(u8, Rate)] = &[(64, TRIAL_RATE), (56, TRIAL_RATE_OF_NETWORK)];
+
 /// The rates of all callers. Times are of the running process.
 pub struct Rates {
     failures: Allowances,
     seats: Allowances,
     newcomers: Allowances,
+    trials: Allowances,
     seatless: Allowances,
     seatless_of_license: Allowances,
 }
@@ -58,6 +63,7 @@ impl Default for Rates {
             failures: Allowances::new(MAX_CALLERS, FAILURE_OVERFLOW_RATE),
             seats: Allowances::new(MAX_CALLERS, OVERFLOW_RATE),
             newcomers: Allowances::new(MAX_CALLERS, OVERFLOW_RATE),
+            trials: Allowances::new(MAX_CALLERS, FAILURE_OVERFLOW_RATE),
             seatless: Allowances::new(MAX_CALLERS, OVERFLOW_RATE),
             seatless_of_license: Allowances::new(MAX_CALLERS, OVERFLOW_RATE),
         }
@@ -115,6 +121,21 @@ impl Rates {
         self.newcomers.take(&license_id, newcomer_rate(seats), now)
     }
 
+    /// Counts a trial that this address starts with a code.
+    ///
+    /// # Errors
+    /// How long until one is allowed again. It is not counted then.
+    pub fn trial(&self, code_id: &str, address: IpAddr, now: Duration) -> Result<(), Duration> {
+        let rates = match address.to_canonical() {
+            IpAddr::V4(_) => TRIAL_RATES_IPV4,
+            IpAddr::V6(_) => TRIAL_RATES_IPV6,
+        };
+        let counted: Vec<_> = networks(address, rates)
+            .map(|(network, rate)| ((code_id, network), rate))
+            .collect();
+        self.trials.take_each(&counted, now)
+    }
+
     /// Whether the address, or a network that it is in, has failed too often.
     pub fn is_failing(&self, address: IpAddr, now: Duration) -> bool {
         let mut networks = counted_networks(address).into_iter();
@@ -129,11 +150,15 @@ fn counted_networks(address: IpAddr) -> Vec<(IpNet, Rate)> {
         IpAddr::V4(_) => FAILURE_RATES_IPV4,
         IpAddr::V6(_) => FAILURE_RATES_IPV6,
     };
-    let network = |bits| IpNet::new(address, bits).ok().map(|net| net.trunc());
-    counted
-        .iter()
-        .filter_map(|(bits, rate)| Some((network(*bits)?, *rate)))
-        .collect()
+    networks(address, counted).collect()
+}
+
+/// The networks of these lengths that an address is in.
+fn networks(address: IpAddr, rates: &[(u8, Rate)]) -> impl Iterator<Item = (IpNet, Rate)> {
+    let address = address.to_canonical();
+    let network = move |bits| IpNet::new(address, bits).ok().map(|net| net.trunc());
+    let rates = rates.iter();
+    rates.filter_map(move |(bits, rate)| Some((network(*bits)?, *rate)))
 }
 
 /// The allowances of callers of one kind. A caller is stored as a hash with a random seed, so that
@@ -261,6 +286,27 @@ mod tests {
         assert_eq!(rates.fail(at("1.2.3.4"), first), Err(10 * SECOND));
         assert_eq!(rates.fail(at("1.2.3.5"), first), Ok(()));
         assert_eq!(rates.fail(at("1.2.3.4"), first + 10 * SECOND), Ok(()));
+    }
+
+    #[test]
+    fn the_trials_of_a_code_count_by_network() {
+        let rates = Rates::default();
+        let at = |text: &str| text.parse::<IpAddr>().unwrap();
+        let started = |code: &str, address: &str| {
+            let all = (0..20).filter(|_| rates.trial(code, at(address), SECOND).is_ok());
+            all.count()
+        };
+        assert_eq!(started("a", "192.0.2.1"), 5);
+        assert_eq!(started("a", "::ffff:192.0.2.1"), 0);
+        assert_eq!(started("b", "192.0.2.1"), 5, "of another code");
+        assert_eq!(started("a", "192.0.2.2"), 5);
+        assert_eq!(started("a", "192.0.2.3"), 5);
+        assert_eq!(started("a", "192.0.2.4"), 0, "the network has had 15");
+        assert_eq!(started("a", "198.51.100.1"), 5);
+        assert_eq!(started("a", "2001:db8::1"), 5);
+        assert_eq!(started("a", "2001:db8::2"), 0);
+        let later = SECOND + TRIAL_RATE.interval;
+        assert_eq!(rates.trial("a", at("192.0.2.1"), later), Ok(()));
     }
 
     #[test]

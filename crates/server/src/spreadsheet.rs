@@ -52,32 +52,62 @@ pub fn line<T: AsRef<str>>(cells: impl IntoIterator<Item = T>) -> Vec<u8> {
         .unwrap_or_default()
 }
 
-/// A text that no spreadsheet takes for a formula: an apostrophe precedes one that begins like one.
-/// [`original`] removes it.
+/// A text that no spreadsheet takes for a formula: an apostrophe precedes what begins like one, also
+/// after a separator, at which a spreadsheet may split the cell. [`original`] removes the apostrophes.
 fn neutral(cell: &str) -> Cow<'_, str> {
-    match begins_like_a_formula(cell) {
-        true => Cow::Owned(format!("'{cell}")),
-        false => Cow::Borrowed(cell),
+    let mut text = String::new();
+    let mut copied = 0;
+    for start in starts(cell) {
+        if begins_like_a_formula(cell, start) {
+            text.push_str(&cell[copied..start]);
+            text.push('\'');
+            copied = start;
+        }
+    }
+    match copied == 0 && text.is_empty() {
+        true => Cow::Borrowed(cell),
+        false => Cow::Owned(text + &cell[copied..]),
     }
 }
 
-/// The text of a cell without the apostrophe that exports add.
+/// The text of a cell without the apostrophes that exports add.
 #[must_use]
-pub fn original(cell: &str) -> &str {
-    let rest = cell.strip_prefix('\'');
-    rest.filter(|rest| begins_like_a_formula(rest))
-        .unwrap_or(cell)
+pub fn original(cell: &str) -> Cow<'_, str> {
+    let mut text = String::new();
+    let mut copied = 0;
+    for start in starts(cell) {
+        if cell[start..].starts_with('\'') && begins_like_a_formula(cell, start) {
+            text.push_str(&cell[copied..start]);
+            copied = start + 1;
+        }
+    }
+    match copied {
+        0 => Cow::Borrowed(cell),
+        _ => Cow::Owned(text + &cell[copied..]),
+    }
 }
 
-/// The characters with which spreadsheets let formulas begin, also in full width, and the white space
-/// that some of them skip.
-const BEGINNINGS: [char; 11] = [
-    '=', '+', '-', '@', '\t', '\r', '\n', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}',
+/// The characters with which spreadsheets let formulas begin, also in full width.
+const BEGINNINGS: [char; 8] = [
+    '=', '+', '-', '@', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}',
 ];
 
-/// Whether a text begins like a formula, after any apostrophes.
-fn begins_like_a_formula(cell: &str) -> bool {
-    cell.trim_start_matches('\'').starts_with(BEGINNINGS)
+/// The white space that some spreadsheets skip at the beginning of a cell.
+const SKIPPED: [char; 3] = ['\t', '\r', '\n'];
+
+/// The characters at which spreadsheets split lines, whatever the file says.
+const SEPARATORS: [char; 5] = [';', ',', '\t', '\r', '\n'];
+
+/// Where a cell begins, and where each part of it does after a separator.
+fn starts(cell: &str) -> impl Iterator<Item = usize> {
+    let after = |(at, separator): (usize, &str)| at + separator.len();
+    std::iter::once(0).chain(cell.match_indices(SEPARATORS).map(after))
+}
+
+/// Whether the part of a cell that starts there begins like a formula, after any apostrophes.
+fn begins_like_a_formula(cell: &str, start: usize) -> bool {
+    let rest = cell[start..].trim_start_matches('\'');
+    rest.starts_with(BEGINNINGS) || (start == 0 && rest.starts_with(SKIPPED))
 }
 
 #[cfg(test)]
@@ -105,11 +135,54 @@ mod tests {
             let written = text(&[cell, "x"]);
             let first = written.trim_start_matches('"').chars().next();
             assert_eq!(first, Some('\''), "{written:?}");
-            assert_eq!(original(&format!("'{cell}")), cell);
+            assert_eq!(original(&neutral(cell)), cell);
         }
         for cell in ["", "x", "'s-Gravenhage", "a=b", " 1", "2027-05-01"] {
             assert_eq!(text(&[cell, "x"]), format!("{cell},x\r\n"), "{cell:?}");
             assert_eq!(original(cell), cell);
+        }
+    }
+
+    #[test]
+    fn no_part_of_a_cell_after_a_separator_is_a_formula() {
+        for (cell, expected) in [
+            ("Hall 1;=cmd|'/C calc'!A0", "Hall 1;'=cmd|'/C calc'!A0"),
+            ("a,+1", "a,'+1"),
+            ("a\t@SUM(A1)", "a\t'@SUM(A1)"),
+            ("a\r\n-1", "a\r\n'-1"),
+            ("a;'=1", "a;''=1"),
+            ("=1;=2", "'=1;'=2"),
+            ("\t=1", "'\t'=1"),
+            (";\u{ff1d}1", ";'\u{ff1d}1"),
+        ] {
+            assert_eq!(neutral(cell), expected);
+            assert_eq!(original(expected), cell);
+        }
+        for cell in ["a; b", "a,b=c", "a\r\nb", "x;'s-Gravenhage", "é;ü"] {
+            assert_eq!((&*neutral(cell), &*original(cell)), (cell, cell));
+        }
+    }
+
+    #[test]
+    fn every_cell_is_read_as_it_was_and_has_no_formula() {
+        // All texts of up to five of these characters.
+        let alphabet = ['a', '=', '\'', ';', '\n', '\u{ff1d}'];
+        let mut texts = vec![String::new()];
+        for _ in 0..5 {
+            let longer = texts
+                .iter()
+                .flat_map(|text| alphabet.map(|c| format!("{text}{c}")));
+            let longer: Vec<String> = longer.collect();
+            texts.extend(longer);
+            texts.sort_unstable();
+            texts.dedup();
+        }
+        for text in &texts {
+            let written = neutral(text);
+            assert_eq!(original(&written), text.as_str());
+            for part in written.split(SEPARATORS) {
+                assert!(!part.starts_with(BEGINNINGS), "{text:?} {written:?}");
+            }
         }
     }
 

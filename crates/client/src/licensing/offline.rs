@@ -104,10 +104,15 @@ pub async fn request(
         _ => return Err(OfflineError::Unlicensed),
     };
     let newest_seq = evidence.newest_seq(&license_key);
+    let trial_secret = match purpose {
+        Purpose::Trial => app.trial_secret.trial_secret(),
+        _ => None,
+    };
     let request = OfflineRequest {
         purpose,
         license_key,
         add_on_key,
+        trial_secret: trial_secret.map(|it| it.as_str().to_owned()),
         hardware_id: identity.hardware_id.clone(),
         installation_id: identity.installation_id.clone(),
         installation_name: app.installation_name.clone(),

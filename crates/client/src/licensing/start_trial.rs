@@ -89,6 +89,10 @@ pub async fn start_trial(app: &App, entered: Option<&str>) -> Result<License, St
     let identity = app.knowledge.require_identity()?;
     let request = TrialRequest {
         code: code.as_ref().map(|code| code.as_str().to_owned()),
+        secret: app
+            .trial_secret
+            .trial_secret()
+            .map(|it| it.as_str().to_owned()),
         hardware_id: identity.hardware_id.clone(),
         installation_id: identity.installation_id.clone(),
         installation_name: app.installation_name.clone(),

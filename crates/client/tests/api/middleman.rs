@@ -135,6 +135,7 @@ async fn by_file(middleman: &Middleman, headers: &HeaderMap, body: &[u8]) -> Res
         purpose: Purpose::Renew,
         license_key: text("licenseKey"),
         add_on_key: None,
+        trial_secret: None,
         hardware_id: text("hardwareId"),
         installation_id: INSTALLATION_ID.to_owned(),
         installation_name: String::new(),

@@ -6,12 +6,13 @@ use chrono::TimeDelta;
 use license_core::issued_code::{CodeKind, IssuedCode};
 use license_server::audit::Actor;
 use license_server::licensing::offline::{read, sign};
+use license_server::licensing::trial_codes::forget_trial;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
 use crate::add_ons::by_staff;
 use crate::database::{Engine, on_both_engines};
-use crate::harness::{KEY, Site};
+use crate::harness::{INSTALLATION_ID, KEY, Site};
 use crate::scripted_cloud::{Scripted, ScriptedCloud, usual_license};
 use crate::vendor::Vendor;
 
@@ -63,11 +64,13 @@ async fn a_trial_starts_at_once_and_becomes_a_paid_license_with_the_same_key(eng
     // Not while a license is active.
     let (status, answer) = start(&site, &code).await;
     assert_eq!(status, StatusCode::CONFLICT, "{answer}");
-    // Deactivated, the same one.
+    // Deactivated, its key takes the seat again, and the trial is not given again.
     site.post("/api/license/deactivate", None).await;
     let (status, answer) = start(&site, &code).await;
-    assert_eq!(status, StatusCode::OK, "{answer}");
-    assert_eq!(answer["license"]["licenseKey"], key.as_str());
+    assert_eq!(status, StatusCode::BAD_REQUEST, "{answer}");
+    let detail = answer["detail"].as_str().unwrap();
+    assert!(detail.contains("given back or freed"), "{detail}");
+    site.activate(&key).await;
     let body = json!({"plan": "professional"});
     by_staff(&vendor, &site, &format!("/licenses/{key}/amendments"), body).await;
     assert_eq!(site.validate().await["valid"], true);
@@ -177,6 +180,12 @@ async fn a_trial_without_signatures_has_the_key_in_the_answer(engine: Engine) {
     assert_eq!(site.status().await["licenseKey"], KEY);
     let sent: Value = serde_json::from_str(&cloud.arrived().last().unwrap().body).unwrap();
     assert_eq!(sent["code"], code.as_str());
+    // Every start sends the secret that the site keeps.
+    let kept = std::fs::read_to_string(site.state_file("trial.key")).unwrap();
+    for arrived in cloud.arrived() {
+        let sent: Value = serde_json::from_str(&arrived.body).unwrap();
+        assert_eq!(sent["secret"], kept);
+    }
     site.end().await;
 }
 
@@ -211,6 +220,9 @@ async fn a_trial_is_started_by_command_and_at_the_console() {
     );
     assert!(said(&started).contains("FXSGHT-"), "{}", said(&started));
     site.post("/api/license/deactivate", None).await;
+    let change = vendor.app.change(Actor::CommandLine);
+    let forgotten = forget_trial(&vendor.app.store, INSTALLATION_ID, &change).await;
+    assert_eq!(forgotten.unwrap().installation_id, INSTALLATION_ID);
     let form = format!("code={code}");
     let starting = site.http.post(format!("{}/console/trial", site.url));
     let starting = starting

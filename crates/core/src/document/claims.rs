@@ -150,8 +150,10 @@ pub enum DenialReason {
     TrialCodeUsedUp,
     /// No more trials are started today.
     TrialsOfTheDay,
-    /// The installation has started its trial on another machine.
+    /// The installation has started its trial on another machine, or another site has.
     TrialElsewhere,
+    /// The license of the trial is no longer a trial, or its seat was given back or freed.
+    TrialConverted,
     /// A reason of a later License Server that this version does not know. A signed denial
     /// is still a denial.
     #[serde(untagged)]
@@ -181,6 +183,7 @@ impl DenialReason {
             Self::TrialCodeUsedUp => "trial_code_used_up",
             Self::TrialsOfTheDay => "trials_of_the_day",
             Self::TrialElsewhere => "trial_elsewhere",
+            Self::TrialConverted => "trial_converted",
             Self::Other(text) => text,
         }
     }

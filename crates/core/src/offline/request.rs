@@ -85,6 +85,9 @@ pub struct OfflineRequest {
     /// The add-on key, for [`Purpose::Redeem`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub add_on_key: Option<String>,
+    /// The [secret](crate::trial_secret::TrialSecret) of the site, for [`Purpose::Trial`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trial_secret: Option<String>,
     /// The machine.
     pub hardware_id: String,
     /// The installation.

@@ -67,7 +67,8 @@ impl Address<'_> {
                 | DenialReason::UnknownTrialCode
                 | DenialReason::TrialCodeUsedUp
                 | DenialReason::TrialsOfTheDay
-                | DenialReason::TrialElsewhere,
+                | DenialReason::TrialElsewhere
+                | DenialReason::TrialConverted,
             ) => call == Call::Activate,
             // What becomes of an add-on key says nothing about the license.
             Some(

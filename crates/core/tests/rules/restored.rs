@@ -112,7 +112,8 @@ fn only_recorded_decisions_are_signed_for_a_site_with_a_lost_number() {
             | Refusal::AddOnElsewhere
             | Refusal::AddOnRefunded
             | Refusal::MalformedTrialCode
-            | Refusal::TrialElsewhere => true,
+            | Refusal::TrialElsewhere
+            | Refusal::TrialConverted => true,
             Refusal::UnknownKey
             | Refusal::Expired
             | Refusal::NoSeat

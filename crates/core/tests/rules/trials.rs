@@ -3,7 +3,10 @@
 use chrono::NaiveDate;
 use license_core::calendar_duration::CalendarDuration;
 use license_core::plan::{DurationFrom, Plan, PlanTerms};
-use license_core::trial::{Allowance, NotATrial, TrialRefusal, again, check_plan};
+use license_core::trial::{
+    Allowance, NotATrial, Repeated, Started, TrialRefusal, again, check_plan,
+};
+use license_core::trial_secret::TrialSecret;
 use proptest::prelude::*;
 
 use crate::signer::at;
@@ -35,8 +38,80 @@ fn a_code_starts_no_trial_after_its_end_or_when_it_is_withdrawn() {
         ..code
     };
     assert_eq!(withdrawn.start(at(1)), Err(TrialRefusal::Withdrawn));
-    assert_eq!(again("machine", "machine"), Ok(()));
-    assert_eq!(again("machine", "other"), Err(TrialRefusal::OtherMachine));
+}
+
+fn secret(character: &str) -> TrialSecret {
+    TrialSecret::parse(&character.repeat(43)).unwrap()
+}
+
+#[test]
+fn only_the_secret_of_its_start_proves_a_trial_and_only_the_code_where_there_is_none() {
+    let (right, wrong) = (secret("a"), secret("b"));
+    let hash = right.hash();
+    for (kept, sent, has_code, is_proven) in [
+        (true, Some(&right), false, true),
+        (true, Some(&right), true, true),
+        (true, Some(&wrong), true, false),
+        (true, None, true, false),
+        (true, None, false, false),
+        (false, None, true, true),
+        (false, Some(&right), true, true),
+        (false, Some(&right), false, false),
+        (false, None, false, false),
+    ] {
+        let started = Started {
+            hardware_id: "machine",
+            secret_hash: kept.then_some(&*hash),
+            is_trial: true,
+            is_given_up: false,
+        };
+        let asked = Repeated {
+            hardware_id: "machine",
+            secret: sent,
+            has_code,
+        };
+        let expected = match is_proven {
+            true => Ok(()),
+            false => Err(TrialRefusal::NotProven),
+        };
+        assert_eq!(again(&started, &asked), expected, "{asked:?}");
+    }
+}
+
+#[test]
+fn a_trial_that_is_none_any_more_is_not_given_again() {
+    let secret = secret("a");
+    let hash = secret.hash();
+    let asked = Repeated {
+        hardware_id: "machine",
+        secret: Some(&secret),
+        has_code: true,
+    };
+    for (hardware_id, is_trial, is_given_up, refused) in [
+        ("machine", true, false, None),
+        ("other", true, false, Some(TrialRefusal::OtherMachine)),
+        ("machine", false, false, Some(TrialRefusal::Converted)),
+        ("machine", false, true, Some(TrialRefusal::Converted)),
+        ("machine", true, true, Some(TrialRefusal::GivenUp)),
+    ] {
+        let started = Started {
+            hardware_id,
+            secret_hash: Some(&hash),
+            is_trial,
+            is_given_up,
+        };
+        assert_eq!(again(&started, &asked).err(), refused);
+    }
+}
+
+#[test]
+fn secrets_are_long_random_texts_and_never_shown() {
+    for text in ["", &"a".repeat(42), &"a".repeat(87), &"a b".repeat(20)] {
+        assert!(TrialSecret::parse(text).is_err(), "{text}");
+    }
+    let longest = TrialSecret::parse(&"_".repeat(86)).unwrap();
+    assert_eq!(longest.hash().len(), 43);
+    assert!(!format!("{longest:?}").contains("__"));
 }
 
 #[test]

@@ -65,6 +65,8 @@ pub enum Action {
     TrialCodeAdded,
     /// A trial code was withdrawn.
     TrialCodeWithdrawn,
+    /// The record that an installation has started a trial was removed.
+    TrialForgotten,
     /// A customer was added.
     CustomerAdded,
     /// A customer was changed.
@@ -109,6 +111,7 @@ impl Action {
             Self::AddOnRefunded => "add_on_refunded",
             Self::TrialCodeAdded => "trial_code_added",
             Self::TrialCodeWithdrawn => "trial_code_withdrawn",
+            Self::TrialForgotten => "trial_forgotten",
             Self::CustomerAdded => "customer_added",
             Self::CustomerChanged => "customer_changed",
             Self::CustomerMerged => "customer_merged",

@@ -10,14 +10,17 @@ use license_core::trial::MAX_STARTS;
 use license_service::secret_argument::{SecretArgument, SecretForm};
 use license_service::stderr::say;
 use license_service::stdout::note_change;
+use serde_json::json;
 use uuid::Uuid;
 
 use crate::cli::{additions, cli_change, table};
 use crate::config::Storage;
 use crate::licensing::trial_codes::{
-    ShownNewTrialCode, ShownTrialCode, TrialCodeRequest, add_trial_code, withdraw_trial_code,
+    ShownNewTrialCode, ShownTrialCode, TrialCodeRequest, add_trial_code, forget_trial,
+    withdraw_trial_code,
 };
 use crate::open::open_store;
+use crate::store::page::Storable;
 use crate::store::trial_codes::{TrialCodesCursor, newest};
 
 /// Codes per query.
@@ -59,6 +62,18 @@ pub(super) enum TrialCodes {
         /// Id or trial code; - reads it from standard input
         code: SecretArgument,
     },
+
+    /// Remove the record that an installation has started a trial, so that it can start another one
+    #[command(
+        after_help = "The license of the trial stays as it is. Use this if a site is refused \
+        because another machine has used its installation id, or because it has lost STATE_DIR.\n\n\
+        Example:\n  \
+        license-server trial-codes forget-trial b5684f06-7c6a-4b44-bfbd-68bd127e7617"
+    )]
+    ForgetTrial {
+        /// Id of the installation
+        installation: String,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -92,6 +107,22 @@ pub(super) async fn run(
 ) -> anyhow::Result<()> {
     match command {
         TrialCodes::Add(command) => add(storage, command, json, now).await,
+        TrialCodes::ForgetTrial { installation } => {
+            let store = open_store(storage).await?;
+            let trial = forget_trial(&store, &installation, &cli_change(now)).await?;
+            note_change("the trial was forgotten; see 'license-server audit'");
+            store.close().await;
+            if json {
+                let shown = json!({
+                    "installationId": trial.installation_id,
+                    "licenseId": trial.license_id,
+                });
+                println!("{}", escaped::json(&shown)?);
+            } else {
+                println!("The installation can start another trial.");
+            }
+            Ok(())
+        }
         TrialCodes::List => list(storage, json, now).await,
         TrialCodes::Withdraw { code } => {
             let code = named(code)?;
@@ -165,7 +196,7 @@ async fn list(storage: &Storage, json: bool, now: DateTime<Utc>) -> anyhow::Resu
         let page = newest(store.reader(), after.as_ref(), AT_A_TIME).await?;
         let is_last = (page.len() as u64) < AT_A_TIME;
         after = page.last().map(|last| TrialCodesCursor {
-            created_at: last.created_at,
+            created_at: Storable::of_row(last.created_at),
             id: last.id.clone(),
         });
         codes.extend(page.into_iter().map(|it| ShownTrialCode::of(it, now)));

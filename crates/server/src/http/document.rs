@@ -217,6 +217,7 @@ fn site_bounds() -> Value {
         "DeactivateRequest": {"licenseKey": text, "hardwareId": hardware_id},
         "TrialRequest": {
             "code": text,
+            "secret": {"pattern": "^(|[A-Za-z0-9_-]{43,86})$"},
             "hardwareId": hardware_id,
             "installationId": {"minLength": 1, "maxLength": MAX_TEXT_CHARS},
             "installationName": text,

@@ -286,9 +286,10 @@ impl From<OfflineError> for ApiError {
         match error {
             OfflineError::Answer(error) => error.into(),
             OfflineError::NotOffered => Self::NotOffered(error.to_string()),
-            OfflineError::File(_) | OfflineError::Field(_) | OfflineError::WrittenAhead(_) => {
-                Self::BadRequest(error.to_string())
-            }
+            OfflineError::File(_)
+            | OfflineError::Field(_)
+            | OfflineError::Secret(_)
+            | OfflineError::WrittenAhead(_) => Self::BadRequest(error.to_string()),
             OfflineError::TooFarBehind { .. } => Self::Conflict(error.to_string()),
         }
     }

@@ -20,7 +20,6 @@ use license_service::token_text::is_token;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
-use crate::licensing::tokens::MAX_TOKENS;
 use crate::store::admin_tokens::{self, NamedToken};
 use crate::store::{Store, StoreError};
 
@@ -112,7 +111,7 @@ impl KnownTokens {
     pub(crate) async fn read(&self, store: &Store) -> Result<(), StoreError> {
         let number = self.begun.fetch_add(1, Ordering::SeqCst) + 1;
         let began_at = Instant::now();
-        let found = with_reserved(admin_tokens::usable(store.reader(), MAX_TOKENS)).await;
+        let found = with_reserved(admin_tokens::usable(store.reader())).await;
         self.known.send_modify(|known| {
             known.read = number;
             known.is_current = found.is_ok();

@@ -243,7 +243,7 @@ pub(super) async fn offline(
             Purpose::Trial => (None, Some(admit_trial(&app, address.0).await?)),
             _ => (call.admit(&app).await?, None),
         };
-        let signed = offline::sign(&app, request, lease, Actor::Site).await?;
+        let signed = offline::sign_for(&app, request, lease, Actor::Site, Some(address.0)).await?;
         call.note(&app, &signed.answer);
         Ok::<_, ApiError>(signed)
     });

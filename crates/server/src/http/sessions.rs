@@ -18,6 +18,17 @@ use crate::store::{StoreError, admin_tokens, console_sessions};
 /// Minimum interval between two updates of a session's last use.
 const NOTE_INTERVAL: TimeDelta = TimeDelta::seconds(30);
 
+/// Maximum number of sessions of a named token; the longest-idle one ends first.
+const MAX_SESSIONS_OF_TOKEN: u64 = 10;
+
+/// Maximum number of sessions that a token has begun. Several people may share the `ADMIN_TOKEN`.
+fn max_sessions(token: Option<i64>) -> u64 {
+    match token {
+        Some(_) => MAX_SESSIONS_OF_TOKEN,
+        None => MAX_SESSIONS as u64,
+    }
+}
+
 /// Starts a session for a browser with a correct token; returns the cookie to set.
 ///
 /// # Errors
@@ -35,7 +46,8 @@ pub(crate) async fn begin(
         admin_tokens::check_usable(&transaction, token, caller.name(), now).await?;
     }
     let idle = TimeDelta::from_std(IDLE_TIMEOUT).unwrap_or_default();
-    console_sessions::prune(&transaction, now - idle, MAX_SESSIONS as u64 - 1).await?;
+    let keep = max_sessions(caller.token) - 1;
+    console_sessions::prune(&transaction, now - idle, caller.token, keep).await?;
     console_sessions::add(&transaction, &id, caller.token, now).await?;
     transaction.commit().await?;
     Ok(state.access.sessions.cookie(&name, headers))

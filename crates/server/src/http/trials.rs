@@ -6,6 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use license_core::protocol::{TrialRequest, activated};
+use license_core::trial_secret::TrialSecret;
 use license_service::unattended::finish_even_if_disconnected;
 
 use crate::app::App;
@@ -20,7 +21,8 @@ use crate::licensing::start_trial::{TrialStart, answer_trial};
 
 /// Start a trial with a trial code, and take the seat of its license.
 ///
-/// An installation starts one trial, and gets the same one if it asks again.
+/// An installation starts one trial, and gets the same one if it asks again and sends the secret with
+/// which it started it, or, if it sent none, the same code.
 #[utoipa::path(
     post, path = "/trial", operation_id = "start_trial", tag = "sites",
     request_body = site_messages::TrialRequest, params(SiteHeaders),
@@ -48,12 +50,18 @@ pub(super) async fn start(
     if to.installation_id.is_empty() {
         return Err(ApiError::BadRequest("installationId is empty".to_owned()));
     }
+    let secret = request.secret.filter(|secret| !secret.is_empty());
+    let secret = secret.map(|text| TrialSecret::parse(&text)).transpose();
+    let secret =
+        secret.map_err(|error| ApiError::BadRequest(format!("invalid secret: {error}")))?;
     let start = TrialStart {
         code: request.code,
+        secret,
         installation_id: to.installation_id.clone(),
         installation_name: request.installation_name,
         installation_version: request.installation_version,
         hardware_id: request.hardware_id,
+        address: Some(address.0),
     };
     let details = call(&headers);
     let answered = finish_even_if_disconnected(async move {

@@ -8,6 +8,7 @@ mod request;
 mod shown;
 
 use chrono::{DateTime, Utc};
+use license_core::add_on::is_refund;
 use license_core::amendment::{self, Amendment, Effect, check, contents, effects};
 use license_core::entitlement::Quantity;
 use license_core::feature::FeatureKey;
@@ -27,7 +28,7 @@ use crate::licensing::newest_amendment::check_newest;
 use crate::store::installations::reported;
 use crate::store::licenses::{self, License, Status, judged_at};
 use crate::store::seats::{self, Seat, SeatsQuery};
-use crate::store::{Store, StoreError, amendments};
+use crate::store::{Store, StoreError, add_ons, amendments};
 pub use error::AmendError;
 pub use request::{Addition, AmendRequest, MAX_ORDER_CHARS, MAX_REASON_CHARS};
 pub use shown::{ShownAmended, ShownAmendment, quantity_schema};
@@ -143,29 +144,7 @@ async fn try_amend(
     if let Stored::Yes(Some(line)) = stored {
         check_not_done(&transaction, line).await?;
     }
-    if license.status == Status::Revoked {
-        return Err(AmendError::Revoked);
-    }
-    let known = amendments_at(&transaction, &license.id, change.at).await?;
-    if let Some(after) = request.after {
-        check_newest(&transaction, &known, after).await?;
-    }
-    let customer = match &request.customer {
-        Some(text) => Some(choose(&transaction, text, change.at).await?),
-        None => None,
-    };
-    let is_new_customer = customer.as_ref().is_some_and(|it| it.is_new);
-    let amendment = request
-        .amendment(&transaction, &known, customer.map(Chosen::id), change)
-        .await?;
-    let entry = AuditEntry {
-        action: Action::Amended,
-        details: match is_new_customer {
-            true => json!({"newCustomer": true}),
-            false => json!({}),
-        },
-    };
-    let amended = apply(&transaction, license, &known, amendment, entry, change).await?;
+    let amended = amend_held(&transaction, license, request, change).await?;
     if let Stored::Yes(line) = stored {
         if let Some(line) = line {
             note_done(&transaction, line, &amended.license, change.at).await?;
@@ -174,6 +153,65 @@ async fn try_amend(
         note_stored(&amended);
     }
     Ok(amended)
+}
+
+/// Amends a license that is locked, as [`amend`] does. Whoever has selected licenses by what they
+/// consisted of checks that again between the lock and this.
+///
+/// # Errors
+/// As [`amend`].
+pub(super) async fn amend_held(
+    db: &impl ConnectionTrait,
+    license: License,
+    request: &AmendRequest,
+    change: &PermittedChange,
+) -> Result<Amended, AmendError> {
+    if license.status == Status::Revoked {
+        return Err(AmendError::Revoked);
+    }
+    let known = amendments_at(db, &license.id, change.at).await?;
+    if let Some(after) = request.after {
+        check_newest(db, &known, after).await?;
+    }
+    if let Some(undoes) = request.undoes {
+        check_is_no_refund(db, &license.id, &known, undoes).await?;
+    }
+    let customer = match &request.customer {
+        Some(text) => Some(choose(db, text, change.at).await?),
+        None => None,
+    };
+    let is_new_customer = customer.as_ref().is_some_and(|it| it.is_new);
+    let amendment = request
+        .amendment(db, &known, customer.map(Chosen::id), change)
+        .await?;
+    let entry = AuditEntry {
+        action: Action::Amended,
+        details: match is_new_customer {
+            true => json!({"newCustomer": true}),
+            false => json!({}),
+        },
+    };
+    apply(db, license, &known, amendment, entry, change).await
+}
+
+/// Checks that an amendment that is to be undone does not end what a refunded add-on key granted.
+async fn check_is_no_refund(
+    db: &impl ConnectionTrait,
+    license_id: &str,
+    known: &[Amendment],
+    undoes: u32,
+) -> Result<(), AmendError> {
+    let refunded = add_ons::refunded_amendments(db, license_id).await?;
+    match is_refund(known, undoes, &refunded) {
+        false => Ok(()),
+        true => Err(AmendError::Field {
+            field: "undoes".to_owned(),
+            why: format!(
+                "amendment {undoes} ends what a refunded add-on key granted, and a refund cannot \
+                 be undone; issue another add-on key, or grant the entitlements again"
+            ),
+        }),
+    }
 }
 
 /// Logs that an amendment was stored.

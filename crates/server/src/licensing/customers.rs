@@ -18,6 +18,7 @@ use crate::licensing::issue::MAX_CUSTOMER_CHARS;
 use crate::licensing::text_bounds::fits;
 use crate::store::customers::{self, Contact, Customer};
 use crate::store::licenses::{self, License};
+use crate::store::locks::{self, Lock};
 use crate::store::{Store, StoreError};
 pub use choice::look_up;
 pub(super) use choice::{Chosen, choose};
@@ -177,7 +178,7 @@ async fn try_add(
     change: &Change,
 ) -> Result<Customer, CustomerError> {
     let transaction = store.begin().await?;
-    customers::hold_names(&transaction).await?;
+    locks::hold(&transaction, Lock::CustomerNames).await?;
     check_free(&transaction, customer).await?;
     if !customers::insert(&transaction, customer).await? {
         return Err(CustomerError::NameTaken(customer.name.clone()));
@@ -215,7 +216,7 @@ async fn try_edit(
     let transaction = store.begin().await?;
     let id = look_up(&transaction, customer).await?.id;
     if request.name.is_some() || request.reference.is_some() {
-        customers::hold_names(&transaction).await?;
+        locks::hold(&transaction, Lock::CustomerNames).await?;
     }
     customers::hold(&transaction, &id).await?;
     let before = look_up(&transaction, &id).await?;

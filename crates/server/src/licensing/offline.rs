@@ -1,8 +1,11 @@
 //! Answers a request file with a license file.
 
+use std::net::IpAddr;
+
 use chrono::TimeDelta;
 use license_core::offline::{FileError, OfflineRequest, Purpose, WrittenAhead, to_file};
 use license_core::protocol::ActivateRequest;
+use license_core::trial_secret::{NotASecret, TrialSecret};
 
 use crate::app::App;
 use crate::audit::Actor;
@@ -23,6 +26,9 @@ pub enum OfflineError {
     /// A text in the request is longer than any real one.
     #[error("the request is not from a License Client: {0} is empty or too long")]
     Field(&'static str),
+    /// The secret of a trial is not one.
+    #[error("the request is not from a License Client: invalid trialSecret: {0}")]
+    Secret(#[from] NotASecret),
     /// It is dated in the future.
     #[error(transparent)]
     WrittenAhead(#[from] WrittenAhead),
@@ -109,6 +115,20 @@ pub async fn sign(
     lease: impl Into<OfflineLease>,
     by: Actor,
 ) -> Result<Signed, OfflineError> {
+    sign_for(app, request, lease, by, None).await
+}
+
+/// The same for a caller at this address, which may start only so many trials.
+///
+/// # Errors
+/// As [`sign`].
+pub async fn sign_for(
+    app: &App,
+    request: OfflineRequest,
+    lease: impl Into<OfflineLease>,
+    by: Actor,
+    address: Option<IpAddr>,
+) -> Result<Signed, OfflineError> {
     let lease = lease.into();
     check_offered(lease.length())?;
     request.check_written(app.clock.now())?;
@@ -152,7 +172,7 @@ pub async fn sign(
     };
     let answer = match question {
         Some(question) => answer(app, &question, to, &call).await?,
-        None => answer_trial(app, &trial(&request), to, &call).await?,
+        None => answer_trial(app, &trial(&request, address)?, to, &call).await?,
     };
     let document = match &answer {
         SiteAnswer::License(license) => license
@@ -171,13 +191,16 @@ pub async fn sign(
 }
 
 /// The trial that a request asks for; an empty code is none.
-fn trial(request: &OfflineRequest) -> TrialStart {
+fn trial(request: &OfflineRequest, address: Option<IpAddr>) -> Result<TrialStart, NotASecret> {
     let code = Some(request.license_key.clone());
-    TrialStart {
+    let secret = request.trial_secret.as_deref().map(TrialSecret::parse);
+    Ok(TrialStart {
         code: code.filter(|code| !code.is_empty()),
+        secret: secret.transpose()?,
         installation_id: request.installation_id.clone(),
         installation_name: request.installation_name.clone(),
         installation_version: request.installation_version.clone(),
         hardware_id: request.hardware_id.clone(),
-    }
+        address,
+    })
 }

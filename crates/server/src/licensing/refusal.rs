@@ -145,6 +145,7 @@ impl Refused {
         let (refusal, message) = match error {
             StartTrialError::Store(error) => return Err(error.into()),
             StartTrialError::Signing(error) => return Err(error.into()),
+            StartTrialError::TooMany(wait) => return Err(AnswerError::TooManyCalls(wait)),
             StartTrialError::Issue(error) => return Err(AnswerError::NotIssued(Box::new(error))),
             StartTrialError::Code(error) => (
                 Refusal::MalformedTrialCode,
@@ -165,11 +166,23 @@ impl Refused {
                 Refusal::UnknownTrialCode,
                 "Trials are started with a trial code; ask your vendor for one".to_owned(),
             ),
+            StartTrialError::NoSecret => (
+                Refusal::UnknownTrialCode,
+                "A trial without a code needs a secret that the License Client keeps in STATE_DIR; \
+                 make sure that it can write there, or ask your vendor for a trial code"
+                    .to_owned(),
+            ),
             StartTrialError::Refused(refused) => {
                 let (refusal, what_to_do) = match refused {
                     TrialRefusal::DayUsedUp => (Refusal::TrialsOfTheDay, "try again tomorrow"),
                     TrialRefusal::OtherMachine => {
                         (Refusal::TrialElsewhere, "ask your vendor for a license")
+                    }
+                    TrialRefusal::NotProven => {
+                        (Refusal::TrialElsewhere, "ask your vendor for the license key")
+                    }
+                    TrialRefusal::Converted | TrialRefusal::GivenUp => {
+                        (Refusal::TrialConverted, "ask your vendor for the license key")
                     }
                     TrialRefusal::Withdrawn | TrialRefusal::Ended(_) | TrialRefusal::UsedUp => {
                         (Refusal::TrialCodeUsedUp, "ask your vendor for another one")

@@ -12,6 +12,7 @@ use crate::audit::{Action, Change};
 use crate::licensing::reserved_names::is_reserved;
 use crate::licensing::text_bounds::fits;
 use crate::store::admin_tokens::{self, NamedToken};
+use crate::store::locks::{self, Lock};
 use crate::store::{Store, StoreError, console_sessions};
 
 /// Maximum length of a name, in characters: the width of its column.
@@ -90,6 +91,8 @@ async fn try_add(
     change: &Change,
 ) -> Result<NamedToken, TokenError> {
     let transaction = store.begin().await?;
+    // Otherwise two calls at the same time would each find room for one.
+    locks::hold(&transaction, Lock::Tokens).await?;
     if admin_tokens::count_usable(&transaction).await? >= MAX_TOKENS {
         return Err(TokenError::TooMany);
     }

@@ -17,6 +17,7 @@ use crate::licensing::plans::{FindPlanError, find_plan};
 use crate::licensing::random_code::{NoRandomness, random_code};
 use crate::licensing::text_bounds::fits;
 use crate::store::trial_codes::{self, StoredTrialCode, WITHOUT_CODE};
+use crate::store::trials::{self, StartedTrial};
 use crate::store::{Store, StoreError};
 
 /// The trial code to create.
@@ -66,6 +67,9 @@ pub enum TrialCodeError {
     /// There already is a trial code like this.
     #[error("the trial code {0} was created already, and is not shown again")]
     Exists(String),
+    /// The installation has started no trial.
+    #[error("the installation '{0}' has started no trial")]
+    NoTrial(String),
     /// The operating system returned no random bytes.
     #[error(transparent)]
     NoRandomness(#[from] NoRandomness),
@@ -264,6 +268,47 @@ async fn try_withdraw(
         .await?;
     transaction.commit().await.map_err(StoreError::from)?;
     Ok(code)
+}
+
+/// Removes the record that an installation has started a trial: it may start another one. The license
+/// of the trial stays as it is.
+///
+/// # Errors
+/// [`TrialCodeError::NoTrial`], or if the database returns an error.
+pub async fn forget_trial(
+    store: &Store,
+    installation_id: &str,
+    change: &Change,
+) -> Result<StartedTrial, TrialCodeError> {
+    let trial = repeated(|| try_forget(store, installation_id, change)).await?;
+    tracing::info!(installation_id = trial.installation_id, "trial forgotten");
+    Ok(trial)
+}
+
+async fn try_forget(
+    store: &Store,
+    installation_id: &str,
+    change: &Change,
+) -> Result<StartedTrial, TrialCodeError> {
+    let unknown = || TrialCodeError::NoTrial(installation_id.to_owned());
+    // No id contains a NUL, which PostgreSQL does not accept.
+    let id = installation_id.replace('\0', "");
+    let transaction = store.begin().await?;
+    let trial = trials::find(&transaction, &id).await?;
+    let trial = trial.ok_or_else(unknown)?;
+    if !trials::remove(&transaction, &id).await? {
+        return Err(unknown());
+    }
+    let details = json!({
+        "license": trial.license_id,
+        "hardwareId": trial.hardware_id,
+        "startedAt": trial.started_at,
+    });
+    change
+        .note_other(&transaction, Action::TrialForgotten, &id, details)
+        .await?;
+    transaction.commit().await.map_err(StoreError::from)?;
+    Ok(trial)
 }
 
 /// A trial code as programs see it: without the code itself.

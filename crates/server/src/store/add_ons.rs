@@ -192,6 +192,26 @@ pub async fn find_by_id(
     row.map(StoredAddOn::try_from).transpose()
 }
 
+/// The numbers of the amendments of a license that add-on keys became which were refunded since.
+///
+/// # Errors
+/// If the database returns an error.
+pub async fn refunded_amendments(
+    db: &impl ConnectionTrait,
+    license_id: &str,
+) -> Result<Vec<u32>, StoreError> {
+    let numbers: Vec<Option<i32>> = Entity::find()
+        .select_only()
+        .column(Column::Amendment)
+        .filter(Column::LicenseId.eq(license_id))
+        .filter(Column::RefundedAt.is_not_null())
+        .into_tuple()
+        .all(db)
+        .await?;
+    let number = |number: Option<i32>| u32::try_from(number?).ok();
+    Ok(numbers.into_iter().filter_map(number).collect())
+}
+
 /// Locks an add-on until the transaction ends, and returns its current state: other changes to it
 /// wait. If its license is to be changed, too, that has to be locked first.
 ///

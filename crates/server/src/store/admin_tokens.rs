@@ -130,16 +130,15 @@ pub async fn check_usable(
     }
 }
 
-/// Tokens that are not revoked, with what compares them, at most `most`. Rows whose hash this
-/// program did not write are left out.
+/// All tokens that are not revoked, with what compares them: one that is left out would be refused.
+/// Rows whose hash this program did not write are left out.
 ///
 /// # Errors
 /// If the database returns an error.
 pub async fn usable(
     db: &impl ConnectionTrait,
-    most: u64,
 ) -> Result<Vec<(AdminToken, NamedToken)>, StoreError> {
-    let rows = unrevoked().limit(most).all(db).await?;
+    let rows = unrevoked().all(db).await?;
     let tokens = rows.into_iter().filter_map(|row| {
         let hash = AdminToken::of_hash(&row.hash)?;
         Some((hash, NamedToken::from(row)))

@@ -122,21 +122,27 @@ pub async fn remove_of_token(db: &impl ConnectionTrait, token: i64) -> Result<()
     Ok(())
 }
 
-/// Removes sessions that were last used before an instant, and all but the `keep` most recently
-/// used ones.
+/// Removes sessions that were last used before an instant, and all but the `keep` most recently used
+/// ones of those that a token began: no token ends the sessions of another one.
 ///
 /// # Errors
 /// If the database returns an error.
 pub async fn prune(
     db: &impl ConnectionTrait,
     before: DateTime<Utc>,
+    token: Option<i64>,
     keep: u64,
 ) -> Result<(), StoreError> {
     Entity::delete_many()
         .filter(Column::UsedAt.lt(before.naive_utc()))
         .exec(db)
         .await?;
+    let of_token = match token {
+        Some(token) => Column::TokenId.eq(token),
+        None => Column::TokenId.is_null(),
+    };
     let too_many: Vec<String> = Entity::find()
+        .filter(of_token)
         .select_only()
         .column(Column::Id)
         .order_by_desc(Column::UsedAt)

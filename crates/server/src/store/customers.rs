@@ -11,7 +11,7 @@ use license_core::folded_text::folded;
 use license_service::database::{ExpectedTable, writes};
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{LockType, OnConflict};
-use sea_orm::{ActiveValue, Condition, ConnectionTrait, DbBackend, EntityTrait, QuerySelect as _};
+use sea_orm::{ActiveValue, Condition, ConnectionTrait, EntityTrait, QuerySelect as _};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -203,20 +203,6 @@ pub async fn confused_with(
         .filter(confused)
         .filter(Column::Id.ne(&customer.id));
     found.one(db).await?.map(Customer::try_from).transpose()
-}
-
-/// Keeps others from giving customers names and references until the transaction ends.
-///
-/// # Errors
-/// If the database returns an error.
-pub async fn hold_names(db: &impl ConnectionTrait) -> Result<(), StoreError> {
-    // On SQLite, the transaction already has exclusive access to the file.
-    if db.get_database_backend() == DbBackend::Postgres {
-        // Any number that no other program uses on this database.
-        db.execute_unprepared("SELECT pg_catalog.pg_advisory_xact_lock(4000731402)")
-            .await?;
-    }
-    Ok(())
 }
 
 /// Whether another customer than this one has a reference.

@@ -16,7 +16,7 @@ use sea_orm::{
 use serde::{Deserialize, Serialize};
 
 use super::licenses::{self, Status};
-use super::page::{PageStart, SortOrder, is_storable};
+use super::page::{PageStart, SortOrder, Storable};
 use super::{StoreError, seats};
 
 /// One machine that holds a seat.
@@ -56,7 +56,7 @@ pub struct Installation {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct InstallationsCursor {
-    last_seen_at: DateTime<Utc>,
+    last_seen_at: Storable<DateTime<Utc>>,
     seat: i64,
     order: SortOrder,
 }
@@ -66,7 +66,7 @@ impl Installation {
     #[must_use]
     pub fn cursor(&self, order: SortOrder) -> InstallationsCursor {
         InstallationsCursor {
-            last_seen_at: self.last_seen_at,
+            last_seen_at: Storable::of_row(self.last_seen_at),
             seat: self.seat,
             order,
         }
@@ -137,13 +137,13 @@ impl InstallationsCursor {
     /// Whether it is a position in a list of this order.
     #[must_use]
     pub fn is_of(&self, order: SortOrder) -> bool {
-        self.order == order && is_storable(self.last_seen_at)
+        self.order == order
     }
 
     /// Whether an installation is further down the list.
     #[must_use]
     pub fn is_before(&self, installation: &Installation) -> bool {
-        let position = (self.last_seen_at, self.seat);
+        let position = (self.last_seen_at.get(), self.seat);
         let other = (installation.last_seen_at, installation.seat);
         match self.order {
             SortOrder::Asc => other > position,
@@ -154,7 +154,7 @@ impl InstallationsCursor {
     /// Which installations are further down the list.
     fn later(&self) -> Condition {
         use seats::Column::{Id, LastSeenAt};
-        let (at, seat) = (self.last_seen_at.naive_utc(), self.seat);
+        let (at, seat) = (self.last_seen_at.get().naive_utc(), self.seat);
         match self.order {
             SortOrder::Asc => Condition::all()
                 .add(LastSeenAt.gte(at))

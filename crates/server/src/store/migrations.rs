@@ -28,6 +28,8 @@ mod m0024_bulk_lines;
 mod m0025_first_activation;
 mod m0026_add_ons;
 mod m0027_trials;
+mod m0028_trial_secrets;
+mod m0029_locks;
 
 use license_service::database::{CheckedRow, Database, MIGRATION_TIMEOUT, MigratedRows};
 use sea_orm::{ConnectionTrait, Statement};
@@ -92,6 +94,8 @@ impl MigratorTrait for Migrator {
             Box::new(m0025_first_activation::Migration),
             Box::new(m0026_add_ons::Migration),
             Box::new(m0027_trials::Migration),
+            Box::new(m0028_trial_secrets::Migration),
+            Box::new(m0029_locks::Migration),
         ]
     }
 }

@@ -17,6 +17,7 @@ pub mod customers;
 pub mod installations;
 pub mod key_record;
 pub mod licenses;
+pub mod locks;
 pub mod lost_numbers;
 mod migrations;
 pub mod page;
@@ -191,6 +192,7 @@ fn expected_tables() -> Vec<ExpectedTable> {
         amendments::expected(),
         audit_log::expected(),
         bulk_lines::expected(),
+        locks::expected(),
         calls::expected(),
         catalogue::expected(),
         commit_proofs::expected(),

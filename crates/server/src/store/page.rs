@@ -1,8 +1,9 @@
 //! Which part of a list is read, and in what order.
 
-use chrono::{DateTime, Datelike as _, Utc};
+use chrono::Datelike;
 use sea_orm::Order;
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
 /// The order of a list.
@@ -71,8 +72,33 @@ impl<C> Default for PageStart<C> {
     }
 }
 
-/// Whether both engines can store and compare an instant. A cursor may have been altered.
-#[must_use]
-pub fn is_storable(at: DateTime<Utc>) -> bool {
-    (0..=9999).contains(&at.year())
+/// An instant or a day in a cursor, which may have been altered: one that both engines can store and
+/// compare. Cursors contain no other times.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+pub struct Storable<T>(T);
+
+impl<T> Storable<T> {
+    /// The position of a row.
+    #[must_use]
+    pub fn of_row(time: T) -> Self {
+        Self(time)
+    }
+}
+
+impl<T: Copy> Storable<T> {
+    /// The instant or the day.
+    #[must_use]
+    pub fn get(self) -> T {
+        self.0
+    }
+}
+
+impl<'de, T: Datelike + Deserialize<'de>> Deserialize<'de> for Storable<T> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let time = T::deserialize(from)?;
+        match (0..=9999).contains(&time.year()) {
+            true => Ok(Self(time)),
+            false => Err(D::Error::custom("a year from 0 to 9999 is expected")),
+        }
+    }
 }

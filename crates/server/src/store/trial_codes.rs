@@ -13,6 +13,7 @@ use sea_orm::{
 use serde::{Deserialize, Serialize};
 
 use super::StoreError;
+use super::page::Storable;
 
 /// The id of the row that counts the trials without a code.
 pub const WITHOUT_CODE: &str = "00000000-0000-0000-0000-000000000000";
@@ -78,7 +79,7 @@ pub struct StoredTrialCode {
 #[serde(deny_unknown_fields)]
 pub struct TrialCodesCursor {
     /// When the last one was created.
-    pub created_at: DateTime<Utc>,
+    pub created_at: Storable<DateTime<Utc>>,
     /// Its id.
     pub id: String,
 }
@@ -185,7 +186,7 @@ pub async fn newest(
 ) -> Result<Vec<StoredTrialCode>, StoreError> {
     let mut found = codes();
     if let Some(cursor) = after {
-        let at = cursor.created_at.naive_utc();
+        let at = cursor.created_at.get().naive_utc();
         let same = Column::CreatedAt
             .eq(at)
             .and(Column::Id.lt(cursor.id.as_str()));

@@ -1,4 +1,5 @@
-//! `trials`: which installation has started a trial, and its license. Rows are only added.
+//! `trials`: which installation has started a trial, and its license. A row contains the hash of the
+//! site's secret.
 
 use chrono::{DateTime, NaiveDateTime, Utc};
 use license_service::database::{ExpectedTable, writes};
@@ -18,6 +19,7 @@ pub struct Model {
     code_id: String,
     license_id: String,
     started_at: NaiveDateTime,
+    secret_hash: Option<String>,
 }
 
 /// There are no relations.
@@ -44,6 +46,8 @@ pub struct StartedTrial {
     pub license_id: String,
     /// When it was started.
     pub started_at: DateTime<Utc>,
+    /// The hash of the secret that the site sent; `None` if it sent none.
+    pub secret_hash: Option<String>,
 }
 
 /// Adds a trial.
@@ -58,6 +62,7 @@ pub async fn insert(db: &impl ConnectionTrait, trial: &StartedTrial) -> Result<(
         code_id: ActiveValue::Set(trial.code_id.clone()),
         license_id: ActiveValue::Set(trial.license_id.clone()),
         started_at: ActiveValue::Set(trial.started_at.naive_utc()),
+        secret_hash: ActiveValue::Set(trial.secret_hash.clone()),
     };
     Ok(writes::insert(db, Entity::insert(row)).await?)
 }
@@ -78,5 +83,18 @@ pub async fn find(
         code_id: row.code_id,
         license_id: row.license_id,
         started_at: row.started_at.and_utc(),
+        secret_hash: row.secret_hash,
     }))
+}
+
+/// Removes the trial of an installation; returns whether there was one.
+///
+/// # Errors
+/// If the database returns an error.
+pub async fn remove(db: &impl ConnectionTrait, installation_id: &str) -> Result<bool, StoreError> {
+    let removed = Entity::delete_many()
+        .filter(Column::InstallationId.eq(installation_id))
+        .exec(db)
+        .await?;
+    Ok(removed.rows_affected > 0)
 }

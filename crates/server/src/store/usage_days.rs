@@ -15,6 +15,7 @@ use utoipa::ToSchema;
 
 use super::StoreError;
 use super::installations::counts_of;
+use super::page::Storable;
 
 /// A row as the database library sees it.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
@@ -149,7 +150,7 @@ pub const MAX_LISTED: u64 = 1000;
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct UsageCursor {
-    day: NaiveDate,
+    day: Storable<NaiveDate>,
     hardware_id: String,
 }
 
@@ -158,7 +159,7 @@ impl UsageDay {
     #[must_use]
     pub fn cursor(&self) -> UsageCursor {
         UsageCursor {
-            day: self.day,
+            day: Storable::of_row(self.day),
             hardware_id: self.hardware_id.clone(),
         }
     }
@@ -181,13 +182,13 @@ pub async fn since(
         .filter(Column::Day.gte(day));
     if let Some(after) = after {
         // A page that begins before the first day is past the last one.
-        if after.day < day {
+        if after.day.get() < day {
             return Ok(Vec::new());
         }
         let on_the_same_day = Column::Day
-            .eq(after.day)
+            .eq(after.day.get())
             .and(Column::HardwareId.gt(&after.hardware_id));
-        found = found.filter(Column::Day.lt(after.day).or(on_the_same_day));
+        found = found.filter(Column::Day.lt(after.day.get()).or(on_the_same_day));
     }
     let rows = found
         .order_by_desc(Column::Day)

@@ -4,6 +4,7 @@ mod by_command;
 mod by_file;
 mod issuing;
 mod races;
+mod refunds;
 
 use chrono::TimeDelta;
 use license_core::issued_code::{CodeKind, IssuedCode};

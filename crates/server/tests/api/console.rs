@@ -322,6 +322,7 @@ async fn a_site_without_internet_is_answered_by_file() {
         purpose: Purpose::Activate,
         license_key: license["licenseKey"].as_str().unwrap().to_owned(),
         add_on_key: None,
+        trial_secret: None,
         hardware_id: "machine".to_owned(),
         installation_id: INSTALLATION.to_owned(),
         installation_name: "Lighthouse".to_owned(),

@@ -101,6 +101,7 @@ async fn by_file_of(
         purpose,
         license_key: key.to_owned(),
         add_on_key: None,
+        trial_secret: None,
         hardware_id: "machine".to_owned(),
         installation_id: INSTALLATION.to_owned(),
         installation_name: String::new(),

@@ -1,6 +1,8 @@
 //! Customers as records, and the names that licenses carry.
 
 mod by_command;
+mod locks;
+mod merge_races;
 mod merging;
 mod references;
 

@@ -414,6 +414,7 @@ pub fn offline_request(purpose: Purpose, key: &str, now: DateTime<Utc>) -> Offli
         purpose,
         license_key: key.to_owned(),
         add_on_key: None,
+        trial_secret: None,
         hardware_id: "machine".to_owned(),
         installation_id: INSTALLATION.to_owned(),
         installation_name: "Site".to_owned(),

@@ -1,5 +1,7 @@
 //! Pages of lists contain each row one time, even if rows are added between two pages.
 
+mod altered;
+
 use std::collections::BTreeSet;
 
 use chrono::TimeDelta;

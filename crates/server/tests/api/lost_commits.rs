@@ -230,6 +230,7 @@ async fn sign_by_file(app: &App, key: &str) {
         purpose: Purpose::Activate,
         license_key: key.to_owned(),
         add_on_key: None,
+        trial_secret: None,
         hardware_id: "m".to_owned(),
         installation_id: INSTALLATION.to_owned(),
         installation_name: "Site".to_owned(),

@@ -59,6 +59,7 @@ async fn nothing_is_signed_for_a_file_that_cannot_be_written() {
         purpose: Purpose::Activate,
         license_key: key.clone(),
         add_on_key: None,
+        trial_secret: None,
         hardware_id: "machine".to_owned(),
         installation_id: "i".to_owned(),
         installation_name: String::new(),

@@ -31,7 +31,7 @@ macro_rules! samples {
 }
 
 /// Sample rows of each migration, in order. Databases record these names.
-const SAMPLES: [(&str, &str); 27] = samples![
+const SAMPLES: [(&str, &str); 29] = samples![
     "m0001_licenses_and_seats",
     "m0002_suspicions",
     "m0003_audit_and_history",
@@ -59,6 +59,8 @@ const SAMPLES: [(&str, &str); 27] = samples![
     "m0025_first_activation",
     "m0026_add_ons",
     "m0027_trials",
+    "m0028_trial_secrets",
+    "m0029_locks",
 ];
 
 on_both_engines! {
@@ -94,7 +96,7 @@ async fn a_table_of_migrations_that_is_ours_gets_its_own_name(engine: Engine) {
     let (last, _) = SAMPLES[SAMPLES.len() - 1];
     let remove = format!(
         "DELETE FROM seaql_migrations WHERE version = '{last}'; \
-         DROP TABLE trials; DROP TABLE trial_codes"
+         DROP TABLE locks"
     );
     connection.execute_unprepared(&remove).await.unwrap();
     let store = Store::open_existing(&database.url.parse().unwrap()).await;
@@ -362,6 +364,7 @@ async fn check_trials(store: &Store, license: &licenses::License) {
         (&trial.license_id, &*trial.hardware_id),
         (&license.id, "a-machine")
     );
+    assert_eq!(trial.secret_hash.as_deref(), Some("sha-256-of-a-secret"));
     let code = trial_codes::find_by_id(db, &trial.code_id).await.unwrap();
     let code = code.unwrap();
     let allowance = code.allowance;

@@ -187,6 +187,7 @@ async fn is_granted(vendor: &Vendor, key: &str, purpose: Purpose, machine: &str)
         purpose,
         license_key: key.to_owned(),
         add_on_key: None,
+        trial_secret: None,
         hardware_id: machine.to_owned(),
         installation_id: machine.to_owned(),
         installation_name: String::new(),

@@ -1,7 +1,9 @@
 //! Named tokens: who made a change, and who may make any.
 
 mod by_command;
+mod limits;
 mod revoked;
+mod sessions;
 
 use std::time::Duration;
 

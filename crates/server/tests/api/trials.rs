@@ -1,8 +1,10 @@
 //! Trials that sites start with a code.
 
+mod by_address;
 mod by_command;
 mod codes;
 mod races;
+mod secrets;
 mod without_code;
 
 use chrono::TimeDelta;
@@ -46,15 +48,26 @@ pub(crate) async fn code(vendor: &Vendor, limits: Value) -> String {
     answer["code"].as_str().unwrap().to_owned()
 }
 
-/// What an installation on a machine is answered.
+/// What an installation on a machine is answered that keeps no secret.
 pub(crate) async fn ask(
     vendor: &Vendor,
     code: Option<&str>,
     installation: &str,
     machine: &str,
 ) -> (StatusCode, Value) {
+    ask_with(vendor, None, code, installation, machine).await
+}
+
+/// The same with a secret.
+pub(crate) async fn ask_with(
+    vendor: &Vendor,
+    secret: Option<&str>,
+    code: Option<&str>,
+    installation: &str,
+    machine: &str,
+) -> (StatusCode, Value) {
     let body = json!({
-        "code": code, "hardwareId": machine, "installationId": installation,
+        "code": code, "secret": secret, "hardwareId": machine, "installationId": installation,
         "installationName": "Test", "installationVersion": "1.0.0",
     });
     let response = vendor
@@ -131,10 +144,12 @@ async fn an_installation_has_one_trial_whatever_it_asks(engine: Engine) {
     let first = code(&vendor, json!({"max": 5})).await;
     let second = code(&vendor, json!({"max": 5})).await;
     let license = key(&told(&vendor, &first, "one", "machine").await);
-    for code in [&first, &first.to_lowercase(), &second] {
+    for code in [&first, &first.to_lowercase()] {
         let again = told(&vendor, code, "one", "machine").await;
         assert_eq!(key(&again), license);
     }
+    let other = told(&vendor, &second, "one", "machine").await;
+    assert_eq!(other.word(), "trial_elsewhere");
     let moved = told(&vendor, &first, "one", "another machine").await;
     assert_eq!(moved.word(), "trial_elsewhere");
     // Reinstalled, it is another installation.
@@ -150,7 +165,7 @@ async fn an_installation_has_one_trial_whatever_it_asks(engine: Engine) {
     // When it has ended, there is no second one.
     vendor.clock.advance(TimeDelta::days(31));
     assert_eq!(
-        told(&vendor, &second, "one", "machine").await.word(),
+        told(&vendor, &first, "one", "machine").await.word(),
         "expired"
     );
     vendor.end().await;

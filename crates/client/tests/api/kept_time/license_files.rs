@@ -97,6 +97,7 @@ async fn a_license_file_counts_no_longer_than_signed_regardless_of_the_request(e
             purpose: Purpose::Activate,
             license_key: key.clone(),
             add_on_key: None,
+            trial_secret: None,
             hardware_id: HARDWARE_ID.to_owned(),
             installation_id: INSTALLATION_ID.to_owned(),
             installation_name: String::new(),

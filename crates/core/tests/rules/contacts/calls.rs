@@ -38,6 +38,7 @@ fn documents(named: Option<protocol::Call>) -> Vec<(Option<DenialReason>, String
         DenialReason::TrialCodeUsedUp,
         DenialReason::TrialsOfTheDay,
         DenialReason::TrialElsewhere,
+        DenialReason::TrialConverted,
         DenialReason::Other("new".into()),
     ] {
         let mut denial = denial_claims();
@@ -117,6 +118,7 @@ fn a_rewritten_request_to_an_older_server_cannot_end_a_license() {
                                 | DenialReason::TrialCodeUsedUp
                                 | DenialReason::TrialsOfTheDay
                                 | DenialReason::TrialElsewhere
+                                | DenialReason::TrialConverted
                         )
                     ),
                     "{denial:?}"

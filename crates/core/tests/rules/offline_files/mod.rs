@@ -13,6 +13,7 @@ fn request() -> OfflineRequest {
         purpose: Purpose::Activate,
         license_key: KEY.into(),
         add_on_key: None,
+        trial_secret: None,
         hardware_id: HARDWARE.into(),
         installation_id: INSTALLATION.into(),
         installation_name: "Zürich – Hafen".into(),

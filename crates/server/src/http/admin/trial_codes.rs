@@ -20,6 +20,7 @@ use crate::licensing::trial_codes::{
     ShownNewTrialCode, ShownTrialCode, TrialCodeRequest, add_trial_code, look_up_trial_code,
     withdraw_trial_code,
 };
+use crate::store::page::Storable;
 use crate::store::trial_codes::{StoredTrialCode, TrialCodesCursor, count, newest};
 
 /// Which page of the trial codes.
@@ -64,7 +65,7 @@ pub(in crate::http) async fn list(
     let (db, now) = (app.store.reader(), app.clock.now());
     let mut found = newest(db, start.after(), size + 1).await?;
     let cursor = |last: &StoredTrialCode| TrialCodesCursor {
-        created_at: last.created_at,
+        created_at: Storable::of_row(last.created_at),
         id: last.id.clone(),
     };
     let next_cursor = next_cursor(&mut found, size, cursor);

@@ -124,7 +124,7 @@ impl From<TrialCodeError> for ApiError {
     fn from(error: TrialCodeError) -> Self {
         match error {
             TrialCodeError::Store(error) => error.into(),
-            TrialCodeError::Code(_) | TrialCodeError::Unknown(_) => {
+            TrialCodeError::Code(_) | TrialCodeError::Unknown(_) | TrialCodeError::NoTrial(_) => {
                 Self::Unknown(error.to_string())
             }
             TrialCodeError::Exists(_) => Self::Conflict(error.to_string()),

@@ -12,6 +12,8 @@ use super::{Refused, RefusedError};
 pub(in crate::http) struct TrialRequest {
     /// The trial code as typed by the customer; missing for a trial without one.
     code: Option<String>,
+    /// The random secret of the site, which it keeps; missing if it keeps none.
+    secret: Option<String>,
     /// The machine that requests a seat.
     hardware_id: String,
     /// The installation that makes the call.

@@ -199,7 +199,7 @@ impl Columns {
             return Err("it contains a NUL character".to_owned());
         }
         let cells = self.names.iter().zip(record);
-        let cells = cells.filter_map(|(name, text)| Some(((*name)?, original(text).to_owned())));
+        let cells = cells.filter_map(|(name, text)| Some(((*name)?, original(text).into_owned())));
         Ok(cells.filter(|(_, text)| !text.is_empty()).collect())
     }
 }

@@ -6,6 +6,7 @@ use sea_orm::ConnectionTrait;
 
 use super::{CustomerError, check_distinct, check_name, new_customer};
 use crate::store::customers::{self, Customer};
+use crate::store::locks::{self, Lock};
 
 /// The customer of a license.
 #[derive(Clone, Debug, Default)]
@@ -49,7 +50,7 @@ pub(in crate::licensing) async fn choose(
         return Err(CustomerError::UnknownId(text.to_owned()));
     }
     let customer = new_customer(text, now);
-    customers::hold_names(db).await?;
+    locks::hold(db, Lock::CustomerNames).await?;
     check_distinct(db, &customer).await?;
     if customers::insert(db, &customer).await? {
         return Ok(chosen(customer, true));

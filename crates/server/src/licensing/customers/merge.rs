@@ -13,7 +13,8 @@ use utoipa::ToSchema;
 
 use super::{CustomerError, LICENSES_AT_A_TIME, check_documents, look_up};
 use crate::audit::{Action, Change, PermittedChange};
-use crate::licensing::amend::{AmendError, AmendRequest, amend};
+use crate::licensing::amend::{AmendError, AmendRequest, Amended, amend_held, note_stored};
+use crate::licensing::current::current;
 use crate::licensing::look_up::LookUpError;
 use crate::store::customers::{self, Customer};
 use crate::store::licenses::{self, License, Search};
@@ -81,7 +82,7 @@ pub async fn merge(
         let Some(last) = found.last() else { break };
         after = Some(last.id.clone());
         for license in found {
-            assign(store, &license, &mut merged, change).await?;
+            assign(store, &license, &from.id, &mut merged, change).await?;
         }
     }
     repeated(|| move_rest(store, &from.id, &merged.customer.id, change)).await?;
@@ -108,20 +109,22 @@ async fn move_rest(
     Ok(())
 }
 
-/// Amends a license to belong to the customer that is left.
+/// Amends a license to belong to the customer that is left. One that was given to another customer
+/// since it was listed stays there.
 async fn assign(
     store: &Store,
     license: &License,
+    from: &str,
     merged: &mut Merged,
     change: &PermittedChange,
 ) -> Result<(), CustomerError> {
-    let request = AmendRequest {
-        customer: Some(merged.customer.id.clone()),
-        reason: Some(REASON.to_owned()),
-        ..AmendRequest::default()
-    };
-    match amend(store, &license.id, &request, change).await {
-        Ok(_) => merged.amended += 1,
+    let into = &merged.customer.id;
+    match repeated(|| try_assign(store, license, from, into, change)).await {
+        Ok(Some(amended)) => {
+            note_stored(&amended);
+            merged.amended += 1;
+        }
+        Ok(None) => {}
         Err(AmendError::Store(error) | AmendError::LookUp(LookUpError::Store(error))) => {
             return Err(error.into());
         }
@@ -130,6 +133,28 @@ async fn assign(
             .push(NotAmended::of(license, error.to_string())),
     }
     Ok(())
+}
+
+async fn try_assign(
+    store: &Store,
+    license: &License,
+    from: &str,
+    into: &str,
+    change: &PermittedChange,
+) -> Result<Option<Amended>, AmendError> {
+    let (transaction, license) = store.hold(license.clone()).await?;
+    let license = current(&transaction, license, change.at).await?;
+    if license.customer_id.as_deref() != Some(from) {
+        return Ok(None);
+    }
+    let request = AmendRequest {
+        customer: Some(into.to_owned()),
+        reason: Some(REASON.to_owned()),
+        ..AmendRequest::default()
+    };
+    let amended = amend_held(&transaction, license, &request, change).await?;
+    transaction.commit().await.map_err(StoreError::from)?;
+    Ok(Some(amended))
 }
 
 impl NotAmended {

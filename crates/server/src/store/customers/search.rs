@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 use super::{Column, Customer, Entity};
 use crate::store::StoreError;
 use crate::store::licenses::containing;
-use crate::store::page::{PageStart, SortOrder, is_storable};
+use crate::store::page::{PageStart, SortOrder, Storable};
 
 /// Maximum length of any text that is searched, in characters.
 const MAX_TEXT_CHARS: usize = 255;
@@ -75,8 +75,8 @@ pub struct CustomersCursor {
 #[serde(rename_all = "camelCase")]
 enum Place {
     Name(String),
-    CreatedAt(DateTime<Utc>),
-    UpdatedAt(DateTime<Utc>),
+    CreatedAt(Storable<DateTime<Utc>>),
+    UpdatedAt(Storable<DateTime<Utc>>),
 }
 
 impl CustomersSearch {
@@ -90,8 +90,8 @@ impl CustomersSearch {
         CustomersCursor {
             place: match self.sort {
                 CustomersSort::Name => Place::Name(customer.name.clone()),
-                CustomersSort::CreatedAt => Place::CreatedAt(customer.created_at),
-                CustomersSort::UpdatedAt => Place::UpdatedAt(customer.updated_at),
+                CustomersSort::CreatedAt => Place::CreatedAt(Storable::of_row(customer.created_at)),
+                CustomersSort::UpdatedAt => Place::UpdatedAt(Storable::of_row(customer.updated_at)),
             },
             order: self.order(),
             id: customer.id.clone(),
@@ -101,12 +101,12 @@ impl CustomersSearch {
     /// Whether a position is one of this list, with the same sort and order.
     #[must_use]
     pub fn has(&self, cursor: &CustomersCursor) -> bool {
-        let (sort, is_storable) = match &cursor.place {
-            Place::Name(_) => (CustomersSort::Name, true),
-            Place::CreatedAt(at) => (CustomersSort::CreatedAt, is_storable(*at)),
-            Place::UpdatedAt(at) => (CustomersSort::UpdatedAt, is_storable(*at)),
+        let sort = match &cursor.place {
+            Place::Name(_) => CustomersSort::Name,
+            Place::CreatedAt(_) => CustomersSort::CreatedAt,
+            Place::UpdatedAt(_) => CustomersSort::UpdatedAt,
         };
-        cursor.order == self.order() && sort == self.sort && is_storable
+        cursor.order == self.order() && sort == self.sort
     }
 
     /// Which customers are further down the list.
@@ -114,7 +114,7 @@ impl CustomersSearch {
         let column = self.sort.column();
         let value: Value = match &cursor.place {
             Place::Name(name) => name.clone().into(),
-            Place::CreatedAt(at) | Place::UpdatedAt(at) => at.naive_utc().into(),
+            Place::CreatedAt(at) | Place::UpdatedAt(at) => at.get().naive_utc().into(),
         };
         let beyond = |column: Column, value: Value| match cursor.order {
             SortOrder::Asc => column.gt(value),

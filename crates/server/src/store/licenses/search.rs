@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{Column, Entity, License, Status};
-use crate::store::page::{PageStart, SortOrder, is_storable};
+use crate::store::page::{PageStart, SortOrder, Storable};
 use crate::store::{StoreError, seats};
 
 /// Which licenses.
@@ -51,10 +51,10 @@ impl Search {
     pub fn cursor(&self, license: &License) -> LicensesCursor {
         LicensesCursor {
             place: match self.sort {
-                Sort::CreatedAt => Place::CreatedAt(license.created_at),
-                Sort::UpdatedAt => Place::UpdatedAt(license.updated_at),
+                Sort::CreatedAt => Place::CreatedAt(Storable::of_row(license.created_at)),
+                Sort::UpdatedAt => Place::UpdatedAt(Storable::of_row(license.updated_at)),
                 Sort::Customer => Place::Customer(license.customer.clone()),
-                Sort::ExpiresAt => Place::ExpiresAt(license.expires_at),
+                Sort::ExpiresAt => Place::ExpiresAt(license.expires_at.map(Storable::of_row)),
             },
             order: self.order(),
             id: license.id.clone(),
@@ -64,12 +64,7 @@ impl Search {
     /// Whether a position is one of this list, with the same sort and order.
     #[must_use]
     pub fn has(&self, cursor: &LicensesCursor) -> bool {
-        let is_storable = match &cursor.place {
-            Place::CreatedAt(at) | Place::UpdatedAt(at) => is_storable(*at),
-            Place::ExpiresAt(end) => end.is_none_or(is_storable),
-            Place::Customer(_) => true,
-        };
-        cursor.order == self.order() && cursor.place.sort() == self.sort && is_storable
+        cursor.order == self.order() && cursor.place.sort() == self.sort
     }
 }
 
@@ -122,10 +117,10 @@ pub struct LicensesCursor {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 enum Place {
-    CreatedAt(DateTime<Utc>),
-    UpdatedAt(DateTime<Utc>),
+    CreatedAt(Storable<DateTime<Utc>>),
+    UpdatedAt(Storable<DateTime<Utc>>),
     Customer(String),
-    ExpiresAt(Option<DateTime<Utc>>),
+    ExpiresAt(Option<Storable<DateTime<Utc>>>),
 }
 
 impl Place {
@@ -141,9 +136,9 @@ impl Place {
     /// The value in the column; `None` for a license without an end.
     fn value(&self) -> Option<Value> {
         match self {
-            Self::CreatedAt(at) | Self::UpdatedAt(at) => Some(at.naive_utc().into()),
+            Self::CreatedAt(at) | Self::UpdatedAt(at) => Some(at.get().naive_utc().into()),
             Self::Customer(name) => Some(name.clone().into()),
-            Self::ExpiresAt(end) => end.map(|end| end.naive_utc().into()),
+            Self::ExpiresAt(end) => end.map(|end| end.get().naive_utc().into()),
         }
     }
 }

@@ -138,6 +138,7 @@ async fn a_request_file_that_is_signed_again_is_one_machine(engine: Engine) {
         },
         license_key: key.clone(),
         add_on_key: None,
+        trial_secret: None,
         hardware_id: "machine".to_owned(),
         installation_id: INSTALLATION.to_owned(),
         installation_name: String::new(),

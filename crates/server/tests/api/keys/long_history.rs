@@ -165,6 +165,7 @@ async fn a_file_that_the_site_could_not_read_is_refused_before_it_takes_a_seat()
         purpose: Purpose::Activate,
         license_key: key.clone(),
         add_on_key: None,
+        trial_secret: None,
         hardware_id: "machine".to_owned(),
         installation_id: INSTALLATION.to_owned(),
         installation_name: String::new(),

@@ -1,5 +1,6 @@
 //! Trial codes by command.
 
+use chrono::TimeDelta;
 use license_service::clock::{Clock as _, SystemClock};
 
 use super::{code, told};
@@ -9,14 +10,16 @@ use crate::harness::Vendor;
 
 on_both_engines! {
     a_trial_code_goes_through_its_life_by_commands;
+    an_installation_whose_trial_is_forgotten_starts_another_one;
 }
 
 async fn a_trial_code_goes_through_its_life_by_commands(engine: Engine) {
     let vendor = Vendor::start(engine).await;
-    // Codes of the same second are listed in any order.
-    code(&vendor, serde_json::json!({"max": 1})).await;
     // The program's clock is the machine's.
-    vendor.clock.advance(SystemClock.now() - vendor.clock.now());
+    // The other code is older by more than the second to which the list is sorted.
+    let before = SystemClock.now() - TimeDelta::seconds(5);
+    vendor.clock.advance(before - vendor.clock.now());
+    code(&vendor, serde_json::json!({"max": 1})).await;
     let add = [
         "trial-codes",
         "add",
@@ -55,5 +58,30 @@ async fn a_trial_code_goes_through_its_life_by_commands(engine: Engine) {
     assert_eq!(word, "trial_code_used_up");
     let unknown = run(&vendor, &["trial-codes", "withdraw", "FXSTRY-2222"]).await;
     assert_eq!(unknown.status.code(), Some(1), "{}", said(&unknown));
+    vendor.end().await;
+}
+
+async fn an_installation_whose_trial_is_forgotten_starts_another_one(engine: Engine) {
+    let vendor = Vendor::start(engine).await;
+    let code = code(&vendor, serde_json::json!({"max": 5})).await;
+    // Another machine was faster with the public id of the installation.
+    assert_eq!(told(&vendor, &code, "one", "other").await.word(), "yes");
+    let refused = told(&vendor, &code, "one", "machine").await;
+    assert_eq!(refused.word(), "trial_elsewhere");
+    let forget = ["trial-codes", "forget-trial", "one"];
+    let output = run(&vendor, &forget).await;
+    assert!(output.status.success(), "{}", said(&output));
+    assert_eq!(told(&vendor, &code, "one", "machine").await.word(), "yes");
+    assert_eq!(vendor.look("/licenses").await["total"], 2);
+    let log = vendor.audit("?limit=50").await;
+    let mut log = log.as_array().unwrap().iter();
+    let entry = log.find(|it| it["action"] == "trial_forgotten").unwrap();
+    assert_eq!(
+        (&entry["subject"], &entry["details"]["hardwareId"]),
+        (&"one".into(), &"other".into())
+    );
+    let unknown = run(&vendor, &["trial-codes", "forget-trial", "two"]).await;
+    assert_eq!(unknown.status.code(), Some(1), "{}", said(&unknown));
+    assert!(said(&unknown).contains("has started no trial"));
     vendor.end().await;
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use license_core::trial_secret::TrialSecret;
 use license_server::app::App;
 use license_server::config::{Terms, TrialSettings};
 use license_server::licensing::document::Addressee;
@@ -35,10 +36,12 @@ async fn with(vendor: &Vendor, plan: &str, a_day: u32) -> Arc<App> {
 async fn answered(app: &App, installation: &str) -> Result<SiteAnswer, AnswerError> {
     let start = TrialStart {
         code: None,
+        secret: TrialSecret::parse(&"s".repeat(43)).ok(),
         installation_id: installation.to_owned(),
         installation_name: "Test".to_owned(),
         installation_version: "1.0.0".to_owned(),
         hardware_id: "machine".to_owned(),
+        address: None,
     };
     let to = Addressee {
         nonce: None,
