@@ -59,6 +59,7 @@ mod odd_urls;
 mod offline;
 mod ofrep;
 mod open_routes;
+mod open_routes_behind_nginx;
 mod openapi;
 mod other_protocols;
 mod other_users;
