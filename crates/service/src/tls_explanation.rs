@@ -149,9 +149,14 @@ impl<'a> TlsServer<'a> {
                     .to_owned()
             }
             CertificateError::NotValidForNameContext { presented, .. } if presented.is_empty() => {
+                let why = match self.is_postgres {
+                    true => {
+                        ": it names no host as subjectAltName, and a common name does not count"
+                    }
+                    false => "",
+                };
                 format!(
-                    "the server's certificate is not valid for {bare}: it names no host as \
-                     subjectAltName, and a common name does not count; create one that does: {make}"
+                    "the server's certificate is not valid for {bare}{why}; create one that is: {make}"
                 )
             }
             CertificateError::NotValidForNameContext { presented, .. } => format!(
