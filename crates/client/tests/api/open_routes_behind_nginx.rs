@@ -4,6 +4,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 
+use reqwest::header::HeaderValue;
 use reqwest::{Client, Method, Response};
 use serde_json::Value;
 
@@ -121,7 +122,7 @@ async fn visitors_reach_every_open_route_through_the_gateway_and_pages_may_ask_f
         let allowed = preflight.headers().get("access-control-allow-origin");
         let what = format!("OPTIONS {path}: {}", preflight.status());
         assert_eq!(preflight.status(), 200, "{what}");
-        assert_eq!(allowed.map(|it| it.as_bytes()), Some(ORIGIN.as_bytes()));
+        assert_eq!(allowed.map(HeaderValue::as_bytes), Some(ORIGIN.as_bytes()));
     }
     assert!(open >= 10 && closed >= 10, "{open} {closed}: {routes:?}");
     site.end().await;

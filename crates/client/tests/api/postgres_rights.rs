@@ -18,7 +18,7 @@ impl Scene {
         let owned = TestDatabase::new(Engine::Postgres).await;
         let name = owned.url.rsplit('/').next().unwrap();
         let role = format!("user_{name}");
-        let scene = Self { role, owned };
+        let scene = Self { owned, role };
         scene.execute("CREATE ROLE USER_ LOGIN").await;
         scene
     }
