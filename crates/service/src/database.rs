@@ -10,6 +10,7 @@ mod connect;
 mod damage;
 mod failure;
 mod file_identity;
+mod hidden_schemas;
 mod listener;
 mod migration;
 mod open_schemas;
@@ -357,7 +358,8 @@ impl Database {
                 return Ok(answer);
             }
             Err(error) => {
-                self.explained(self.not_made(self.tls_explained(failure::in_words(error))))
+                let error = failure::in_words(error);
+                self.explained(self.not_made(self.connecting_explained(error)))
             }
         };
         let failure = Failure::of(&error);
@@ -368,8 +370,8 @@ impl Database {
                 let error = failure::library_error(&error);
                 error.inspect(|error| self.0.sequences.note(error));
             }
-            // A table may be in another schema now.
-            Failure::NoTable => self.0.tables.forget(),
+            // A table may be in another schema now, or in one that the user has no access to.
+            Failure::NoTable | Failure::Rights => self.0.tables.forget(),
             failure if failure.is_of_connection() => pool.health().renew(),
             _ => {}
         }
@@ -411,11 +413,16 @@ impl Database {
         }
     }
 
-    /// The error, with an explanation if no TLS connection was established.
-    fn tls_explained(&self, error: DbErr) -> DbErr {
-        let library_error = failure::library_error(&error);
-        let why = library_error.and_then(|it| tls_explanation::of_postgres(it, &self.0.url));
-        why.map_or(error, |why| failure::no_tls(&why))
+    /// The error, with an explanation if no TLS connection was established, or the user may not
+    /// connect.
+    fn connecting_explained(&self, error: DbErr) -> DbErr {
+        let Some(library_error) = failure::library_error(&error) else {
+            return error;
+        };
+        if let Some(why) = tls_explanation::of_postgres(library_error, &self.0.url) {
+            return failure::no_tls(&why);
+        }
+        failure::no_connect(library_error, &self.0.url).unwrap_or(error)
     }
 
     /// A read-only transaction is for queries of others, which may be wrong.

@@ -1,5 +1,7 @@
 //! The database that the service uses.
 
+pub(crate) mod as_libpq;
+
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -179,6 +181,7 @@ impl FromStr for DatabaseUrl {
             Err(url::ParseError::EmptyHost) => postgres.replacen("@/", "@localhost/", 1),
             _ => postgres,
         };
+        let postgres = as_libpq::with_socket_as_parameter(&postgres).unwrap_or(postgres);
         let url =
             SecretUrl::parse(&postgres, &["postgresql"]).map_err(|error| error.to_string())?;
         let (url, unknown) = with_known_parameters(url.expose().clone());
@@ -190,6 +193,7 @@ impl FromStr for DatabaseUrl {
             }
         }
         let ignored = ignored(&url, &unknown);
+        let url = as_libpq::with_verified_certificate(url)?;
         // The library's own message would repeat the value.
         PgConnectOptions::from_url(&url)
             .map_err(|_| "a parameter after the ? of the URL has an unexpected value")?;

@@ -12,6 +12,7 @@ pub mod client_address;
 pub mod clock;
 pub mod command_line;
 mod connection;
+pub mod cross_site;
 pub mod cursor;
 pub mod dangling_link;
 pub mod database;

@@ -15,6 +15,7 @@ use rustls::{AlertDescription, CertificateError, InvalidMessage};
 use url::Url;
 
 use crate::database_url::DatabaseUrl;
+use crate::database_url::as_libpq::root_certificate;
 use crate::presentable_url::presentable_path;
 
 /// Maximum number of bytes of a file that are read to identify its content.
@@ -29,6 +30,8 @@ pub struct TlsServer<'a> {
     host: &'a str,
     port: u16,
     is_postgres: bool,
+    /// The file of `sslrootcert`.
+    root: Option<&'a str>,
 }
 
 /// Why a TLS connection failed.
@@ -57,6 +60,7 @@ impl<'a> TlsServer<'a> {
             host,
             port,
             is_postgres: false,
+            root: None,
         }
     }
 
@@ -121,28 +125,19 @@ impl<'a> TlsServer<'a> {
     }
 
     fn certificate(&self, error: &rustls::Error, why: &CertificateError) -> String {
-        let Self { host, port, .. } = self;
+        let host = self.host;
         let setting = self.setting();
         let bare = host.trim_matches(['[', ']']);
-        let (kind, server_name) = match bare.parse::<IpAddr>() {
-            Ok(_) => ("IP", String::new()),
-            Err(_) => ("DNS", format!(" -servername {bare}")),
+        let kind = match bare.parse::<IpAddr>() {
+            Ok(_) => "IP",
+            Err(_) => "DNS",
         };
+        // Without CA:FALSE it would be the certificate of an authority, which no server may use.
         let make = format!(
             "openssl req -x509 -newkey rsa:2048 -nodes -days 825 -keyout key.pem -out certificate.pem \
-             -subj /CN={bare} -addext subjectAltName={kind}:{bare}"
+             -subj /CN={bare} -addext subjectAltName={kind}:{bare} \
+             -addext basicConstraints=critical,CA:FALSE"
         );
-        let list = match self.is_postgres {
-            true => format!(
-                "set sslrootcert to the certificate of its authority; to see the server's \
-                 certificates, run: openssl s_client -starttls postgres -connect {host}:{port} \
-                 -showcerts </dev/null"
-            ),
-            false => format!(
-                "if it is the vendor's, list that exact certificate in LICENSE_CA_FILE: openssl s_client \
-                 -connect {host}:{port}{server_name} </dev/null | openssl x509 -out license-server.pem"
-            ),
-        };
         match why {
             CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
                 "the server's certificate has expired; renew it, or correct this machine's \
@@ -154,8 +149,14 @@ impl<'a> TlsServer<'a> {
                     .to_owned()
             }
             CertificateError::NotValidForNameContext { presented, .. } if presented.is_empty() => {
+                let why = match self.is_postgres {
+                    true => {
+                        ": it names no host as subjectAltName, and a common name does not count"
+                    }
+                    false => "",
+                };
                 format!(
-                    "the server's certificate is not valid for {bare}; create one that is: {make}"
+                    "the server's certificate is not valid for {bare}{why}; create one that is: {make}"
                 )
             }
             CertificateError::NotValidForNameContext { presented, .. } => format!(
@@ -166,13 +167,21 @@ impl<'a> TlsServer<'a> {
                     .collect::<Vec<_>>()
                     .join(", ")
             ),
-            CertificateError::UnknownIssuer => {
-                format!("the server's certificate is not signed by a trusted authority; {list}")
-            }
+            CertificateError::UnknownIssuer => self.unknown_issuer(bare),
             _ if other_cause(error) == Some(&webpki::Error::CaUsedAsEndEntity) => {
-                format!(
-                    "the server's certificate is self-signed and is not listed as trusted; {list}"
-                )
+                match self.is_postgres {
+                    true => format!(
+                        "the server's certificate is that of an authority (CA:TRUE, which 'openssl \
+                         req -x509' makes by default), and this program does not accept it from a \
+                         server, although psql does and even if sslrootcert lists it; create one with \
+                         CA:FALSE, use it and its key in ssl_cert_file and ssl_key_file of the \
+                         server, and set sslrootcert to it: {make}"
+                    ),
+                    false => format!(
+                        "the server's certificate is self-signed and is not listed as trusted; {}",
+                        self.listing(bare)
+                    ),
+                }
             }
             _ if is_version_1(error) => format!(
                 "the server's certificate, or one sent with it, uses X.509 version 1; create a \
@@ -180,6 +189,42 @@ impl<'a> TlsServer<'a> {
             ),
             why => format!(
                 "the server's certificate is not accepted ({why}); create a new one: {make}"
+            ),
+        }
+    }
+
+    fn unknown_issuer(&self, bare: &str) -> String {
+        match self.root {
+            Some(root) => format!(
+                "the server's certificate is not signed by an authority of {}; if it is signed by \
+                 an intermediate authority, append the certificate of that one to ssl_cert_file of \
+                 the server, and otherwise {}",
+                named("sslrootcert", root),
+                self.listing(bare)
+            ),
+            None => format!(
+                "the server's certificate is not signed by a trusted authority; {}",
+                self.listing(bare)
+            ),
+        }
+    }
+
+    /// How to trust the server.
+    fn listing(&self, bare: &str) -> String {
+        let Self { host, port, .. } = self;
+        let server_name = match bare.parse::<IpAddr>() {
+            Ok(_) => String::new(),
+            Err(_) => format!(" -servername {bare}"),
+        };
+        match self.is_postgres {
+            true => format!(
+                "set sslrootcert to the certificate of its authority; to see the server's \
+                 certificates, run: openssl s_client -starttls postgres -connect {host}:{port} \
+                 -showcerts </dev/null"
+            ),
+            false => format!(
+                "if it is the vendor's, list that exact certificate in LICENSE_CA_FILE: openssl s_client \
+                 -connect {host}:{port}{server_name} </dev/null | openssl x509 -out license-server.pem"
             ),
         }
     }
@@ -205,18 +250,19 @@ pub(crate) fn of_postgres(error: &sqlx::Error, url: &DatabaseUrl) -> Option<Stri
     let key = parameter(["sslkey", "ssl-key"]);
     match error {
         sqlx::Error::Io(error) => {
+            let root = root_certificate(&url);
             let host = parameter(["host", "hostaddr"]);
             let host = host.as_deref().or(url.host_str()).unwrap_or_default();
             let server = TlsServer {
                 host,
                 port: url.port().unwrap_or(5432),
                 is_postgres: true,
+                root: root.as_deref(),
             };
             let tls = tls_error(error);
             let explained = tls.and_then(|error| server.explain(error));
-            let root = parameter(["sslrootcert", "ssl-root-cert"]).or(parameter(["ssl-ca"; 2]));
             let files = [
-                ("sslrootcert", root),
+                ("sslrootcert", root.as_deref().map(Cow::Borrowed)),
                 ("sslcert", certificate),
                 ("sslkey", key),
             ];

@@ -14,6 +14,7 @@ use license_core::license_key;
 use license_service::admin_token::AdminToken;
 use license_service::client_address::TrustedProxies;
 use license_service::clock::Clock;
+use license_service::cross_site::is_cross_site;
 use license_service::direct::Head;
 use license_service::hosts::{AllowedHost, Hosts};
 use license_service::loopback;
@@ -21,7 +22,6 @@ use license_service::presentable_url::presentable_value;
 use license_service::request_body::{MAX_LONG_BODY_BYTES, allow_bytes};
 use license_service::sessions::Sessions;
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
-use tower_http::csrf::{CsrfLayer, ProtectionError};
 
 use crate::attached_networks::{AttachedNetworks, AttachedNetworksError};
 use crate::config::TrustedNetwork;
@@ -38,7 +38,6 @@ pub struct Access {
     attached: Option<AttachedNetworks>,
     token: Option<AdminToken>,
     hosts: Hosts,
-    csrf: CsrfLayer<fn(ProtectionError) -> Response>,
     origins: Vec<HeaderValue>,
     proxies: TrustedProxies,
     /// Browsers that have signed in with the token.
@@ -92,13 +91,10 @@ impl Access {
         cors_allowed_origins: &[String],
         clock: Arc<dyn Clock>,
     ) -> Result<Self, AccessError> {
-        let reject: fn(ProtectionError) -> Response = |_| ApiError::CrossSite.into_response();
-        let mut csrf = CsrfLayer::new();
         let mut origins = Vec::new();
         for origin in cors_allowed_origins {
             let wrong = || AccessError::Origin(presentable_value(origin));
             let origin = as_browsers_write_it(origin).ok_or_else(wrong)?;
-            csrf = csrf.add_trusted_origin(&origin).map_err(|_| wrong())?;
             origins.push(origin.parse().map_err(|_| wrong())?);
         }
         let attached = TrustedNetwork::attached(networks)?;
@@ -107,7 +103,6 @@ impl Access {
             attached,
             token,
             hosts: Hosts::new(allowed_hosts),
-            csrf: csrf.with_rejection_response(reject),
             origins,
             proxies: TrustedProxies::default(),
             sessions: Sessions::new("license_session", token, clock),
@@ -125,11 +120,6 @@ impl Access {
     #[must_use]
     pub fn client_address(&self, peer: SocketAddr, headers: &HeaderMap) -> IpAddr {
         self.proxies.client_address(peer.ip(), headers)
-    }
-
-    /// Refuses changes sent by a page on another site.
-    pub fn csrf_layer(&self) -> CsrfLayer<fn(ProtectionError) -> Response> {
-        self.csrf.clone()
     }
 
     /// Answers browsers of the allowed origins. If there are none, no header is added, and browsers
@@ -242,6 +232,19 @@ pub(super) async fn identify(
     };
     request.extensions_mut().insert(caller);
     next.run(request).await
+}
+
+/// Refuses changes sent by a page on another site.
+pub(super) async fn only_same_site(
+    State(access): State<Arc<Access>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let (method, uri) = (request.method(), request.uri());
+    match is_cross_site(method, uri, request.headers(), &access.origins) {
+        true => ApiError::CrossSite.into_response(),
+        false => next.run(request).await,
+    }
 }
 
 /// Records who is calling, on a port where changes are impossible and host names are irrelevant.

@@ -202,7 +202,10 @@ pub fn router(state: HttpState, router: Router<HttpState>) -> Router {
         .layer(middleware::from_fn(only_plain_paths))
         // Within `identify`, which says whether the caller is trusted.
         .layer(bodies)
-        .layer(access.csrf_layer())
+        .layer(middleware::from_fn_with_state(
+            access.clone(),
+            access::only_same_site,
+        ))
         .layer(middleware::from_fn_with_state(
             access.clone(),
             access::identify,

@@ -70,6 +70,7 @@ async fn exists(db: &Database, table: &'static str) -> Result<bool, DbErr> {
 #[expect(clippy::disallowed_methods, reason = "creates tables")]
 async fn create(db: &Database, names: &[&str]) -> Result<(), DbErr> {
     let transaction = db.begin().await?;
+    transaction.check_creation()?;
     let wanted = tables().into_iter();
     for table in wanted.filter(|table| names.contains(&table.name)) {
         transaction.execute(&table.create()).await?;

@@ -107,6 +107,41 @@ async fn the_shipped_configuration_lets_people_sign_in_on_any_port() {
     site.end().await;
 }
 
+/// A proxy on the default port may pass on the host with it or without it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_proxy_may_add_the_default_port_to_the_host() {
+    let vendor = Vendor::start().await;
+    let flags = ["--admin-token", TOKEN, "--allowed-hosts", "vms.example"];
+    let site = Site::start(Engine::Sqlite, &vendor.url, &flags).await;
+    let http = Client::builder()
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none());
+    let http = http.build().unwrap();
+    let server = vendor.url.trim_end_matches("/api");
+    for (base, token, name) in [
+        (site.url.as_str(), TOKEN, "vms.example"),
+        (server, ADMIN_TOKEN, "localhost"),
+    ] {
+        for (origin, port, status) in [
+            ("https", ":443", 303),
+            ("http", ":80", 303),
+            ("https", "", 303),
+            ("https", ":8443", 403),
+            ("http", ":443", 403),
+        ] {
+            let request = http
+                .post(format!("{base}/console/sign-in"))
+                .header("host", format!("{name}{port}"))
+                .header("origin", format!("{origin}://{name}"))
+                .header("content-type", "application/x-www-form-urlencoded")
+                .body(format!("token={token}"));
+            let answer = request.send().await.unwrap();
+            assert_eq!(answer.status(), status, "{name}{port} {origin}");
+        }
+    }
+    site.end().await;
+}
+
 /// What is answered to a raw path, with the token of the vendor's staff.
 async fn ask(base: &str, method: &str, path: &str) -> String {
     let mut stream = connect(base).await;
@@ -155,31 +190,16 @@ async fn other_networks_reach_only_the_calls_of_sites() {
             .await
             .contains("\"status\":\"active\"")
     );
-    for call in [
-        "activate",
-        "validate",
-        "heartbeat",
-        "deactivate",
-        "offline",
-        "keys?after=1",
-    ] {
-        ask(&alone.url, "POST", &format!("/api/licenses/{call}")).await;
-    }
+    ask(&alone.url, "POST", "/api/licenses/keys?after=1").await;
     let lines = backend.request_lines.lock().unwrap().clone();
     let (last, rest) = lines.split_last().unwrap();
     assert_eq!(last, "POST /api/licenses/keys?after=1 HTTP/1.1");
     for line in rest {
         let path = line.split(' ').nth(1).unwrap();
         let call = path.strip_prefix("/api/licenses/").unwrap_or_default();
-        let calls = [
-            "activate",
-            "validate",
-            "heartbeat",
-            "deactivate",
-            "offline",
-            "keys",
-        ];
-        assert!(calls.contains(&call), "{line}");
+        // A name of a call, which leads nowhere else however it is read.
+        let is_call = !call.is_empty() && call.bytes().all(|it| it.is_ascii_lowercase());
+        assert!(is_call, "{line}");
     }
 }
 

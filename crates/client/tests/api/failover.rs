@@ -112,7 +112,7 @@ async fn health(is_primary: Arc<AtomicBool>) -> SocketAddr {
 }
 
 /// One of PostgreSQL's programs, as a user other than root, whom it refuses.
-fn postgres(program: &str, directory: &Path) -> Command {
+pub fn postgres(program: &str, directory: &Path) -> Command {
     let mut programs: Vec<PathBuf> = std::fs::read_dir("/usr/lib/postgresql")
         .expect("PostgreSQL is installed by 'cargo xtask test'")
         .map(|entry| entry.unwrap().path().join("bin"))
@@ -135,7 +135,7 @@ fn postgres(program: &str, directory: &Path) -> Command {
     command
 }
 
-fn run(command: &mut Command) {
+pub fn run(command: &mut Command) {
     let output = command.output().unwrap();
     assert!(output.status.success(), "{command:?}: {output:?}");
 }

@@ -13,10 +13,10 @@ use axum::response::{IntoResponse as _, Response};
 use license_service::admin_token::{AdminToken, bearer};
 use license_service::client_address::TrustedProxies;
 use license_service::clock::Clock;
+use license_service::cross_site::is_cross_site;
 use license_service::database::with_share;
 use license_service::hosts::{AllowedHost, Hosts};
 use license_service::sessions::{Door, Sessions, SignInError};
-use tower_http::csrf::{CsrfLayer, ProtectionError};
 
 use crate::audit::{Actor, BREAK_GLASS};
 use crate::http::HttpState;
@@ -275,9 +275,11 @@ where
 }
 
 /// Refuses changes sent by a page on another site.
-pub(super) fn csrf_layer() -> CsrfLayer<fn(ProtectionError) -> Response> {
-    let reject: fn(ProtectionError) -> Response = |_| ApiError::CrossSite.into_response();
-    CsrfLayer::new().with_rejection_response(reject)
+pub(super) async fn only_same_site(request: Request, next: Next) -> Response {
+    match is_cross_site(request.method(), request.uri(), request.headers(), &[]) {
+        true => ApiError::CrossSite.into_response(),
+        false => next.run(request).await,
+    }
 }
 
 /// Accepts or refuses a request by its `Host`.

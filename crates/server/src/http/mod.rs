@@ -137,7 +137,9 @@ pub fn router(state: HttpState, pages: Router<HttpState>) -> Router {
             access::with_token,
         ))
         .layer(known());
-    let pages = pages.layer(access::csrf_layer()).layer(known());
+    let pages = pages
+        .layer(middleware::from_fn(access::only_same_site))
+        .layer(known());
     let licenses = OpenApiRouter::new()
         .routes(routes!(licenses::activate))
         .routes(routes!(licenses::validate))

@@ -40,6 +40,7 @@ mod gates {
     pub mod shipped;
 }
 mod harness;
+mod hidden_tables;
 mod history;
 mod interrupted_calls;
 mod key_directory;

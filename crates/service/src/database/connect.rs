@@ -144,7 +144,7 @@ impl Database {
                 let other = encoding.filter(|encoding| !is_utf8(encoding))?;
                 failure::wrong_encoding(&other)
             }
-            Err(error) => self.tls_explained(failure::in_words(error)),
+            Err(error) => self.connecting_explained(failure::in_words(error)),
         };
         Some(Trouble::of(&error))
     }

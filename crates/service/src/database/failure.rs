@@ -10,11 +10,15 @@ use std::io::ErrorKind;
 use std::path::Path;
 use std::time::Duration;
 
+use license_core::foreign_text;
 use sea_orm::{DbErr, RuntimeErr};
+use sqlx::postgres::PgDatabaseError;
 
 use super::sign_in_budget::EXHAUSTED;
-use super::writes;
+use super::table_names::quoted;
+use super::{pool, writes};
 use crate::dangling_link::DanglingLink;
+use crate::database_url::DatabaseUrl;
 use crate::telemetry::is_refused_thread;
 pub use connection_limit::ConnectionLimit;
 pub(super) use sqlite::{is_locked, of_file};
@@ -44,6 +48,7 @@ const NOT_MADE: &str = "the SQLite file could not be created:";
 const NOT_CREATED: &str = "the tables have not been created yet; try again";
 const OF_OTHERS: &str = "other database users own tables of this program, and could change what it \
     does:";
+const NO_ACCESS: &str = "the user in DATABASE_URL has no access to its tables:";
 const UNFIT: &str = "the tables do not fit this program:";
 /// PostgreSQL's code for `sequence_generator_limit_exceeded`.
 const SEQUENCE_END: &str = "2200H";
@@ -141,7 +146,7 @@ impl Failure {
                 text if login::is_in_foreign_encoding(text) => Self::ForeignEncoding,
                 text if login::is_about_credentials(text) => Self::Login,
                 text if text.ends_with(DanglingLink::ADVICE) => Self::DanglingLink,
-                text if [NO_TLS, NOT_MADE, OF_OTHERS]
+                text if [NO_TLS, NO_ACCESS, NOT_MADE, OF_OTHERS]
                     .iter()
                     .any(|it| text.starts_with(it)) =>
                 {
@@ -235,6 +240,27 @@ impl Failure {
 /// Why no TLS connection could be established, and what to do about it.
 pub(super) fn no_tls(why: &str) -> DbErr {
     DbErr::Custom(format!("{NO_TLS} {why}"))
+}
+
+/// Why the database user cannot use or create its tables, with the statement that helps.
+pub(super) fn no_access(why: &str) -> DbErr {
+    DbErr::Custom(format!("{NO_ACCESS} {why}"))
+}
+
+/// Why the database user may not connect to the database, if that is the error, with the statement
+/// that helps.
+pub(super) fn no_connect(error: &sqlx::Error, url: &DatabaseUrl) -> Option<DbErr> {
+    let said = error.as_database_error()?;
+    let said = said.try_downcast_ref::<PgDatabaseError>()?;
+    // PostgreSQL translates its messages, and not the names of its functions (postinit.c).
+    if said.code() != "42501" || said.routine() != Some("CheckMyDatabase") {
+        return None;
+    }
+    let options = pool::postgres_options(url).ok()?;
+    let user = quoted(options.get_username());
+    let database = quoted(options.get_database().unwrap_or(options.get_username()));
+    let why = format!("it may not connect: GRANT CONNECT ON DATABASE {database} TO {user}");
+    Some(no_access(&foreign_text::message(&why)))
 }
 
 /// Why a database with this encoding cannot be used. PostgreSQL converts to encodings such as

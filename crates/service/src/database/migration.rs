@@ -162,7 +162,8 @@ impl Database {
     /// they may take [`MIGRATION_TIMEOUT`].
     ///
     /// # Errors
-    /// If other database users own tables of this program, or the database returns an error.
+    /// If other database users own tables of this program, this user may not create those that are
+    /// missing, or the database returns an error.
     pub async fn begin_migration(&self, lock: u32) -> Result<Migration, DbErr> {
         let pool = self.pool().await?;
         let is_postgres = self.0.url.sqlite_file().is_none();
@@ -181,8 +182,9 @@ impl Database {
                 wait_for_lock(&transaction, lock).await?;
                 let tables = &database.0.tables;
                 tables.forget();
-                names = Schemas::find(&transaction, tables.known()).await?;
+                names = Schemas::find_all(&transaction, tables.known()).await?;
                 names.refuse_others()?;
+                names.refuse_creation()?;
                 set_path(&transaction, &names.search_path()).await?;
             }
             Ok(Migration {

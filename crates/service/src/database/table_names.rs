@@ -20,6 +20,7 @@ use license_core::foreign_text;
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
 
 use super::failure;
+use super::hidden_schemas::Access;
 
 /// The words that a table's name follows in the statements of this program. `UPDATE` also
 /// precedes `SET`, and `ON` also columns and conflicts; no table has such a name.
@@ -79,6 +80,8 @@ pub(super) struct Schemas {
     /// The tables of which there is only one that somebody else owns, with its owner, who may give
     /// it triggers and rules, and change its rows.
     of_others: Vec<String>,
+    /// Why the missing tables cannot be created.
+    not_created: Option<DbErr>,
 }
 
 /// A schema of the path, or a table in it.
@@ -98,13 +101,14 @@ impl TableNames {
     /// Where the tables are. `db` must still have the search path of the site.
     ///
     /// # Errors
-    /// If other database users own some of them, or the database returns an error.
+    /// If other database users own some of them, some are in a schema that this user has no access
+    /// to, or the database returns an error.
     pub(super) async fn find(&self, db: &impl ConnectionTrait) -> Result<Arc<Schemas>, DbErr> {
         if let Some(found) = &*self.lock() {
             return Ok(found.clone());
         }
         let known = self.known();
-        let found = Arc::new(Schemas::find(db, known).await?);
+        let found = Arc::new(Schemas::find_all(db, known).await?);
         found.refuse_others()?;
         // Before the tables are known, there is nothing to remember.
         if !known.is_empty() {
@@ -129,6 +133,10 @@ impl TableNames {
 }
 
 impl Schemas {
+    /// Looks tables up. `db` must still have the search path of the site.
+    ///
+    /// # Errors
+    /// If the database returns an error.
     pub(super) async fn find(
         db: &impl ConnectionTrait,
         tables: &[&'static str],
@@ -151,6 +159,24 @@ impl Schemas {
             });
         }
         Ok(Self::of(tables, found))
+    }
+
+    /// The same for all tables of this program, which it creates if they are missing.
+    ///
+    /// # Errors
+    /// If they are in a schema that this user has no access to, or the database returns an error.
+    pub(super) async fn find_all(
+        db: &impl ConnectionTrait,
+        tables: &[&'static str],
+    ) -> Result<Self, DbErr> {
+        let mut schemas = Self::find(db, tables).await?;
+        if tables.iter().any(|table| !schemas.has(table)) {
+            let access = Access::read(db, tables).await?;
+            access.refuse_hidden(schemas.existing.len())?;
+            let place = schemas.places().first().copied();
+            schemas.not_created = access.why_none_is_created(place);
+        }
+        Ok(schemas)
     }
 
     /// What is trusted comes before what is not, and then the path decides: otherwise a user who
@@ -195,8 +221,22 @@ impl Schemas {
         }
     }
 
+    /// Refuses to create the missing tables without permission.
+    ///
+    /// # Errors
+    /// If the user does not have it, with what to do.
+    pub(super) fn refuse_creation(&self) -> Result<(), DbErr> {
+        self.not_created.clone().map_or(Ok(()), Err)
+    }
+
     /// The search path for a change to the tables: where they are, or are created.
     pub(super) fn search_path(&self) -> String {
+        let path: Vec<String> = self.places().into_iter().map(quoted).collect();
+        path.join(", ")
+    }
+
+    /// The schemas of the tables that exist, or the first one of the search path.
+    fn places(&self) -> Vec<&str> {
         let existing = self.of.iter().filter(|(table, _)| self.has(table));
         let of = existing.filter_map(|(_, schema)| schema.as_deref());
         let mut path: Vec<&str> = of.collect();
@@ -205,8 +245,7 @@ impl Schemas {
         if path.is_empty() {
             path.extend(self.path.first().map(String::as_str));
         }
-        let path: Vec<String> = path.into_iter().map(quoted).collect();
-        path.join(", ")
+        path
     }
 
     /// The schemas in which the site looks for tables, and those of the tables. Some are repeated.
@@ -318,6 +357,7 @@ mod tests {
             path: vec!["public".to_owned()],
             existing: HashSet::new(),
             of_others: Vec::new(),
+            not_created: None,
             of: HashMap::from([
                 ("seats", schema("public")),
                 ("licenses", schema("of \"us\"")),

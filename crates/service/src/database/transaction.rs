@@ -160,6 +160,15 @@ async fn set_up(
 }
 
 impl Transaction {
+    /// Refuses to create missing tables without permission.
+    ///
+    /// # Errors
+    /// If the database user does not have it, with what to do.
+    pub fn check_creation(&self) -> Result<(), DbErr> {
+        let checked = self.names.iter().try_for_each(|it| it.refuse_creation());
+        checked.inspect_err(|_| self.database.0.tables.forget())
+    }
+
     /// The schemas of the tables; `None` with SQLite.
     pub(super) fn names(&self) -> &Names {
         &self.names

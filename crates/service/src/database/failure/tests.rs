@@ -116,7 +116,7 @@ fn every_kind_of_outage_says_what_to_do() {
             Failure::NoTable,
             "restore the database, or restart",
         ),
-        ("42501", Failure::Rights, "GRANT SELECT"),
+        ("42501", Failure::Rights, "USAGE ON SCHEMA"),
         // program_limit_exceeded (also: no more transaction ids), raise_exception
         ("54000", Failure::Unknown, "see PostgreSQL's log"),
         ("P0001", Failure::Unknown, "see PostgreSQL's log"),

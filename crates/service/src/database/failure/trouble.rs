@@ -107,8 +107,9 @@ impl Failure {
             | Self::Explained
             | Self::DanglingLink => return None,
             Self::Rights => {
-                "GRANT SELECT, INSERT, UPDATE, DELETE on the tables and USAGE on their sequences \
-                 to the user in DATABASE_URL, or make it their owner"
+                "grant the user in DATABASE_URL what the message names: USAGE ON SCHEMA for a \
+                 schema, SELECT, INSERT, UPDATE and DELETE for a table, USAGE ON SEQUENCE for a \
+                 sequence; /readyz has the statements for the tables of this program"
             }
             Self::RowPolicy => {
                 "make the user in DATABASE_URL the owner of the tables, add a policy for it, or \
