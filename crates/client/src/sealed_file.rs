@@ -13,6 +13,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use license_service::presentable_url::{presentable_path, reason_without_path};
+use license_service::regular_file;
 use license_service::state_dir::{make_directory, temporary_file};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -139,9 +140,12 @@ fn key(file: &Path) -> Key {
     }
 }
 
+/// Maximum size of the file with the key, in bytes.
+const MAX_KEY_FILE_BYTES: u64 = 1024;
+
 /// The key in the file; `None` where it is missing or not a key.
 fn read_key(file: &Path) -> std::io::Result<Option<[u8; 64]>> {
-    match std::fs::read(file) {
+    match regular_file::read(file, MAX_KEY_FILE_BYTES) {
         Ok(text) => Ok(URL_SAFE_NO_PAD
             .decode(text.trim_ascii())
             .ok()
