@@ -34,10 +34,9 @@ const ODD: [&str; 24] = [
     "x#",
     "x:80#",
 ];
-const HONEST: [&str; 12] = [
+const HONEST: [&str; 11] = [
     "vms.example.",
     "_vms",
-    "1",
     "localhost",
     "vms.example",
     "VMS.example:8443",
@@ -105,7 +104,16 @@ async fn is_known_in_http_1_0(name: &str, gateway: &str) {
 /// The same in HTTP/2 without TLS.
 pub(super) async fn are_refused_over_http_2(name: &str, gateway: &str) {
     for host in ODD {
-        let status = answer_over_http_2(gateway, host).await.map(|it| it.0);
+        let answer = answer_over_http_2(gateway, host).await;
+        // HAProxy removes a default or empty port, also if it is the second one.
+        let is_without_port = |body: &str| {
+            let seen = [r#""host":"x""#, r#""host":"x:80""#];
+            host.starts_with("x:") && seen.iter().any(|seen| body.contains(seen))
+        };
+        if matches!(&answer, Some((200, body)) if is_without_port(body)) {
+            continue;
+        }
+        let status = answer.map(|it| it.0);
         // A gateway may also end the stream or the connection; HAProxy itself reads the host as the
         // beginning of the path, and has this path checked.
         let is_refused = matches!(status, None | Some(400 | 403));
