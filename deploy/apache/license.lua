@@ -14,10 +14,21 @@ local RETRY_INTERVAL = 3
 local RETRY_KEY = "license_client_retry_at"
 local MAX_ANSWER_BYTES = 16384
 
--- The request target as sent by the visitor, without scheme and host.
+-- The request target as sent by the visitor.
 local function target(r)
-    local text = r.unparsed_uri or ""
-    return text:match("^%a[%w+.-]*://[^/?#]*(.*)$") or text
+    return r.unparsed_uri or ""
+end
+
+-- Whether the host is a name or an address in brackets, with or without a port. A service that combines
+-- the host and the path into a URL would otherwise read a part of one as the other. Requests in HTTP/1.0
+-- may have no host; services then get the name of the server.
+local function is_host(host)
+    if host == nil then
+        return true
+    end
+    local name = host:match("^(.+):%d+$") or host
+    return name:find("^%[[%x:.]+%]$") ~= nil
+        or name:find("^[%w._-]+$") ~= nil and name:find("[^.]") ~= nil
 end
 
 local function answer(r, status, detail, reason)
@@ -149,8 +160,12 @@ local function remove_visitor_headers(r)
     end
 end
 
--- LuaQuickHandler: refuses ambiguous paths before Apache decodes them.
+-- LuaQuickHandler: refuses ambiguous hosts and paths before Apache decodes them. A target that is a
+-- whole URL is not a plain path.
 function plain_paths(r)
+    if not is_host(r.headers_in["Host"]) then
+        return 400
+    end
     return plain_path.refusal(target(r):match("^[^?]*")) or apache2.DECLINED
 end
 

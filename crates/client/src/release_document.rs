@@ -3,8 +3,7 @@
 //! Only such a document has any effect. A file that is missing or that cannot be used is the same
 //! as no document, so that a damaged file never switches anything off.
 
-use std::fs;
-use std::io::{self, ErrorKind};
+use std::io::ErrorKind;
 use std::path::Path;
 
 use license_core::document::{DocumentError, MAX_BYTES, VerifiedRelease, verify_release};
@@ -51,7 +50,7 @@ impl ReleaseDocument {
 /// Reads the document in a file, and verifies it.
 #[must_use]
 pub fn read(file: &Path, trust: &Trust) -> ReleaseDocument {
-    let text = match read_text(file) {
+    let text = match text_file::read_regular(file, MAX_BYTES as u64) {
         Ok(text) => text,
         Err(error) if error.kind() == ErrorKind::NotFound => return ReleaseDocument::Absent,
         Err(error) => {
@@ -71,12 +70,4 @@ pub fn verify(text: &str, trust: &Trust) -> Result<VerifiedRelease, UnusableDocu
         Trust::Unsigned => Err(UnusableDocument::Unsigned),
         Trust::Keys(keyring) => Ok(verify_release(text.trim(), keyring)?),
     }
-}
-
-/// A pipe or a device might never end.
-fn read_text(file: &Path) -> io::Result<String> {
-    if !fs::metadata(file)?.is_file() {
-        return Err(io::Error::other("it is not a file"));
-    }
-    text_file::read_within(file, MAX_BYTES as u64)
 }

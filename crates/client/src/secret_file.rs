@@ -7,6 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use license_core::trial_secret::TrialSecret;
 use license_service::presentable_url::{presentable_path, reason_without_path};
+use license_service::regular_file;
 use license_service::state_dir::{make_directory, temporary_file};
 
 use crate::random;
@@ -69,9 +70,12 @@ impl SecretFile {
     }
 }
 
+/// Maximum size of the file, in bytes.
+const MAX_FILE_BYTES: u64 = 1024;
+
 /// The secret in the file; `None` where it is missing or not one.
 fn read(file: &Path) -> std::io::Result<Option<[u8; 64]>> {
-    match std::fs::read(file) {
+    match regular_file::read(file, MAX_FILE_BYTES) {
         Ok(text) => Ok(URL_SAFE_NO_PAD
             .decode(text.trim_ascii())
             .ok()

@@ -5,10 +5,14 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use license_service::presentable_url::{presentable_path, reason_without_path};
+use license_service::regular_file;
 use license_service::state_dir::{make_directory, temporary_file};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::Mutex;
+
+/// Maximum size of a file, in bytes: far more than the local copy of any license.
+const MAX_STATE_BYTES: u64 = 64 * 1024 * 1024;
 
 /// One file.
 #[derive(Debug)]
@@ -37,7 +41,7 @@ impl StateFile {
     /// The file's content. An unreadable file counts as missing.
     #[must_use]
     pub fn read<T: DeserializeOwned>(&self) -> Option<T> {
-        let text = match std::fs::read(&self.file) {
+        let text = match regular_file::read(&self.file, MAX_STATE_BYTES) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
             Err(error) => {
@@ -104,6 +108,14 @@ mod tests {
         assert_eq!(copy.read::<String>().as_deref(), Some("two"));
         std::fs::write(&copy.file, "{").unwrap();
         assert_eq!(copy.read::<String>(), None);
+        let fifo = std::process::Command::new("mkfifo")
+            .arg(directory.path().join("fifo"))
+            .status();
+        assert!(fifo.unwrap().success());
+        let fifo = StateFile::in_directory(directory.path(), "fifo");
+        assert_eq!(fifo.read::<String>(), None);
+        assert!(fifo.write(|| "three").await);
+        assert_eq!(fifo.read::<String>().as_deref(), Some("three"));
         let names = std::fs::read_dir(copy.file.parent().unwrap()).unwrap();
         assert_eq!(names.count(), 1, "nothing is left behind");
     }

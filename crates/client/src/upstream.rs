@@ -293,7 +293,7 @@ impl Upstream {
             .header(NONCE_HEADER, nonce)
             .header(ENTITLEMENTS_HEADER, "1")
             .json(request);
-        if R::CALL == Call::Activate {
+        if matches!(R::CALL, Call::Activate | Call::Trial) {
             post = post.header(IDEMPOTENCY_HEADER, Uuid::new_v4().to_string());
         }
         if let Some(seq) = sender.newest_seq {

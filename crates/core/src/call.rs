@@ -17,6 +17,8 @@ pub enum Call {
     Deactivate,
     /// Adds what an add-on key grants to the license.
     Redeem,
+    /// Requests the license of a trial, and a seat of it.
+    Trial,
     /// A call that this version does not know and does not make.
     #[serde(other)]
     Unknown,
@@ -32,6 +34,7 @@ impl Call {
             Self::Heartbeat => "heartbeat",
             Self::Deactivate => "deactivate",
             Self::Redeem => "redeem",
+            Self::Trial => "trial",
             Self::Unknown => "unknown",
         }
     }
@@ -41,7 +44,7 @@ impl Call {
     #[must_use]
     pub fn answer_is_kept(self) -> bool {
         match self {
-            Self::Activate | Self::Validate => true,
+            Self::Activate | Self::Validate | Self::Trial => true,
             Self::Heartbeat | Self::Deactivate | Self::Redeem | Self::Unknown => false,
         }
     }

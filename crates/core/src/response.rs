@@ -43,6 +43,8 @@ pub struct Question<'a> {
     pub nonce: &'a str,
     /// The key that was sent.
     pub license_key: &'a str,
+    /// The fingerprint of the add-on key or the trial code that was sent ([`Request::code`]).
+    pub code_hash: Option<&'a str>,
     /// This installation.
     pub installation_id: &'a str,
     /// This machine.

@@ -286,7 +286,7 @@ impl Refusal {
 #[must_use]
 pub fn takes_seat(call: Call, is_recorded: bool, knows_lost_number: bool) -> bool {
     match call {
-        Call::Activate => true,
+        Call::Activate | Call::Trial => true,
         Call::Validate | Call::Heartbeat => knows_lost_number && !is_recorded,
         _ => false,
     }

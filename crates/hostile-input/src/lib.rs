@@ -103,6 +103,7 @@ pub fn contact(data: &[u8]) {
         license_key: "FXSGHT-AAAA-BBBB-CCCC-DDDD",
         installation_id: "b5684f06-7c6a-4b44-bfbd-68bd127e7617",
         hardware_id: "42aac9ae7f559498944c2f70daee1d98877b695d52072845a93173f78cf670ae",
+        code_hash: None,
         newest_seq: Some(9_000_000),
     };
     let signed = Trust::Keys(keyring());

@@ -39,6 +39,7 @@ pub mod plain_path;
 pub mod presence;
 pub mod presentable_url;
 pub mod random;
+pub mod regular_file;
 pub mod request_body;
 pub mod request_span;
 mod response_headers;

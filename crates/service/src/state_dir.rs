@@ -334,7 +334,10 @@ fn is_left_over(file: &Path, now: DateTime<Utc>) -> io::Result<bool> {
         return Ok(false);
     }
     if is_ours {
-        let locked = flock(File::open(file)?, FlockOperation::NonBlockingLockExclusive);
+        let locked = flock(
+            crate::regular_file::open(file)?,
+            FlockOperation::NonBlockingLockExclusive,
+        );
         return Ok(locked.is_ok());
     }
     let written: DateTime<Utc> = metadata.modified()?.into();

@@ -8,9 +8,10 @@ use anyhow::Context as _;
 use license_core::text_encoding::decode;
 
 use crate::presentable_url::presentable_path;
+use crate::regular_file;
 
 /// Maximum size of a file, in bytes.
-pub(crate) const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;
+pub const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;
 
 /// Reads a text file.
 ///
@@ -26,6 +27,14 @@ pub fn read(file: &Path) -> io::Result<String> {
 /// As [`read`].
 pub fn read_within(file: &Path, max_bytes: u64) -> io::Result<String> {
     read_from(File::open(file)?, max_bytes)
+}
+
+/// Reads a text file that only the service writes: see [`regular_file`].
+///
+/// # Errors
+/// As [`read`]; or if it is not a regular file.
+pub fn read_regular(file: &Path, max_bytes: u64) -> io::Result<String> {
+    read_from(regular_file::open(file)?, max_bytes)
 }
 
 /// The same for an open file.

@@ -55,6 +55,7 @@ impl Confirmation {
             license_key: LICENSE_KEY,
             installation_id: INSTALLATION_ID,
             hardware_id: HARDWARE_ID,
+            code_hash: None,
             newest_seq: None,
         };
         let reply = Reply::of(200, serde_json::to_vec(&body)?, None);
@@ -82,6 +83,7 @@ fn claims(signed_at: DateTime<Utc>) -> LicenseClaims {
         seq: 1,
         nonce: Some(NONCE.to_owned()),
         question: Some(Call::Validate),
+        code_hash: None,
         installation_id: INSTALLATION_ID.to_owned(),
         hardware_id: HARDWARE_ID.to_owned(),
         offline: false,

@@ -32,9 +32,11 @@ pub async fn exchange_about<R: Request>(
     let nonce = random::nonce();
     let sender = sender(app, identity, newest_seq);
     let reply = app.upstream.ask(&sender, request, &nonce).await;
+    let code_hash = request.code().map(license_key::fingerprint);
     let question = Question {
         nonce: &nonce,
         license_key: request.license_key(),
+        code_hash: code_hash.as_deref(),
         installation_id: &identity.installation_id,
         hardware_id: &identity.hardware_id,
         newest_seq: sender.newest_seq,

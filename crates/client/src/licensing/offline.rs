@@ -210,7 +210,13 @@ pub async fn import(app: &App, text: &str) -> Result<Outcome, OfflineError> {
         }),
     };
     let judged = judge(&document, &reader, keyring);
-    let (imported, answered) = judged.inspect_err(|error| note_refusal(app, error))?;
+    let (imported, answered) = judged.map_err(|error| {
+        note_refusal(app, &error);
+        match error {
+            ImportError::Licensed => OfflineError::Licensed,
+            error => error.into(),
+        }
+    })?;
     if let Some(signed) = imported.signed_at(&answered) {
         app.knowledge.answer_time(signed);
     }

@@ -61,6 +61,7 @@ fn claims(site: &Site, nonce: &str, seq: u64) -> LicenseClaims {
         seq,
         nonce: Some(nonce.to_owned()),
         question: None,
+        code_hash: None,
         installation_id: INSTALLATION_ID.into(),
         hardware_id: HARDWARE_ID.into(),
         offline: false,

@@ -14,6 +14,7 @@ mod attached_networks;
 mod authorize;
 mod both_loopbacks;
 mod chain;
+mod changed_codes;
 mod chromium;
 mod clocks;
 mod command_errors;

@@ -30,7 +30,7 @@ async fn site(engine: Engine, vendor: &Vendor) -> Site {
 }
 
 /// A code for trials of 30 days.
-async fn code(vendor: &Vendor, site: &Site, max: u32) -> String {
+pub(crate) async fn code(vendor: &Vendor, site: &Site, max: u32) -> String {
     let contents = json!({
         "title": "Trial", "trial": true, "duration": "P30D", "terms": {"seats": 1},
         "entitlements": [{"key": "module.map_view"}, {"key": "cameras", "quantity": 64}],

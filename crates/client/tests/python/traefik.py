@@ -12,6 +12,7 @@ the middleware, and of routers.
 - No answer: 500, and no body.
 - A request that is passed on to a service has the visitor's Host (`passHostHeader` is true by default)
   and X-Forwarded headers of Traefik's own.
+- HostRegexp compares the host in lower case, without its port; `!` negates a rule.
 - Of the routers that match, the one with the greatest `priority` is taken, and the one
   with the longest rule where none is given.
 - `headers.customRequestHeaders` removes the headers that it sets to an empty value, and
@@ -45,7 +46,17 @@ def call(method, url, headers, body=None):
     return answer.status, answer.getheaders(), answer.read()
 
 
+def canonized_host(headers):
+    """The host in lower case, without a port and then without brackets."""
+    host = headers.get("Host", "").lower()
+    parts = re.fullmatch(r"(?:\[([^\[\]]*)\]|([^:\[\]]*)):([^:]*)", host)
+    return (parts.group(1) or parts.group(2) or "") if parts else host
+
+
 def matches(rule, path, headers):
+    host = re.fullmatch(r"!HostRegexp\(`(.*)`\)", rule)
+    if host:
+        return not re.search(host.group(1), canonized_host(headers))
     prefix = re.fullmatch(r"PathPrefix\(`(.*)`\)", rule)
     if prefix:
         return path.startswith(prefix.group(1))

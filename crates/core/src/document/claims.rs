@@ -42,6 +42,10 @@ pub struct LicenseClaims {
     pub installation_id: String,
     /// The machine that holds the seat.
     pub hardware_id: String,
+    /// The [`fingerprint`](crate::license_key::fingerprint) of the add-on key or the trial code in
+    /// the call, or of nothing for a trial without a code; `None` if the call has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code_hash: Option<String>,
     /// An air-gapped lease: valid until `validUntil` without contact.
     #[serde(default, skip_serializing_if = "is_false")]
     pub offline: bool,
@@ -83,6 +87,12 @@ pub struct DenialClaims {
     /// `None` from servers that do not include it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub license_key_hash: Option<String>,
+    /// As in [`LicenseClaims::code_hash`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code_hash: Option<String>,
+    /// In the receipt of an add-on key, the number of the amendment that it became.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub amendment: Option<u32>,
     /// The reason.
     pub reason: DenialReason,
     /// The reason for the operator, and what to do.

@@ -34,6 +34,12 @@ pub enum ImportError {
          have it signed"
     )]
     NotRequested,
+    /// It is the license of a trial, and another license is active.
+    #[error(
+        "a license is active on this site, and the trial of the license file would replace it; \
+         deactivate the license first"
+    )]
+    Licensed,
     /// Its lease ended before the file was imported.
     #[error("the license file expired at {valid_until}; write a new request and have it signed")]
     Expired {
@@ -98,6 +104,9 @@ pub fn import(
             let renews = matches!(pending.purpose, Purpose::Renew | Purpose::Redeem);
             if renews && !reader.current.is_some_and(is_it) {
                 return Err(ImportError::NotCurrent);
+            }
+            if pending.purpose == Purpose::Trial && reader.current.is_some() {
+                return Err(ImportError::Licensed);
             }
             Ok((Imported::License(Box::new(license)), pending))
         }
@@ -179,6 +188,7 @@ impl Reader<'_> {
         let question = Question {
             nonce: &pending.nonce,
             license_key: &pending.license_key,
+            code_hash: pending.code_hash.as_deref(),
             installation_id: self.installation_id,
             hardware_id: self.hardware_id,
             newest_seq: current.and_then(|(_, seq)| seq).max(pending.newest_seq),

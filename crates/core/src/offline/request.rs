@@ -6,6 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::armour::{FileError, REQUEST, armour, unarmour};
+use crate::license_key::fingerprint;
 use crate::protocol::Call;
 use crate::{foreign_text, unambiguous_json};
 
@@ -67,7 +68,8 @@ impl Purpose {
     #[must_use]
     pub fn call(self) -> Call {
         match self {
-            Self::Activate | Self::Trial => Call::Activate,
+            Self::Activate => Call::Activate,
+            Self::Trial => Call::Trial,
             Self::Renew | Self::Redeem => Call::Validate,
             Self::Deactivate => Call::Deactivate,
         }
@@ -130,6 +132,10 @@ pub struct Pending {
     pub purpose: Purpose,
     /// The license of the request; for a trial its code, or nothing.
     pub license_key: String,
+    /// The [`fingerprint`] of the add-on key or the trial code of the request
+    /// ([`OfflineRequest::code`]).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code_hash: Option<String>,
     /// The request's nonce.
     pub nonce: String,
     /// When the request was written.
@@ -192,12 +198,24 @@ impl OfflineRequest {
         )
     }
 
+    /// The add-on key or the trial code of the request; empty for a trial without a code. Every
+    /// response names it.
+    #[must_use]
+    pub fn code(&self) -> Option<&str> {
+        match self.purpose {
+            Purpose::Redeem => Some(self.add_on_key.as_deref().unwrap_or_default()),
+            Purpose::Trial => Some(&self.license_key),
+            Purpose::Activate | Purpose::Renew | Purpose::Deactivate => None,
+        }
+    }
+
     /// The part of the request that the site stores.
     #[must_use]
     pub fn pending(&self) -> Pending {
         Pending {
             purpose: self.purpose,
             license_key: self.license_key.clone(),
+            code_hash: self.code().map(fingerprint),
             nonce: self.nonce.clone(),
             created_at: self.created_at,
             newest_seq: self.newest_seq,

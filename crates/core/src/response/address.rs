@@ -12,6 +12,7 @@ pub(crate) struct Address<'a> {
     hardware_id: &'a str,
     seq: u64,
     question: Option<Call>,
+    code_hash: Option<&'a str>,
     /// The reason of a denial.
     denial: Option<&'a DenialReason>,
 }
@@ -24,6 +25,7 @@ impl<'a> From<&'a LicenseClaims> for Address<'a> {
             hardware_id: &claims.hardware_id,
             seq: claims.seq,
             question: claims.question,
+            code_hash: claims.code_hash.as_deref(),
             denial: None,
         }
     }
@@ -37,6 +39,7 @@ impl<'a> From<&'a DenialClaims> for Address<'a> {
             hardware_id: &claims.hardware_id,
             seq: claims.seq,
             question: claims.question,
+            code_hash: claims.code_hash.as_deref(),
             denial: Some(&claims.reason),
         }
     }
@@ -55,21 +58,24 @@ impl Address<'_> {
 
     /// Whether the document answers this call. A document that does not name the call, because the
     /// server is older, counts only for calls to which it can be the response: a request that was
-    /// rewritten on its way to such a server cannot make a site lapse.
+    /// rewritten on its way to such a server cannot make a site lapse. Servers that know add-on keys
+    /// and trials name the call.
     fn answers(&self, call: Call) -> bool {
         let possible = match self.denial {
             // The only response to a deactivation that is not a refusal.
             Some(DenialReason::Deactivated) => call == Call::Deactivate,
-            // A machine that holds a seat does not need another one, and starts no trial.
+            // A machine that holds a seat does not need another one.
+            Some(DenialReason::SeatLimit | DenialReason::TrialCode) => {
+                matches!(call, Call::Activate | Call::Trial)
+            }
+            // An installation with a license starts no trial.
             Some(
-                DenialReason::SeatLimit
-                | DenialReason::TrialCode
-                | DenialReason::UnknownTrialCode
+                DenialReason::UnknownTrialCode
                 | DenialReason::TrialCodeUsedUp
                 | DenialReason::TrialsOfTheDay
                 | DenialReason::TrialElsewhere
                 | DenialReason::TrialConverted,
-            ) => call == Call::Activate,
+            ) => call == Call::Trial,
             // What becomes of an add-on key says nothing about the license.
             Some(
                 DenialReason::Redeemed
@@ -78,11 +84,17 @@ impl Address<'_> {
                 | DenialReason::AddOnRefunded
                 | DenialReason::AddOnNotPossible,
             ) => call == Call::Redeem,
-            Some(DenialReason::AddOnKey) => matches!(call, Call::Activate | Call::Redeem),
+            Some(DenialReason::AddOnKey) => {
+                matches!(call, Call::Activate | Call::Redeem | Call::Trial)
+            }
             Some(_) => true,
             None => !matches!(call, Call::Deactivate | Call::Redeem),
         };
-        possible && self.question.is_none_or(|question| question == call)
+        let is_named = match self.question {
+            Some(question) => question == call,
+            None => !matches!(call, Call::Redeem | Call::Trial),
+        };
+        possible && is_named
     }
 }
 
@@ -107,6 +119,9 @@ impl Question<'_> {
                 asked: call.as_str(),
                 answered: to.question.map_or("unnamed", Call::as_str),
             });
+        }
+        if to.code_hash != self.code_hash {
+            return Err(Mismatch::Code);
         }
         match self.newest_seq {
             Some(newest) if to.seq <= newest => Err(Mismatch::Sequence {

@@ -30,6 +30,12 @@ pub trait Request: Serialize {
     /// The license key in the request.
     fn license_key(&self) -> &str;
 
+    /// The add-on key or the trial code in the request; empty for a trial without a code. The
+    /// response must be about it.
+    fn code(&self) -> Option<&str> {
+        None
+    }
+
     /// The name and the value of the header with what the body does not contain, if there is one.
     fn header(&self) -> Option<(&'static str, String)> {
         None
@@ -89,14 +95,17 @@ impl Request for ValidateRequest {
 }
 
 impl Request for TrialRequest {
-    /// A trial is the activation of a new license.
-    const CALL: Call = Call::Activate;
+    const CALL: Call = Call::Trial;
     const PATH: &'static str = protocol::TRIAL;
     type Yes = Confirmation;
 
     /// The code, or nothing.
     fn license_key(&self) -> &str {
         self.code.as_deref().unwrap_or_default()
+    }
+
+    fn code(&self) -> Option<&str> {
+        Some(self.license_key())
     }
 
     /// The key of the license is new.
@@ -149,19 +158,28 @@ impl Request for RedeemRequest {
         &self.license_key
     }
 
-    /// The receipt grants nothing: the site validates afterwards. It is signed where keys are
-    /// trusted, so that nobody in between can keep an add-on key and tell the site that it was
-    /// redeemed.
+    fn code(&self) -> Option<&str> {
+        Some(&self.add_on_key)
+    }
+
+    /// The receipt grants nothing: the site validates afterwards. Where keys are trusted, it is
+    /// signed and names the add-on key, so that nobody in between can keep the key, send another one,
+    /// and tell the site that its key was redeemed.
     fn judge(reply: &Reply, question: &Question, trust: &Trust) -> Contact<Redeemed> {
         classify(Self::CALL, reply, question, trust, |answer| {
             if answer.get("success") != Some(&Value::Bool(true)) {
                 return Err(Unread::Unexpected("success is not true"));
             }
             let data = inner(answer).ok_or(Unread::Unexpected("no data"))?;
-            let amendment = data.get("amendment").and_then(Value::as_u64);
-            let amendment = amendment.and_then(|it| u32::try_from(it).ok());
-            let amendment = amendment.ok_or(Unread::Unexpected("no amendment"))?;
             let receipt = receipt(Self::CALL, data, &DenialReason::Redeemed, question, trust)?;
+            let amendment = match &receipt.0 {
+                Some(document) => document.claims().amendment,
+                None => {
+                    let unsigned = data.get("amendment").and_then(Value::as_u64);
+                    unsigned.and_then(|it| u32::try_from(it).ok())
+                }
+            };
+            let amendment = amendment.ok_or(Unread::Unexpected("no amendment"))?;
             Ok(Redeemed { amendment, receipt })
         })
     }

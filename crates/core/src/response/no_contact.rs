@@ -106,6 +106,9 @@ pub enum Mismatch {
     /// Another license's document.
     #[error("it is for another license key")]
     LicenseKey,
+    /// The response to a call with another add-on key or trial code, or with none.
+    #[error("it is for another add-on key or trial code")]
+    Code,
     /// The response to another call: the request was changed in transit.
     #[error("it answers another call ({answered} instead of {asked})")]
     Question {

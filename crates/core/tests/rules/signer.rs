@@ -198,6 +198,7 @@ pub fn license_claims() -> LicenseClaims {
         seq: SEQ,
         nonce: Some(NONCE.into()),
         question: None,
+        code_hash: None,
         installation_id: INSTALLATION.into(),
         hardware_id: HARDWARE.into(),
         offline: false,
@@ -227,10 +228,12 @@ pub fn denial_claims() -> DenialClaims {
         seq: SEQ + 1,
         nonce: Some(NONCE.into()),
         question: None,
+        code_hash: None,
         installation_id: INSTALLATION.into(),
         hardware_id: HARDWARE.into(),
         key_set: None,
         license_key_hash: None,
+        amendment: None,
         reason: DenialReason::Revoked,
         message: "The license was revoked; ask your vendor".into(),
     }
@@ -252,6 +255,7 @@ pub fn question() -> Question<'static> {
         license_key: KEY,
         installation_id: INSTALLATION,
         hardware_id: HARDWARE,
+        code_hash: None,
         newest_seq: None,
     }
 }

@@ -30,6 +30,7 @@ use crate::licensing::trial_codes::{
     TrialCodeError, TrialCodeRequest, add_trial_code_with, look_up_trial_code, new_trial_code,
     prepare_trial_code, withdraw_trial_code,
 };
+use crate::store::page::Storable;
 use crate::store::plans::{self, PublishedPlan};
 use crate::store::trial_codes::{StoredTrialCode, TrialCodesCursor, count, newest};
 
@@ -111,7 +112,7 @@ async fn load(app: &App, after: Option<&TrialCodesCursor>) -> Result<TrialCodesP
     let (db, now) = (app.store.reader(), app.clock.now());
     let mut found = newest(db, after, ROWS + 1).await?;
     let cursor = |last: &StoredTrialCode| TrialCodesCursor {
-        created_at: last.created_at,
+        created_at: Storable::of_row(last.created_at),
         id: last.id.clone(),
     };
     let older = next_cursor(&mut found, ROWS, cursor);

@@ -186,8 +186,9 @@ pub(super) async fn redeem(
     body: ReceivedBody,
 ) -> Reply {
     let request: RedeemRequest = read(body)?;
-    let to = addressee(&headers, &request.license_key, &request.hardware_id)?;
+    let mut to = addressee(&headers, &request.license_key, &request.hardware_id)?;
     check("addOnKey", &request.add_on_key)?;
+    to.code = Some(request.add_on_key.clone());
     let question = SiteQuestion::Redeem(request.add_on_key);
     let answer = ask(app, address, question, to, call(&headers)).await?;
     Ok(Json(refusal(answer)))
@@ -419,6 +420,7 @@ pub(super) fn addressee(
     Ok(Addressee {
         license_key: license_key.to_owned(),
         sent_key: None,
+        code: None,
         nonce: Some(nonce.to_owned()).filter(|nonce| !nonce.is_empty()),
         installation_id: installation_id.to_owned(),
         hardware_id: hardware_id.to_owned(),

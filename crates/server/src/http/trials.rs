@@ -41,6 +41,7 @@ pub(super) async fn start(
     let sent = request.code.clone().unwrap_or_default();
     let mut to = addressee(&headers, &sent, &request.hardware_id)?;
     check("code", &sent)?;
+    to.code = Some(sent);
     check("installationId", &request.installation_id)?;
     check("installationName", &request.installation_name)?;
     check("installationVersion", &request.installation_version)?;

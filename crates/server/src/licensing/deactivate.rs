@@ -18,6 +18,7 @@ pub(super) async fn deactivate(held: &mut HeldLicense<'_>) -> Result<SiteAnswer,
     let receipt = Denied {
         reason: DenialReason::Deactivated,
         message: "The license was deactivated on this machine".to_owned(),
+        amendment: None,
     };
     let receipt = held.sign_receipt(seat, &receipt).await?;
     Ok(SiteAnswer::Deactivated { receipt })

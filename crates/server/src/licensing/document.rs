@@ -24,6 +24,9 @@ pub struct Addressee {
     pub license_key: String,
     /// What the call contains instead of the license key: a trial code, or nothing.
     pub sent_key: Option<String>,
+    /// The add-on key or the trial code in the call, as it was sent; empty for a trial without a
+    /// code. Every document names it.
+    pub code: Option<String>,
     /// The installation that calls.
     pub installation_id: String,
     /// The machine that calls.
@@ -41,6 +44,20 @@ pub struct Envelope<'a> {
     pub seq: u64,
     /// When it is signed.
     pub at: DateTime<Utc>,
+}
+
+impl Envelope<'_> {
+    /// The call that the document names: an activation with a code is a trial.
+    fn named(&self) -> Call {
+        match (self.question, &self.to.code) {
+            (Call::Activate, Some(_)) => Call::Trial,
+            (question, _) => question,
+        }
+    }
+
+    fn code_hash(&self) -> Option<String> {
+        self.to.code.as_deref().map(fingerprint)
+    }
 }
 
 /// How long a lease lasts.
@@ -67,12 +84,7 @@ pub fn signed_license(
     envelope: Envelope<'_>,
     length: LeaseLength,
 ) -> Result<(Map<String, Value>, Signed), SignError> {
-    let Envelope {
-        to,
-        question,
-        seq,
-        at,
-    } = envelope;
+    let Envelope { to, seq, at, .. } = envelope;
     let keys = app.keys();
     let offline = length.offline;
     let iat = at.trunc_subsecs(0);
@@ -101,7 +113,8 @@ pub fn signed_license(
         valid_until,
         seq,
         nonce: to.nonce.clone(),
-        question: Some(question),
+        question: Some(envelope.named()),
+        code_hash: envelope.code_hash(),
         installation_id: to.installation_id.clone(),
         hardware_id: to.hardware_id.clone(),
         offline: offline.is_some(),
@@ -130,13 +143,15 @@ fn spread() -> u16 {
     }
 }
 
-/// A denial, and the receipt of a deactivation.
+/// A denial, and the receipt of a deactivation or of an add-on key.
 #[derive(Clone, Debug)]
 pub struct Denied {
     /// The code of the reason.
     pub reason: DenialReason,
     /// The message for the site's operator.
     pub message: String,
+    /// The amendment that an add-on key became.
+    pub amendment: Option<u32>,
 }
 
 /// A signed denial.
@@ -149,12 +164,7 @@ pub fn signed_denial(
     envelope: Envelope<'_>,
     denied: &Denied,
 ) -> Result<String, SignError> {
-    let Envelope {
-        to,
-        question,
-        seq,
-        at,
-    } = envelope;
+    let Envelope { to, seq, at, .. } = envelope;
     let keys = app.keys();
     let claims = DenialClaims {
         iss: app.terms.issuer.clone(),
@@ -164,11 +174,13 @@ pub fn signed_denial(
         iat: at.trunc_subsecs(0),
         seq,
         nonce: to.nonce.clone(),
-        question: Some(question),
+        question: Some(envelope.named()),
+        code_hash: envelope.code_hash(),
         installation_id: to.installation_id.clone(),
         hardware_id: to.hardware_id.clone(),
         key_set: Some(keys.version()),
         license_key_hash: Some(fingerprint(to.sent_key.as_ref().unwrap_or(&to.license_key))),
+        amendment: denied.amendment,
         reason: denied.reason.clone(),
         message: denied.message.clone(),
     };

@@ -156,6 +156,7 @@ pub async fn sign_for(
     let to = Addressee {
         license_key: request.license_key.clone(),
         sent_key: None,
+        code: request.code().map(str::to_owned),
         nonce: Some(request.nonce.clone()),
         installation_id: request.installation_id.clone(),
         hardware_id: request.hardware_id.clone(),

@@ -311,10 +311,13 @@ impl Refused {
         let denied = Denied {
             reason: self.refusal.reason(),
             message: self.message,
+            amendment: None,
         };
         let signature = signed_denial(app, license, envelope, &denied)?;
         app.numbering.note_denial(envelope.seq);
-        let Denied { reason, message } = denied;
+        let Denied {
+            reason, message, ..
+        } = denied;
         Ok(SiteAnswer::Denied {
             reason,
             message,

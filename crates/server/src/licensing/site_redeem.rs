@@ -15,6 +15,7 @@ pub(super) async fn redeem(held: &mut HeldLicense<'_>, key: &str) -> Result<Site
     let receipt = Denied {
         reason: DenialReason::Redeemed,
         message: format!("The add-on key is amendment {amendment} of the license"),
+        amendment: Some(amendment),
     };
     let receipt = held.sign_receipt(seat, &receipt).await?;
     Ok(SiteAnswer::Redeemed { amendment, receipt })

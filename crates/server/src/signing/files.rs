@@ -13,7 +13,7 @@ use license_core::keyring::{Jwk, JwkSet, Keyring, KeyringError};
 use license_core::rotation::follow;
 use license_service::file_access::is_open_to_others;
 use license_service::state_dir::{self, temporary_file};
-use license_service::text_file;
+use license_service::text_file::{self, MAX_FILE_BYTES};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
@@ -51,7 +51,7 @@ pub(super) fn read_keys(directory: &Path) -> Result<Vec<Key>, SigningError> {
 pub(super) fn published(directory: &Path) -> Result<Published, SigningError> {
     let shown = || directory.display().to_string();
     let newest_version = newest_version(directory)?;
-    let first = match text_file::read(&set_file(directory, 1)) {
+    let first = match read(&set_file(directory, 1)) {
         Ok(text) => {
             serde_json::from_str::<JwkSet>(&text).map_err(|error| SigningError::FirstSet {
                 path: shown(),
@@ -66,7 +66,7 @@ pub(super) fn published(directory: &Path) -> Result<Published, SigningError> {
     };
     let mut chain = Vec::new();
     for version in 2..=newest_version {
-        let jws = text_file::read(&set_file(directory, version));
+        let jws = read(&set_file(directory, version));
         let jws = jws.map_err(missing(directory, version))?;
         chain.push(SignedSet::new(jws.trim().to_owned()));
     }
@@ -115,6 +115,10 @@ pub(super) fn published(directory: &Path) -> Result<Published, SigningError> {
         believed: believed_keys,
         revoked,
     })
+}
+
+fn read(file: &Path) -> std::io::Result<String> {
+    text_file::read_regular(file, MAX_FILE_BYTES)
 }
 
 /// The version of the newest set in a directory, even if earlier ones are missing; 0 if it has
@@ -170,7 +174,7 @@ impl Key {
             path: shown.clone(),
             why,
         };
-        let text = Zeroizing::new(text_file::read(path).map_err(io(path))?);
+        let text = Zeroizing::new(read(path).map_err(io(path))?);
         let file: KeyFile = serde_json::from_str(&text).map_err(|e| not_a_key(e.to_string()))?;
         let seed = seed(&file.d).ok_or_else(|| not_a_key("'d' is not 32 bytes".to_owned()))?;
         let secret = SigningKey::from_bytes(&seed);

@@ -152,6 +152,7 @@ impl Site {
             license_key: &self.license_key,
             installation_id: "",
             hardware_id: "",
+            code_hash: None,
             newest_seq: None,
         };
         let contact = ValidateRequest::judge(reply, &question, &Trust::Unsigned);

@@ -116,7 +116,7 @@ async fn a_code_starts_a_trial_with_a_lease(engine: Engine) {
     let claims = document.claims();
     assert_eq!(
         (claims.question, &*claims.installation_id),
-        (Some(Call::Activate), "one")
+        (Some(Call::Trial), "one")
     );
     assert_eq!(claims.nonce.as_deref(), Some(NONCE));
     assert_eq!(claims.license["plan"], "trial@1");
@@ -193,7 +193,7 @@ async fn a_code_that_starts_no_trial_is_refused_with_its_reason(engine: Engine) 
         let refused = told(&vendor, code, "c", "machine").await;
         assert_eq!(
             (refused.word(), refused.question()),
-            (word, Some(Call::Activate))
+            (word, Some(Call::Trial))
         );
     }
     vendor.clock.advance(TimeDelta::days(2));
@@ -265,7 +265,7 @@ async fn a_trial_is_started_by_file(engine: Engine) {
         let (_, document) = from_file(answer["data"]["file"].as_str().unwrap()).unwrap();
         let signed = verify_license(&document, &vendor.keyring()).unwrap();
         assert!(signed.claims().offline);
-        assert_eq!(signed.claims().question, Some(Call::Activate));
+        assert_eq!(signed.claims().question, Some(Call::Trial));
         assert_eq!(signed.claims().license["plan"], "trial@1");
         keys.push(signed.license_key().to_owned());
     }

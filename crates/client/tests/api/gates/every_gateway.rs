@@ -7,7 +7,13 @@ use tempfile::TempDir;
 
 use super::fastapi;
 use super::process::{Process, free_port};
-use super::{Licensed, apache, caddy, envoy, envoy_grpc, get, haproxy, nginx, odd_hosts, shipped};
+use super::recorder::Recorder;
+use super::requests::raw_answer;
+use super::{
+    Licensed, apache, caddy, envoy, envoy_grpc, get, haproxy, nginx, odd_hosts, odd_targets,
+    shipped,
+};
+use crate::nginx::Nginx;
 
 /// A gateway before the site and its service.
 struct Gateway {
@@ -120,11 +126,76 @@ async fn no_host_is_read_as_part_of_the_path() {
         ("HAProxy", haproxy::before(&licensed).await),
         ("Caddy", caddy::caddy(&licensed, &caddyfile).await),
     ];
+    let (_, (envoy_grpc, _)) = &speakers[1];
+    odd_hosts::are_refused("Envoy over gRPC", &envoy_grpc.url).await;
     for (name, (process, _directory)) in &speakers {
         odd_hosts::are_refused_over_http_2(name, &process.url).await;
     }
     odd_hosts::are_refused_over_http_2("nginx", &format!("http://127.0.0.1:{port}")).await;
     drop(nginx);
+    licensed.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_target_is_read_as_another_path() {
+    let licensed = Licensed::by_path().await;
+    for gateway in every_gateway(&licensed).await {
+        odd_targets::are_refused(gateway.name, &gateway.process.url).await;
+    }
+    let (envoy, _directory) = envoy_grpc::envoy(&licensed, free_port()).await;
+    odd_targets::are_refused("Envoy over gRPC", &envoy.url).await;
+    // Everything but /map is open.
+    let open = "import license_visitor_headers\n";
+    let caddyfile = caddy::by_path(&licensed).replace("import license_by_path\n", open);
+    let (caddy, _directory) = caddy::caddy(&licensed, &caddyfile).await;
+    assert!(
+        raw_answer(&caddy.url, "/alarms/1")
+            .await
+            .contains("\"path\":")
+    );
+    odd_targets::are_refused("Caddy, open", &caddy.url).await;
+    let open = format!(
+        "location / {{ proxy_set_header Host $http_host; proxy_pass http://{}; }}",
+        licensed.backend.address
+    );
+    let nginx = Nginx::gate(&licensed.site.url, &open).await;
+    assert!(
+        raw_answer(&nginx.url, "/alarms/1")
+            .await
+            .contains("\"path\":")
+    );
+    odd_targets::are_refused("nginx, open", &nginx.url).await;
+    licensed.end().await;
+}
+
+/// Another program may listen at the address of the License Client. nginx cannot look at the headers of
+/// an answer.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_without_a_reason_is_no_verdict() {
+    let mut licensed = Licensed::by_path().await;
+    let others = [
+        Recorder::start(|_| "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+            .await,
+        Recorder::start(|_| {
+            "HTTP/1.1 200 OK\r\nX-License-Reason: \r\nContent-Length: 0\r\n\
+             Connection: close\r\n\r\n"
+        })
+        .await,
+    ];
+    for other in others {
+        let other = format!("http://{}", other.address);
+        let license_client = std::mem::replace(&mut licensed.site.url, other);
+        let gateways = every_gateway(&licensed).await;
+        licensed.site.url = license_client;
+        for gateway in gateways.iter().filter(|it| it.name != "nginx") {
+            for path in ["/map/1", "/live/1", "/elsewhere"] {
+                let answer = raw_answer(&gateway.process.url, path).await;
+                let what = format!("{}, {path}: {answer}", gateway.name);
+                assert!(!answer.contains("\"path\":"), "{what}");
+                assert!(!answer.starts_with("HTTP/1.1 2"), "{what}");
+            }
+        }
+    }
     licensed.end().await;
 }
 

@@ -19,6 +19,7 @@ mod nginx_surroundings;
 mod node;
 mod odd_hosts;
 mod odd_paths;
+mod odd_targets;
 mod openfeature;
 pub mod process;
 mod python_provider;

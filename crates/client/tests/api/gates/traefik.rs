@@ -4,6 +4,7 @@
 use std::process::Command;
 
 use super::process::{Process, free_port};
+use super::requests::exchange;
 use super::{Licensed, get, shipped};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -36,6 +37,19 @@ async fn the_shipped_configuration_gates_by_feature_and_by_path() {
     licensed
         .is_not_talked_into_anything_by_visitors(&traefik.url)
         .await;
+    for (host, status) in [
+        ("", "403"),
+        (":80", "403"),
+        (".", "403"),
+        (r"x\map\1?", "403"),
+        ("vms.example:8443", "200"),
+        ("[::1]:8443", "200"),
+        ("[::1]", "200"),
+    ] {
+        let request = format!("GET /map/1 HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        let answer = exchange(&traefik.url, request.as_bytes()).await;
+        assert_eq!(answer.get(9..12), Some(status), "{host}: {answer}");
+    }
     let refused = get(&traefik.url, "/alarms/1", &[]).await;
     assert_eq!(refused.headers()["x-license-reason"], "not_in_license");
     let unreadable = get(&traefik.url, "/api/cameras/1%23/export", &[]).await;

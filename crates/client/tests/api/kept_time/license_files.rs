@@ -35,6 +35,7 @@ async fn file_for(site: &Site, vendor: &Vendor, request: &OfflineRequest) -> Str
     let to = Addressee {
         license_key: request.license_key.clone(),
         sent_key: None,
+        code: None,
         nonce: Some(request.nonce.clone()),
         installation_id: request.installation_id.clone(),
         hardware_id: request.hardware_id.clone(),

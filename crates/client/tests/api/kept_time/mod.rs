@@ -4,6 +4,7 @@
 mod answers;
 mod edits;
 mod license_files;
+mod pipes;
 mod starts;
 
 use std::collections::BTreeMap;

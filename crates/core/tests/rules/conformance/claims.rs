@@ -68,6 +68,8 @@ fn questions(cases: &mut Cases) {
     for (call, expect) in [
         ("activate", "ok"),
         ("validate", "ok"),
+        ("trial", "ok"),
+        ("redeem", "NotALease"),
         ("heartbeat", "NotALease"),
         ("deactivate", "NotALease"),
         ("transfer", "NotALease"),
@@ -77,6 +79,11 @@ fn questions(cases: &mut Cases) {
     }
     let name = "a question that is a number";
     cases.claim(name, "question", Some(json!(1)), "Payload");
+    let hash = license_core::license_key::fingerprint("FXSADD-AAAA-BBBB-CCCC-DDDD");
+    let name = "a license that answers a call with a code";
+    cases.claim(name, "codeHash", Some(json!(hash)), "ok");
+    let name = "a code hash that is a number";
+    cases.claim(name, "codeHash", Some(json!(1)), "Payload");
 }
 
 /// Times that contradict each other.

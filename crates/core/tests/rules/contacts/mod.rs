@@ -1,6 +1,7 @@
 //! Which answers are confirmations, which are denials, and which are no contact.
 
 mod calls;
+mod codes;
 mod key_sets;
 mod no_contact;
 mod receipts;

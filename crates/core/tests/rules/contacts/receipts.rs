@@ -1,16 +1,12 @@
-//! The answers to a deactivation, to an add-on key and to a trial.
+//! The answers to a deactivation.
 
 use license_core::document::{DenialClaims, DenialReason};
-use license_core::protocol::{self, Call};
-use license_core::response::{Contact, Denial, Mismatch, NoContact, Question, Reply, Trust};
+use license_core::response::{Contact, Denial, Mismatch, NoContact, Reply, Trust};
 use serde_json::json;
 
 use super::signed::denied;
 use super::{HTML, REFUSED};
-use crate::signer::{
-    Signer, activation, answer, deactivation, denial_claims, heartbeat, license_claims, question,
-    redemption, trial,
-};
+use crate::signer::{Signer, answer, deactivation, denial_claims, heartbeat, question};
 
 /// The answer to a deactivation with a receipt.
 fn receipt(change: impl FnOnce(&mut DenialClaims)) -> Reply {
@@ -126,73 +122,4 @@ fn a_deactivation_needs_a_signed_receipt_where_keys_are_trusted() {
         unsigned(&status),
         Contact::None(NoContact::Unexpected { .. })
     ));
-}
-
-#[test]
-fn an_add_on_key_is_redeemed_only_by_a_signed_receipt_for_it() {
-    let vendor = Signer::vendor();
-    let trust = vendor.trust();
-    let body = |jws: Option<&str>| {
-        let data = json!({"redeemed": true, "amendment": 7, "signature": jws});
-        json!({"success": true, "data": data}).to_string()
-    };
-    let mut claims = denial_claims();
-    claims.question = Some(Call::Redeem);
-    claims.reason = DenialReason::Redeemed;
-    let receipt = vendor.denial(&claims);
-    let reply = answer(200, body(Some(&receipt)));
-    let Contact::Confirmed(redeemed) = redemption(&reply, &question(), &trust) else {
-        panic!("{reply:?}");
-    };
-    assert_eq!(
-        (redeemed.amendment, redeemed.message()),
-        (7, Some(claims.message.as_str()))
-    );
-    let without_number = json!({"success": true, "data": {"signature": receipt}}).to_string();
-    claims.reason = DenialReason::Deactivated;
-    let other = vendor.denial(&claims);
-    for wrong in [body(None), body(Some(&other)), without_number] {
-        let contact = redemption(&answer(200, wrong), &question(), &trust);
-        assert!(matches!(contact, Contact::None(_)), "{contact:?}");
-    }
-    let unsigned = redemption(&answer(200, body(None)), &question(), &Trust::Unsigned);
-    assert!(matches!(unsigned, Contact::Confirmed(it) if it.amendment == 7));
-    // A site whose vendor knows no add-on keys is not refused anything.
-    let unknown = redemption(&answer(404, "{}"), &question(), &trust);
-    assert!(matches!(unknown, Contact::None(_)), "{unknown:?}");
-}
-
-#[test]
-fn a_trial_is_a_license_with_any_key_for_this_request() {
-    let vendor = Signer::vendor();
-    let trust = vendor.trust();
-    let of_code = Question {
-        license_key: "FXSTRY-AAAA-BBBB-CCCC-DDDD",
-        newest_seq: None,
-        ..question()
-    };
-    let body = |claims: &license_core::document::LicenseClaims| {
-        let mut license = claims.license.clone();
-        license.insert("signature".to_owned(), vendor.license(claims).into());
-        protocol::activated(&license).to_string()
-    };
-    let mut claims = license_claims();
-    claims.question = Some(Call::Activate);
-    let reply = answer(200, body(&claims));
-    let Contact::Confirmed(started) = trial(&reply, &of_code, &trust) else {
-        panic!("{reply:?}");
-    };
-    assert_eq!(started.license_key(), Some(crate::signer::KEY));
-    // An activation is about the key that was sent.
-    assert!(matches!(
-        activation(&reply, &of_code, &trust),
-        Contact::None(_)
-    ));
-    claims.nonce = Some("another".to_owned());
-    let replayed = trial(&answer(200, body(&claims)), &of_code, &trust);
-    assert!(matches!(replayed, Contact::None(_)), "{replayed:?}");
-    claims = license_claims();
-    claims.question = Some(Call::Validate);
-    let rewritten = trial(&answer(200, body(&claims)), &of_code, &trust);
-    assert!(matches!(rewritten, Contact::None(_)), "{rewritten:?}");
 }

@@ -1,5 +1,6 @@
 //! License files: changes by e-mail that they survive, and reasons for rejection.
 
+mod codes;
 mod imports;
 mod texts;
 

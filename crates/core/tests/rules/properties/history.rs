@@ -131,6 +131,7 @@ impl World {
             license_key: KEY,
             installation_id: INSTALLATION,
             hardware_id: HARDWARE,
+            code_hash: None,
             newest_seq: evidence.newest_seq(KEY),
         };
         validation(

@@ -61,7 +61,7 @@ proptest! {
         let _ = verify_license(&text, &keyring);
         let question = Question {
             nonce: NONCE, license_key: KEY, installation_id: INSTALLATION, hardware_id: HARDWARE,
-            newest_seq: None,
+            code_hash: None, newest_seq: None,
         };
         for body in [bytes, text.into_bytes()] {
             let reply = Reply::Answer { status, body };

@@ -93,6 +93,7 @@ impl World {
             license_key: KEY,
             installation_id: INSTALLATION,
             hardware_id: HARDWARE,
+            code_hash: None,
             newest_seq: self.evidence.newest_seq(KEY),
         };
         let contact = validation(&reply, &question, &self.trust);

@@ -47,6 +47,7 @@ async fn answered(app: &App, installation: &str) -> Result<SiteAnswer, AnswerErr
         nonce: None,
         license_key: String::new(),
         sent_key: None,
+        code: None,
         installation_id: installation.to_owned(),
         hardware_id: "machine".to_owned(),
     };
