@@ -38,6 +38,7 @@ async fn started(vendor: &Vendor, code: &str, installation: &str) -> String {
         nonce: None,
         license_key: code.to_owned(),
         sent_key: None,
+        code: Some(code.to_owned()),
         installation_id: installation.to_owned(),
         hardware_id: "machine".to_owned(),
     };
