@@ -1,4 +1,4 @@
-//! Add-on keys and trial codes: what the vendor issues besides license keys.
+//! Add-on keys and trial codes: what the vendor issues in addition to license keys.
 //!
 //! `FXSADD-XXXX-XXXX-XXXX-XXXX` and `FXSTRY-XXXX-XXXX-XXXX-XXXX`, with the characters of license
 //! keys. The kind is in the prefix and in the check character, so a key that is entered in the wrong

@@ -157,7 +157,7 @@ pub struct PlanTerms {
     pub updates: UpdateRule,
 }
 
-/// One machine, and the usual number of moves.
+/// One machine, and the default number of moves.
 impl Default for PlanTerms {
     fn default() -> Self {
         Self {
@@ -203,7 +203,7 @@ pub struct PlanEntitlement {
     pub duration: Option<CalendarDuration>,
 }
 
-/// The plan that somebody asks for: its name, and the newest version unless one is named.
+/// The requested plan: its name, and the newest version unless one is named.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlanChoice {
     /// The name.

@@ -1,6 +1,6 @@
 //! Opens files of which the service itself is the only writer, such as those in `STATE_DIR`.
 //!
-//! Opening a named pipe waits for a writer, and reading a device may never end: whoever can write to
+//! Opening a named pipe waits for a writer, and reading a device may never end: anyone who can write to
 //! the directory could keep the service from starting.
 
 use std::fs::{File, OpenOptions};

@@ -109,13 +109,13 @@ pub(super) const ROWS: [Row; 29] = [
     ),
     row(
         "first-event",
-        "a change until the first event subscriber hears of it",
+        "a change until the first event subscriber receives it",
         "ms",
         Target::Any,
     ),
     row(
         "last-event",
-        "a change until the last event subscriber hears of it",
+        "a change until the last event subscriber receives it",
         "ms",
         Target::Any,
     ),

@@ -14,7 +14,7 @@ use super::{Knowledge, reports};
 use crate::identity::{self, Identity};
 use crate::store::StoreError;
 
-/// What the database contains besides the evidence.
+/// What the database contains in addition to the evidence.
 struct Opened {
     identity: Identity,
     comparison: Comparison,

@@ -214,7 +214,7 @@ fn changed_claims(vendor: &Signer, site: &Site) -> Vec<Forgery> {
             "another installation",
             "not_for_us",
             Box::new(changed(|c| {
-                c.installation_id = "somebody else".into();
+                c.installation_id = "another user".into();
             })),
         ),
         (

@@ -40,7 +40,7 @@ pub struct Terms {
     pub updates: UpdateRule,
 }
 
-/// One machine, and the usual number of moves.
+/// One machine, and the default number of moves.
 impl Default for Terms {
     fn default() -> Self {
         Self {
@@ -86,7 +86,7 @@ impl UpdateRule {
     }
 }
 
-/// Other terms. What is `None` stays as it is; `Some(None)` is the server's own default, and for
+/// Other terms. What is `None` stays unchanged; `Some(None)` is the server's own default, and for
 /// [`Terms::updates_until`] no bound.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]

@@ -47,7 +47,7 @@ pub enum Action {
     ClockAccepted,
     /// A version of a plan was published.
     PlanPublished,
-    /// An entry of the catalogue was added or described anew.
+    /// An entry of the catalogue was added or described again.
     CatalogueChanged,
     /// A site was not denied because it knows more than the database.
     AnswerWithheld,

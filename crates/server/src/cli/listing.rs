@@ -15,7 +15,7 @@ use crate::store::Store;
 /// Default number of rows in a table.
 pub(super) const DEFAULT_LIMIT: u64 = 100;
 
-/// The formats for programs, besides `--json`.
+/// The formats for programs, in addition to `--json`.
 #[derive(Clone, Copy, Debug, Args)]
 pub(super) struct CsvFlag {
     /// Print CSV: all rows, with all columns

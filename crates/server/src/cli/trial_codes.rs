@@ -65,7 +65,7 @@ pub(super) enum TrialCodes {
 
     /// Remove the record that an installation has started a trial, so that it can start another one
     #[command(
-        after_help = "The license of the trial stays as it is. Use this if a site is refused \
+        after_help = "The license of the trial stays unchanged. Use this if a site is refused \
         because another machine has used its installation id, or because it has lost STATE_DIR.\n\n\
         Example:\n  \
         license-server trial-codes forget-trial b5684f06-7c6a-4b44-bfbd-68bd127e7617"
@@ -136,7 +136,7 @@ pub(super) async fn run(
                 println!("{}", escaped::json(&shown)?);
             } else {
                 println!(
-                    "{} starts no more trials; {started} that it has started go on",
+                    "{} starts no more trials; {started} that it has started continue",
                     withdrawn.masked
                 );
             }
@@ -181,7 +181,7 @@ async fn add(
     }
     println!("{}", code.as_str());
     say(format_args!(
-        "note: this is the only time that the trial code {} is shown; whoever has it can start a \
+        "note: this is the only time that the trial code {} is shown; anyone who has it can start a \
          trial with 'license-client start-trial'",
         stored.id
     ));

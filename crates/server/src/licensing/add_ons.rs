@@ -60,7 +60,7 @@ pub async fn issue_add_on(
 /// A new key, which is issued later.
 ///
 /// # Errors
-/// [`NoRandomness`].
+/// If the operating system returns no random bytes.
 pub fn new_add_on_key() -> Result<IssuedCode, NoRandomness> {
     random_code(CodeKind::AddOn)
 }

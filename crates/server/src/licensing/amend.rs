@@ -155,7 +155,7 @@ async fn try_amend(
     Ok(amended)
 }
 
-/// Amends a license that is locked, as [`amend`] does. Whoever has selected licenses by what they
+/// Amends a license that is locked, as [`amend`] does. Anyone who has selected licenses by what they
 /// consisted of checks that again between the lock and this.
 ///
 /// # Errors
@@ -221,7 +221,7 @@ pub(super) fn note_stored(amended: &Amended) {
     tracing::info!(license_key, number, "license amended");
 }
 
-/// How the audit log tells of an amendment: with these details besides those of every amendment.
+/// How the audit log tells of an amendment: with these details in addition to those of every amendment.
 pub(super) struct AuditEntry {
     pub(super) action: Action,
     pub(super) details: Value,

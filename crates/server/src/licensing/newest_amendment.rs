@@ -1,4 +1,4 @@
-//! Whether whoever changes a license knows its newest amendment.
+//! Whether the author of a change knows its newest amendment.
 
 use license_core::amendment::Amendment;
 use sea_orm::ConnectionTrait;

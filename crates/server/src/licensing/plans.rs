@@ -142,7 +142,7 @@ pub enum PublishError {
 /// What was different from a plan file.
 #[derive(Clone, Debug, Default)]
 pub struct Applied {
-    /// The entries of the catalogue that were added or described anew.
+    /// The entries of the catalogue that were added or described again.
     pub entries: Vec<Replaced<CatalogueEntry>>,
     /// The versions that were published.
     pub plans: Vec<Replaced<PublishedPlan>>,
@@ -158,7 +158,7 @@ pub struct Replaced<T> {
 }
 
 /// Makes the catalogue and the newest versions of plans those of a file, all of them or none. What
-/// the file does not name stays as it is. Without `is_stored`, tells what would be done.
+/// the file does not name stays unchanged. Without `is_stored`, tells what would be done.
 ///
 /// # Errors
 /// One [`PublishError`] for each reason; nothing has changed then.

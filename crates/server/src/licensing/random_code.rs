@@ -1,4 +1,4 @@
-//! New keys and codes, which nobody can guess.
+//! New keys and codes, which cannot be guessed.
 
 use license_core::issued_code::{CodeKind, IssuedCode};
 use license_core::license_key::LicenseKey;

@@ -52,7 +52,7 @@ pub enum TokenError {
     #[error("there is already a token '{0}'; revoke it first, or choose another name")]
     Exists(String),
     /// There are too many.
-    #[error("there are {MAX_TOKENS} tokens already; revoke those that are not used any more")]
+    #[error("there are {MAX_TOKENS} tokens already; revoke those that are no longer used")]
     TooMany,
     /// The note is too long.
     #[error("the note is limited to {MAX_NOTE_CHARS} characters")]

@@ -104,7 +104,7 @@ pub async fn add_trial_code(
 /// A new code, which is created later.
 ///
 /// # Errors
-/// [`NoRandomness`].
+/// If the operating system returns no random bytes.
 pub fn new_trial_code() -> Result<IssuedCode, NoRandomness> {
     random_code(CodeKind::Trial)
 }
@@ -228,7 +228,7 @@ pub async fn look_up_trial_code(
     found.ok_or_else(|| TrialCodeError::Unknown(code.masked()))
 }
 
-/// Withdraws a trial code: it starts no more trials. Those that it has started go on. Withdrawing it
+/// Withdraws a trial code: it starts no more trials. Trials that it has started continue. Withdrawing it
 /// again changes nothing.
 ///
 /// # Errors
@@ -271,7 +271,7 @@ async fn try_withdraw(
 }
 
 /// Removes the record that an installation has started a trial: it may start another one. The license
-/// of the trial stays as it is.
+/// of the trial stays unchanged.
 ///
 /// # Errors
 /// [`TrialCodeError::NoTrial`], or if the database returns an error.

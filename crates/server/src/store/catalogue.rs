@@ -1,4 +1,4 @@
-//! `catalogue`: what can be sold. Entries are added and described anew, never removed.
+//! `catalogue`: what can be sold. Entries are added and described again, never removed.
 
 use license_core::catalogue::{Catalogue, CatalogueEntry, Kind};
 use license_service::database::{ExpectedTable, writes};

@@ -1,4 +1,4 @@
-//! What the vendor of a test sells besides the product's own features.
+//! What the vendor of a test sells in addition to the product's own features.
 
 use license_core::catalogue::{CatalogueEntry, Kind};
 use license_server::audit::Actor;

@@ -167,7 +167,7 @@ async fn a_revoked_token_is_refused_and_its_sessions_end_on_every_server(engine:
         }
         assert_eq!(status(server, &first).await, 200);
     }
-    // Whoever has a token may manage tokens.
+    // Anyone who has a token may manage tokens.
     let (revoked, token) = call(&vendor, &second, Method::DELETE, "/tokens/ana", json!({})).await;
     assert_eq!(
         (revoked, &token["status"]),

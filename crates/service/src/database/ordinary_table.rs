@@ -13,7 +13,7 @@ const IS_ORDINARY: &str = "
 
 impl Transaction {
     /// The name of a table with its schema, where the search path of the site says; `None` if there
-    /// is none, or, on PostgreSQL, if somebody else owns it or it may run code of others. From then
+    /// is none, or, on PostgreSQL, if another user owns it or it may run code of others. From then
     /// on the search path is empty.
     ///
     /// # Errors

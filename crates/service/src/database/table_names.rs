@@ -77,7 +77,7 @@ pub(super) struct Schemas {
     of: HashMap<&'static str, Option<String>>,
     /// The tables that exist.
     existing: HashSet<&'static str>,
-    /// The tables of which there is only one that somebody else owns, with its owner, who may give
+    /// The tables of which there is only one that another user owns, with its owner, who may give
     /// it triggers and rules, and change its rows.
     of_others: Vec<String>,
     /// Why the missing tables cannot be created.

@@ -1,4 +1,4 @@
-//! The fields of the form for an amendment, and what they ask for. What is empty stays as it is.
+//! The fields of the form for an amendment, and what they ask for. What is empty stays unchanged.
 
 use chrono::{DateTime, Utc};
 use license_core::amendment::{TermChanges, UpdateRule};

@@ -19,7 +19,7 @@ use crate::store::plans::PublishedPlan;
 pub(super) const QUANTITY: &str = "quantity.";
 /// The fields that only the confirmation has.
 const OF_REVIEW: [&str; 3] = ["key", "typed_key", "reviewed_end"];
-/// The fields whose values come from the plan, besides features and quantities.
+/// The fields whose values come from the plan, apart from features and quantities.
 const FROM_PLAN: [&str; 9] = [
     "end",
     "seats",

@@ -29,7 +29,7 @@ pub(super) struct PlanText {
     /// From when on the duration counts. An activation sets the end of the license.
     #[schema(required = false, inline, rename = "durationFrom")]
     duration_from: DurationFromText,
-    /// By default one seat, and the usual number of moves.
+    /// One seat and the default number of moves, unless stated.
     #[schema(required = false)]
     terms: PlanTermsText,
     /// At most 500, each with a different key.

@@ -75,7 +75,7 @@ struct Offer {
 }
 
 impl AmendRequest {
-    /// The amendment that follows those that are known, without what stays as it is. `customer` is
+    /// The amendment that follows those that are known, without what stays unchanged. `customer` is
     /// the id of the requested customer; empty for none.
     ///
     /// # Errors

@@ -19,7 +19,7 @@ on_both_engines! {
 }
 
 /// Licenses in whose names nothing but case and space differ, one without a name, and one that
-/// will belong to somebody else.
+/// will belong to another user.
 async fn add_names(connection: &DatabaseConnection) {
     let json = match connection.get_database_backend() {
         DbBackend::Postgres => "::json",

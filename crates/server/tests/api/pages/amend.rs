@@ -308,7 +308,7 @@ async fn an_amendment_from_a_day_on_is_shown_as_scheduled() {
             "plan enterprise@1<br>seats 5<br>amendment 2 takes effect",
         ],
     );
-    // Undone before it takes effect, it is not scheduled any more.
+    // Undone before it takes effect, it is no longer scheduled.
     amended(&staff.vendor, &key, json!({"undoes": 2})).await;
     let (_, page) = staff.get(&license).await;
     assert!(!page.contains("id=\"scheduled\""), "{page}");
