@@ -183,7 +183,11 @@ async fn what_ends_is_warned_of_and_what_changes_next_is_named(engine: Engine) {
     };
     let starts = (json!(format!("{ANALYTICS} starts")), Value::Null);
     let ends = |urgency: Value| (json!("module.map_view ends"), urgency);
-    assert_eq!(changes(&status().await)[..2], [starts, ends(Value::Null)]);
+    let ended = (json!(format!("{ANALYTICS} ends")), Value::Null);
+    assert_eq!(
+        changes(&status().await)[..3],
+        [starts, ended, ends(Value::Null)]
+    );
     let calm = page().await;
     assert!(calm.contains("Everything is OK"), "{calm}");
     assert!(calm.contains("<small>Starts on 24 November 2026"), "{calm}");
