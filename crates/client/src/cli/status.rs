@@ -35,6 +35,7 @@ fn print(answer: &Answer) {
     println!("{headline}");
     for (label, field) in [
         ("License key", "licenseKey"),
+        ("Licensed to", "customer"),
         ("Tier", "tier"),
         ("Expires", "expiresAt"),
         ("Updates until", "updatesUntil"),

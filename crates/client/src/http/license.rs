@@ -46,6 +46,8 @@ pub(super) struct LicenseStatusResponse {
     status: String,
     /// Masked for callers that may not make changes.
     license_key: Option<String>,
+    /// To whom the license was sold; null for callers that may not make changes.
+    customer: Option<String>,
     tier: Option<String>,
     expires_at: Option<String>,
     /// The last instant of the releases that the license covers; null if it covers all.
@@ -155,6 +157,7 @@ pub(super) fn status_json(app: &App, caller: Caller) -> Bytes {
         .map(|ahead| ahead.num_seconds());
     status.time_trouble = app.time.trouble().map(|trouble| trouble.to_string());
     status.license_key = status.license_key.map(|key| caller.sees(&key));
+    status.customer = status.customer.filter(|_| caller.trusted);
     if let Some(why) = unread(app, caller) {
         status.message = Some(why);
     }
@@ -189,6 +192,7 @@ fn status_of(snapshot: &Snapshot, now: DateTime<Utc>) -> LicenseStatusResponse {
             .lease
             .as_ref()
             .map(|lease| lease.license_key().to_owned()),
+        customer: license.and_then(License::customer).map(str::to_owned),
         tier: license.and_then(License::tier).map(str::to_owned),
         expires_at: license
             .and_then(License::expires_at_text)

@@ -98,7 +98,15 @@ async fn an_amendment_is_at_the_site_on_the_right_second_without_a_new_key(engin
     assert_eq!(made["installations"].as_array().unwrap().len(), 1);
     assert_eq!(in_force(&site).await, expected(16, "not_in_license"));
     assert_eq!(site.validate().await["valid"], true);
-    assert_eq!(site.status().await["licenseKey"], key.as_str());
+    let status = site.status().await;
+    assert_eq!(
+        (&status["licenseKey"], &status["customer"]),
+        (&json!(key), &json!("Harbour Ltd"))
+    );
+    let status = site.http.get(format!("{}/api/license/status", site.url));
+    let status = status.header("x-forwarded-for", "192.0.2.7");
+    let status: Value = status.send().await.unwrap().json().await.unwrap();
+    assert_eq!(status["customer"], Value::Null, "not for everyone");
     // From here on the site has no contact.
     vendor.go_away().await;
     follow(&site, "grace_period").await;
