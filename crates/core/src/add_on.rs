@@ -153,7 +153,7 @@ pub enum Redeem {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RedeemRefusal {
     /// Another license has it.
-    #[error("the add-on key was already redeemed for another license")]
+    #[error("the add-on key was already redeemed on another license")]
     Elsewhere,
     /// It was refunded.
     #[error("the add-on key was refunded")]

@@ -28,7 +28,7 @@ pub fn for_operator(code: &str) -> &str {
         "add_on_key" => "An add-on key needs a license",
         "trial_code" => "A trial code is not a license key",
         "unknown_add_on" => "Unknown add-on key",
-        "add_on_elsewhere" => "The add-on key was redeemed for another license",
+        "add_on_elsewhere" => "The add-on key was redeemed on another license",
         "add_on_refunded" => "The add-on key was refunded",
         "add_on_not_possible" => "The license cannot have what the add-on key grants",
         "redeemed" => "The add-on key was redeemed",

@@ -145,7 +145,7 @@ pub enum Refusal {
     MalformedAddOn,
     /// There is no such add-on key.
     UnknownAddOn,
-    /// The add-on key was redeemed for another license.
+    /// The add-on key was redeemed on another license.
     AddOnElsewhere,
     /// The add-on key was refunded.
     AddOnRefunded,

@@ -72,7 +72,7 @@ impl App {
         match writing.await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
-                tracing::warn!(%error, "failed to store the counts of calls, retrying");
+                tracing::warn!(%error, "failed to store the call counts, retrying");
             }
             Err(error) => tracing::error!(%error, "failed to store the counts of calls"),
         }

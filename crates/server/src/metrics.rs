@@ -163,7 +163,7 @@ fn register(fleet: &Fleet, registry: &mut Registry) {
     for (name, help, count) in [
         (
             "foxsight_license_server_trials",
-            "Licenses whose plan is for trying the product out, of any status",
+            "Trial licenses, with any status",
             fleet.trials,
         ),
         (
@@ -173,7 +173,7 @@ fn register(fleet: &Fleet, registry: &mut Registry) {
         ),
         (
             "foxsight_license_server_licenses_over_seats",
-            "Licenses on which more seats are held than they include",
+            "Licenses with more seats in use than they include",
             fleet.licenses_over_seats,
         ),
         (

@@ -13,7 +13,7 @@ pub fn nonce() -> String {
 #[must_use]
 #[expect(
     clippy::expect_used,
-    reason = "without randomness nothing here is safe; the operating system fails only before it has booted"
+    reason = "nothing is safe without random bytes, and getrandom can fail only during early boot"
 )]
 pub fn bytes<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];

@@ -24,7 +24,7 @@ pub(super) struct CheckUpgrade {
     #[arg(long, value_parser = date, requires = "version", value_name = "DATE")]
     released: Option<String>,
 
-    /// Every license covers the release, as announced by the vendor
+    /// The vendor has marked the release as exempt: every license covers it
     #[arg(long, requires = "version")]
     exempt: bool,
 

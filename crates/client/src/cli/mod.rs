@@ -83,7 +83,7 @@ enum Command {
         license-client activate                   (prompts for the key)\n  \
         license-client activate - < license-key   (reads it from standard input)\n  \
         license-client activate --give-back       (frees the seat of a license that it replaces)\n\n\
-        If another license is active, the command shows what changes, and asks on a terminal.")]
+        If another license is active, the command shows what changes and, on a terminal, asks for confirmation.")]
     Activate(activate::Activate),
 
     /// Redeem an add-on key, which adds to the active license

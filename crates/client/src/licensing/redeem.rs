@@ -34,8 +34,8 @@ pub enum RedeemError {
     NotOffered,
     /// The License Server did not respond.
     #[error(
-        "It is not known whether the add-on key was redeemed: {0}. Try again: a key that was \
-         redeemed for this license counts once"
+        "It is not known whether the add-on key was redeemed: {0}. Try again: redeeming the same key \
+         on this license again changes nothing"
     )]
     NoContact(NoContact),
     /// The database returned an error.

@@ -90,7 +90,7 @@ pub fn warning(snapshot: &Snapshot) -> Option<String> {
             release_words::installed(release, coverage, snapshot.release_consequence())
         }
         ReleaseDocument::Unusable(why) => Some(format!(
-            "The document of the installed release is not used, and no feature is affected: {why}"
+            "The signed document of the installed release cannot be used: {why}. No feature is affected"
         )),
     }
 }

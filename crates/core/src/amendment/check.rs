@@ -25,7 +25,10 @@ pub const MAX_ENTITLEMENTS: usize = 1_000;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AmendmentError {
     /// It does not follow the newest amendment: the license was amended in the meantime.
-    #[error("the license has {newest} amendments; this one was made for {expected}")]
+    #[error(
+        "the license was amended in the meantime: its newest amendment is {newest}, but this one \
+         was based on amendment {expected}"
+    )]
     NotNext {
         /// The number of the newest amendment.
         newest: u32,

@@ -145,7 +145,7 @@ pub enum DenialReason {
     TrialCode,
     /// No add-on key is like this.
     UnknownAddOn,
-    /// The add-on key was redeemed for another license.
+    /// The add-on key was redeemed on another license.
     AddOnElsewhere,
     /// The vendor has refunded the add-on key.
     AddOnRefunded,

@@ -46,7 +46,7 @@ const ADD_ON_KEY: SecretForm = SecretForm {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum AddOns {
-    /// Issue an add-on key, and print it: the only time that it is shown
+    /// Issue an add-on key and print it; the key cannot be shown again
     #[command(after_help = "Examples:\n  \
         license-server addons issue --add cameras=16 --order 4712\n  \
         license-server addons issue --add module.analytics_advanced --until 2027-07-29\n  \
@@ -70,7 +70,7 @@ pub(super) enum AddOns {
         add_on: SecretArgument,
     },
 
-    /// Redeem an add-on key for a license, which amends it
+    /// Apply an add-on key to a license; this amends the license
     #[command(after_help = "Examples:\n  \
         license-server addons redeem FXSGHT-ABCD-EFGH-JKMN-PQRS - --preview < add-on-key\n  \
         license-server addons redeem FXSGHT-ABCD-EFGH-JKMN-PQRS - < add-on-key\n\n\
@@ -111,11 +111,11 @@ pub(super) struct Issue {
     #[command(flatten)]
     grants: Grants,
 
-    /// Last day, or exact end, on which the key may be redeemed (UTC); default is no end
+    /// Last day, or exact time, at which the key can be redeemed (UTC); no deadline by default
     #[arg(long, value_name = "DATE", value_parser = additions::end)]
     redeem_by: Option<DateTime<Utc>>,
 
-    /// Reference of the order, which the amendment gets
+    /// Order reference, recorded in the amendment
     #[arg(long, value_name = "TEXT")]
     order: Option<String>,
 

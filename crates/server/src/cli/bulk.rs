@@ -113,7 +113,7 @@ pub(super) async fn run(storage: &Storage, command: Bulk, json: bool) -> anyhow:
         .unwrap_or_else(|| from.with_extension(extension));
     anyhow::ensure!(
         result != *from,
-        "the result cannot replace the file; choose another --result"
+        "the result file must not be the input file; choose another one with --result"
     );
     let prepared = output_file::prepare(&result, Readers::Owner)?;
     let store = open_store(storage).await?;

@@ -63,7 +63,7 @@ pub(super) struct Issue {
     #[arg(long, value_name = "KEY")]
     with: Vec<String>,
 
-    /// Feature of the plan to remove; can be repeated
+    /// Plan feature to exclude from the license; can be repeated
     #[arg(long, value_name = "KEY")]
     without: Vec<String>,
 

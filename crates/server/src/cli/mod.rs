@@ -205,7 +205,7 @@ enum Command {
     #[command(subcommand)]
     Offline(offline::Offline),
 
-    /// Sign the document of a release of the VMS
+    /// Sign a release document for the VMS
     #[command(subcommand)]
     Release(release::Release),
 

@@ -59,7 +59,7 @@ pub enum AnswerError {
     #[error("too many activations; the next one is allowed in {0:?}")]
     TooManyCalls(Duration),
     /// The license of a trial cannot be issued.
-    #[error("the license of a trial cannot be issued: {0}")]
+    #[error("the trial license cannot be issued: {0}")]
     NotIssued(Box<IssueError>),
     /// A document could not be created.
     #[error(transparent)]

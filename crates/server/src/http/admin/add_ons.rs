@@ -245,7 +245,7 @@ pub(in crate::http) struct RedeemBody {
         AdminErrors, BodyErrors,
         (status = 404, body = ErrorBody, description = "`not_found`: no license has this id or \
             key, or there is no such add-on key"),
-        (status = 409, body = ErrorBody, description = "The key was redeemed for another license \
+        (status = 409, body = ErrorBody, description = "The key was redeemed on another license \
             or refunded, its time is over, or the license is revoked"),
     )
 )]

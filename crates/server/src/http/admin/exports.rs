@@ -62,7 +62,7 @@ pub(in crate::http) struct LicensesExportParams {
     params(LicensesExportParams),
     responses(
         (status = 200, content_type = "text/csv", body = String,
-            description = "A line with the names of the columns, and one for each license"),
+            description = "A header row, then one row for each license"),
         AdminErrors, CustomerErrors, QueryErrors,
     )
 )]
@@ -108,7 +108,7 @@ pub(in crate::http) struct InstallationsExportParams {
     params(InstallationsExportParams),
     responses(
         (status = 200, content_type = "text/csv", body = String,
-            description = "A line with the names of the columns, and one for each installation"),
+            description = "A header row, then one row for each installation"),
         AdminErrors, QueryErrors,
     )
 )]
@@ -148,7 +148,7 @@ pub(in crate::http) struct UsageExportParams {
     params(UsageExportParams),
     responses(
         (status = 200, content_type = "text/csv", body = String,
-            description = "A line with the names of the columns, and one for each machine and day"),
+            description = "A header row, then one row for each machine and day"),
         AdminErrors, LicenseErrors, QueryErrors,
     )
 )]
@@ -176,7 +176,7 @@ pub(in crate::http) struct AmendmentsExportParams {
     params(AmendmentsExportParams),
     responses(
         (status = 200, content_type = "text/csv", body = String,
-            description = "A line with the names of the columns, and one for each amendment"),
+            description = "A header row, then one row for each amendment"),
         AdminErrors, LicenseErrors, QueryErrors,
     )
 )]

@@ -42,12 +42,12 @@ pub enum AddOnError {
     #[error("there is no add-on key {0}; see 'license-server addons list'")]
     Unknown(String),
     /// It was refunded.
-    #[error("the add-on key was refunded already")]
+    #[error("the add-on key has already been refunded")]
     Refunded,
     /// There already is an add-on key like this.
     #[error("the add-on key {0} was issued already, and is not shown again")]
     Issued(String),
-    /// The refund would do something else than its preview said.
+    /// The refund would do something other than its preview said.
     #[error(
         "the add-on key was redeemed, or its license was amended, after this preview; nothing was \
          refunded"

@@ -23,7 +23,7 @@ pub enum FileError {
     #[error("the file is empty; expected a first line with the names of the columns")]
     Empty,
     /// It has no other lines.
-    #[error("the file has no lines below the names of the columns")]
+    #[error("the file has no lines after the header row")]
     NoLines,
     /// It has too many lines.
     #[error("the file has more than {MAX_LINES} lines; split it")]

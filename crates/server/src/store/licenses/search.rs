@@ -23,7 +23,7 @@ pub struct Search {
     pub text: String,
     /// Only those that are in this state at an instant.
     pub state: Option<(LicenseState, DateTime<Utc>)>,
-    /// Only those whose plan is for trying the product out, or only the others.
+    /// Only trial licenses, or only the others.
     pub trial: Option<bool>,
     /// Only those of this tier.
     pub tier: Option<String>,
