@@ -69,7 +69,7 @@ async fn an_add_on_key_goes_through_its_life_by_commands(engine: Engine) {
     let output = run(&vendor, &refund).await;
     assert_eq!(output.status.code(), Some(1));
     assert!(
-        said(&output).contains("refunded already"),
+        said(&output).contains("already been refunded"),
         "{}",
         said(&output)
     );

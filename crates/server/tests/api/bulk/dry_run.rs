@@ -15,7 +15,7 @@ on_both_engines! {
     a_dry_run_keeps_the_result_of_the_run;
 }
 
-/// Processes the first line below the names of the columns, then checks and processes all of them.
+/// Processes the first line after the header row, then checks and processes all of them.
 /// The outcomes of the run are as expected, and those of the dry run were the same, with the same
 /// errors.
 async fn assert_predicted(vendor: &Vendor, action: &str, text: &str, expected: &[&str]) {

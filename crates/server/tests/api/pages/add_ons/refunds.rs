@@ -129,7 +129,7 @@ async fn the_second_of_two_staff_is_told(engine: Engine) {
         both.sort();
         let [(first, _), (second, page)] = both;
         assert_eq!((first, second), (303, 409), "{page}");
-        contains_all(&page, &["The add-on key was refunded already"]);
+        contains_all(&page, &["The add-on key has already been refunded"]);
         let path = format!("/licenses/{key}/amendments");
         let amendments = staff.vendor.look(&path).await;
         assert_eq!(amendments["amendments"].as_array().unwrap().len(), 3);
