@@ -102,7 +102,9 @@ def verify(trusted, kind, document):
     if kind == "license":
         need(iat <= payload["validUntil"] <= payload["exp"], "the times are out of order")
         need(type(payload.get("offline", True)) is bool, "offline is not true or false")
-        need(payload.get("question") in (None, "activate", "validate"), "it answers a call that grants no lease")
+        need(payload.get("question") in (None, "activate", "validate", "trial"), "it answers a call that grants no lease")
+        code_hash = payload.get("codeHash")  # of the code in the request that this answers, if there was one
+        need(code_hash is None or type(code_hash) is str, "codeHash is not a text")
         check(payload["license"], "licenseKey", "")
         expires = payload["license"].get("expiresAt")
         if expires is not None:

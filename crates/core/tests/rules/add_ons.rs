@@ -147,10 +147,11 @@ proptest! {
         let count = u32::try_from(history.len()).unwrap();
         prop_assume!(count > 1);
         let number = 2 + which % (count - 1);
-        // A redemption undoes nothing.
+        // A redemption grants something, and undoes nothing.
         let mut history = history;
         let redemption = history.iter_mut().find(|it| it.number == number).unwrap();
         redemption.undoes = None;
+        redemption.changes.retain(|it| matches!(it, Change::Grant(_)));
         let refunded = refunded(&history, number, at(now));
         let then = at(now + hours);
         let granted = contents(&refunded, then).granted;

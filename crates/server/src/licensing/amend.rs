@@ -241,7 +241,7 @@ pub(super) async fn apply(
     change: &PermittedChange,
 ) -> Result<Amended, AmendError> {
     let (license, all) = record(db, license, known, &amendment, change.time()).await?;
-    let customers = customer_names(db, std::slice::from_ref(&amendment)).await?;
+    let customers = customer_names(db, &all).await?;
     let AuditEntry { action, details } = entry;
     let mut all_details = json!({
         "amendment": amendment.number,

@@ -56,9 +56,15 @@ impl Export for AmendmentsExport {
             self.after = Some(last.id);
         }
         let licenses = by_id(store, found.iter().map(|it| it.license_id.clone())).await?;
-        let amendments: Vec<_> = found.iter().map(|it| it.amendment.clone()).collect();
-        let names = customer_names(db, &amendments).await?;
         let compared = compared(db, &found).await?;
+        let found_ones = found.iter().map(|it| it.amendment.clone());
+        let amendments: Vec<_> = compared
+            .values()
+            .flatten()
+            .cloned()
+            .chain(found_ones)
+            .collect();
+        let names = customer_names(db, &amendments).await?;
         let row = |it: Recorded| AmendmentRow {
             license: licenses.get(&it.license_id).cloned().unwrap_or_default(),
             words: {
@@ -71,17 +77,21 @@ impl Export for AmendmentsExport {
     }
 }
 
-/// All amendments of the licenses whose terms are changed, by the ids of the licenses: only the terms
-/// that are different are named.
+/// All amendments of the licenses of which terms are changed or amendments are undone, by the ids of
+/// the licenses: only what is different is named.
 async fn compared(
     db: &impl ConnectionTrait,
     found: &[Recorded],
 ) -> Result<BTreeMap<String, Vec<Amendment>>, StoreError> {
     let mut compared = BTreeMap::new();
     for it in found.iter().filter(|it| it.amendment.number > 1) {
-        let has_terms = |change: &Change| matches!(change, Change::Terms(_));
+        let has_terms =
+            |change: &Change| matches!(change, Change::Terms(_) | Change::TermChanges(_));
         let is_known = compared.contains_key(&it.license_id);
-        if !is_known && it.amendment.changes.iter().any(has_terms) {
+        let Amendment {
+            changes, undoes, ..
+        } = &it.amendment;
+        if !is_known && (undoes.is_some() || changes.iter().any(has_terms)) {
             let all = of_license(db, &it.license_id).await?;
             compared.insert(it.license_id.clone(), all);
         }

@@ -33,7 +33,7 @@ async fn only_terms_that_are_different_are_named(engine: Engine) {
         (&["--seats", "4"], "seats 4"),
         (
             &["--undo", "6", "--moves", "5"],
-            "amendment 6 undone, 5 moves in 365 days",
+            "amendment 6 undone, seats 1, 5 moves in 365 days",
         ),
     ] {
         let command = [&["amend", &key], arguments].concat();
