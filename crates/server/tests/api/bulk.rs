@@ -336,7 +336,7 @@ async fn a_dry_run_finds_the_errors_and_changes_nothing(engine: Engine) {
     let longest = format!("plan\n{}", "standard\n".repeat(100_001));
     for (text, expected) in [
         ("", "the file is empty"),
-        ("plan\n", "no lines below"),
+        ("plan\n", "no lines after"),
         ("plan,plan\nstandard,standard\n", "'plan' occurs twice"),
         ("customer\nHarbour\n", "the column 'plan' is missing"),
         ("plan,price\nstandard,7\n", "unknown column 'price'"),
