@@ -22,7 +22,7 @@ use crate::licensing::amendment_words::{CustomerNames, all_words, customer_names
 use crate::licensing::current::amendments_at;
 use crate::licensing::customers::{Chosen, choose};
 use crate::licensing::document_size::check_sizes;
-use crate::licensing::line_done::{check_not_done, note_done};
+use crate::licensing::line_done::Storing;
 use crate::licensing::look_up::look_up;
 use crate::licensing::newest_amendment::check_newest;
 use crate::store::installations::reported;
@@ -95,10 +95,10 @@ pub async fn amend(
     request: &AmendRequest,
     change: &PermittedChange,
 ) -> Result<Amended, AmendError> {
-    repeated(|| try_amend(store, license, request, change, Stored::Yes(None))).await
+    repeated(|| try_amend(store, license, request, change, Storing::ALONE)).await
 }
 
-/// The same for a line of a file: exactly once.
+/// The same for a line of a file: exactly once, or with `is_dry_run` without storing it.
 ///
 /// # Errors
 /// [`AmendError::Done`] if that was done before, and as [`amend`].
@@ -108,8 +108,10 @@ pub async fn amend_once(
     request: &AmendRequest,
     change: &PermittedChange,
     line: &str,
+    is_dry_run: bool,
 ) -> Result<Amended, AmendError> {
-    repeated(|| try_amend(store, license, request, change, Stored::Yes(Some(line)))).await
+    let storing = Storing::of_line(line, is_dry_run);
+    repeated(|| try_amend(store, license, request, change, storing)).await
 }
 
 /// What [`amend`] would do, without doing it.
@@ -122,14 +124,7 @@ pub async fn preview(
     request: &AmendRequest,
     change: &PermittedChange,
 ) -> Result<Amended, AmendError> {
-    repeated(|| try_amend(store, license, request, change, Stored::No)).await
-}
-
-/// Whether an amendment is stored, and for which line of a file.
-#[derive(Clone, Copy)]
-enum Stored<'a> {
-    Yes(Option<&'a str>),
-    No,
+    repeated(|| try_amend(store, license, request, change, Storing::PREVIEW)).await
 }
 
 async fn try_amend(
@@ -137,19 +132,16 @@ async fn try_amend(
     license: &str,
     request: &AmendRequest,
     change: &PermittedChange,
-    stored: Stored<'_>,
+    storing: Storing<'_>,
 ) -> Result<Amended, AmendError> {
     let license = look_up(store, license).await?;
     let (transaction, license) = store.hold(license).await?;
-    if let Stored::Yes(Some(line)) = stored {
-        check_not_done(&transaction, line).await?;
-    }
+    storing.check(&transaction).await?;
     let amended = amend_held(&transaction, license, request, change).await?;
-    if let Stored::Yes(line) = stored {
-        if let Some(line) = line {
-            note_done(&transaction, line, &amended.license, change.at).await?;
-        }
-        transaction.commit().await.map_err(StoreError::from)?;
+    storing
+        .note(&transaction, &amended.license, change.at)
+        .await?;
+    if storing.end(transaction).await? {
         note_stored(&amended);
     }
     Ok(amended)

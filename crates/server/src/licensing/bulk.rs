@@ -12,10 +12,10 @@ use license_core::amendment::AmendmentError;
 use license_core::plan::LicenseEnd;
 
 use crate::audit::PermittedChange;
-use crate::licensing::amend::{AmendError, amend_once, preview};
+use crate::licensing::amend::{AmendError, amend_once};
 use crate::licensing::current::current;
 use crate::licensing::issue::{IssueError, IssueRequest, issue_once};
-use crate::licensing::line_done::{LineDone, LineError, Storing};
+use crate::licensing::line_done::{LineDone, LineError};
 use crate::licensing::look_up::look_up;
 use crate::licensing::renew::{RenewError, renew_once};
 use crate::store::licenses::{self, License};
@@ -261,16 +261,8 @@ async fn amend_line(
 ) -> Processed {
     let (key, request) = line.amend_request().map_err(LineFailure::Invalid)?;
     let license = found(store, &key, change.at).await?;
-    let amended = match is_dry_run {
-        true => {
-            Storing::of_line(&line.id, true)
-                .check(store.reader())
-                .await?;
-            preview(store, &license.id, &request, change).await
-        }
-        false => amend_once(store, &license.id, &request, change, &line.id).await,
-    };
-    match amended {
+    let amended = amend_once(store, &license.id, &request, change, &line.id, is_dry_run);
+    match amended.await {
         Ok(amended) if is_dry_run => Ok((amended.license.license_key, Outcome::Valid)),
         Ok(amended) => Ok((amended.license.license_key, Outcome::Amended)),
         Err(AmendError::Rule {

@@ -56,8 +56,11 @@ impl<'a> Storing<'a> {
     /// # Errors
     /// [`LineError::Done`], or if the database returns an error.
     pub(super) async fn check(self, db: &impl ConnectionTrait) -> Result<(), LineError> {
-        match self.line {
-            Some(line) => check_not_done(db, line).await,
+        let Some(line) = self.line else {
+            return Ok(());
+        };
+        match bulk_lines::find(db, line).await? {
+            Some(done) => Err(LineDone(done).into()),
             None => Ok(()),
         }
     }
@@ -72,10 +75,16 @@ impl<'a> Storing<'a> {
         license: &License,
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
-        match self.line {
-            Some(line) => note_done(db, line, license, now).await,
-            None => Ok(()),
-        }
+        let Some(line) = self.line else {
+            return Ok(());
+        };
+        let done = DoneLine {
+            id: line.to_owned(),
+            license_id: license.id.clone(),
+            amendment: license.amendment,
+            done_at: now,
+        };
+        bulk_lines::insert(db, &done).await
     }
 
     /// Commits the transaction of the change if it is stored, and otherwise rolls it back. Returns
@@ -90,34 +99,4 @@ impl<'a> Storing<'a> {
         }
         Ok(self.is_stored)
     }
-}
-
-/// Whether the change of a line is still to be made, in its transaction.
-///
-/// # Errors
-/// [`LineError::Done`], or if the database returns an error.
-pub(super) async fn check_not_done(db: &impl ConnectionTrait, line: &str) -> Result<(), LineError> {
-    match bulk_lines::find(db, line).await? {
-        Some(done) => Err(LineDone(done).into()),
-        None => Ok(()),
-    }
-}
-
-/// Records the change of a line, in its transaction, with what the license is afterwards.
-///
-/// # Errors
-/// If the database returns an error, for example because another process has made the change.
-pub(super) async fn note_done(
-    db: &impl ConnectionTrait,
-    line: &str,
-    license: &License,
-    now: DateTime<Utc>,
-) -> Result<(), StoreError> {
-    let done = DoneLine {
-        id: line.to_owned(),
-        license_id: license.id.clone(),
-        amendment: license.amendment,
-        done_at: now,
-    };
-    bulk_lines::insert(db, &done).await
 }
