@@ -191,13 +191,25 @@ impl Contents {
 }
 
 /// The last instant from `at` on at which the license consists of, and has in force, what it does
-/// at `at`; `None` if that never changes. The end of the license itself does not count.
+/// at `at`: these `contents`. `None` if that never changes. The end of the license itself does not
+/// count.
 #[must_use]
-pub fn holds_until(amendments: &[Amendment], at: DateTime<Utc>) -> Option<DateTime<Utc>> {
+pub fn holds_until(
+    amendments: &[Amendment],
+    contents: &Contents,
+    at: DateTime<Utc>,
+) -> Option<DateTime<Utc>> {
     let later = amendments.iter().map(|it| it.effective_at);
-    let next = later.filter(|it| at < *it).min();
+    sells_until(&contents.sold(), later.filter(|it| at < *it).min(), at)
+}
+
+/// The same for a license that sells this until it consists of something else, from `next` on.
+fn sells_until(
+    sold: &Granted,
+    next: Option<DateTime<Utc>>,
+    at: DateTime<Utc>,
+) -> Option<DateTime<Utc>> {
     let before = next.and_then(|it| it.checked_sub_signed(TimeDelta::nanoseconds(1)));
-    let sold = contents(amendments, at).sold();
     let sold = sold.holds_until(PlausibleTime::exact(at));
     before.into_iter().chain(sold).min()
 }

@@ -40,6 +40,14 @@ pub enum Change {
     TermChanges(TermChanges),
 }
 
+impl Change {
+    /// Whether it changes terms.
+    #[must_use]
+    pub fn is_about_terms(&self) -> bool {
+        matches!(self, Self::Terms(_) | Self::TermChanges(_))
+    }
+}
+
 /// A published version of a plan.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct PlanVersion {

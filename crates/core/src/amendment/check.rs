@@ -1,5 +1,7 @@
 //! Whether an amendment may be added to a license.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Datelike as _, Timelike as _, Utc};
 
 use super::terms::{MAX_GRACE_HOURS, MAX_LEASE_HOURS, MAX_OFFLINE_DAYS};
@@ -230,10 +232,10 @@ fn check_activations(
     states: &[State],
 ) -> Result<(), AmendmentError> {
     let mut awaited = None;
-    let mut earliest = vec![next.recorded_at];
+    let mut earliest = BTreeSet::from([next.recorded_at]);
     for State { from, contents } in states {
         if contents.lasts.is_some() && contents.lasts != awaited {
-            earliest.push(*from);
+            earliest.insert(*from);
         }
         awaited = contents.lasts;
     }

@@ -1,6 +1,7 @@
 //! How a license differs from what it was, apart from what it grants.
 
 use super::{Change, Contents, TermChanges};
+use crate::plan::LicenseEnd;
 
 impl Contents {
     /// The changes that make this of `before`, apart from what is granted: the plan, the customer,
@@ -16,11 +17,9 @@ impl Contents {
         if self.starts_at != before.starts_at {
             differences.push(Change::Start(self.starts_at));
         }
-        if (self.expires_at, self.lasts) != (before.expires_at, before.lasts) {
-            differences.push(match self.lasts {
-                Some(duration) => Change::Lasts(duration),
-                None => Change::Expiry(self.expires_at),
-            });
+        let end = LicenseEnd::of(self);
+        if end != LicenseEnd::of(before) {
+            differences.push(end.change());
         }
         let terms = TermChanges::between(&before.terms, &self.terms);
         if !terms.is_empty() {

@@ -5,7 +5,7 @@ use std::iter::Peekable;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{Amendment, State, states};
+use super::{Amendment, State, sells_until, states};
 use crate::entitlement::{Grant, Granted, Quantity};
 use crate::feature::FeatureKey;
 use crate::plausible_time::PlausibleTime;
@@ -101,10 +101,8 @@ impl Side {
 
     /// The last instant at which it sells what it does at `at`; `None` if that never changes.
     fn holds_until(&mut self, at: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        let state = self.later.peek();
-        let before = state.and_then(|it| it.from.checked_sub_signed(TimeDelta::nanoseconds(1)));
-        let sold = self.sold.holds_until(PlausibleTime::exact(at));
-        before.into_iter().chain(sold).min()
+        let next = self.later.peek().map(|it| it.from);
+        sells_until(&self.sold, next, at)
     }
 }
 

@@ -147,8 +147,9 @@ fn the_effects_of_an_amendment_are_known_before_it_is_made() {
     ];
     assert_eq!(told(&amendments, 0), expected);
     let last = at(20) + second - TimeDelta::nanoseconds(1);
-    assert_eq!(holds_until(&amendments, at(10)), Some(last));
-    assert_eq!(holds_until(&amendments, at(30)), None);
+    let until = |at| holds_until(&amendments, &contents(&amendments, at), at);
+    assert_eq!(until(at(10)), Some(last));
+    assert_eq!(until(at(30)), None);
     // Undone, it has no effect any more.
     amendments.push(undoing(4, 15, 3));
     let expected = [

@@ -100,11 +100,9 @@ impl Told<'_> {
             .undoes
             .map(|number| format!("amendment {number} undone"));
         let restored = self.restored(amendment);
-        let restores_terms = restored
-            .iter()
-            .any(|it| matches!(it, Change::TermChanges(_)));
+        let restores_terms = restored.iter().any(Change::is_about_terms);
         let changes = amendment.changes.iter();
-        let changes = changes.filter(|it| !(restores_terms && is_about_terms(it)));
+        let changes = changes.filter(|it| !(restores_terms && it.is_about_terms()));
         let changes = restored.iter().chain(changes);
         let changes = changes.flat_map(|change| self.change(change, amendment));
         undone.into_iter().chain(changes).collect()
@@ -194,10 +192,6 @@ impl Told<'_> {
         let changed = after.filter(|it| !before.contains(it));
         changed.chain(reset).chain(unbounded).collect()
     }
-}
-
-fn is_about_terms(change: &Change) -> bool {
-    matches!(change, Change::Terms(_) | Change::TermChanges(_))
 }
 
 #[cfg(test)]

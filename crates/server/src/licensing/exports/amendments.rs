@@ -85,13 +85,11 @@ async fn compared(
 ) -> Result<BTreeMap<String, Vec<Amendment>>, StoreError> {
     let mut compared = BTreeMap::new();
     for it in found.iter().filter(|it| it.amendment.number > 1) {
-        let has_terms =
-            |change: &Change| matches!(change, Change::Terms(_) | Change::TermChanges(_));
         let is_known = compared.contains_key(&it.license_id);
         let Amendment {
             changes, undoes, ..
         } = &it.amendment;
-        if !is_known && (undoes.is_some() || changes.iter().any(has_terms)) {
+        if !is_known && (undoes.is_some() || changes.iter().any(Change::is_about_terms)) {
             let all = of_license(db, &it.license_id).await?;
             compared.insert(it.license_id.clone(), all);
         }

@@ -97,9 +97,10 @@ impl License {
             return self;
         };
         let at = judged_at(amendments, now);
-        let mut license = self.consisting_of(contents(amendments, at), at);
+        let contents = contents(amendments, at);
+        let last = holds_until(amendments, &contents, at);
+        let mut license = self.consisting_of(contents, at);
         in_order_of_grants(&mut license.features, amendments);
-        let last = holds_until(amendments, at);
         Self {
             amendment: newest.number,
             is_plain: last.is_none() && is_plain(amendments, at),
