@@ -28,6 +28,7 @@ mod licenses;
 mod new_code;
 mod offline;
 mod pager;
+mod plan_choices;
 mod plans;
 mod sign_in;
 mod term_words;

@@ -13,6 +13,7 @@ use license_console::moment::Moment;
 use license_console::number::grouped;
 use license_console::page::show;
 use license_core::issued_code::CodeKind;
+use license_core::plan::Plan;
 use license_core::trial::{MAX_STARTS, TrialRefusal, check_plan};
 use license_service::cursor::{from_text, next_cursor};
 use serde::Deserialize;
@@ -21,6 +22,7 @@ use super::fields::{self, Fields, never_or_day};
 use super::filters::{unknown, unreadable};
 use super::frame::{Confirmation, Done, Fact, Frame, Said, trouble};
 use super::new_code::{CODE, reviewed_code, show_new_code};
+use super::plan_choices::PlanChoices;
 use crate::app::App;
 use crate::audit::Actor;
 use crate::http::error::ApiError;
@@ -31,7 +33,6 @@ use crate::licensing::trial_codes::{
     prepare_trial_code, withdraw_trial_code,
 };
 use crate::store::page::Storable;
-use crate::store::plans::{self, PublishedPlan};
 use crate::store::trial_codes::{StoredTrialCode, TrialCodesCursor, count, newest};
 
 /// Trial codes on a page.
@@ -154,9 +155,7 @@ fn started(code: &StoredTrialCode) -> String {
 struct NewPage {
     frame: Frame,
     fields: Fields,
-    plans: Vec<PublishedPlan>,
-    /// The chosen plan, if it is not the newest version of a plan for trials.
-    other_plan: Option<String>,
+    plans: PlanChoices,
     max_starts: u32,
     max_note: usize,
     error: Option<String>,
@@ -167,16 +166,14 @@ pub(super) async fn new_page(State(app): State<Arc<App>>) -> Response {
 }
 
 async fn form(app: &App, fields: Fields, error: Option<&ApiError>) -> Response {
-    let mut plans = match plans::newest(app.store.reader()).await {
+    let is_offered = |plan: &Plan| check_plan(plan).is_ok();
+    let plans = PlanChoices::read(app.store.reader(), &fields, is_offered).await;
+    let plans = match plans {
         Ok(plans) => plans,
         Err(error) => return trouble("trial-codes", error),
     };
-    plans.retain(|plan| check_plan(&plan.contents).is_ok());
-    let chosen = fields.some("plan");
-    let is_listed = |text: &str| plans.iter().any(|it| it.version.to_string() == text);
     let page = NewPage {
         frame: Frame::new("trial-codes"),
-        other_plan: chosen.filter(|text| !is_listed(text)),
         plans,
         fields,
         max_starts: MAX_STARTS,

@@ -22,6 +22,7 @@ use crate::console::fields::{self, Fields, never_or_day};
 use crate::console::filters::unreadable;
 use crate::console::frame::{Frame, trouble};
 use crate::console::new_code::{CODE, reviewed_code, show_new_code};
+use crate::console::plan_choices::PlanChoices;
 use crate::http::error::ApiError;
 use crate::licensing::add_ons::{
     AddOnError, AddOnRequest, issue_add_on_with, new_add_on_key, prepare_add_on,
@@ -29,7 +30,6 @@ use crate::licensing::add_ons::{
 use crate::licensing::amend::{MAX_ORDER_CHARS, MAX_REASON_CHARS};
 use crate::licensing::day_words::last_day;
 use crate::licensing::item_words::ItemNames;
-use crate::store::plans::{self, PublishedPlan};
 
 /// Rows for what the key grants.
 const ROWS: usize = 5;
@@ -39,9 +39,7 @@ const ROWS: usize = 5;
 struct FormPage {
     frame: Frame,
     fields: Fields,
-    plans: Vec<PublishedPlan>,
-    /// The chosen plan, if it is not the newest version of a plan for add-on keys.
-    other_plan: Option<String>,
+    plans: PlanChoices,
     rows: Vec<AdditionRow>,
     features: Vec<CatalogueEntry>,
     counts: Vec<CatalogueEntry>,
@@ -101,14 +99,9 @@ async fn load(app: &App, fields: Fields, error: Option<String>) -> Result<FormPa
         let entries = items.entries().filter(move |it| it.kind == kind);
         entries.cloned().collect()
     };
-    let mut plans = plans::newest(db).await?;
-    plans.retain(|plan| plan.contents.add_on);
-    let chosen = fields.some("plan");
-    let is_listed = |text: &str| plans.iter().any(|it| it.version.to_string() == text);
     Ok(FormPage {
         frame: Frame::new("add-ons"),
-        other_plan: chosen.filter(|text| !is_listed(text)),
-        plans,
+        plans: PlanChoices::read(db, &fields, |plan| plan.add_on).await?,
         rows: addition_rows(&fields, ROWS).collect(),
         features: of_kind(Kind::Feature),
         counts: of_kind(Kind::Count),
