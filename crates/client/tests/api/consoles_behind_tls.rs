@@ -203,7 +203,7 @@ async fn other_networks_reach_only_the_calls_of_sites() {
     }
 }
 
-/// nginx waits for the body of a request with a connection of its own.
+/// nginx occupies a connection for each request whose body it is still waiting for.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn slow_requests_of_one_address_leave_connections_for_others() {
     const REQUESTS: usize = 100;

@@ -1,5 +1,5 @@
 //! The routes that are open to everyone are open through the gateways that we ship, too: all
-//! documented ones, from a network that is nobody's own.
+//! documented ones, from a network that neither file trusts.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};

@@ -163,7 +163,7 @@ impl Request for RedeemRequest {
     }
 
     /// The receipt grants nothing: the site validates afterwards. Where keys are trusted, it is
-    /// signed and names the add-on key, so that nobody in between can keep the key, send another one,
+    /// signed and names the add-on key, so that no one in between can keep the key, send another one,
     /// and tell the site that its key was redeemed.
     fn judge(reply: &Reply, question: &Question, trust: &Trust) -> Contact<Redeemed> {
         classify(Self::CALL, reply, question, trust, |answer| {

@@ -162,7 +162,7 @@ fn term_change() -> impl Strategy<Value = Change> {
 }
 
 proptest! {
-    /// Whatever was recorded after an amendment, and whenever each takes effect.
+    /// Regardless of what was recorded after it, and of when each amendment takes effect.
     #[test]
     fn an_undone_amendment_might_as_well_not_exist(
         list in proptest::collection::vec((0_i64..60, term_change()), 1..8),
