@@ -3,7 +3,9 @@
 //! HTTP/1 only: the preface of HTTP/2 is a malformed request, and `connection/http2.rs` serves
 //! HTTP/2 on separate ports. All waits for the peer have timeouts: for the head of a request, for
 //! the next request, and for the peer to read. `request_body.rs` limits the wait for a body.
-//! While a handler works, or an event stream is open, the connection is not ended here.
+//! While a handler works, or an event stream is open, the connection is not ended here, unless the
+//! peer has closed its sending side. Such a peer may be gone, or may only have no further request
+//! (RFC 9293, section 3.6): it gets its response, but only for as long as that makes progress.
 //!
 //! If a request is answered before all of its body has been read, the rest of the body would follow
 //! on the connection, so the response closes it (RFC 9112, section 9.3).
@@ -43,6 +45,9 @@ use crate::clock;
 /// How long a connection that makes room for another one may take to end: to finish a response, or
 /// for the peer to acknowledge the end.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How long a peer that has closed its sending side may wait for its response, or for the next part.
+pub(crate) const HALF_CLOSED_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Maximum number of headers of a request. The HTTP library's default is 100.
 pub(crate) const MAX_HEADERS: usize = 256;
@@ -262,6 +267,7 @@ impl Connection {
     /// When to check again if nothing happens; `None` if there is no deadline.
     fn deadline(&self) -> Option<Instant> {
         let bound = match self.phase {
+            Phase::Answering if self.activity.is_half_closed() => HALF_CLOSED_TIMEOUT,
             Phase::Body | Phase::Answering => return self.leaves_by,
             Phase::Head => self.timeouts.head,
             Phase::Waiting if self.requests == 0 || self.activity.has_unread_body() => {
@@ -277,20 +283,28 @@ impl Connection {
     /// Handles a passed deadline; returns whether the connection ends.
     fn has_stalled(&mut self) -> bool {
         match self.phase {
-            Phase::Body | Phase::Answering => false,
+            Phase::Body => false,
+            Phase::Answering => self.activity.is_half_closed() && self.has_sent_less_than(1),
             Phase::Head | Phase::Waiting => true,
             Phase::Writing => {
-                let sent = self.activity.sent.load(Ordering::Relaxed);
-                let is_slow = sent - self.sent < self.timeouts.min_write_bytes;
+                let is_slow = self.has_sent_less_than(self.timeouts.min_write_bytes);
                 if is_slow {
                     self.reset();
-                } else {
-                    self.sent = sent;
-                    self.since = clock::ticks();
                 }
                 is_slow
             }
         }
+    }
+
+    /// Whether fewer than `bytes` were sent since the phase began; if not, it begins again.
+    fn has_sent_less_than(&mut self, bytes: u64) -> bool {
+        let sent = self.activity.sent.load(Ordering::Relaxed);
+        let is_slow = sent - self.sent < bytes;
+        if !is_slow {
+            self.sent = sent;
+            self.since = clock::ticks();
+        }
+        is_slow
     }
 
     /// Ends a connection whose peer does not read, including the data in system buffers.
@@ -410,7 +424,10 @@ impl Future for Connection {
                 return Poll::Ready(End::Closed);
             }
             if this.timer.deadline() >= deadline && this.has_stalled() {
-                return Poll::Ready(End::TimedOut);
+                return Poll::Ready(match this.phase {
+                    Phase::Answering => End::Closed,
+                    _ => End::TimedOut,
+                });
             }
         }
     }

@@ -29,6 +29,8 @@ pub(crate) struct Activity {
     pub(super) has_unread_body: AtomicBool,
     /// Whether a handler waits for the latest request's body.
     pub(super) is_body_awaited: AtomicBool,
+    /// Whether the peer has closed its sending side while a request was being answered.
+    is_half_closed: AtomicBool,
     /// Whether a body was abandoned because the connection was told to close.
     pub(super) is_body_cut: AtomicBool,
     /// The number of responses that have been written completely.
@@ -73,6 +75,7 @@ impl Activity {
             answers: AtomicU64::new(0),
             has_unread_body: AtomicBool::new(false),
             is_body_awaited: AtomicBool::new(false),
+            is_half_closed: AtomicBool::new(false),
             is_body_cut: AtomicBool::new(false),
             flushed: AtomicU64::new(0),
             received: AtomicU64::new(0),
@@ -140,6 +143,25 @@ impl Activity {
     pub(super) fn finish_request(&self) {
         let answers = self.answers.fetch_add(1, Ordering::Relaxed) + 1;
         self.flushed.store(answers, Ordering::Relaxed);
+    }
+
+    /// Whether all responses have been written.
+    pub(super) fn is_flushed(&self) -> bool {
+        let answers = self.answers.load(Ordering::Relaxed);
+        self.flushed.load(Ordering::Relaxed) == answers
+    }
+
+    /// The peer has closed its sending side. Returns whether it waits for the response to a request
+    /// that it has sent completely.
+    pub(super) fn half_close(&self) -> bool {
+        let is_waiting = self.is_request_in_flight() || !self.is_flushed();
+        let waits = is_waiting && !self.has_unread_body();
+        self.is_half_closed.store(waits, Ordering::Relaxed);
+        waits
+    }
+
+    pub(super) fn is_half_closed(&self) -> bool {
+        self.is_half_closed.load(Ordering::Relaxed)
     }
 
     pub(super) fn has_unread_body(&self) -> bool {

@@ -43,10 +43,7 @@ impl Socket {
     /// hyper itself answers a malformed request, without the headers that every response has, and
     /// without a reason. If `head` is such a response, returns it with the headers and a reason.
     fn refusal(&self, head: &[u8]) -> Option<Vec<u8>> {
-        let answers = self.activity.answers.load(Ordering::Relaxed);
-        if self.activity.is_request_in_flight()
-            || answers != self.activity.flushed.load(Ordering::Relaxed)
-        {
+        if self.activity.is_request_in_flight() || !self.activity.is_flushed() {
             return None;
         }
         let head = std::str::from_utf8(head).ok()?.strip_suffix("\r\n\r\n")?;
@@ -89,6 +86,10 @@ impl AsyncRead for Socket {
         this.stream.set_limit(MAX_READ_BYTES as u64);
         ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
         let received = &buf.filled()[before..];
+        if received.is_empty() && this.activity.half_close() {
+            // hyper would discard the response. It reads again, and finds the end, once that is sent.
+            return Poll::Pending;
+        }
         this.opening.receive(received, this.activity.peer);
         Poll::Ready(match self.activity.receive(received.len()) {
             true => Ok(()),

@@ -1,4 +1,5 @@
 mod direct;
+mod half_closed;
 mod http1;
 mod http2;
 
@@ -27,6 +28,11 @@ fn endless() -> impl Stream<Item = Result<Bytes, std::convert::Infallible>> {
     futures_util::stream::pending()
 }
 
+async fn later() -> &'static str {
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    "later"
+}
+
 struct Scene {
     server: Server,
     answers: Arc<Answers>,
@@ -50,6 +56,8 @@ impl Scene {
             .route("/parts", get(async || Body::from_stream(parts())))
             .route("/endless", get(async || Body::from_stream(endless())))
             .route("/small", get(|| std::future::ready("small")))
+            .route("/later", get(later))
+            .route("/never", get(std::future::pending::<()>))
             .route("/body", post(|_: Bytes| std::future::ready("read")));
         Self {
             server: Server::new(limits, Arc::default()),

@@ -1,6 +1,7 @@
 //! Connections and bodies within bounds, and what every response is sent with.
 
 mod bounds;
+mod half_closed;
 mod headers;
 mod local_users;
 
