@@ -41,7 +41,7 @@ pub struct Plan {
     /// How long a license lasts; `None` if it never ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub duration: Option<CalendarDuration>,
-    /// From when on.
+    /// When the duration begins.
     #[serde(default, skip_serializing_if = "DurationFrom::is_issue")]
     pub duration_from: DurationFrom,
     /// The terms of a license; those of an add-on are the default ones, which have no effect.
@@ -52,14 +52,14 @@ pub struct Plan {
     pub entitlements: Vec<PlanEntitlement>,
 }
 
-/// From when on the duration of a plan counts.
+/// When the duration of a plan begins.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DurationFrom {
-    /// From when the license is issued, or from its start if that is later.
+    /// When the license is issued, or at its start if that is later.
     #[default]
     Issue,
-    /// From when a machine first activates the license, or from its start if that is later.
+    /// When a machine first activates the license, or at its start if that is later.
     FirstActivation,
 }
 

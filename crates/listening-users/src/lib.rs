@@ -40,8 +40,8 @@ pub enum ListenerError {
     /// The system does not report who is listening.
     #[error(
         "cannot determine which user is listening on {address}: cannot read {table}: {error}. No \
-         secret was sent. /proc is not mounted, or restricted; mount it ('mount -t proc proc /proc') \
-         or run this where it is mounted"
+         secret was sent. /proc is restricted or not mounted; mount it ('mount -t proc proc /proc') \
+         or run the program where it is mounted"
     )]
     Unknown {
         /// The address.
@@ -360,8 +360,8 @@ mod tests {
             format!(
                 "cannot determine which user is listening on {address}: cannot read \
                  /proc/self/net/tcp: No such file or directory (os error 2). No secret was sent. \
-                 /proc is not mounted, or restricted; mount it ('mount -t proc proc /proc') or run \
-                 this where it is mounted"
+                 /proc is restricted or not mounted; mount it ('mount -t proc proc /proc') or run \
+                 the program where it is mounted"
             )
         );
     }

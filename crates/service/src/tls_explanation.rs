@@ -171,11 +171,11 @@ impl<'a> TlsServer<'a> {
             _ if other_cause(error) == Some(&webpki::Error::CaUsedAsEndEntity) => {
                 match self.is_postgres {
                     true => format!(
-                        "the server's certificate is that of an authority (CA:TRUE, which 'openssl \
-                         req -x509' makes by default), and this program does not accept it from a \
-                         server, although psql does and even if sslrootcert lists it; create one with \
-                         CA:FALSE, use it and its key in ssl_cert_file and ssl_key_file of the \
-                         server, and set sslrootcert to it: {make}"
+                        "the server's certificate is a CA certificate (CA:TRUE, the default of \
+                         'openssl req -x509'). Unlike psql, this program does not accept one from a \
+                         server, even if sslrootcert lists it; create a certificate with CA:FALSE, \
+                         name it and its key in ssl_cert_file and ssl_key_file of the server, and \
+                         set sslrootcert to it: {make}"
                     ),
                     false => format!(
                         "the server's certificate is self-signed and is not listed as trusted; {}",

@@ -93,7 +93,7 @@ fn features(plan: &Plan, gate: Line) -> Result<Plot> {
     let line = relative(&stage, plan, &clients)?;
     Ok(Plot {
         id: "features".to_owned(),
-        title: "Checks per second, over 10 features".to_owned(),
+        title: "Checks per second, relative to 10 features".to_owned(),
         x: "features in the license".to_owned(),
         y: "×".to_owned(),
         lines: vec![line, gate],
@@ -138,7 +138,12 @@ fn rows(plan: &Plan) -> Result<[Plot; 2]> {
     drop(clients);
     drop(stages);
     Ok([
-        ("rows", "Checks per second, over an empty log", "×", rates),
+        (
+            "rows",
+            "Checks per second, relative to an empty log",
+            "×",
+            rates,
+        ),
         ("rows-start", "First 200 after the start", "ms", starts),
     ]
     .map(|(id, title, y, line)| Plot {

@@ -133,7 +133,7 @@ enum Command {
         license-client features on module.map_view")]
     Features(features::Features),
 
-    /// Check whether the license allows more cameras, users, storage or anything else that it counts
+    /// Check whether the license allows more cameras, users, storage or anything else that it limits
     #[command(after_help = "Examples:\n  \
         license-client limits\n  \
         license-client limits cameras 8\n  \

@@ -60,7 +60,7 @@ pub(super) struct OfflineRequestResponse {
     responses(
         (status = 200, description = "The file", body = OfflineRequestResponse),
         (status = 400, description = "The key is of another kind", body = ErrorResponse),
-        (status = 409, description = "No license is active, one is active that a trial would replace, or no keys are trusted", body = ErrorResponse),
+        (status = 409, description = "No license is active, a trial would replace the active license, or no keys are trusted", body = ErrorResponse),
         (status = 503, description = "The database is unavailable", body = ErrorResponse),
         ChangeErrors,
         BodyErrors,

@@ -52,7 +52,7 @@ pub(super) struct RedeemAddOnResponse {
         (status = 200, description = "Redeemed", body = RedeemAddOnResponse),
         (status = 400, description = "Not an add-on key, or refused by the License Server", body = ErrorResponse),
         (status = 409, description = "No license is active", body = ErrorResponse),
-        (status = 503, description = "No contact with the License Server, it does not know add-on keys, or the database is unavailable", body = ErrorResponse),
+        (status = 503, description = "No contact with the License Server, it does not support add-on keys, or the database is unavailable", body = ErrorResponse),
         ChangeErrors,
         BodyErrors,
     )

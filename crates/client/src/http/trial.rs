@@ -55,7 +55,7 @@ pub(super) struct StartTrialResponse {
         (status = 200, description = "Started", body = StartTrialResponse),
         (status = 400, description = "Not a trial code, or refused by the License Server", body = ErrorResponse),
         (status = 409, description = "A license is active", body = ErrorResponse),
-        (status = 503, description = "No contact with the License Server, it does not know trials, or the database is unavailable", body = ErrorResponse),
+        (status = 503, description = "No contact with the License Server, it does not support trials, or the database is unavailable", body = ErrorResponse),
         ChangeErrors,
         BodyErrors,
     )

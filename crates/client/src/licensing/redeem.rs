@@ -26,9 +26,9 @@ pub enum RedeemError {
     /// The License Server denied the request.
     #[error("{0}")]
     Refused(String),
-    /// The License Server does not know add-on keys.
+    /// The License Server does not support add-on keys.
     #[error(
-        "The add-on key was not redeemed, because the License Server does not know add-on keys; ask \
+        "The add-on key was not redeemed, because the License Server does not support add-on keys; ask \
          your vendor to update it, or to add what the key grants to the license"
     )]
     NotOffered,

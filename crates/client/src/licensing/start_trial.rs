@@ -26,9 +26,9 @@ pub enum StartTrialError {
     /// The License Server denied the request.
     #[error("{0}")]
     Refused(String),
-    /// The License Server does not know trials.
+    /// The License Server does not support trials.
     #[error(
-        "The trial was not started, because the License Server does not know trial codes; ask your \
+        "The trial was not started, because the License Server does not support trial codes; ask your \
          vendor for a license key"
     )]
     NotOffered,

@@ -247,7 +247,7 @@ async fn a_license_server_that_knows_no_add_on_keys_is_named_as_the_cause(engine
         let (status, answer) = redeem(&site, code.as_str()).await;
         assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
         let detail = answer["detail"].as_str().unwrap();
-        assert!(detail.contains("does not know add-on keys"), "{detail}");
+        assert!(detail.contains("does not support add-on keys"), "{detail}");
     }
     assert_eq!(site.standing().await, "active");
     site.end().await;

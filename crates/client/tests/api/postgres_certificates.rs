@@ -139,10 +139,10 @@ async fn a_certificate_that_psql_accepts_is_replaced_by_following_the_advice() {
     self_signed(made.path(), "-newkey rsa:2048 -subj /CN=localhost");
     let server = Server::start(made.path()).await;
     for (arguments, why) in [
-        ("", "is that of an authority (CA:TRUE"),
+        ("", "is a CA certificate (CA:TRUE"),
         (
             "-addext subjectAltName=DNS:localhost",
-            "is that of an authority (CA:TRUE",
+            "is a CA certificate (CA:TRUE",
         ),
         (
             "-addext basicConstraints=critical,CA:FALSE",

@@ -183,7 +183,7 @@ fn a_postgresql_certificate_is_explained_in_every_mode() {
     let server = Server::start(new.path(), "");
     let found = database(server.behind_postgres(), "sslmode=verify-full");
     assert!(
-        found.contains("is that of an authority (CA:TRUE") && found.contains("CA:FALSE"),
+        found.contains("is a CA certificate (CA:TRUE") && found.contains("CA:FALSE"),
         "{found}"
     );
     let weak = Server::start(new.path(), "-tls1_2 -cipher AES128-SHA");

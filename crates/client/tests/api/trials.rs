@@ -172,7 +172,7 @@ async fn a_trial_without_signatures_has_the_key_in_the_answer(engine: Engine) {
     let (status, answer) = start(&site, code.as_str()).await;
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
     let detail = answer["detail"].as_str().unwrap();
-    assert!(detail.contains("does not know trial codes"), "{detail}");
+    assert!(detail.contains("does not support trial codes"), "{detail}");
     let started = json!({"success": true, "data": {"license": usual_license(KEY)}});
     cloud.next(Scripted::new(200, started.to_string()));
     let (status, answer) = start(&site, code.as_str()).await;

@@ -1,4 +1,4 @@
-//! A time line: what applies from when until when, as SVG in the colors of the page.
+//! A timeline: what applies in which period, as SVG in the colors of the page.
 
 use askama::filters::Escaper as _;
 use chrono::{DateTime, TimeDelta, Utc};

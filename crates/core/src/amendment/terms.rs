@@ -26,10 +26,10 @@ pub struct Terms {
     /// How long a lease is valid.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease_hours: Option<u32>,
-    /// How long the grace period after the lease is.
+    /// Length of the grace period after the lease.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grace_hours: Option<u32>,
-    /// How long the lease of a site without internet is.
+    /// Length of the lease of a site without internet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub offline_days: Option<u32>,
     /// Releases of the product until this instant are covered; `None` covers all.

@@ -70,8 +70,8 @@ pub(super) struct File {
     #[arg(long, value_name = "FILE")]
     result: Option<PathBuf>,
 
-    /// Name by which lines are recognized when the command is repeated; default is the name of
-    /// FILE, without its directory
+    /// Name by which a repeated command recognizes the lines that were processed; default is the
+    /// name of FILE, without its directory
     #[arg(long, value_name = "NAME")]
     batch: Option<String>,
 }
@@ -129,15 +129,15 @@ pub(super) async fn run(storage: &Storage, command: Bulk, json: bool) -> anyhow:
     if let Some((line, error)) = stopped {
         return Err(error).with_context(|| {
             format!(
-                "stopped at line {line}; repeat the command to process the other lines: those that \
-                 are done are recognized"
+                "stopped at line {line}; repeat the command to process the other lines: it skips \
+                 those that were processed"
             )
         });
     }
     let failed = report.count(Outcome::Failed);
     anyhow::ensure!(
         failed == 0,
-        "{failed} lines failed; see '{}'",
+        "lines that failed: {failed}; see '{}'",
         result.display()
     );
     Ok(())
@@ -241,13 +241,17 @@ impl Report {
         let counts = self.counts.iter();
         let counts = counts.map(|(outcome, count)| format!("{count} {}", words(*outcome)));
         let counts = counts.collect::<Vec<_>>().join(", ");
-        let (lines, result) = (self.lines, result.display());
+        let result = result.display();
+        let lines = match self.lines {
+            1 => "1 line".to_owned(),
+            lines => format!("{lines} lines"),
+        };
         let dry_run = if is_dry_run {
             "Dry run: nothing was changed. "
         } else {
             ""
         };
-        println!("{dry_run}{lines} lines: {counts}. The result of each line is in '{result}'.");
+        println!("{dry_run}{lines}: {counts}. The result of each line is in '{result}'.");
         Ok(())
     }
 }

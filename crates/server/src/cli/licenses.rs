@@ -19,6 +19,7 @@ use crate::licensing;
 use crate::licensing::amend::ShownAmended;
 use crate::licensing::claim::moves_left;
 use crate::licensing::current::{all_current, current};
+use crate::licensing::day_words::{days, hours};
 use crate::licensing::end_words::end_words;
 use crate::licensing::exports::LicensesExport;
 use crate::licensing::judge::{ShownLicense, ShownStatus};
@@ -359,7 +360,7 @@ pub(super) fn describe(license: &License, now: DateTime<Utc>) {
         ("Seats", license.seats.to_string()),
         (
             "Moves",
-            format!("{} in {} days", license.moves, license.moves_period_days),
+            format!("{} in {}", license.moves, days(license.moves_period_days)),
         ),
         ("Features", license.features.join(", ")),
     ] {
@@ -389,12 +390,9 @@ fn describe_terms(license: &License) {
         format!("until {} ({rule})", table::time(Some(until), ""))
     });
     for (label, text) in [
-        ("Lease", license.lease_hours.map(|it| format!("{it} hours"))),
-        ("Grace", license.grace_hours.map(|it| format!("{it} hours"))),
-        (
-            "Offline",
-            license.offline_days.map(|it| format!("{it} days")),
-        ),
+        ("Lease", license.lease_hours.map(hours)),
+        ("Grace", license.grace_hours.map(hours)),
+        ("Offline", license.offline_days.map(days)),
         ("Updates", updates),
     ] {
         if let Some(text) = text {

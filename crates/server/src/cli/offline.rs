@@ -20,6 +20,7 @@ use crate::audit::Actor;
 use crate::cli::table;
 use crate::config::{Storage, Terms};
 use crate::licensing::clock;
+use crate::licensing::day_words::days;
 use crate::licensing::offline::{OfflineLease, read, sign};
 use crate::licensing::site_answer::SiteAnswer;
 use crate::open::open_store;
@@ -113,9 +114,9 @@ fn content(answer: &SiteAnswer, keyring: &Keyring) -> anyhow::Result<String> {
             let signed = verify_license(text("signature").unwrap_or_default(), keyring)?;
             let claims = signed.claims();
             format!(
-                "a lease until {} UTC ({} days) for {}",
+                "a lease until {} UTC ({}) for {}",
                 table::time(Some(claims.valid_until), ""),
-                (claims.valid_until - claims.iat).num_days(),
+                days((claims.valid_until - claims.iat).num_days()),
                 text("licenseKey").unwrap_or_default()
             )
         }

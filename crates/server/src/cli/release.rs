@@ -73,7 +73,7 @@ pub(super) async fn run(
     let (keys, by) = (storage.keys(), Actor::CommandLine);
     let document = sign(&store, &keys, &issuer, &release, by, at).await?;
     store.close().await;
-    note_change("the document was signed; sign it again to get it");
+    note_change("the document was signed; repeat the command to get it");
     let version = &release.version;
     match output {
         Some((prepared, file)) => {

@@ -219,7 +219,7 @@ pub(super) fn print(page: &SeatsPage, now: DateTime<Utc>) {
 /// What more held seats than a license has means.
 pub(super) fn over_seats(held: u64, seats: u32) -> String {
     format!(
-        "{held} of {seats} seats are held. The machines that took theirs last get no new lease, \
+        "Seats held: {held} of {seats}. The machines that took theirs last get no new lease, \
          and run until their current lease and grace period end. To keep one of them licensed, \
          free the seat of another machine."
     )

@@ -102,8 +102,8 @@ async fn create(
     }
     println!("{token}");
     say(format_args!(
-        "note: this is the only time that the token of {} is shown; keep it like a password. It \
-         signs in at the console, and programs send it as 'Authorization: Bearer'",
+        "note: this is the only time that the token of {} is shown; keep it like a password. Use \
+         it to sign in to the console; programs send it as 'Authorization: Bearer'",
         known.name
     ));
     Ok(())

@@ -45,11 +45,11 @@ pub(super) enum TrialCodes {
     #[command(after_help = "Examples:\n  \
         license-server trial-codes add --plan trial --max 200 --ends 2027-06-30 --note 'Fair'\n  \
         license-server trial-codes add --plan trial@2 --max 1000 --max-a-day 50 > trial-code\n\n\
-        Sites start a trial with 'license-client start-trial', at the console or by request file, \
+        Sites start a trial with 'license-client start-trial', in the console or by request file, \
         each installation once.")]
     Add(Add),
 
-    /// List all trial codes, newest first, also those that were withdrawn
+    /// List all trial codes, newest first, including those that were withdrawn
     #[command(after_help = "Examples:\n  \
         license-server trial-codes list\n  license-server trial-codes list --json")]
     List,

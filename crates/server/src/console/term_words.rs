@@ -4,7 +4,7 @@ use license_core::amendment::{Terms, UpdateRule};
 use license_core::calendar_duration::CalendarDuration;
 
 use crate::app::App;
-use crate::licensing::day_words::last_day;
+use crate::licensing::day_words::{self, days, last_day};
 
 /// One term.
 pub(super) struct TermFact {
@@ -33,15 +33,18 @@ pub(super) fn term_facts(app: &App, terms: &Terms, others: Option<&Terms>) -> Ve
 
 fn texts(app: &App, terms: &Terms) -> [(&'static str, String); 6] {
     let hours = |hours: Option<u32>, default: i64| match hours {
-        Some(hours) => format!("{hours} hours"),
-        None => format!("{default} hours, as set on the License Server"),
+        Some(hours) => day_words::hours(hours),
+        None => format!(
+            "{}, as set on the License Server",
+            day_words::hours(default)
+        ),
     };
     let settings = &app.terms;
     let offline = match terms.offline_days {
-        Some(days) => format!("{days} days"),
+        Some(number) => days(number),
         None => format!(
-            "{} days, as set on the License Server",
-            settings.offline_days.num_days()
+            "{}, as set on the License Server",
+            days(settings.offline_days.num_days())
         ),
     };
     let updates = match (terms.updates_until, terms.updates) {
@@ -54,7 +57,7 @@ fn texts(app: &App, terms: &Terms) -> [(&'static str, String); 6] {
             last_day(until)
         ),
     };
-    let moves = format!("{} in {} days", terms.moves, terms.moves_period_days);
+    let moves = format!("{} in {}", terms.moves, days(terms.moves_period_days));
     [
         ("seats", terms.seats.to_string()),
         ("moves", moves),

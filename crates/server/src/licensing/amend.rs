@@ -43,7 +43,7 @@ pub struct Amended {
     pub license: License,
     /// The amendment.
     pub amendment: Amendment,
-    /// What is different of what is granted, from when on.
+    /// Which granted values change, and when.
     pub effects: Vec<Effect>,
     /// What else is different when it takes effect.
     pub differences: Vec<amendment::Change>,
@@ -81,7 +81,7 @@ pub struct Over {
     pub used: u64,
     /// How much is granted …
     pub granted: u64,
-    /// … from when on.
+    /// … and since when.
     pub at: DateTime<Utc>,
 }
 

@@ -7,7 +7,7 @@ use license_core::entitlement::Entitlement;
 use license_core::plan::LicenseEnd;
 use sea_orm::ConnectionTrait;
 
-use crate::licensing::day_words::{first_day, last_day};
+use crate::licensing::day_words::{days, first_day, hours, last_day};
 use crate::licensing::end_words::ends;
 use crate::licensing::item_words::ItemNames;
 use crate::store::{StoreError, customers};
@@ -49,11 +49,11 @@ pub fn all_words(amendment: &Amendment, all: &[Amendment], names: &CustomerNames
 /// All terms, without those that are the server's own defaults.
 fn term_words(terms: &Terms) -> Vec<String> {
     let others = [
-        terms.lease_hours.map(|it| format!("lease {it} hours")),
+        terms.lease_hours.map(|it| format!("lease {}", hours(it))),
         terms
             .grace_hours
-            .map(|it| format!("grace period {it} hours")),
-        terms.offline_days.map(|it| format!("offline {it} days")),
+            .map(|it| format!("grace period {}", hours(it))),
+        terms.offline_days.map(|it| format!("offline {}", days(it))),
         terms.updates_until.map(|it| {
             let rule = terms.updates.as_str();
             format!("updates until {} ({rule})", last_day(it))
@@ -61,7 +61,10 @@ fn term_words(terms: &Terms) -> Vec<String> {
     ];
     let always = [
         format!("seats {}", terms.seats),
-        format!("{} moves in {} days", terms.moves, terms.moves_period_days),
+        match terms.moves {
+            1 => format!("1 move in {}", days(terms.moves_period_days)),
+            moves => format!("{moves} moves in {}", days(terms.moves_period_days)),
+        },
     ];
     always
         .into_iter()

@@ -21,6 +21,24 @@ pub fn last_day(at: DateTime<Utc>) -> String {
     }
 }
 
+/// A number of days: "1 day", "365 days".
+#[must_use]
+pub fn days(number: impl Into<i64>) -> String {
+    match number.into() {
+        1 => "1 day".to_owned(),
+        number => format!("{number} days"),
+    }
+}
+
+/// A number of hours: "1 hour", "24 hours".
+#[must_use]
+pub fn hours(number: impl Into<i64>) -> String {
+    match number.into() {
+        1 => "1 hour".to_owned(),
+        number => format!("{number} hours"),
+    }
+}
+
 fn day(at: DateTime<Utc>) -> String {
     at.format("%-d %B %Y").to_string()
 }

@@ -10,7 +10,7 @@ use crate::store::licenses::License;
 pub(super) struct LeaseTerms {
     /// How long a lease is valid.
     pub(super) lease: TimeDelta,
-    /// How long the grace period after the lease is.
+    /// Length of the grace period after the lease.
     pub(super) grace: TimeDelta,
 }
 

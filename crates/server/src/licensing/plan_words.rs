@@ -4,6 +4,7 @@ use license_core::catalogue::CatalogueEntry;
 use license_core::entitlement::Quantity;
 use license_core::plan::{Plan, PlanEntitlement};
 
+use crate::licensing::day_words;
 use crate::licensing::end_words::plan_duration;
 use crate::licensing::plans::Replaced;
 use crate::store::plans::PublishedPlan;
@@ -16,7 +17,9 @@ pub fn plan_lines(plan: &Plan) -> Vec<String> {
         return add_on_lines(plan);
     }
     let terms = &plan.terms;
-    let hours = |name: &str, hours: Option<u32>| hours.map(|it| format!("{name}: {it} hours"));
+    let hours = |name: &str, hours: Option<u32>| {
+        hours.map(|it| format!("{name}: {}", day_words::hours(it)))
+    };
     let duration = duration_words(plan);
     let lines = [
         Some(format!("title: {}", plan.title)),
@@ -25,12 +28,15 @@ pub fn plan_lines(plan: &Plan) -> Vec<String> {
         Some(format!("duration: {duration}")),
         Some(format!("seats: {}", terms.seats)),
         Some(format!(
-            "moves: {} in {} days",
-            terms.moves, terms.moves_period_days
+            "moves: {} in {}",
+            terms.moves,
+            day_words::days(terms.moves_period_days)
         )),
         hours("lease", terms.lease_hours),
         hours("grace period", terms.grace_hours),
-        terms.offline_days.map(|it| format!("offline: {it} days")),
+        terms
+            .offline_days
+            .map(|it| format!("offline: {}", day_words::days(it))),
         terms.updates_for.map(|it| format!("updates for: {it}")),
         Some(format!("updates: {}", terms.updates.as_str()))
             .filter(|_| terms.updates_for.is_some()),

@@ -11,6 +11,7 @@ use license_core::trial::TrialRefusal;
 
 use crate::app::App;
 use crate::licensing::claim::SeatRefusal;
+use crate::licensing::day_words;
 use crate::licensing::document::{Denied, Envelope, signed_denial};
 use crate::licensing::look_up::LookUpError;
 use crate::licensing::redeem::RedeemError;
@@ -241,7 +242,7 @@ impl Refused {
     pub(super) fn seat_limit(license: &License, no_place: SeatRefusal) -> Self {
         let time = |time: DateTime<Utc>| time.format("%Y-%m-%d %H:%M:%S UTC");
         let SeatRefusal { limit, moves_left } = no_place;
-        let (moves, days) = (license.moves, license.moves_period_days);
+        let (moves, days) = (license.moves, day_words::days(license.moves_period_days));
         let message = match (limit, license.seats) {
             (SeatLimit::AllHeld, 1) => {
                 "The license is for one machine, and another machine is using it; deactivate it \
@@ -255,7 +256,7 @@ impl Refused {
             ),
             (SeatLimit::NoMovesLeft { until }, _) => format!(
                 "A seat of the license is free, but the machine that had it may run until {}, and \
-                 no moves are left ({moves} in {days} days); activate the license here after that, \
+                 no moves are left ({moves} in {days}); activate the license here after that, \
                  or ask your vendor to release the seat",
                 time(until)
             ),

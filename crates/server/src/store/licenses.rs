@@ -133,7 +133,7 @@ pub struct License {
     pub moves_period_days: u32,
     /// How long a lease is valid; `null` is the License Server's setting, here and below.
     pub lease_hours: Option<u32>,
-    /// How long the grace period after the lease is.
+    /// Length of the grace period after the lease.
     pub grace_hours: Option<u32>,
     /// Length of a lease for a site without internet.
     pub offline_days: Option<u32>,

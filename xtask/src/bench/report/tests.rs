@@ -50,7 +50,7 @@ fn the_table_compares_medians_with_targets() {
     assert!(as_text(&dev).contains("no meaning") && !as_text(&dev).contains("reached"));
     assert_eq!(
         missed(&results()),
-        ["feature check: CPU per request, over nginx returning a constant"]
+        ["feature check: CPU per request, relative to nginx returning a constant"]
     );
 }
 

@@ -26,7 +26,7 @@ pub(super) struct Preview {
     /// Whether it undoes another amendment.
     is_undo: bool,
     statements: Vec<String>,
-    /// From when on it applies; empty for immediately.
+    /// When it takes effect; empty for immediately.
     effective: String,
     reason: Option<String>,
     order: Option<String>,

@@ -35,7 +35,7 @@ pub(super) struct ToldAmendment {
     pub(super) recorded: Moment,
     pub(super) sentence: String,
     pub(super) reason: Option<String>,
-    /// From when on it applies, if that is later.
+    /// When it takes effect, if that is later.
     pub(super) from: Option<String>,
     pub(super) is_undone: bool,
     /// Whether staff can undo it.

@@ -1,4 +1,4 @@
-//! What a license grants: as a list, on a time line, and what is scheduled.
+//! What a license grants: as a list, on a timeline, and what is scheduled.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +19,7 @@ use crate::store::licenses::{License, judged_at};
 const MAX_LISTED: usize = 200;
 /// Maximum number of scheduled changes in the list.
 const MAX_SCHEDULED: usize = 50;
-/// The text alternative of the time line.
+/// The text alternative of the timeline.
 const SUMMARY: &str = "Entitlements from today on; the table has the same dates";
 
 /// What a license grants from now on.
@@ -94,7 +94,7 @@ fn row(entitlement: &Entitlement, items: &ItemNames) -> Row {
     }
 }
 
-/// The time line: what has dates first.
+/// The timeline: what has dates first.
 fn drawn(granted: &[Entitlement], items: &ItemNames, now: DateTime<Utc>) -> String {
     let has_dates = |it: &&Entitlement| it.period.from.is_some() || it.period.until.is_some();
     let (dated, others): (Vec<_>, Vec<_>) = granted.iter().partition(has_dates);

@@ -95,7 +95,7 @@ pub(in crate::http) struct AmendBody {
     reason: Option<String>,
     /// The reference of the order.
     order: Option<String>,
-    /// From when on it applies: an instant, or a day, which means its beginning in UTC. By default,
+    /// When it takes effect: an instant, or a day, which means its beginning in UTC. By default,
     /// immediately.
     #[serde(default, deserialize_with = "since")]
     #[schema(schema_with = start_schema)]
@@ -118,7 +118,7 @@ pub(in crate::http) struct AmendBody {
     #[serde(default, deserialize_with = "stated_until")]
     #[schema(schema_with = expiry_schema)]
     expires_at: Option<Option<DateTime<Utc>>>,
-    /// The customer: its id, its name or its reference. A new name adds a customer; an empty text
+    /// The customer: its id, its name or its reference. A new name adds a customer; an empty string
     /// means none.
     customer: Option<String>,
     /// Maximum number of machines at the same time.
@@ -132,7 +132,7 @@ pub(in crate::http) struct AmendBody {
     #[serde(default, deserialize_with = "stated")]
     #[schema(value_type = Option<u32>)]
     lease_hours: Option<Option<u32>>,
-    /// How long the grace period after the lease is.
+    /// Length of the grace period after the lease.
     #[serde(default, deserialize_with = "stated")]
     #[schema(value_type = Option<u32>)]
     grace_hours: Option<Option<u32>>,

@@ -191,7 +191,7 @@ pub(in crate::http) struct EditBody {
     notes: Option<String>,
 }
 
-/// Change a customer. Its licenses carry a new name from their next lease on.
+/// Change a customer. The next lease of each license carries a new name.
 #[utoipa::path(
     patch, path = "/customers/{customer}", operation_id = "edit_customer", tag = "customers",
     request_body = EditBody, params(("customer" = String, Path)),

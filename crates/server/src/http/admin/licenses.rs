@@ -174,7 +174,7 @@ pub(in crate::http) struct IssueBody {
     #[serde(default, deserialize_with = "stated")]
     #[schema(value_type = Option<u32>)]
     lease_hours: Option<Option<u32>>,
-    /// How long the grace period after the lease is.
+    /// Length of the grace period after the lease.
     #[serde(default, deserialize_with = "stated")]
     #[schema(value_type = Option<u32>)]
     grace_hours: Option<Option<u32>>,

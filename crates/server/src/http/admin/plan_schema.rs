@@ -19,14 +19,14 @@ pub(super) struct PlanText {
     /// Whether it is for trying the product out.
     #[schema(required = false)]
     trial: bool,
-    /// Whether it is for add-on keys: then it has at most 100 entitlements, and neither a duration
+    /// Whether it is for add-on keys: then it can have at most 100 entitlements, and neither a duration
     /// nor terms.
     #[schema(required = false)]
     add_on: bool,
     /// How long a license lasts, in years, months, weeks and days (ISO 8601): `P1Y`, `P90D`. Without
     /// it, licenses never end.
     duration: Option<String>,
-    /// From when on the duration counts. An activation sets the end of the license.
+    /// When the duration begins. An activation sets the end of the license.
     #[schema(required = false, inline, rename = "durationFrom")]
     duration_from: DurationFromText,
     /// One seat and the default number of moves, unless stated.
@@ -37,7 +37,7 @@ pub(super) struct PlanText {
     entitlements: Vec<PlanEntitlementText>,
 }
 
-/// From when a license is issued or starts, or from when a machine first activates it.
+/// When a license is issued or starts, or when a machine first activates it.
 #[derive(ToSchema)]
 #[schema(rename_all = "snake_case")]
 enum DurationFromText {
@@ -60,7 +60,7 @@ struct PlanTermsText {
     moves_period_days: u32,
     /// How long a lease is valid; by default as set on the License Server, here and below.
     lease_hours: Option<u32>,
-    /// How long the grace period after the lease is.
+    /// Length of the grace period after the lease.
     grace_hours: Option<u32>,
     /// Length of the lease of a site without internet.
     offline_days: Option<u32>,

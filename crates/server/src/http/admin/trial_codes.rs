@@ -47,7 +47,7 @@ pub(in crate::http) struct TrialCodesPage {
     next_cursor: Option<String>,
 }
 
-/// List the trial codes, newest first, also those that were withdrawn.
+/// List the trial codes, newest first, including those that were withdrawn.
 #[utoipa::path(
     get, path = "/trial-codes", operation_id = "list_trial_codes", tag = "trials",
     params(TrialCodesParams),

@@ -33,7 +33,7 @@ pub struct AmendRequest {
     pub reason: Option<String>,
     /// The reference of the order.
     pub order: Option<String>,
-    /// From when on it applies; by default, immediately.
+    /// When it takes effect; by default, immediately.
     pub effective_at: Option<DateTime<Utc>>,
     /// The number of an amendment to undo.
     pub undoes: Option<u32>,

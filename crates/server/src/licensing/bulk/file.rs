@@ -191,8 +191,8 @@ impl Columns {
         let (cells, columns) = (record.len(), self.names.len());
         if cells != columns {
             return Err(format!(
-                "it has {cells} cells, and the first line has {columns} columns; cells that contain \
-                 a separator are written in quotation marks"
+                "the number of cells ({cells}) is not the number of columns in the first line \
+                 ({columns}); enclose cells that contain a separator in quotation marks"
             ));
         }
         if record.iter().any(|cell| cell.contains('\0')) {
