@@ -2,9 +2,11 @@
 """Verifies the signed documents of the License Server: licenses, denials, releases and key sets.
 
     verify_license.py KEYS.json [license|denial|release|keyset] < document
+    verify_license.py KEYS.json 2027-05-01T00:00:00Z < license
     verify_license.py --vectors vectors.json
 
-KEYS.json is the trusted JWK Set. The script verifies the document itself. It does not check whether
+KEYS.json is the trusted JWK Set. With a time, the script prints what the license grants at that
+time. The script verifies the document itself. It does not check whether
 the document has expired (`exp`), for whom it is, or whether `nonce` and `seq` have the expected
 values. Any exception means that the document is refused: need() raises one, and Python raises its
 own if the document is malformed.
@@ -118,6 +120,53 @@ def verify(trusted, kind, document):
     return payload
 
 
+def entitlement(entry):
+    """The key, the quantity (None for a feature) and the period of an entry; None if it is unreadable."""
+    if type(entry) is not dict or not is_key(entry.get("key")):
+        return None
+    quantity, from_, until = (entry.get(name) for name in ("quantity", "from", "until"))
+    is_quantity = quantity in (None, "unlimited") or type(quantity) is int and 0 <= quantity < 2**64
+    times = [time for time in (from_, until) if time is not None]
+    if not is_quantity or not all(type(it) is str and re.fullmatch(RFC3339, it) for it in times):
+        return (entry["key"], 0, None, None) if quantity is not None else None
+    from_, until = (instant(time) if time else None for time in (from_, until))
+    if from_ and until and until < from_:
+        return (entry["key"], 0, None, None) if quantity is not None else None
+    if until and not until.microsecond:  # an end in whole seconds includes its second
+        until += datetime.timedelta(microseconds=999_999)
+    return entry["key"], quantity, from_, until
+
+
+def is_key(text):
+    return type(text) is str and 0 < len(text) <= 100 and "\0" not in text
+
+
+def instant(text):
+    return datetime.datetime.fromisoformat(text.upper())
+
+
+def granted(license, at):
+    """The features and the limits (None is unlimited) that a license grants at an instant."""
+    features, limits = set(), {}
+    for name, field in ("cameras", "maxCameras"), ("users", "maxUsers"), ("storage_gb", "maxStorageGb"):
+        limit = license.get(field)
+        limits[name] = limit if type(limit) is int and limit >= 0 else None
+    entries = license.get("entitlements")
+    if type(entries) is not list:
+        enabled = license.get("enabledFeatures")
+        features |= {key for key in (enabled if type(enabled) is list else []) if is_key(key)}
+        entries = []
+    read = [entry for entry in map(entitlement, entries[:10_000]) if entry]
+    limits |= {key: 0 for key, quantity, *_ in read if quantity is not None}
+    for key, quantity, from_, until in read:
+        if (from_ is None or from_ <= at) and (until is None or at <= until):
+            if quantity is None:
+                features.add(key)
+            elif limits[key] is not None:
+                limits[key] = None if quantity == "unlimited" else limits[key] + quantity
+    return {"features": sorted(features), "limits": limits}
+
+
 def walk(key_set, chain=()):
     """The keys that are trusted at the end of a chain of key sets."""
     check(key_set, "", "version?")
@@ -135,6 +184,12 @@ def walk(key_set, chain=()):
 
 # The command line
 
+def is_right(case):
+    if "license" in case:
+        return granted(case["license"], instant(case["at"])) == {name: case[name] for name in ("features", "limits")}
+    return accepted(case) == (case["expect"] == "ok")
+
+
 def accepted(case):
     try:
         if case["kind"] == "keyset":
@@ -150,12 +205,14 @@ def main(first="", second="license"):
     if first == "--vectors":
         with open(second, encoding="utf-8") as file:
             cases = json.load(file)
-        wrong = [case["name"] for case in cases if accepted(case) != (case["expect"] == "ok")]
+        wrong = [case["name"] for case in cases if not is_right(case)]
         right = len(cases) - len(wrong)
         print(f"{right} of {len(cases)} vectors have the expected result", *wrong, sep="\n")
         return 1 if wrong else 0
     try:
-        need(second in CLAIMS, "the kind must be license, denial, release or keyset")
+        at = instant(second) if re.fullmatch(RFC3339, second) else None
+        second = "license" if at else second
+        need(second in CLAIMS, "expected license, denial, release, keyset, or a time such as 2027-05-01T00:00:00Z")
         with open(first, "rb") as file:
             keys = parse(file.read())
         document = sys.stdin.read().removesuffix("\n")  # the newline that ends a text file
@@ -163,6 +220,7 @@ def main(first="", second="license"):
         if second == "keyset":
             trust(payload, [])
             walk(keys, [document])  # it must follow the set in KEYS.json, or be older
+        payload = granted(payload["license"], at) if at else payload
     except Exception as error:
         return f"refused: {error!r}"
     print(json.dumps(payload, indent=2))
@@ -171,5 +229,5 @@ def main(first="", second="license"):
 
 if __name__ == "__main__":
     if len(sys.argv) not in (2, 3) or sys.argv[1:] == ["--vectors"]:
-        sys.exit("usage: verify_license.py KEYS.json [license|denial|release|keyset] < document, or --vectors FILE")
+        sys.exit("usage: verify_license.py KEYS.json [license|denial|release|keyset|TIME] < document, or --vectors FILE")
     sys.exit(main(*sys.argv[1:]))

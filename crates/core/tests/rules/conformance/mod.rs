@@ -6,6 +6,7 @@
 
 mod case;
 mod claims;
+mod entitlements;
 mod forms;
 mod key_sets;
 mod releases;
@@ -29,16 +30,24 @@ const FILE: &str = concat!(
 #[test]
 fn the_vectors_are_up_to_date() {
     let made = cases();
-    #[expect(clippy::disallowed_methods, reason = "a test has no config.rs")]
-    if std::env::var_os("UPDATE_VECTORS").is_some() {
+    if is_regenerated() {
         let text = serde_json::to_string_pretty(&made).unwrap();
         std::fs::write(FILE, text + "\n").unwrap();
     }
-    let kept: Vec<Case> = serde_json::from_str(&std::fs::read_to_string(FILE).unwrap()).unwrap();
+    let kept: Vec<Case> = vectors(FILE);
     assert_eq!(kept.len(), made.len());
     for (kept, made) in kept.iter().zip(&made) {
         assert_eq!(kept, made, "{}", made.name);
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a test has no config.rs")]
+fn is_regenerated() -> bool {
+    std::env::var_os("UPDATE_VECTORS").is_some()
+}
+
+fn vectors<T: serde::de::DeserializeOwned>(file: &str) -> Vec<T> {
+    serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap()
 }
 
 #[test]
