@@ -47,6 +47,7 @@ use crate::clock;
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How long a peer that has closed its sending side may wait for its response, or for the next part.
+/// If it has not sent the whole request, this is the end of that.
 pub(crate) const HALF_CLOSED_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Maximum number of headers of a request. The HTTP library's default is 100.
@@ -267,7 +268,7 @@ impl Connection {
     /// When to check again if nothing happens; `None` if there is no deadline.
     fn deadline(&self) -> Option<Instant> {
         let bound = match self.phase {
-            Phase::Answering if self.activity.is_half_closed() => HALF_CLOSED_TIMEOUT,
+            Phase::Body | Phase::Answering if self.activity.is_half_closed() => HALF_CLOSED_TIMEOUT,
             Phase::Body | Phase::Answering => return self.leaves_by,
             Phase::Head => self.timeouts.head,
             Phase::Waiting if self.requests == 0 || self.activity.has_unread_body() => {
@@ -283,8 +284,9 @@ impl Connection {
     /// Handles a passed deadline; returns whether the connection ends.
     fn has_stalled(&mut self) -> bool {
         match self.phase {
-            Phase::Body => false,
-            Phase::Answering => self.activity.is_half_closed() && self.has_sent_less_than(1),
+            Phase::Body | Phase::Answering => {
+                self.activity.is_half_closed() && self.has_sent_less_than(1)
+            }
             Phase::Head | Phase::Waiting => true,
             Phase::Writing => {
                 let is_slow = self.has_sent_less_than(self.timeouts.min_write_bytes);
@@ -425,7 +427,7 @@ impl Future for Connection {
             }
             if this.timer.deadline() >= deadline && this.has_stalled() {
                 return Poll::Ready(match this.phase {
-                    Phase::Answering => End::Closed,
+                    Phase::Body | Phase::Answering => End::Closed,
                     _ => End::TimedOut,
                 });
             }

@@ -151,11 +151,10 @@ impl Activity {
         self.flushed.load(Ordering::Relaxed) == answers
     }
 
-    /// The peer has closed its sending side. Returns whether it waits for the response to a request
-    /// that it has sent completely.
+    /// The peer has closed its sending side. Returns whether it waits for a response. Whether it has
+    /// sent the whole body of the request is known once a handler has read that.
     pub(super) fn half_close(&self) -> bool {
-        let is_waiting = self.is_request_in_flight() || !self.is_flushed();
-        let waits = is_waiting && !self.has_unread_body();
+        let waits = self.is_request_in_flight() || !self.is_flushed();
         self.is_half_closed.store(waits, Ordering::Relaxed);
         waits
     }
