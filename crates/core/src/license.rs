@@ -123,6 +123,16 @@ impl License {
         self.expiry
     }
 
+    /// The whole days until the license ends, 0 on the last day and after it; `None` if it has no
+    /// readable end.
+    #[must_use]
+    pub fn days_left(&self, now: DateTime<Utc>) -> Option<i64> {
+        match self.expiry {
+            Expiry::At(end) => Some((end - now).num_days().max(0)),
+            Expiry::Never | Expiry::Unreadable => None,
+        }
+    }
+
     /// `updatesUntil`: the last instant of the releases of the product that the license covers;
     /// [`Expiry::Never`] if it covers all.
     #[must_use]

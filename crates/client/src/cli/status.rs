@@ -38,6 +38,7 @@ fn print(answer: &Answer) {
         ("Licensed to", "customer"),
         ("Tier", "tier"),
         ("Expires", "expiresAt"),
+        ("Days left", "daysLeft"),
         ("Updates until", "updatesUntil"),
         ("Cameras", "maxCameras"),
         ("Users", "maxUsers"),

@@ -88,6 +88,8 @@ struct LicenseCard {
     customer: Option<String>,
     tier: String,
     expires: String,
+    /// How long that is from now.
+    left: Option<String>,
     updates_until: Option<String>,
     /// The version of the installed release, if its document is signed.
     release: Option<String>,
@@ -160,7 +162,7 @@ pub(super) async fn page(
             .filter(|_| is_offline)
             .map(|lease| Moment::of(lease.valid_until())),
         unsigned: !app.keys.are_required(),
-        license: license.map(|license| card(license, &snapshot, caller)),
+        license: license.map(|license| card(license, &snapshot, caller, now)),
         next_validation: due(&app, now).validation.map(Moment::of),
         installation_id: identity
             .map(|identity| identity.installation_id.clone())
@@ -194,13 +196,18 @@ fn title<'a>(standing: &'a Standing, warnings: &[String]) -> &'a str {
     }
 }
 
-fn card(license: &License, snapshot: &Snapshot, caller: Caller) -> LicenseCard {
+fn card(license: &License, snapshot: &Snapshot, caller: Caller, now: DateTime<Utc>) -> LicenseCard {
     let installed = snapshot.release().verified();
     LicenseCard {
         key: caller.sees(snapshot.evidence.license_key()),
         customer: license.customer().map(str::to_owned),
         tier: license.tier().unwrap_or_default().to_owned(),
         expires: end_text(license.expiry(), license.expires_at_text()),
+        left: license.days_left(now).map(|days| match days {
+            0 => "less than a day left".to_owned(),
+            1 => "1 day left".to_owned(),
+            days => format!("{days} days left"),
+        }),
         updates_until: match license.updates_until() {
             Expiry::Never => None,
             end => Some(end_text(end, license.updates_until_text())),

@@ -50,6 +50,8 @@ pub(super) struct LicenseStatusResponse {
     customer: Option<String>,
     tier: Option<String>,
     expires_at: Option<String>,
+    /// The whole days until then; null if the license has no end.
+    days_left: Option<i64>,
     /// The last instant of the releases that the license covers; null if it covers all.
     updates_until: Option<String>,
     /// What happens with later releases: `warn` or `enforce`; null if the license covers all.
@@ -197,6 +199,7 @@ fn status_of(snapshot: &Snapshot, now: DateTime<Utc>) -> LicenseStatusResponse {
         expires_at: license
             .and_then(License::expires_at_text)
             .map(str::to_owned),
+        days_left: license.and_then(|license| license.days_left(now)),
         updates_until: license
             .and_then(License::updates_until_text)
             .map(str::to_owned),
