@@ -22,7 +22,7 @@ pub use url::path_of_url;
 
 use crate::feature::FeatureKey;
 use readings::Matches;
-use tree::{Match, Tree};
+use tree::{Match, Tree, Work};
 
 /// The paths that a route matches.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -124,6 +124,11 @@ pub enum Need<'a> {
     BadPath(PathError),
 }
 
+/// The work that is left for the unusual paths of one question. A question whose paths need more
+/// than this is not answered: its paths are bad.
+#[derive(Debug, Default)]
+pub struct Effort(Work);
+
 /// Routes, of which the first match applies.
 #[derive(Clone, Debug)]
 pub struct RouteTable {
@@ -176,7 +181,18 @@ impl RouteTable {
     /// what GET requires, and methods are compared case-insensitively.
     #[must_use]
     pub fn need(&self, method: &str, path: impl AsRef<[u8]>) -> Need<'_> {
-        let matches = match readings::matches(path.as_ref(), &self.tree) {
+        self.need_within(&mut Effort::default(), method, path)
+    }
+
+    /// The same for one of several paths of a question, which share the effort.
+    #[must_use]
+    pub fn need_within(
+        &self,
+        effort: &mut Effort,
+        method: &str,
+        path: impl AsRef<[u8]>,
+    ) -> Need<'_> {
+        let matches = match readings::matches(path.as_ref(), &self.tree, &mut effort.0) {
             Ok(matches) => matches,
             Err(error) => return Need::BadPath(error),
         };
@@ -187,8 +203,12 @@ impl RouteTable {
     /// those that no route names. All of them have to be met. The path is read once for all
     /// methods.
     #[must_use]
-    pub fn needs_of_any_method(&self, path: impl AsRef<[u8]>) -> Vec<Need<'_>> {
-        let matches = match readings::matches(path.as_ref(), &self.tree) {
+    pub fn needs_of_any_method(
+        &self,
+        effort: &mut Effort,
+        path: impl AsRef<[u8]>,
+    ) -> Vec<Need<'_>> {
+        let matches = match readings::matches(path.as_ref(), &self.tree, &mut effort.0) {
             Ok(matches) => matches,
             Err(error) => return vec![Need::BadPath(error)],
         };

@@ -22,7 +22,9 @@ use license_core::protocol::{
 };
 use license_core::response::{self, Contact, Denial, Question, Reply, Request as _, Trust};
 use license_core::rotation::{follow, walk};
-use license_core::route::{MAX_PATH_BYTES, Otherwise, Pattern, PlainPath, Route, RouteTable};
+use license_core::route::{
+    Effort, MAX_PATH_BYTES, Otherwise, Pattern, PlainPath, Route, RouteTable,
+};
 
 /// A function of bytes and its name.
 pub type Target = (&'static str, fn(&[u8]));
@@ -159,7 +161,7 @@ pub fn license_file(data: &[u8]) {
 /// A path is refused, or plain: no spelling remains that a service behind the gate might read
 /// differently. Without a method it requires what it requires with one.
 pub fn path(data: &[u8]) {
-    let any = ROUTES.needs_of_any_method(data);
+    let any = ROUTES.needs_of_any_method(&mut Effort::default(), data);
     assert!(any.contains(&ROUTES.need("GET", data)));
     assert!(any.contains(&ROUTES.need("QUERY", data)));
     let text = String::from_utf8_lossy(data);

@@ -9,7 +9,7 @@ mod messages;
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -86,10 +86,14 @@ impl UnaryService<CheckRequest> for Check {
 
     fn call(&mut self, request: tonic::Request<CheckRequest>) -> Self::Future {
         let attributes = request.into_inner().attributes.unwrap_or_default();
-        let feature = attributes.context_extensions.get(FEATURE);
+        let extensions = attributes.context_extensions.iter().rev();
+        let feature = extensions
+            .filter(|it| it.key == FEATURE)
+            .map(|it| std::str::from_utf8(&it.value).map(Cow::from))
+            .next();
         let http = attributes.request.and_then(|request| request.http);
         let question = Question {
-            features: Some(feature.map(|it| it.as_str().into()).into_iter().collect()),
+            features: feature.into_iter().collect::<Result<_, _>>().ok(),
             paths: http.as_ref().map_or(Some(Vec::new()), paths),
             features_may_be_the_visitors: false,
         };
@@ -104,13 +108,13 @@ impl UnaryService<CheckRequest> for Check {
 fn paths(http: &HttpRequest) -> Option<Vec<AskedPath<'_>>> {
     let method = std::str::from_utf8(&http.method).ok().and_then(method_of);
     let headers = http.header_map.iter().flat_map(|map| &map.headers);
-    let mut raw = headers.filter(|header| header.key == b":path");
+    let mut raw = headers.filter(|header| header.key == ":path");
     let paths: Vec<Cow<'_, [u8]>> = match (raw.next(), raw.next()) {
-        (Some(header), None) if header.raw_value.is_empty() => vec![Cow::from(&header.value)],
-        (Some(header), None) => vec![Cow::from(&header.raw_value)],
+        (Some(header), None) if header.raw_value.is_empty() => vec![Cow::from(&*header.value)],
+        (Some(header), None) => vec![Cow::from(&*header.raw_value)],
         (Some(_), Some(_)) => return None,
         (None, _) => {
-            let path = Cow::from(&http.path);
+            let path = Cow::from(&*http.path);
             let unreadable = path.contains(&b'!').then(|| {
                 let bytes = path.iter().map(|byte| match byte {
                     b'!' => 0xff,
@@ -165,12 +169,12 @@ fn response(app: &App, verdict: &Verdict<'_>) -> CheckResponse {
 }
 
 /// Replaces all values of this name in the request.
-fn header(name: &str, value: &[u8]) -> HeaderValueOption {
+fn header(name: &'static str, value: &[u8]) -> HeaderValueOption {
     HeaderValueOption {
         header: Some(HeaderValue {
             key: name.into(),
-            value: value.into(),
-            raw_value: Vec::new(),
+            value: Bytes::copy_from_slice(value),
+            raw_value: Bytes::new(),
         }),
         append_action: AppendAction::OverwriteIfExistsOrAdd.into(),
     }

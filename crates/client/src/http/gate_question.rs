@@ -6,7 +6,7 @@ use axum::http::HeaderValue;
 use license_core::feature::FeatureKey;
 use license_core::license::License;
 use license_core::reason_words::for_refused_user;
-use license_core::route::Need;
+use license_core::route::{Effort, Need};
 use serde_json::json;
 
 use crate::app::App;
@@ -30,6 +30,7 @@ pub(super) struct Question<'a> {
 }
 
 /// A path that the gateway asks about.
+#[derive(PartialEq, Eq)]
 pub(super) struct AskedPath<'a> {
     /// `None` if the method is not known, and may be any.
     pub(super) method: Option<&'a str>,
@@ -157,10 +158,14 @@ fn judge_each<'a>(app: &'a App, question: &'a Question<'_>) -> Result<Verdict<'a
         };
         return allowed.ok_or_else(|| Verdict::refused(nothing));
     };
-    for asked in paths {
+    let mut effort = Effort::default();
+    for (number, asked) in paths.iter().enumerate() {
+        if paths[..number].contains(asked) {
+            continue;
+        }
         let needs = match asked.method {
-            Some(method) => vec![table.need(method, &asked.path)],
-            None => table.needs_of_any_method(&asked.path),
+            Some(method) => vec![table.need_within(&mut effort, method, &asked.path)],
+            None => table.needs_of_any_method(&mut effort, &asked.path),
         };
         for need in needs {
             allowed = Some(by_path(app, need)?);

@@ -16,8 +16,14 @@ use super::path_error::PathError;
 use super::text::{Kind, MAX_ROUNDS, Mark, Text};
 use super::tree::{Match, Piece, Tree, Walk, Work};
 
-/// Maximum work for the additional readings of one path, in units of [`Work`].
-pub(super) const MAX_WORK: u32 = 2_000;
+/// Maximum work for the additional readings of the paths of one question, in units of [`Work`].
+const MAX_WORK: u32 = 2_000;
+
+impl Default for Work {
+    fn default() -> Self {
+        Self::at_most(MAX_WORK)
+    }
+}
 
 /// The matching routes in each reading, without duplicates.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -29,11 +35,7 @@ pub(super) struct Matches {
 }
 
 /// Finds the matching routes for the path in each reading.
-pub(super) fn matches(raw: &[u8], tree: &Tree) -> Result<Matches, PathError> {
-    matches_within(raw, tree, &mut Work::at_most(MAX_WORK))
-}
-
-fn matches_within(raw: &[u8], tree: &Tree, work: &mut Work) -> Result<Matches, PathError> {
+pub(super) fn matches(raw: &[u8], tree: &Tree, work: &mut Work) -> Result<Matches, PathError> {
     let path = path_of(raw)?;
     let mut found = Matches::default();
     for (text, marks, source) in texts(path, work)? {

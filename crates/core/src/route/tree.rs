@@ -53,6 +53,7 @@ const SCAN: usize = 8;
 const CHARS_PER_BYTE: usize = 2;
 
 /// The remaining work budget. One unit is about 10 ns.
+#[derive(Debug)]
 pub(super) struct Work(u32);
 
 impl Work {

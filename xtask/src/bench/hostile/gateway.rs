@@ -17,7 +17,7 @@ pub(super) fn gateway() -> Vec<Case> {
 }
 
 /// Parts of paths that are expensive to read.
-const ODD: [&str; 32] = [
+const ODD: [&str; 34] = [
     "a",
     "/",
     "a/",
@@ -38,6 +38,9 @@ const ODD: [&str; 32] = [
     "%2541",
     "%E9%97%A8",
     "\u{95e8}",
+    // The character whose compatibility form is the longest.
+    "\u{fdfa}",
+    "%ef%b7%ba",
     "..%2f",
     "..;/",
     "%2f;%5c/",
@@ -63,15 +66,22 @@ fn add_paths(cases: &mut Vec<Case>) {
                 PATH,
                 &[("X-Original-URI", &path)],
             ));
-            if length <= ROOM / 3 {
-                let both = [("X-Original-URI", &*path), ("X-Forwarded-Uri", &*path)];
-                let is_target = !odd.contains(['#', '\u{95e8}']);
+            if length <= ROOM / 4 {
+                // Equal paths are read once.
+                let numbers = ["/1", "/2", "/3"];
+                let [one, two, three] = numbers.map(|it| [it.as_bytes(), &*path].concat());
+                let headers = [
+                    ("X-Original-URI", &*one),
+                    ("X-Forwarded-Uri", &*two),
+                    ("X-Original-URL", &*three),
+                ];
+                let is_target = odd.is_ascii() && !odd.contains('#');
                 let below = if is_target {
                     [PATH, &path].concat()
                 } else {
                     PATH.to_vec()
                 };
-                cases.push(check(format!("three paths of {shown}"), &below, &both));
+                cases.push(check(format!("several paths of {shown}"), &below, &headers));
             }
         }
     }

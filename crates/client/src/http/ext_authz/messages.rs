@@ -1,9 +1,11 @@
 //! The messages of Envoy's external authorization that are read and written, reduced to the
 //! relevant fields, with the field numbers of Envoy's API v3. Strings from visitors are declared as
-//! bytes, which are the same on the wire, so that none is rejected for not being UTF-8.
+//! bytes, which are the same on the wire, so that none is rejected for not being UTF-8. They are not
+//! copied, and a map is a list of entries, as on the wire, so that reading any message is cheap.
 
 use std::collections::HashMap;
 
+use axum::body::Bytes;
 use prost::{Enumeration, Message, Oneof};
 
 /// `envoy.service.auth.v3.CheckRequest` (`external_auth.proto`).
@@ -19,8 +21,17 @@ pub(super) struct AttributeContext {
     #[prost(message, optional, tag = "4")]
     pub(super) request: Option<AttributeRequest>,
     /// What the gateway's configuration says about the route.
-    #[prost(map = "string, string", tag = "10")]
-    pub(super) context_extensions: HashMap<String, String>,
+    #[prost(message, repeated, tag = "10")]
+    pub(super) context_extensions: Vec<ContextExtension>,
+}
+
+/// An entry of `context_extensions`. The last one of a key counts.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct ContextExtension {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub(super) key: Bytes,
+    #[prost(bytes = "bytes", tag = "2")]
+    pub(super) value: Bytes,
 }
 
 /// `envoy.service.auth.v3.AttributeContext.Request`.
@@ -33,11 +44,11 @@ pub(super) struct AttributeRequest {
 /// `envoy.service.auth.v3.AttributeContext.HttpRequest`.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct HttpRequest {
-    #[prost(bytes = "vec", tag = "2")]
-    pub(super) method: Vec<u8>,
+    #[prost(bytes = "bytes", tag = "2")]
+    pub(super) method: Bytes,
     /// Includes the query. Envoy writes `!` for each byte that is not UTF-8.
-    #[prost(bytes = "vec", tag = "4")]
-    pub(super) path: Vec<u8>,
+    #[prost(bytes = "bytes", tag = "4")]
+    pub(super) path: Bytes,
     /// The headers as they came, with `encode_raw_headers`.
     #[prost(message, optional, tag = "13")]
     pub(super) header_map: Option<HeaderMap>,
@@ -53,12 +64,12 @@ pub(super) struct HeaderMap {
 /// `envoy.config.core.v3.HeaderValue`.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct HeaderValue {
-    #[prost(bytes = "vec", tag = "1")]
-    pub(super) key: Vec<u8>,
-    #[prost(bytes = "vec", tag = "2")]
-    pub(super) value: Vec<u8>,
-    #[prost(bytes = "vec", tag = "3")]
-    pub(super) raw_value: Vec<u8>,
+    #[prost(bytes = "bytes", tag = "1")]
+    pub(super) key: Bytes,
+    #[prost(bytes = "bytes", tag = "2")]
+    pub(super) value: Bytes,
+    #[prost(bytes = "bytes", tag = "3")]
+    pub(super) raw_value: Bytes,
 }
 
 /// `envoy.service.auth.v3.CheckResponse` (`external_auth.proto`).

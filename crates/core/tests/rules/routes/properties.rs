@@ -1,6 +1,6 @@
 //! Any path and any table, beside a slow reference implementation.
 
-use license_core::route::{Need, Otherwise, PlainPath, Route, RouteTable};
+use license_core::route::{Effort, Need, Otherwise, PlainPath, Route, RouteTable};
 use proptest::prelude::*;
 
 use super::{need, route};
@@ -120,7 +120,7 @@ proptest! {
         ];
         let table = RouteTable::new(routes, Otherwise::Deny, false);
         for path in [[b"/", &*path].concat(), format!("/{odd}").into_bytes()] {
-            let any = table.needs_of_any_method(&path);
+            let any = table.needs_of_any_method(&mut Effort::default(), &path);
             for method in ["GET", "HEAD", "POST", "DELETE"] {
                 prop_assert!(any.contains(&table.need(method, &path)));
             }

@@ -1,6 +1,8 @@
 //! What a table of routes says about a request.
 
-use license_core::route::{Otherwise, PathError, Pattern, PatternError, Route, RouteTable};
+use license_core::route::{
+    Effort, Need, Otherwise, PathError, Pattern, PatternError, Route, RouteTable,
+};
 
 use super::{in_short, need, route, table};
 
@@ -15,7 +17,7 @@ fn a_request_with_an_unknown_method_needs_the_features_of_every_method() {
     ];
     let table = RouteTable::new(routes, Otherwise::Allow, false);
     let needs = |path: &str| {
-        let needs = table.needs_of_any_method(path);
+        let needs = table.needs_of_any_method(&mut Effort::default(), path);
         let needs: Vec<String> = needs.into_iter().map(in_short).collect();
         needs.join(" ")
     };
@@ -32,6 +34,31 @@ fn a_request_with_an_unknown_method_needs_the_features_of_every_method() {
     assert_eq!(need(&table, "GET", "/api/search"), "search");
     assert_eq!(need(&table, "m-search", "/api/search"), "search");
     assert_eq!(need(&table, "QUERY", "/api/alarms/1"), "alarms");
+}
+
+#[test]
+fn the_paths_of_one_question_share_the_effort() {
+    let table = table();
+    for odd in [
+        "\u{fdfa}",
+        "%ef%b7%ba",
+        "%2e%2e%2f",
+        "\u{e9}%ff",
+        ";a=b",
+        "%252f",
+    ] {
+        let mut effort = Effort::default();
+        let mut refused = 0;
+        for number in 0..200 {
+            let path = format!("/open/{number}/{}", odd.repeat(20));
+            let need = table.need_within(&mut effort, "GET", path);
+            refused += usize::from(need == Need::BadPath(PathError::TooAmbiguous));
+        }
+        assert!((100..200).contains(&refused), "{odd}: {refused}");
+        // Nothing is spent on ordinary paths.
+        let need = table.need_within(&mut effort, "GET", "/api/analytics/1?a=b");
+        assert!(matches!(need, Need::Feature(_)), "{odd}: {need:?}");
+    }
 }
 
 #[test]
