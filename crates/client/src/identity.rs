@@ -32,6 +32,14 @@ pub struct Prescribed {
     pub hardware_id: Option<String>,
 }
 
+impl Prescribed {
+    /// Whether no id comes from anywhere else.
+    #[must_use]
+    pub fn are_complete(&self) -> bool {
+        self.installation_id.is_some() && self.hardware_id.is_some()
+    }
+}
+
 /// The source of a hardware id that is not stored yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Origin {
@@ -213,6 +221,21 @@ async fn first_hardware_id(
         return Ok((id, Origin::Version1));
     }
     Ok((hex(&Sha256::digest(secret)), Origin::Random))
+}
+
+/// Both ids in the database; `None` if one is missing.
+///
+/// # Errors
+/// If the database returns an error.
+pub async fn stored_ids(db: &Database) -> Result<Option<Identity>, StoreError> {
+    let installation_id = stored(db, system_config::INSTALLATION_ID).await?;
+    let hardware_id = stored(db, system_config::HARDWARE_ID).await?;
+    Ok(installation_id
+        .zip(hardware_id)
+        .map(|(installation_id, hardware_id)| Identity {
+            installation_id,
+            hardware_id,
+        }))
 }
 
 async fn stored(db: &Database, key: &str) -> Result<Option<String>, StoreError> {

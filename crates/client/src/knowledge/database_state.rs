@@ -3,13 +3,14 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use license_service::clock::Clock;
-use license_service::database::{Failure, Trouble};
+use license_service::database::{Failure, Transaction, Trouble};
 
 use super::{Knowledge, lock};
 use crate::identity::Identity;
 use crate::shared_reading::SharedReading;
-use crate::store::{Store, StoreError};
+use crate::store::{OtherInstallation, Store, StoreError};
 
 /// Maximum age of a check's result. Anyone may ask, so all callers share one check in this time.
 const MAX_AGE: Duration = Duration::from_secs(1);
@@ -26,6 +27,8 @@ struct Seen {
     has_copy: bool,
     /// It has been reached since the start, and its tables exist.
     is_open: bool,
+    /// It is that of another installation, and must not be written.
+    other: Option<OtherInstallation>,
     /// Its current problem.
     trouble: Option<Trouble>,
 }
@@ -36,6 +39,7 @@ impl DatabaseState {
             seen: Mutex::new(Seen {
                 has_copy: false,
                 is_open: false,
+                other: None,
                 trouble: Some(not_reached()),
             }),
             asked: SharedReading::new(clock),
@@ -46,6 +50,15 @@ impl DatabaseState {
         let mut seen = lock(&self.seen);
         seen.is_open = true;
         seen.trouble = None;
+    }
+
+    pub(super) fn note_own_installation(&self) {
+        lock(&self.seen).other = None;
+    }
+
+    /// Returns whether that was not known yet.
+    pub(super) fn note_other_installation(&self, other: &OtherInstallation) -> bool {
+        lock(&self.seen).other.replace(other.clone()).as_ref() != Some(other)
     }
 
     pub(super) fn note_copy(&self) {
@@ -81,6 +94,16 @@ fn not_reached() -> Trouble {
 }
 
 impl Knowledge {
+    /// Begins a change at `now`: every change of what is known begins here.
+    ///
+    /// # Errors
+    /// If the database is that of another installation, or returns an error.
+    pub(super) async fn begin(&self, now: DateTime<Utc>) -> Result<Transaction, StoreError> {
+        let other = lock(&self.database.seen).other.clone();
+        other.map_or(Ok(()), Err)?;
+        self.parts.store.begin(now).await
+    }
+
     /// Who this installation is.
     ///
     /// # Errors

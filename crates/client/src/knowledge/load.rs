@@ -7,12 +7,13 @@ use license_core::lease::Lease;
 use license_core::license_key;
 use license_core::schedule::calls::Calls;
 use license_core::time_guard::Mark;
+use license_service::database::Database;
 
-use super::evidence_rows::EvidenceRows;
+use super::evidence_rows::{EvidenceRows, is_signed};
 use super::timekeeping::Timekeeping;
 use super::{Knowledge, reports};
 use crate::identity::{self, Identity};
-use crate::store::StoreError;
+use crate::store::{OtherInstallation, StoreError};
 
 /// What the database contains in addition to the evidence.
 struct Opened {
@@ -72,9 +73,7 @@ impl Knowledge {
         let secret = identity::secret(&db, now).await?;
         self.load_key_sets(&db).await?;
         let rows = EvidenceRows::load(&db, &self.trusted_evidence()).await?;
-        let known = rows
-            .addressee(&parts.keys)
-            .or_else(|| self.known_identity(&rows));
+        let known = self.witness(&db, &rows).await?;
         let settling = identity::settle(
             &db,
             &parts.prescribed,
@@ -100,6 +99,44 @@ impl Knowledge {
             adopted,
             heartbeat_at,
         })
+    }
+
+    /// The identity of this installation according to its licenses: the signed one in the local
+    /// copy, to which only this service writes, and otherwise the one in the database.
+    ///
+    /// # Errors
+    /// [`StoreError::OtherInstallation`], so that neither overwrites the other.
+    async fn witness(
+        &self,
+        db: &Database,
+        rows: &EvidenceRows,
+    ) -> Result<Option<Identity>, StoreError> {
+        let local = self.known_identity(rows);
+        let database = rows.addressee(&self.parts.keys);
+        let is_local_signed = is_signed(&self.snapshot().evidence);
+        let (local, database) = match (local, database) {
+            (Some(local), Some(database)) if is_local_signed && local != database => {
+                (local, database)
+            }
+            (local, database) => {
+                self.database.note_own_installation();
+                return Ok(database.or(local));
+            }
+        };
+        let is_prescribed = self.parts.prescribed.are_complete();
+        if is_prescribed || identity::stored_ids(db).await?.as_ref() != Some(&database) {
+            self.database.note_own_installation();
+            return Ok(Some(local));
+        }
+        let other = OtherInstallation {
+            local: local.installation_id,
+            database: database.installation_id,
+        };
+        if self.database.note_other_installation(&other) {
+            self.parts.metrics.security_event();
+            tracing::error!(security = true, "{other}");
+        }
+        Err(other.into())
     }
 
     /// The identity of this installation according to what this process knows without the database,

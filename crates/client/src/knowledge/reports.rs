@@ -18,7 +18,7 @@ impl Knowledge {
     pub async fn keep_heartbeat(&self, now: DateTime<Utc>) {
         let store = &self.parts.store;
         let storing = async {
-            let transaction = store.begin(now).await?;
+            let transaction = self.begin(now).await?;
             save_heartbeat(&transaction, now, now).await?;
             Ok(transaction.commit().await?)
         };
@@ -38,7 +38,7 @@ impl Knowledge {
     pub async fn keep_usage(&self, now: DateTime<Utc>) -> Result<(), NotKept> {
         let store = &self.parts.store;
         let storing = async {
-            let transaction = store.begin(now).await?;
+            let transaction = self.begin(now).await?;
             self.save_usage(&transaction, now).await?;
             Ok(transaction.commit().await?)
         };

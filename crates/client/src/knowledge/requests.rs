@@ -28,16 +28,16 @@ impl Turn<'_> {
         &self,
         change: impl FnOnce(&mut Vec<Pending>),
     ) -> Result<(), StoreError> {
-        let database = &self.knowledge.parts.store;
-        let now = self.knowledge.clock.now();
+        let knowledge = self.knowledge;
+        let now = knowledge.clock.now();
         let changing = async {
-            let transaction = database.begin(now).await?;
+            let transaction = knowledge.begin(now).await?;
             let mut pending = load(&transaction).await?;
             change(&mut pending);
             store(&transaction, &pending, now).await?;
             Ok(transaction.commit().await?)
         };
-        database.within(changing).await
+        knowledge.parts.store.within(changing).await
     }
 }
 

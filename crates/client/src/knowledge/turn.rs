@@ -138,7 +138,7 @@ impl<'a> Turn<'a> {
         let store = &knowledge.parts.store;
         let now = knowledge.clock.now();
         let switching = async {
-            let transaction = store.begin(now).await?;
+            let transaction = knowledge.begin(now).await?;
             local_feature_flags::switch(&transaction, key, on, now).await?;
             let evidence = knowledge.snapshot().evidence.clone();
             let snapshot = knowledge.joined(&transaction, evidence).await?;
@@ -165,7 +165,7 @@ impl<'a> Turn<'a> {
         let store = &knowledge.parts.store;
         let now = knowledge.clock.now();
         let forgetting = async {
-            let transaction = store.begin(now).await?;
+            let transaction = knowledge.begin(now).await?;
             local_license_cache::remove(&transaction, license_key).await?;
             local_feature_flags::license(&transaction, &BTreeSet::new(), now).await?;
             system_config::remove(&transaction, system_config::EVIDENCE).await?;
@@ -216,7 +216,7 @@ impl Knowledge {
         let parts = &self.parts;
         let known = self.trusted_evidence();
         let identity = self.require_identity()?;
-        let transaction = parts.store.begin(now).await?;
+        let transaction = self.begin(now).await?;
         let rows = EvidenceRows::load(&transaction, &known).await?;
         let verified = self.verify(rows, &identity, &known, now);
         let before = if unwritten.evidence && !parts.keys.are_required() {

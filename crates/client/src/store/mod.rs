@@ -137,6 +137,25 @@ pub enum StoreError {
          owner of the tables, add a policy for this user, or give it BYPASSRLS"
     )]
     NoRow,
+    /// The database is that of another installation.
+    #[error(transparent)]
+    OtherInstallation(#[from] OtherInstallation),
+}
+
+/// The ids and the signed license in the database are those of another installation than the signed
+/// license in the local copy. Neither overwrites the other.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the database holds the ids and the license of another installation ({database}) than STATE_DIR \
+     ({local}), whose license stays in use; check DATABASE_URL, or restore the database; if this is to \
+     be the installation in the database, stop the service, move local-copy.json out of STATE_DIR, and \
+     start it again"
+)]
+pub struct OtherInstallation {
+    /// The installation id in the local copy.
+    pub local: String,
+    /// The installation id in the database.
+    pub database: String,
 }
 
 impl StoreError {
@@ -147,7 +166,7 @@ impl StoreError {
             Self::Connect(error) => error.trouble(),
             Self::Database(error) => Trouble::of(error),
             Self::NotRead(trouble) => trouble.clone(),
-            Self::UsageQuery(_) | Self::NoRow => Trouble {
+            Self::UsageQuery(_) | Self::NoRow | Self::OtherInstallation(_) => Trouble {
                 what: self.to_string(),
                 failure: Failure::Refused,
             },

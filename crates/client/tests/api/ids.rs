@@ -1,17 +1,19 @@
 //! A user of the VMS's database edits the ids, and the site keeps its identity.
 
 use license_client::identity::is_usable;
-use serde_json::Value;
+use license_server::store::licenses::Status;
 
 use crate::database::{Engine, TestDatabase, on_both_engines};
 use crate::harness::Site;
-use crate::tampering::security_events;
+use crate::tampering::{copy_license, security_events};
 use crate::vendor::Vendor;
 
 on_both_engines! {
     an_edited_id_is_repaired_from_the_license_or_the_local_copy;
     a_row_without_a_valid_id_is_rewritten;
-    another_database_keeps_its_own_ids;
+    the_database_of_another_installation_is_neither_used_nor_changed;
+    rows_of_another_installation_do_not_replace_the_license;
+    a_denied_site_is_not_freed_by_the_rows_of_another_installation;
 }
 
 const IDS: [&str; 2] = ["installation_id", "license_client.hardware_id"];
@@ -118,31 +120,128 @@ async fn a_row_without_a_valid_id_is_rewritten(engine: Engine) {
     site.end().await;
 }
 
-/// Who points `DATABASE_URL` at the database of another installation has that
-/// installation, and does not spoil it with the local copy of this one.
-async fn another_database_keeps_its_own_ids(engine: Engine) {
-    let vendor = Vendor::start().await;
+/// A site and another installation of the same vendor, both licensed and stopped.
+async fn two_installations(engine: Engine, vendor: &Vendor) -> [Site; 2] {
     let keys = vendor.trusted_keys();
     let mut one = Site::start(engine, &vendor.url, &flags(&keys)).await;
     let mut other = Site::start(engine, &vendor.url, &flags(&keys)).await;
-    for site in [&one, &other] {
+    for site in [&mut one, &mut other] {
         let (_, answer) = site.activate(&vendor.issue_professional().await).await;
         assert_eq!(answer["success"], true, "{answer}");
+        site.stop().await;
     }
+    [one, other]
+}
+
+async fn write_ids(site: &Site, [installation, hardware]: [&str; 2]) {
+    let edits = [
+        edit(IDS[0], Some(installation)),
+        edit(IDS[1], Some(hardware)),
+    ];
+    site.database.execute(&edits.join("; ")).await;
+}
+
+async fn the_database_of_another_installation_is_neither_used_nor_changed(engine: Engine) {
+    let vendor = Vendor::start().await;
+    let [one, mut other] = two_installations(engine, &vendor).await;
     let right = ids(&other.database).await;
-    one.stop().await;
-    other.stop().await;
-    std::fs::copy(
-        one.state_file("local-copy.json"),
-        other.state_file("local-copy.json"),
-    )
-    .unwrap();
+    let license = "SELECT license_key FROM local_license_cache";
+    let license_there = other.database.texts(license).await;
+    let theirs = std::fs::read(other.state_file("local-copy.json")).unwrap();
+    let ours = one.state_file("local-copy.json");
+    std::fs::copy(ours, other.state_file("local-copy.json")).unwrap();
     other.restart().await;
-    assert_eq!(ids(&other.database).await, right);
     assert_eq!(other.standing().await, "active");
-    let (_, status) = other.get("/api/license/status").await;
-    assert_ne!(status["hasLicense"], Value::Bool(false));
+    let (status, ready) = other.get("/readyz").await;
+    assert_eq!(status, 503);
+    let ready = ready.to_string();
+    assert!(ready.contains("another installation"), "{ready}");
+    assert!(ready.contains("move local-copy.json out"), "{ready}");
+    // Calls to the License Server go on; what they say is kept beside the database.
+    assert_eq!(other.validate().await["standing"], "active");
+    let off = serde_json::json!({"systemEnabled": false});
+    let (status, answer) = other
+        .put(&format!("/api/license/features/{PAID}"), off)
+        .await;
+    assert_eq!(status, 503, "{answer}");
+    assert_eq!(security_events(&other).await, 1);
+    assert_eq!(ids(&other.database).await, right);
+    assert_eq!(other.database.texts(license).await, license_there);
+
+    // As the message advises.
+    other.stop().await;
+    std::fs::remove_file(other.state_file("local-copy.json")).unwrap();
+    other.restart().await;
+    assert_eq!(other.standing().await, "active");
+    assert_eq!(other.get("/readyz").await.0, 200);
+    assert_eq!(other.database.texts(license).await, license_there);
+    other.stop().await;
+    std::fs::write(other.state_file("local-copy.json"), theirs).unwrap();
+    other.restart().await;
     assert_eq!(security_events(&other).await, 0);
+    one.end().await;
+    other.end().await;
+}
+
+async fn rows_of_another_installation_do_not_replace_the_license(engine: Engine) {
+    let vendor = Vendor::start().await;
+    let [mut one, other] = two_installations(engine, &vendor).await;
+    let right = ids(&one.database).await;
+    let foreign = ids(&other.database).await;
+    let license = "SELECT license_key FROM local_license_cache";
+    let ours = one.database.texts(license).await;
+
+    // The license and both ids, which could be another database; and parts of that, which cannot.
+    for (installation, hardware, is_other) in [
+        (&foreign[0], &foreign[1], true),
+        (&right[0], &right[1], false),
+        (&foreign[0], &right[1], false),
+        (&right[0], &foreign[1], false),
+    ] {
+        copy_license(&other.database, &one.database).await;
+        write_ids(&one, [installation, hardware]).await;
+        one.restart().await;
+        assert_eq!(one.standing().await, "active");
+        assert!(one.is_available(PAID).await);
+        assert!(security_events(&one).await >= 1);
+        let (status, answer) = one.get("/readyz").await;
+        assert_eq!(status == 503, is_other, "{answer}");
+        if is_other {
+            // Who restores the ids restores the site.
+            write_ids(&one, [&right[0], &right[1]]).await;
+            one.until("the database is used again", async || {
+                one.get("/readyz").await.0 == 200
+            })
+            .await;
+        }
+        assert_eq!(ids(&one.database).await, right);
+        assert_eq!(one.database.texts(license).await[..1], ours[..]);
+        one.stop().await;
+    }
+    one.end().await;
+    other.end().await;
+}
+
+async fn a_denied_site_is_not_freed_by_the_rows_of_another_installation(engine: Engine) {
+    let mut vendor = Vendor::start().await;
+    let [mut one, other] = two_installations(engine, &vendor).await;
+    one.restart().await;
+    let license_key = one
+        .database
+        .texts("SELECT license_key FROM local_license_cache")
+        .await;
+    let license_key = license_key[0].clone().unwrap();
+    vendor.set_status(&license_key, Status::Revoked, None).await;
+    one.validate().await;
+    assert_eq!(one.standing().await, "lapsed");
+    one.stop().await;
+    vendor.go_away().await;
+    let foreign = ids(&other.database).await;
+    copy_license(&other.database, &one.database).await;
+    write_ids(&one, [&foreign[0], &foreign[1]]).await;
+    one.restart().await;
+    assert_eq!(one.standing().await, "lapsed");
+    assert!(!one.is_available(PAID).await);
     one.end().await;
     other.end().await;
 }

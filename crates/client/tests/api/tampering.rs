@@ -160,38 +160,7 @@ async fn the_license_of_another_installation_does_not_count(engine: Engine) {
     second.stop().await;
 
     // The whole row, with what belongs to it, and the local copy.
-    let columns = [
-        "license_key",
-        "license_data",
-        "license_signature",
-        "cached_at",
-        "valid_until",
-        "last_validated_at",
-    ];
-    let mut values = Vec::new();
-    for column in columns {
-        let text = format!("SELECT CAST({column} AS text) FROM local_license_cache");
-        values.push(format!(
-            "'{}'",
-            first.database.texts(&text).await.remove(0).unwrap()
-        ));
-    }
-    let memo = "SELECT value FROM system_config WHERE key = 'license_client.evidence'";
-    let memo = first.database.texts(memo).await.remove(0).unwrap();
-    second
-        .database
-        .execute(&format!(
-            "INSERT INTO local_license_cache ({}, is_valid) VALUES ({}, true)",
-            columns.join(", "),
-            values.join(", ")
-        ))
-        .await;
-    second
-        .database
-        .execute(&format!(
-            "INSERT INTO system_config (key, value) VALUES ('license_client.evidence', '{memo}')"
-        ))
-        .await;
+    copy_license(&first.database, &second.database).await;
     let copy = std::fs::read(first.state_file("local-copy.json")).unwrap();
     for with_copy in [false, true] {
         if with_copy {
@@ -205,6 +174,34 @@ async fn the_license_of_another_installation_does_not_count(engine: Engine) {
     }
     first.end().await;
     second.end().await;
+}
+
+/// Replaces the license in a database, with what belongs to it, by the one in another database.
+pub async fn copy_license(from: &TestDatabase, to: &TestDatabase) {
+    let columns = [
+        "license_key",
+        "license_data",
+        "license_signature",
+        "cached_at",
+        "valid_until",
+        "last_validated_at",
+    ];
+    let mut values = Vec::new();
+    for column in columns {
+        let text = format!("SELECT CAST({column} AS text) FROM local_license_cache");
+        let value = from.texts(&text).await.remove(0).unwrap();
+        values.push(format!("'{value}'"));
+    }
+    let memo = "SELECT value FROM system_config WHERE key = 'license_client.evidence'";
+    let memo = from.texts(memo).await.remove(0).unwrap();
+    let (columns, values) = (columns.join(", "), values.join(", "));
+    to.execute(&format!(
+        "DELETE FROM local_license_cache; \
+         INSERT INTO local_license_cache ({columns}, is_valid) VALUES ({values}, true); \
+         DELETE FROM system_config WHERE key = 'license_client.evidence'; \
+         INSERT INTO system_config (key, value) VALUES ('license_client.evidence', '{memo}')"
+    ))
+    .await;
 }
 
 /// Makes a license look like one of version 1.0.0.
