@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::cli::{cli_change, table};
 use crate::config::Storage;
 use crate::licensing::plan_file::PlanFile;
-use crate::licensing::plan_words::{duration_words, entry_difference, plan_difference, plan_lines};
+use crate::licensing::plan_words::{Difference, differences, duration_words, plan_lines};
 use crate::licensing::plans::{Applied, apply, find_plan};
 use crate::open::open_store;
 use crate::store::plans::{PublishedPlan, newest};
@@ -41,11 +41,16 @@ pub(super) enum Plans {
 
     /// Show a version of a plan
     #[command(after_help = "Examples:\n  \
-        license-server plans show professional\n  license-server plans show professional@3 --json")]
+        license-server plans show professional\n  license-server plans show professional@3 --json\n  \
+        license-server plans show professional --toml > professional.toml")]
     Show {
         /// Plan, with or without a version; without one, the newest
         #[arg(value_name = "NAME[@VERSION]")]
         plan: PlanChoice,
+
+        /// Print it as a file for 'plans apply'
+        #[arg(long, conflicts_with = "json")]
+        toml: bool,
     },
 }
 
@@ -72,11 +77,15 @@ pub(super) async fn run(
             store.close().await;
             print_list(&plans, json)
         }
-        Plans::Show { plan } => {
+        Plans::Show { plan, toml } => {
             let store = open_store(storage).await?;
             let plan = find_plan(store.reader(), &plan).await?;
             store.close().await;
-            print_plan(&plan, json)
+            match toml {
+                true => print!("{}", PlanFile::of_plan(&plan)),
+                false => print_plan(&plan, json)?,
+            }
+            Ok(())
         }
     }
 }
@@ -93,9 +102,8 @@ fn print_applied(applied: &Applied, is_dry_run: bool, json: bool) -> anyhow::Res
         println!("{}", escaped::json(&applied)?);
         return Ok(());
     }
-    let entries = applied.entries.iter().flat_map(entry_difference);
-    let plans = applied.plans.iter().flat_map(plan_difference);
-    let lines: Vec<String> = entries.chain(plans).collect();
+    let differences = differences(applied);
+    let lines: Vec<String> = differences.iter().flat_map(Difference::lines).collect();
     match (lines.is_empty(), is_dry_run) {
         (true, _) => println!("Nothing to change: the database matches the file."),
         (false, true) => println!("Dry run: nothing was changed. This would be published:"),

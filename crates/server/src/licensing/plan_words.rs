@@ -6,7 +6,7 @@ use license_core::plan::{Plan, PlanEntitlement};
 
 use crate::licensing::day_words;
 use crate::licensing::end_words::plan_duration;
-use crate::licensing::plans::Replaced;
+use crate::licensing::plans::{Applied, Replaced};
 use crate::store::plans::PublishedPlan;
 
 /// What a plan consists of, one statement for each thing. A text that is empty and a term that the
@@ -88,10 +88,45 @@ fn entry_lines(entry: &CatalogueEntry) -> Vec<String> {
     lines.into_iter().flatten().collect()
 }
 
-/// What a new version of a plan changes: a heading, and a line for each statement that begins with
-/// `+` or `-`.
+/// What is different in a plan or an entry of the catalogue, one statement for each thing. Without
+/// any, the entitlements are in another order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Difference {
+    /// What it is about: `plan parking@2 (was parking@1)`.
+    pub heading: String,
+    /// The statements that no longer apply.
+    pub removed: Vec<String>,
+    /// Those that apply in addition or instead.
+    pub added: Vec<String>,
+}
+
+impl Difference {
+    /// As lines of text: those after the heading begin with `+` or `-`.
+    #[must_use]
+    pub fn lines(&self) -> Vec<String> {
+        let removed = self.removed.iter().map(|line| format!("  - {line}"));
+        let added = self.added.iter().map(|line| format!("  + {line}"));
+        let mut lines: Vec<String> = removed.chain(added).collect();
+        if lines.is_empty() {
+            lines.push("  the same entitlements in another order".to_owned());
+        }
+        lines.insert(0, self.heading.clone());
+        lines
+    }
+}
+
+/// Everything that a plan file changes.
 #[must_use]
-pub fn plan_difference(plan: &Replaced<PublishedPlan>) -> Vec<String> {
+pub fn differences(applied: &Applied) -> Vec<Difference> {
+    let entries = applied.entries.iter().map(entry_difference);
+    entries
+        .chain(applied.plans.iter().map(plan_difference))
+        .collect()
+}
+
+/// What a new version of a plan changes.
+#[must_use]
+pub fn plan_difference(plan: &Replaced<PublishedPlan>) -> Difference {
     let before = plan.before.as_ref();
     let heading = match before {
         None => format!("plan {} (new)", plan.after.version),
@@ -103,22 +138,21 @@ pub fn plan_difference(plan: &Replaced<PublishedPlan>) -> Vec<String> {
 
 /// The same for an entry of the catalogue.
 #[must_use]
-pub fn entry_difference(entry: &Replaced<CatalogueEntry>) -> Vec<String> {
+pub fn entry_difference(entry: &Replaced<CatalogueEntry>) -> Difference {
     let is_new = if entry.before.is_none() { " (new)" } else { "" };
     let heading = format!("catalogue {}{is_new}", entry.after.key);
     let before = entry.before.as_ref().map(entry_lines);
     difference(heading, before, &entry_lines(&entry.after))
 }
 
-fn difference(heading: String, before: Option<Vec<String>>, after: &[String]) -> Vec<String> {
-    let before = before.unwrap_or_default();
-    let removed = before.iter().filter(|line| !after.contains(line));
-    let removed = removed.map(|line| format!("  - {line}"));
-    let added = after.iter().filter(|line| !before.contains(line));
-    let added = added.map(|line| format!("  + {line}"));
-    let mut lines: Vec<String> = removed.chain(added).collect();
-    if lines.is_empty() {
-        lines.push("  the same entitlements in another order".to_owned());
+fn difference(heading: String, before: Option<Vec<String>>, after: &[String]) -> Difference {
+    let mut removed = before.unwrap_or_default();
+    let added = after.iter().filter(|line| !removed.contains(line));
+    let added = added.cloned().collect();
+    removed.retain(|line| !after.contains(line));
+    Difference {
+        heading,
+        removed,
+        added,
     }
-    std::iter::once(heading).chain(lines).collect()
 }

@@ -58,6 +58,11 @@ async fn a_reviewed_file_is_applied_and_sold_by_command(engine: Engine) {
     assert!(shown.contains("  8 anpr_lanes\n"), "{shown}");
     let newest = json(&vendor, &["plans", "show", "parking"]).await;
     assert_eq!(newest["contents"]["entitlements"][5]["quantity"], 12);
+    let toml = printed(&vendor, &["plans", "show", "parking@1", "--toml"]).await;
+    std::fs::write(file.path(), &toml).unwrap();
+    let back = printed(&vendor, &["plans", "apply", path, "--dry-run"]).await;
+    let expected = "plan parking@3 (was parking@2)\n  - 12 anpr_lanes\n  + 8 anpr_lanes\n";
+    assert!(back.ends_with(expected), "{back}");
     let all = json(&vendor, &["plans", "list"]).await;
     assert_eq!(all.as_array().unwrap().len(), 6);
 
@@ -126,6 +131,11 @@ async fn refuse(vendor: &Vendor, path: &str) {
         (&["plans", "apply", "/nowhere.toml"], 1, "cannot be read"),
         (&["plans", "show", "large"], 1, "there is no plan 'large'"),
         (&["plans", "show", "Large"], 2, "invalid name"),
+        (
+            &["plans", "show", "parking", "--toml", "--json"],
+            2,
+            "cannot be used with",
+        ),
         (
             &["issue", "--plan", "parking@9"],
             1,
