@@ -31,6 +31,7 @@ pub mod judge;
 pub mod key_changes;
 pub mod key_record;
 pub mod keys_error;
+pub mod known_plans;
 mod lease_terms;
 pub mod line_done;
 pub mod look_up;

@@ -13,6 +13,7 @@ use sea_orm::ConnectionTrait;
 use serde_json::json;
 
 use crate::audit::{Action, Change};
+use crate::licensing::known_plans::KnownPlans;
 use crate::licensing::plan_file::PlanFile;
 use crate::store::plans::{self, PublishedPlan};
 use crate::store::{Store, StoreError, catalogue};
@@ -126,6 +127,11 @@ pub enum PublishError {
     /// Others have published the same version at the same time.
     #[error("the plan '{0}' was changed at the same time; review the new version, and try again")]
     Raced(String),
+    /// Others have changed the entry in the meantime.
+    #[error(
+        "the catalogue entry '{0}' was changed in the meantime; review the change, and try again"
+    )]
+    EntryChanged(String),
     /// There is no room for more.
     #[error("there can be at most {max} {what}")]
     TooMany {
@@ -168,21 +174,42 @@ pub async fn apply(
     change: &Change,
     is_stored: bool,
 ) -> Result<Applied, PublishError> {
-    repeated(|| try_apply(store, file, change, is_stored)).await
+    apply_over(store, file, &KnownPlans::default(), change, is_stored).await
+}
+
+/// The same, unless others have changed what is replaced since it was `known`: then the error is
+/// [`PublishError::NotNext`] or [`PublishError::EntryChanged`].
+///
+/// # Errors
+/// As [`apply`].
+pub async fn apply_over(
+    store: &Store,
+    file: &PlanFile,
+    known: &KnownPlans,
+    change: &Change,
+    is_stored: bool,
+) -> Result<Applied, PublishError> {
+    repeated(|| try_apply(store, file, known, change, is_stored)).await
 }
 
 async fn try_apply(
     store: &Store,
     file: &PlanFile,
+    known: &KnownPlans,
     change: &Change,
     is_stored: bool,
 ) -> Result<Applied, PublishError> {
     let transaction = store.begin().await?;
-    let entries = save_entries(&transaction, &file.catalogue, change).await?;
+    let entries = save_entries(&transaction, &file.catalogue, known, change).await?;
     let kinds = catalogue::kinds(&transaction).await?;
     let mut published = Vec::new();
     for (name, contents) in &file.plans {
-        published.extend(publish_next(&transaction, name, contents, &kinds, change).await?);
+        let next = Next {
+            name,
+            version: known.next_version(name),
+            contents,
+        };
+        published.extend(publish_next(&transaction, next, &kinds, change).await?);
     }
     if is_stored {
         transaction.commit().await.map_err(StoreError::from)?;
@@ -228,17 +255,12 @@ async fn try_publish(
         return Ok((newest, false));
     }
     let kinds = catalogue::kinds(&transaction).await?;
-    let published = publish_next(&transaction, name, contents, &kinds, change).await?;
-    let next = published.as_ref().map(|it| it.after.version.version);
-    if let (Some(version), Some(next)) = (version, next)
-        && version != next
-    {
-        return Err(PublishError::NotNext {
-            name: name.to_owned(),
-            version,
-            next,
-        });
-    }
+    let next = Next {
+        name,
+        version,
+        contents,
+    };
+    let published = publish_next(&transaction, next, &kinds, change).await?;
     transaction.commit().await.map_err(StoreError::from)?;
     match published {
         Some(published) => Ok((published.after, true)),
@@ -250,11 +272,15 @@ async fn try_publish(
 async fn save_entries(
     db: &impl ConnectionTrait,
     entries: &[CatalogueEntry],
+    known: &KnownPlans,
     change: &Change,
 ) -> Result<Vec<Replaced<CatalogueEntry>>, PublishError> {
-    let known = catalogue::list(db).await?;
-    let known = known.into_iter().map(|it| (it.key.clone(), it));
-    let mut known: BTreeMap<String, CatalogueEntry> = known.collect();
+    if !entries.is_empty() {
+        catalogue::hold(db).await?;
+    }
+    let stored = catalogue::list(db).await?;
+    let stored = stored.into_iter().map(|it| (it.key.clone(), it));
+    let mut stored: BTreeMap<String, CatalogueEntry> = stored.collect();
     let mut seen = std::collections::BTreeSet::new();
     let mut saved = Vec::new();
     for entry in entries {
@@ -266,11 +292,11 @@ async fn save_entries(
             key: key.clone(),
             error,
         })?;
-        let before = known.insert(key.clone(), entry.clone());
+        let before = stored.insert(key.clone(), entry.clone());
         if before.as_ref().is_some_and(|it| it.kind != entry.kind) {
             return Err(PublishError::Kind(key.clone()));
         }
-        if known.len() > MAX_CATALOGUE_ENTRIES {
+        if stored.len() > MAX_CATALOGUE_ENTRIES {
             return Err(PublishError::TooMany {
                 what: "entries in the catalogue",
                 max: MAX_CATALOGUE_ENTRIES,
@@ -278,6 +304,9 @@ async fn save_entries(
         }
         if before.as_ref() == Some(entry) {
             continue;
+        }
+        if !known.has_entry(key, before.as_ref()) {
+            return Err(PublishError::EntryChanged(key.clone()));
         }
         catalogue::save(db, entry).await?;
         let details = json!(entry);
@@ -292,24 +321,40 @@ async fn save_entries(
     Ok(saved)
 }
 
+/// The next version of a plan.
+struct Next<'a> {
+    name: &'a str,
+    /// What it has to be; `None` for any.
+    version: Option<u32>,
+    contents: &'a Plan,
+}
+
 /// Publishes the next version of a plan; `None` if its newest version has these contents.
 async fn publish_next(
     db: &impl ConnectionTrait,
-    name: &str,
-    contents: &Plan,
+    next: Next<'_>,
     kinds: &Catalogue,
     change: &Change,
 ) -> Result<Option<Replaced<PublishedPlan>>, PublishError> {
+    let Next { name, contents, .. } = next;
+    let invalid = |error| PublishError::Plan {
+        name: name.to_owned(),
+        error,
+    };
+    check_name(name).map_err(invalid)?;
     let before = plans::find(db, name, None).await?;
     if before.as_ref().is_some_and(|it| it.contents == *contents) {
         return Ok(None);
     }
-    let checked = check_name(name).and_then(|()| contents.check(kinds));
-    checked.map_err(|error| PublishError::Plan {
-        name: name.to_owned(),
-        error,
-    })?;
+    contents.check(kinds).map_err(invalid)?;
     let version = before.as_ref().map_or(0, |it| it.version.version) + 1;
+    if let Some(asked) = next.version.filter(|asked| *asked != version) {
+        return Err(PublishError::NotNext {
+            name: name.to_owned(),
+            version: asked,
+            next: version,
+        });
+    }
     if version > MAX_VERSIONS {
         return Err(PublishError::TooMany {
             what: "versions of a plan",

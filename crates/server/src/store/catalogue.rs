@@ -3,7 +3,8 @@
 use license_core::catalogue::{Catalogue, CatalogueEntry, Kind};
 use license_service::database::{ExpectedTable, writes};
 use sea_orm::entity::prelude::*;
-use sea_orm::{ActiveValue, ConnectionTrait, EntityTrait, QueryOrder as _};
+use sea_orm::sea_query::LockType;
+use sea_orm::{ActiveValue, ConnectionTrait, EntityTrait, QueryOrder as _, QuerySelect as _};
 
 use super::StoreError;
 
@@ -49,6 +50,17 @@ pub async fn save(db: &impl ConnectionTrait, entry: &CatalogueEntry) -> Result<(
         Column::Description,
     ];
     Ok(writes::upsert::<Entity>(db, writes::values(&row), &[Column::Key], &changed).await?)
+}
+
+/// Keeps others from changing the catalogue until the transaction ends.
+///
+/// # Errors
+/// If the database returns an error.
+pub async fn hold(db: &impl ConnectionTrait) -> Result<(), StoreError> {
+    // On SQLite, the transaction already has exclusive access to the file.
+    let rows = Entity::find().order_by_asc(Column::Key);
+    rows.lock(LockType::NoKeyUpdate).all(db).await?;
+    Ok(())
 }
 
 /// All entries, by key.

@@ -57,6 +57,7 @@ impl From<PublishError> for ApiError {
             PublishError::Store(error) => error.into(),
             PublishError::NotNext { .. }
             | PublishError::Raced(_)
+            | PublishError::EntryChanged(_)
             | PublishError::TooMany { .. } => Self::Conflict(error.to_string()),
             PublishError::Plan { .. }
             | PublishError::Entry { .. }
