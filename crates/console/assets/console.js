@@ -130,3 +130,54 @@
     });
   }
 })();
+
+// Sums up a form in one sentence while it is filled in. Without this script, only the review does so.
+(() => {
+  const form = document.querySelector('form[data-summary]');
+  if (!form) return;
+  const summary = document.getElementById(form.dataset.summary);
+  const style = { day: 'numeric', month: 'long', year: 'numeric', timeZone: 'UTC' };
+  const day = (id) => {
+    const at = document.getElementById(id).valueAsDate;
+    return at ? at.toLocaleDateString('en-GB', style) : '…';
+  };
+
+  function end() {
+    const chosen = form.querySelector('input[name=end]:checked');
+    if (!chosen) return '(no end chosen)';
+    const { says, day: id } = chosen.dataset;
+    return id ? `${says} ${day(id)}` : says;
+  }
+
+  // A quantity in words; null if the field grants none or is not valid.
+  function counted(input) {
+    const text = input.value.trim();
+    const { one, many, unlimited } = input.dataset;
+    if (unlimited && text === 'unlimited') return `unlimited ${unlimited}`;
+    if (!/^[0-9]+$/.test(text) || /^0+$/.test(text)) return null;
+    const number = text.replace(/^0+/, '');
+    return `${number} ${number === '1' ? one : many}`;
+  }
+
+  function sentence() {
+    const customer = form.elements.customer.value.trim();
+    const features = form.querySelectorAll('input[name=feature]:checked').length;
+    const parts = [features ? `${features} feature${features === 1 ? '' : 's'}` : 'core features only'];
+    for (const input of form.querySelectorAll('input[data-many]')) parts.push(counted(input));
+    const head = [form.dataset.plan];
+    if (customer) head.push(`for ${customer}`);
+    if (form.elements.starts.value) head.push(`from ${day('starts')}`);
+    return `${head.concat(end()).join(' ')}: ${parts.filter(Boolean).join(', ')}`;
+  }
+
+  function show() {
+    const text = sentence();
+    if (summary.textContent !== text) summary.textContent = text;
+    summary.hidden = false;
+  }
+  // Someone who listens to the page hears the sentence after typing, not for every letter.
+  let waiting = 0;
+  form.addEventListener('input', () => { clearTimeout(waiting); waiting = setTimeout(show, 250); });
+  // Also after going back in the browser, which fills in the form again.
+  addEventListener('pageshow', show);
+})();

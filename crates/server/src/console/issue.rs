@@ -86,6 +86,8 @@ struct CountField {
     value: String,
     /// What the plan grants; empty for none.
     planned: String,
+    /// What it is called after the number one, after other numbers, and if it is unlimited.
+    called: [String; 3],
 }
 
 /// The lengths of leases that licenses have unless their terms say otherwise.
@@ -245,6 +247,7 @@ fn count_fields(fields: &Fields, plan: &Plan, items: &ItemNames) -> Vec<CountFie
             description: entry.description.clone(),
             value: fields.raw(&format!("{QUANTITY}{}", entry.key)).to_owned(),
             planned: planned.map(quantity_words).unwrap_or_default(),
+            called: items.after_number(&entry.key),
         }
     };
     counted.map(field).collect()

@@ -66,7 +66,18 @@ impl ItemNames {
         }
     }
 
-    /// The same for an entitlement, without its time.
+    /// What follows the number in [`Self::granted`]: for one, for several, and for an unlimited
+    /// quantity.
+    #[must_use]
+    pub fn after_number(&self, key: &str) -> [String; 3] {
+        [Quantity::Of(1), Quantity::Of(2), Quantity::Unlimited].map(|quantity| {
+            let granted = self.granted(key, Some(quantity));
+            let rest = granted.split_once(' ').map(|(_, rest)| rest.to_owned());
+            rest.unwrap_or(granted)
+        })
+    }
+
+    /// [`Self::granted`] for an entitlement, without its time.
     #[must_use]
     pub fn entitled(&self, entitlement: &Entitlement) -> String {
         self.granted(entitlement.key.as_str(), entitlement.quantity)
@@ -127,6 +138,18 @@ mod tests {
         ]
         .into_iter()
         .collect()
+    }
+
+    #[test]
+    fn a_number_is_followed_by_the_same_words() {
+        for (key, expected) in [
+            ("cameras", ["camera", "cameras", "cameras"]),
+            ("storage_gb", ["GB storage", "GB storage", "storage"]),
+            ("anpr_lanes", ["lane", "ANPR lanes", "ANPR lanes"]),
+            ("gates", ["gates", "gates", "gates"]),
+        ] {
+            assert_eq!(names().after_number(key), expected, "{key}");
+        }
     }
 
     #[test]
