@@ -105,8 +105,8 @@ impl CatalogueEntry {
 pub enum NotSold {
     /// The catalogue does not contain it.
     #[error(
-        "'{0}' is not in the catalogue; check the spelling, or add it with 'license-server plans \
-         apply'"
+        "'{0}' is not in the catalogue; check the spelling, or add it in the console or with \
+         'license-server plans apply'"
     )]
     Unknown(String),
     /// Something that is counted needs a quantity.

@@ -36,6 +36,7 @@ pub(super) enum Done {
     TokenRevoked,
     AddOnRefunded,
     TrialCodeWithdrawn,
+    PlansPublished,
     SignedIn,
     SignedOut,
 }
@@ -145,6 +146,7 @@ impl Done {
             Self::TokenRevoked => ("wait", "token-revoked"),
             Self::AddOnRefunded => ("wait", "add-on-refunded"),
             Self::TrialCodeWithdrawn => ("wait", "trial-code-withdrawn"),
+            Self::PlansPublished => ("good", "plans-published"),
             Self::SignedIn => ("good", "signed-in"),
             Self::SignedOut => ("good", "signed-out"),
         };

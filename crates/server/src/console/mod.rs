@@ -75,9 +75,7 @@ pub fn pages(state: HttpState) -> Router<HttpState> {
         .merge(customer_pages())
         .merge(add_on_pages())
         .merge(trial_code_pages())
-        .route("/console/plans", get(plans::page))
-        .route("/console/plans/{name}", get(plans::plan))
-        .route("/console/catalogue", get(plans::catalogue_page))
+        .merge(plan_pages())
         .merge(token_pages())
         .route("/console/offline", get(offline::page).post(offline::ask))
         .route("/console/offline/sign", post(offline::sign))
@@ -130,6 +128,21 @@ fn customer_pages() -> Router<HttpState> {
             "/console/customers/{customer}/merge/confirm",
             post(merge::confirm),
         )
+}
+
+fn plan_pages() -> Router<HttpState> {
+    use plans::edit;
+
+    Router::new()
+        .route("/console/plans", get(plans::page))
+        .route("/console/plans/{name}", get(plans::plan))
+        .route("/console/plans/{name}/edit", get(edit::plan))
+        .route("/console/catalogue", get(plans::catalogue_page))
+        .route("/console/catalogue/edit", get(edit::entries))
+        .route("/console/catalogue/add", get(edit::new_entries))
+        // Any name, also "new", may be that of a plan.
+        .route("/console/plan-file", get(edit::new_plan).post(edit::ask))
+        .route("/console/plan-file/publish", post(edit::publish))
 }
 
 fn add_on_pages() -> Router<HttpState> {

@@ -1,5 +1,7 @@
 //! The plans, what a version of one contains, and the catalogue of what can be sold.
 
+pub(super) mod edit;
+
 use std::sync::Arc;
 
 use askama::Template;
@@ -14,7 +16,7 @@ use license_core::catalogue::{CatalogueEntry, Kind};
 use serde::Deserialize;
 
 use super::filters::{PageQuery, unreadable, wanted_page};
-use super::frame::{Frame, trouble};
+use super::frame::{Frame, Said, trouble};
 use super::pager::{Pager, ROWS};
 use super::term_words::{TermFact, duration_words, term_facts};
 use crate::app::App;
@@ -52,15 +54,24 @@ struct PlanRow {
 pub(super) async fn page(
     State(app): State<Arc<App>>,
     wanted: Result<Query<PageQuery>, QueryRejection>,
+    said: Result<Query<Said>, QueryRejection>,
 ) -> Response {
     let number = match wanted_page(wanted) {
         Ok(number) => number,
         Err(error) => return trouble("plans", error),
     };
     match load(&app, number).await {
-        Ok(page) => show(StatusCode::OK, &page),
+        Ok(mut page) => {
+            page.frame = frame_after(said);
+            show(StatusCode::OK, &page)
+        }
         Err(error) => trouble("plans", error),
     }
+}
+
+fn frame_after(said: Result<Query<Said>, QueryRejection>) -> Frame {
+    let done = said.map(|Query(said)| said).unwrap_or_default().done;
+    Frame::new("plans").after(done)
 }
 
 async fn load(app: &App, number: u64) -> Result<PlansPage, StoreError> {
@@ -156,13 +167,17 @@ pub(super) async fn plan(
     State(app): State<Arc<App>>,
     Path(name): Path<String>,
     wanted: Result<Query<VersionQuery>, QueryRejection>,
+    said: Result<Query<Said>, QueryRejection>,
 ) -> Response {
     let wanted = match wanted {
         Ok(Query(wanted)) => wanted.version,
         Err(error) => return trouble("plans", unreadable(&error)),
     };
     match load_plan(&app, &name, wanted).await {
-        Ok(page) => show(StatusCode::OK, &page),
+        Ok(mut page) => {
+            page.frame = frame_after(said);
+            show(StatusCode::OK, &page)
+        }
         Err(error) => trouble("plans", error),
     }
 }
@@ -228,20 +243,28 @@ struct CataloguePage {
 pub(super) async fn catalogue_page(
     State(app): State<Arc<App>>,
     wanted: Result<Query<PageQuery>, QueryRejection>,
+    said: Result<Query<Said>, QueryRejection>,
 ) -> Response {
     let number = match wanted_page(wanted) {
         Ok(number) => number,
         Err(error) => return trouble("plans", error),
     };
-    let entries = match catalogue::list(app.store.reader()).await {
-        Ok(entries) => entries,
-        Err(error) => return trouble("plans", error),
-    };
+    match entries_on_page(&app, number).await {
+        Ok((rows, pager)) => {
+            let frame = frame_after(said);
+            let page = CataloguePage { frame, rows, pager };
+            show(StatusCode::OK, &page)
+        }
+        Err(error) => trouble("plans", error),
+    }
+}
+
+/// The entries on a page of the catalogue.
+async fn entries_on_page(
+    app: &App,
+    number: u64,
+) -> Result<(Vec<CatalogueEntry>, Pager), StoreError> {
+    let entries = catalogue::list(app.store.reader()).await?;
     let pager = Pager::new(number, entries.len() as u64, &[]);
-    let page = CataloguePage {
-        frame: Frame::new("plans"),
-        rows: on_page(entries, &pager).collect(),
-        pager,
-    };
-    show(StatusCode::OK, &page)
+    Ok((on_page(entries, &pager).collect(), pager))
 }

@@ -5,6 +5,7 @@ mod add_ons;
 mod amend;
 mod customers;
 mod issue;
+mod plan_edit;
 mod plans;
 mod renew;
 mod tokens;

@@ -187,6 +187,8 @@ async fn every_page_is_accessible_and_fits_every_width() {
         format!("/console/customers/{customer}/merge"),
         "/console/plans".to_owned(),
         "/console/plans/professional".to_owned(),
+        "/console/plans/professional/edit".to_owned(),
+        "/console/plan-file".to_owned(),
         "/console/catalogue".to_owned(),
         "/console/tokens".to_owned(),
         "/console/tokens/new".to_owned(),

@@ -1,5 +1,7 @@
 //! A sold license changes: what a customer asks for on the telephone, in a real browser.
 
+mod plans;
+
 use chrono::Datelike as _;
 use license_service::clock::{Clock as _, SystemClock};
 use reqwest::Method;

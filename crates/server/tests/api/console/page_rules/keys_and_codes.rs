@@ -36,6 +36,10 @@ pub(super) async fn hostile(server: &Program) {
 pub(super) fn hostile_pages(encoded: &str) -> Vec<String> {
     vec![
         "/console/plans".to_owned(),
+        "/console/plans/trial".to_owned(),
+        "/console/licenses/new?plan=trial".to_owned(),
+        format!("/console/plans/trial/edit?x={encoded}"),
+        format!("/console/plans/{encoded}/edit"),
         "/console/add-ons".to_owned(),
         "/console/add-ons/new".to_owned(),
         "/console/add-ons/1/refund".to_owned(),
