@@ -1,7 +1,12 @@
 //! The certificates in the file that `LICENSE_CA_FILE` names.
 
+use std::io;
+use std::path::Path;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use license_service::regular_file;
+use license_service::text_file::MAX_FILE_BYTES;
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 
@@ -22,6 +27,14 @@ pub enum CertificatesError {
         /// A command that converts it.
         command: &'static str,
     },
+}
+
+/// Reads the file.
+///
+/// # Errors
+/// If it cannot be read, is not a regular file, or is larger than 16 MiB.
+pub(crate) fn read(file: &Path) -> io::Result<Vec<u8>> {
+    regular_file::read(file, MAX_FILE_BYTES)
 }
 
 /// Reads the certificates in a file: PEM in any text encoding, also indented, on one line, or with

@@ -25,7 +25,7 @@ use tokio::sync::Mutex;
 use url::Url;
 use uuid::Uuid;
 
-use crate::certificate_file::{CertificatesError, certificates};
+use crate::certificate_file::{self, CertificatesError, certificates};
 use crate::proxy::{ProxyError, ProxySettings, Route};
 use crate::server_certificate::{explain, tls_config};
 
@@ -209,6 +209,12 @@ pub fn cause(error: &reqwest::Error, url: &Url) -> Cause {
     of(CauseKind::Connection, innermost)
 }
 
+/// Reads a file that may be on a slow file system.
+async fn read_in_background(file: PathBuf) -> std::io::Result<Vec<u8>> {
+    let reading = tokio::task::spawn_blocking(move || certificate_file::read(&file));
+    reading.await.unwrap_or_else(|error| Err(error.into()))
+}
+
 impl Upstream {
     /// Creates the connection; the arguments are those of [`license_server_client`], with the name
     /// of the file.
@@ -222,7 +228,7 @@ impl Upstream {
         effective: Option<Arc<dyn Clock>>,
         proxies: &ProxySettings,
     ) -> Result<Self, UpstreamError> {
-        let listed = ca_file.map(std::fs::read).transpose();
+        let listed = ca_file.map(certificate_file::read).transpose();
         let listed = listed.map_err(|error| UpstreamError::CaFile {
             file: ca_file.map(presentable_path).unwrap_or_default(),
             error,
@@ -252,7 +258,7 @@ impl Upstream {
         let mut made = self.made.lock().await;
         let listed = match &self.ca_file {
             None => None,
-            Some(file) => match tokio::fs::read(file).await {
+            Some(file) => match read_in_background(file.clone()).await {
                 Ok(listed) => Some(listed),
                 Err(error) => {
                     let file = presentable_path(file);

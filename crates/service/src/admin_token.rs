@@ -1,7 +1,6 @@
 //! Tokens for administration. Only their hashes are kept.
 
 use std::fmt::Write as _;
-use std::fs::File;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -18,7 +17,7 @@ use crate::direct::text_of;
 use crate::ownership::require_chosen;
 use crate::presentable_url::presentable_path;
 use crate::trimmed::unquoted;
-use crate::{file_access, text_file};
+use crate::{file_access, regular_file, text_file};
 
 /// Minimum length of a token, in characters.
 const MIN_TOKEN_CHARS: usize = 16;
@@ -201,7 +200,7 @@ fn read(file: &Path) -> anyhow::Result<SecretString> {
     require_chosen("ADMIN_TOKEN_FILE", file)?;
     let shown = presentable_path(file);
     let failed = || format!("ADMIN_TOKEN_FILE: cannot read '{shown}'");
-    let opened = File::open(file).with_context(failed)?;
+    let opened = regular_file::open(file).with_context(failed)?;
     let metadata = opened.metadata().with_context(failed)?;
     if file_access::is_open_to_all(&metadata) {
         let mode = metadata.permissions().mode();

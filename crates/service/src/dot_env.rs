@@ -1,14 +1,15 @@
 //! Reads settings from a file.
 
-use std::fs::{self, File};
+use std::fs::{self, Metadata};
 use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use anyhow::{Context as _, anyhow};
 
 use crate::ownership::distrust;
 use crate::trimmed::{trimmed, unquoted};
-use crate::{libpq_variables, text_file};
+use crate::{libpq_variables, regular_file, text_file};
 
 /// The result of reading `.env`.
 #[derive(Clone, Debug, Default)]
@@ -105,14 +106,16 @@ fn read(directory: &Path, user: u32) -> anyhow::Result<Found> {
              of all others (chmod go-w)"
         ))
     };
-    // Checked before it is opened: opening a pipe would wait for its writer.
     let of_directory = distrust("the directory", directory, &place, user);
     if let Some(why) = of_directory.or_else(|| distrust("it", &path, &link, user)) {
         return Ok(untrusted(why));
     }
-    let file = match File::open(&path) {
+    let file = match regular_file::open(&path) {
         // A dangling link.
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Found::Nothing),
+        Err(_) if fs::metadata(&path).is_ok_and(|it| is_null_device(&it)) => {
+            return Ok(Found::Nothing);
+        }
         opened => opened.context(UNREADABLE)?,
     };
     let opened = file.metadata().context(UNREADABLE)?;
@@ -121,6 +124,12 @@ fn read(directory: &Path, user: u32) -> anyhow::Result<Found> {
     }
     let text = text_file::read_from(file, text_file::MAX_FILE_BYTES).context(UNREADABLE)?;
     Ok(Found::Text(text))
+}
+
+/// Whether this is `/dev/null`, with which containers hide a file.
+fn is_null_device(file: &Metadata) -> bool {
+    let of_null = fs::metadata("/dev/null").map(|it| it.rdev());
+    !file.is_file() && file.rdev() != 0 && of_null.is_ok_and(|it| it == file.rdev())
 }
 
 /// Parses lines as the Python service did: a value with spaces need not be quoted, and `$` has no
@@ -278,6 +287,25 @@ mod tests {
                 (found, _) => panic!("{directory_mode:o} {mode:o}: {found:?}"),
             }
         }
+    }
+
+    #[test]
+    fn a_pipe_is_not_opened_and_a_hidden_file_does_not_count() {
+        let me = rustix::process::geteuid().as_raw();
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join(".env");
+        let made = std::process::Command::new("mkfifo").arg(&file).status();
+        assert!(made.unwrap().success());
+        let error = read(directory.path(), me).unwrap_err();
+        let said = format!("{error:#}");
+        assert_eq!(
+            said,
+            "the file .env cannot be read: it is not a regular file"
+        );
+        fs::remove_file(&file).unwrap();
+        symlink("/dev/null", &file).unwrap();
+        let found = read(directory.path(), me).unwrap();
+        assert!(matches!(found, Found::Nothing), "{found:?}");
     }
 
     #[test]

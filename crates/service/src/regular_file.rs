@@ -1,7 +1,8 @@
-//! Opens files of which the service itself is the only writer, such as those in `STATE_DIR`.
+//! Opens files that settings name, or that are in a known place, such as those in `STATE_DIR`.
 //!
 //! Opening a named pipe waits for a writer, and reading a device may never end: anyone who can write to
-//! the directory could keep the service from starting.
+//! the directory could keep the service from starting. Only commands read other kinds of files, if
+//! an argument names them.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _};

@@ -13,26 +13,26 @@ use crate::regular_file;
 /// Maximum size of a file, in bytes.
 pub const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;
 
-/// Reads a text file.
+/// Reads a text file that a setting names: see [`regular_file`].
 ///
 /// # Errors
-/// If it cannot be read, is larger than 16 MiB, or is not text.
+/// If it cannot be read, is not a regular file, is larger than 16 MiB, or is not text.
 pub fn read(file: &Path) -> io::Result<String> {
-    read_within(file, MAX_FILE_BYTES)
+    read_regular(file, MAX_FILE_BYTES)
 }
 
-/// The same with another maximum size.
+/// Reads a text file, or the output of another program, that an argument of a command names.
 ///
 /// # Errors
-/// As [`read`].
-pub fn read_within(file: &Path, max_bytes: u64) -> io::Result<String> {
+/// If it cannot be read, is larger than this, or is not text.
+pub fn read_any(file: &Path, max_bytes: u64) -> io::Result<String> {
     read_from(File::open(file)?, max_bytes)
 }
 
-/// Reads a text file that only the service writes: see [`regular_file`].
+/// As [`read`], with another maximum size.
 ///
 /// # Errors
-/// As [`read`]; or if it is not a regular file.
+/// As [`read`].
 pub fn read_regular(file: &Path, max_bytes: u64) -> io::Result<String> {
     read_from(regular_file::open(file)?, max_bytes)
 }
@@ -64,7 +64,10 @@ pub fn read_argument(file: &Path) -> anyhow::Result<String> {
                 read_from(input, MAX_FILE_BYTES),
             )
         }
-        false => (format!("'{}'", presentable_path(file)), read(file)),
+        false => (
+            format!("'{}'", presentable_path(file)),
+            read_any(file, MAX_FILE_BYTES),
+        ),
     };
     text.with_context(|| format!("{name} cannot be read"))
 }

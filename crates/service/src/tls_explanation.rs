@@ -6,7 +6,6 @@
 
 use std::borrow::Cow;
 use std::error::Error;
-use std::fs::File;
 use std::io::{self, Read as _};
 use std::net::IpAddr;
 use std::path::Path;
@@ -17,6 +16,7 @@ use url::Url;
 use crate::database_url::DatabaseUrl;
 use crate::database_url::as_libpq::root_certificate;
 use crate::presentable_url::presentable_path;
+use crate::regular_file;
 
 /// Maximum number of bytes of a file that are read to identify its content.
 const MAX_FILE_BYTES: u64 = 64 * 1024;
@@ -302,7 +302,7 @@ pub(crate) fn of_postgres(error: &sqlx::Error, url: &DatabaseUrl) -> Option<Stri
 /// A file that `DATABASE_URL` names and that cannot be read, if `error` may come from it.
 fn unreadable(name: &str, file: &Option<Cow<'_, str>>, error: &io::Error) -> Option<String> {
     let file = file.as_deref()?;
-    let reading = File::open(file).and_then(|mut file| file.read(&mut [0]));
+    let reading = regular_file::open(file.as_ref()).and_then(|mut file| file.read(&mut [0]));
     let found = reading.err().filter(|found| found.kind() == error.kind())?;
     Some(format!("{} cannot be read: {found}", named(name, file)))
 }
@@ -310,7 +310,7 @@ fn unreadable(name: &str, file: &Option<Cow<'_, str>>, error: &io::Error) -> Opt
 /// Why the file of `sslkey` contains no usable key.
 fn unusable_key(file: &str) -> Option<String> {
     let mut bytes = Vec::new();
-    let opened = File::open(file).ok()?;
+    let opened = regular_file::open(file.as_ref()).ok()?;
     opened.take(MAX_FILE_BYTES).read_to_end(&mut bytes).ok()?;
     let text = String::from_utf8_lossy(&bytes);
     let has = |mark: &str| text.contains(mark);

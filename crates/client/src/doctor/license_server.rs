@@ -10,6 +10,7 @@ use reqwest::header::DATE;
 use serde_json::Value;
 
 use super::{Examiner, Finding};
+use crate::certificate_file;
 use crate::config::Settings;
 use crate::system_authorities::SystemAuthorities;
 use crate::upstream::{CauseKind, MAX_ANSWER_BYTES, UpstreamError, cause, license_server_client};
@@ -168,7 +169,7 @@ fn client(
     let url = &settings.license_api_url;
     let listed = match &settings.license_ca_file {
         None => None,
-        Some(file) => Some(std::fs::read(file).map_err(|error| {
+        Some(file) => Some(certificate_file::read(file).map_err(|error| {
             let found = format!("'{}' cannot be read: {error}", presentable_path(file));
             let advice = "set it to a file that contains PEM or DER certificates";
             Finding::error("LICENSE_CA_FILE", found, advice)

@@ -90,7 +90,7 @@ pub(super) async fn run(storage: &Storage, command: Bulk, json: bool) -> anyhow:
         Bulk::Amend(file) => (BulkAction::Amend, file),
     };
     let from = &command.from;
-    let text = text_file::read_within(from, MAX_FILE_BYTES);
+    let text = text_file::read_any(from, MAX_FILE_BYTES);
     let text = text.with_context(|| format!("'{}' cannot be read", from.display()))?;
     let name = from.file_name().map(|name| name.to_string_lossy());
     let batch = command
