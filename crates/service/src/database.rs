@@ -11,6 +11,7 @@ mod damage;
 mod failure;
 mod file_identity;
 mod hidden_schemas;
+mod interrupt;
 mod listener;
 mod migration;
 mod open_schemas;

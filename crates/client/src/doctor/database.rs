@@ -114,6 +114,9 @@ async fn rights(
     match missing {
         Err(error) => return refused("read", &error),
         Ok(missing) if !missing.is_empty() => {
+            if let Err(error) = store.within(store.check_creation()).await {
+                return refused("create", &error);
+            }
             return Finding::warning(
                 WHAT,
                 format!("missing tables: {}", missing.join(", ")),

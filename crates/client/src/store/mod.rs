@@ -209,6 +209,7 @@ impl Store {
             system_config::expected(),
         ];
         db.expect(tables, &[]);
+        db.expect_indexes(schema::index_names());
         Ok(Self {
             timeout,
             db,
@@ -231,6 +232,15 @@ impl Store {
         schema::create_missing_tables(db).await?;
         db.note_schema().await?;
         system_config::insert_if_missing(db, system_config::REVISION, &new_revision(), now).await
+    }
+
+    /// Whether missing tables can be created.
+    ///
+    /// # Errors
+    /// If the database user may not create them, or something else has one of their names.
+    pub async fn check_creation(&self) -> Result<(), StoreError> {
+        let reading = self.db.begin_reading().await?;
+        Ok(reading.check_creation()?)
     }
 
     /// Which of the four tables are missing.

@@ -51,6 +51,12 @@ fn tables() -> [Definition; 4] {
     ]
 }
 
+/// The names of the indexes that are created with the tables.
+pub(super) fn index_names() -> Vec<String> {
+    let names = |table: &Definition| table.indexes().into_iter().map(|(name, _)| name).collect();
+    tables().iter().flat_map::<Vec<_>, _>(names).collect()
+}
+
 /// Whether a table exists and can be read.
 ///
 /// # Errors
@@ -60,6 +66,10 @@ async fn exists(db: &Database, table: &'static str) -> Result<bool, DbErr> {
     probe.expr(Expr::val(1)).from(table).limit(1);
     // Outside a transaction, a missing table would count as an outage.
     let reading = db.begin_reading().await?;
+    // Something other than a table may have its name.
+    if !reading.may_have(table) {
+        return Ok(false);
+    }
     match reading.query_one(&probe).await {
         Ok(_) => Ok(true),
         Err(error) if Failure::of(&error) == Failure::NoTable => Ok(false),
@@ -74,7 +84,7 @@ async fn create(db: &Database, names: &[&str]) -> Result<(), DbErr> {
     let wanted = tables().into_iter();
     for table in wanted.filter(|table| names.contains(&table.name)) {
         transaction.execute(&table.create()).await?;
-        for index in table.indexes() {
+        for (_, index) in table.indexes() {
             transaction.execute(&index).await?;
         }
     }
@@ -89,9 +99,10 @@ struct Definition {
 }
 
 impl Definition {
+    /// Fails if something else has this name: the table would not be the one that is needed.
     fn create(&self) -> TableCreateStatement {
         let mut statement = Table::create();
-        statement.table(self.name).if_not_exists();
+        statement.table(self.name);
         let mut id = ColumnDef::new("id");
         statement.col(id.integer().not_null().auto_increment().primary_key());
         for column in &self.columns {
@@ -100,24 +111,25 @@ impl Definition {
         statement
     }
 
-    /// `id` has an index in addition to its primary key, as SQLAlchemy created it.
-    fn indexes(&self) -> Vec<IndexCreateStatement> {
+    /// The indexes with their names. `id` has one in addition to its primary key, as SQLAlchemy
+    /// created it.
+    fn indexes(&self) -> Vec<(String, IndexCreateStatement)> {
         let plain = self.indexed.iter().map(|column| (*column, false));
         [("id", false)]
             .into_iter()
             .chain(plain)
             .chain(self.unique.map(|column| (column, true)))
             .map(|(column, unique)| {
+                let name = format!("ix_{}_{column}", self.name);
                 let mut index = Index::create();
                 index
-                    .name(format!("ix_{}_{column}", self.name))
+                    .name(&name)
                     .table(self.name)
-                    .col(Alias::new(column).into_iden())
-                    .if_not_exists();
+                    .col(Alias::new(column).into_iden());
                 if unique {
                     index.unique();
                 }
-                index
+                (name, index)
             })
             .collect()
     }

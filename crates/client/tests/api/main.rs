@@ -68,6 +68,7 @@ mod outage;
 mod own_certificates;
 mod own_settings;
 mod pgbouncer;
+mod planted_objects;
 mod postgres_certificates;
 mod postgres_errors;
 mod postgres_rights;

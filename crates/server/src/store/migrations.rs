@@ -1,6 +1,7 @@
 //! The history of the tables: one file per migration, named after the migration. Migrations are
 //! only ever added; each has sample data in `tests/migrations/` that all later ones must keep.
 
+mod indexes;
 mod m0001_licenses_and_seats;
 mod m0002_suspicions;
 mod m0003_audit_and_history;
@@ -36,6 +37,7 @@ use sea_orm::{ConnectionTrait, Statement};
 use sea_orm_migration::prelude::*;
 
 use super::{Store, StoreError};
+pub use indexes::INDEXES;
 
 /// The table of applied migrations.
 pub(super) const TABLE: &str = "license_server_migrations";

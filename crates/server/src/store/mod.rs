@@ -46,7 +46,7 @@ use license_service::turns::{QueueBounds, Turns};
 use sea_orm::{DbErr, SqlErr};
 
 use licenses::License;
-pub use migrations::Migrator;
+pub use migrations::{INDEXES, Migrator};
 
 /// More rows than any table has; the databases limit row counts to this range.
 const MAX_ROWS: u64 = i32::MAX as u64;
@@ -217,6 +217,7 @@ fn expected_tables() -> Vec<ExpectedTable> {
 impl Store {
     fn of(db: Database) -> Self {
         db.expect(expected_tables(), &migrations::TABLES);
+        db.expect_indexes(INDEXES.map(str::to_owned).to_vec());
         let holding = Turns::new(HOLD_BOUNDS);
         Self { db, holding }
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use license_server::licensing::catalogue::Tier;
 use license_server::licensing::issue::IssueRequest;
-use license_server::store::Store;
+use license_server::store::{INDEXES, Store, catalogue};
 use license_service::database::Timeouts;
 use sea_orm::{ConnectionTrait as _, TransactionTrait as _};
 use tokio::time::timeout;
@@ -134,6 +134,97 @@ async fn a_server_refuses_tables_that_somebody_else_owns() {
         assert_eq!(database.texts(&tables).await, [], "nothing is created");
         users.drop(database).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_does_not_use_a_table_or_a_schema_that_changes_hands_while_it_runs() {
+    let database = TestDatabase::new(Engine::Postgres).await;
+    let users = Users::create(&database).await;
+    let own = format!("CREATE SCHEMA own AUTHORIZATION {}", users.vendor);
+    database.execute(&own).await;
+    let url = users.of_vendor(&database).url;
+    let url = format!("{url}?options=-csearch_path%3Down");
+    let store = Store::open(&url.parse().unwrap()).await.unwrap();
+    let Users { vendor, other } = &users;
+    let begin = async || store.begin().await.err().map(|it| it.to_string());
+    let read = async || {
+        let read = catalogue::list(store.reader()).await;
+        read.err().map(|it| it.to_string())
+    };
+    for (change, undo, named) in [
+        (
+            format!(
+                "BEGIN; ALTER TABLE own.audit_log RENAME TO kept; \
+                 CREATE TABLE own.audit_log (LIKE own.kept INCLUDING ALL); \
+                 ALTER TABLE own.audit_log OWNER TO {other}; \
+                 GRANT ALL ON own.audit_log TO {vendor}; COMMIT"
+            ),
+            "DROP TABLE own.audit_log; ALTER TABLE own.kept RENAME TO audit_log".to_owned(),
+            format!("own.audit_log ({other})"),
+        ),
+        (
+            format!(
+                "ALTER SCHEMA own OWNER TO {other}; GRANT USAGE, CREATE ON SCHEMA own TO {vendor}"
+            ),
+            format!("ALTER SCHEMA own OWNER TO {vendor}"),
+            format!("own ({other})"),
+        ),
+    ] {
+        assert_eq!((begin().await, read().await), (None, None), "{change}");
+        database.execute(&change).await;
+        for refused in [begin().await, read().await] {
+            let refused = refused.unwrap_or_default();
+            assert!(refused.contains(&named), "{change}: {refused}");
+        }
+        database.execute(&undo).await;
+        assert_eq!((begin().await, read().await), (None, None), "{undo}");
+    }
+    store.close().await;
+    users.drop(database).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_object_with_the_name_of_a_table_or_index_is_named_with_how_to_drop_it() {
+    let database = TestDatabase::new(Engine::Postgres).await;
+    let users = Users::create(&database).await;
+    for (create, kind, drop) in [
+        (
+            "CREATE SEQUENCE public.seats_freed",
+            "a sequence",
+            "DROP SEQUENCE public.seats_freed",
+        ),
+        (
+            "CREATE TYPE public.license_server_migrations AS (x int)",
+            "a composite type",
+            "DROP TYPE public.license_server_migrations",
+        ),
+        (
+            "CREATE TYPE public.seats AS ENUM ('x')",
+            "a type",
+            "DROP TYPE public.seats",
+        ),
+    ] {
+        users.plant(&database, create).await;
+        let url = users.of_vendor(&database).url.parse().unwrap();
+        let refused = Store::open(&url).await.err().map(|it| it.to_string());
+        let refused = refused.unwrap_or_default();
+        let named = format!("is {kind} of {} ({drop})", users.other);
+        assert!(refused.contains(&named), "{create}: {refused}");
+        users.plant(&database, drop).await;
+    }
+    let url = users.of_vendor(&database).url.parse().unwrap();
+    Store::open(&url).await.unwrap().close().await;
+    let indexes = "SELECT indexname::text FROM pg_indexes WHERE schemaname = 'public' \
+                   AND indexname !~ '_(pkey|key)$' OR indexname ~ '_(name|reference)_key$' \
+                   ORDER BY indexname COLLATE \"C\"";
+    let indexes: Vec<_> = database
+        .texts(indexes)
+        .await
+        .into_iter()
+        .flatten()
+        .collect();
+    assert_eq!(indexes, INDEXES, "each index that a migration creates");
+    users.drop(database).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

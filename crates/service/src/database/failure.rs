@@ -2,6 +2,7 @@
 
 mod connection_limit;
 mod login;
+mod ownership;
 mod sqlite;
 mod sqlstate;
 mod trouble;
@@ -10,17 +11,15 @@ use std::io::ErrorKind;
 use std::path::Path;
 use std::time::Duration;
 
-use license_core::foreign_text;
 use sea_orm::{DbErr, RuntimeErr};
-use sqlx::postgres::PgDatabaseError;
 
 use super::sign_in_budget::EXHAUSTED;
-use super::table_names::quoted;
-use super::{pool, writes};
+use super::writes;
 use crate::dangling_link::DanglingLink;
-use crate::database_url::DatabaseUrl;
+use crate::presentable_url::presentable_path;
 use crate::telemetry::is_refused_thread;
 pub use connection_limit::ConnectionLimit;
+pub(super) use ownership::{no_access, no_connect, obstructed, of_others, schemas_of_others};
 pub(super) use sqlite::{is_locked, of_file};
 pub use trouble::{Trouble, words};
 
@@ -38,6 +37,8 @@ const FILE_READ_ONLY: &str = "the SQLite file, its directory, or its -wal or -sh
     read-only for the user of this service";
 const TIMED_OUT: &str = "the database has not answered within";
 const BUSY: &str = "the database is busy: too many calls are waiting for a connection; try again";
+const NOT_REGULAR: &str = "the SQLite database cannot be opened:";
+const REPLACED: &str = "the tables of this program are being replaced; try again";
 const INCOMPLETE: &str =
     "part of the transaction could not be started; the whole transaction was rolled back";
 const PANICKED: &str = "internal error in a database call";
@@ -46,9 +47,6 @@ const WRONG_ENCODING: &str = "the database has the encoding";
 const UNCERTAIN: &str = "the change may have been stored";
 const NOT_MADE: &str = "the SQLite file could not be created:";
 const NOT_CREATED: &str = "the tables have not been created yet; try again";
-const OF_OTHERS: &str = "other database users own tables of this program, and could change what it \
-    does:";
-const NO_ACCESS: &str = "the user in DATABASE_URL has no access to its tables:";
 const UNFIT: &str = "the tables do not fit this program:";
 /// PostgreSQL's code for `sequence_generator_limit_exceeded`.
 const SEQUENCE_END: &str = "2200H";
@@ -140,18 +138,19 @@ impl Failure {
                 FILE_READ_ONLY => Self::FileReadOnly,
                 POOLER => Self::Pooler,
                 UNREADABLE | INCOMPLETE => Self::Refused,
-                BUSY => Self::Busy,
+                BUSY | REPLACED => Self::Busy,
                 EXHAUSTED | NOT_CREATED => Self::Explained,
                 text if login::is_explained(text) => Self::Explained,
                 text if login::is_in_foreign_encoding(text) => Self::ForeignEncoding,
                 text if login::is_about_credentials(text) => Self::Login,
                 text if text.ends_with(DanglingLink::ADVICE) => Self::DanglingLink,
-                text if [NO_TLS, NO_ACCESS, NOT_MADE, OF_OTHERS]
+                text if [NO_TLS, NOT_MADE, NOT_REGULAR]
                     .iter()
                     .any(|it| text.starts_with(it)) =>
                 {
                     Self::Explained
                 }
+                text if ownership::is_explained(text) => Self::Explained,
                 text if text.starts_with(UNCERTAIN) => Self::Uncertain,
                 text if text.starts_with(UNFIT) => Self::Schema,
                 text if text.starts_with(writes::NOT_STORED) => Self::Refused,
@@ -242,27 +241,6 @@ pub(super) fn no_tls(why: &str) -> DbErr {
     DbErr::Custom(format!("{NO_TLS} {why}"))
 }
 
-/// Why the database user cannot use or create its tables, with the statement that helps.
-pub(super) fn no_access(why: &str) -> DbErr {
-    DbErr::Custom(format!("{NO_ACCESS} {why}"))
-}
-
-/// Why the database user may not connect to the database, if that is the error, with the statement
-/// that helps.
-pub(super) fn no_connect(error: &sqlx::Error, url: &DatabaseUrl) -> Option<DbErr> {
-    let said = error.as_database_error()?;
-    let said = said.try_downcast_ref::<PgDatabaseError>()?;
-    // PostgreSQL translates its messages, and not the names of its functions (postinit.c).
-    if said.code() != "42501" || said.routine() != Some("CheckMyDatabase") {
-        return None;
-    }
-    let options = pool::postgres_options(url).ok()?;
-    let user = quoted(options.get_username());
-    let database = quoted(options.get_database().unwrap_or(options.get_username()));
-    let why = format!("it may not connect: GRANT CONNECT ON DATABASE {database} TO {user}");
-    Some(no_access(&foreign_text::message(&why)))
-}
-
 /// Why a database with this encoding cannot be used. PostgreSQL converts to encodings such as
 /// LATIN1, and rejects characters that do not exist there; with `SQL_ASCII` it counts bytes instead
 /// of characters.
@@ -273,15 +251,6 @@ pub(super) fn wrong_encoding(encoding: &str) -> DbErr {
 /// A table does not exist, and this process has not seen that it ever did.
 pub(super) fn not_created() -> DbErr {
     DbErr::Custom(NOT_CREATED.to_owned())
-}
-
-/// Other database users own these tables.
-pub(super) fn of_others(tables: &str) -> DbErr {
-    DbErr::Custom(format!(
-        "{OF_OTHERS} {tables}. If they are not planted, make the user in DATABASE_URL or the owner \
-         of the database their owner (ALTER TABLE ... OWNER TO), or grant the user their owner's \
-         role (GRANT owner TO user); otherwise drop them"
-    ))
 }
 
 /// Why the tables cannot be used.
@@ -353,6 +322,11 @@ pub(super) fn uncertain(error: &DbErr) -> DbErr {
     DbErr::Custom(format!("{UNCERTAIN}: {what}"))
 }
 
+/// The tables were replaced while they were looked up.
+pub(super) fn replaced() -> DbErr {
+    DbErr::Custom(REPLACED.to_owned())
+}
+
 /// A library panicked.
 pub(super) fn panicked(what: &str) -> DbErr {
     DbErr::Custom(format!("{PANICKED}: {what}"))
@@ -408,6 +382,14 @@ pub(super) fn file_missing(file: &Path) -> DbErr {
         Some(link) => link.to_string(),
         None => FILE_MISSING.to_owned(),
     })
+}
+
+/// Something other than a file is where SQLite keeps a file.
+pub(super) fn not_regular(path: &Path) -> DbErr {
+    let path = presentable_path(path);
+    DbErr::Custom(format!(
+        "{NOT_REGULAR} '{path}' is not a regular file; remove it"
+    ))
 }
 
 /// The error of a missing SQLite file, with the reason for which it could not be created.

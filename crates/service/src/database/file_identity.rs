@@ -70,14 +70,28 @@ impl OpenFile {
         }
     }
 
+    /// Refuses pipes and devices in the place of the file, and of those that SQLite keeps beside
+    /// it: opening one may never end.
+    pub(super) fn check_kinds(&self) -> Result<(), DbErr> {
+        let paths = ["", "-journal", "-wal", "-shm"].map(|suffix| self.beside(suffix));
+        let is_odd = |path: &&PathBuf| {
+            fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir())
+        };
+        match paths.iter().find(is_odd) {
+            Some(odd) => Err(failure::not_regular(odd)),
+            None => Ok(()),
+        }
+    }
+
+    fn beside(&self, suffix: &str) -> PathBuf {
+        let mut path = self.path.as_os_str().to_owned();
+        path.push(suffix);
+        path.into()
+    }
+
     /// Whether this process may write the file, its directory, and the files that SQLite keeps
     /// beside it.
     pub(super) fn is_writable(&self) -> bool {
-        let beside = |suffix: &str| {
-            let mut path = self.path.as_os_str().to_owned();
-            path.push(suffix);
-            PathBuf::from(path)
-        };
         let directory = self
             .path
             .parent()
@@ -86,7 +100,7 @@ impl OpenFile {
         access(&self.path, Access::WRITE_OK).is_ok()
             && access(directory, Access::WRITE_OK | Access::EXEC_OK).is_ok()
             && ["-wal", "-shm"]
-                .map(beside)
+                .map(|suffix| self.beside(suffix))
                 .iter()
                 .all(|path| matches!(access(path, Access::WRITE_OK), Ok(()) | Err(Errno::NOENT)))
     }
@@ -135,6 +149,25 @@ mod tests {
         let error = OpenFile::at(&path).why_not();
         assert!(error.to_string().contains("is a link to 'volume/db'"));
         assert_eq!(Failure::of(&error), Failure::DanglingLink);
+    }
+
+    #[test]
+    fn a_pipe_beside_the_file_is_named_and_not_opened() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("db");
+        fs::write(&path, "").unwrap();
+        let open = OpenFile::at(&path);
+        for suffix in ["-journal", "-wal", "-shm"] {
+            assert!(open.check_kinds().is_ok());
+            let pipe = open.beside(suffix);
+            let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+            assert!(made.unwrap().success());
+            let error = open.check_kinds().unwrap_err();
+            assert_eq!(Failure::of(&error), Failure::Explained);
+            let named = format!("'{}' is not a regular file", pipe.display());
+            assert!(error.to_string().contains(&named), "{error}");
+            fs::remove_file(&pipe).unwrap();
+        }
     }
 
     #[test]

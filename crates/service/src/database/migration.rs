@@ -9,6 +9,7 @@ use sea_orm::{
 };
 
 use super::Database;
+use super::interrupt::Migrating;
 use super::pool::Pool;
 use super::table_names::{Schemas, has_table, set_path};
 use super::work::uninterrupted;
@@ -27,6 +28,7 @@ pub struct Migration {
     pool: Arc<Pool>,
     transaction: DatabaseTransaction,
     names: Schemas,
+    _migrating: Migrating,
 }
 
 impl Migration {
@@ -176,13 +178,15 @@ impl Database {
         uninterrupted(async move {
             let beginning = pool.connection().begin_with_options(options);
             let timeout = database.0.timeouts.statement;
+            pool.before_use().await?;
+            let migrating = pool.interrupt().migrating();
             let transaction = database.connecting(timeout, beginning).await?;
             let mut names = Schemas::default();
             if is_postgres {
                 wait_for_lock(&transaction, lock).await?;
                 let tables = &database.0.tables;
                 tables.forget();
-                names = Schemas::find_all(&transaction, tables.known()).await?;
+                names = tables.find_all(&transaction).await?;
                 names.refuse_others()?;
                 names.refuse_creation()?;
                 set_path(&transaction, &names.search_path()).await?;
@@ -191,6 +195,7 @@ impl Database {
                 pool,
                 transaction,
                 names,
+                _migrating: migrating,
             })
         })
         .await

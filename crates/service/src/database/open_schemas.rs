@@ -10,7 +10,7 @@ use super::Database;
 /// Maximum number of permissions that are read.
 const MAX_PERMISSIONS: u32 = 100;
 
-/// A schema of the search path, or with tables of this program, in which roles other than its
+/// A schema of the search path, or with tables of this program, in which roles other than a trusted
 /// owner, superusers and this program's own user may create objects. Statements of this program
 /// do not look for operators and functions there, but those of others may: queries from the
 /// settings, and commands that people enter.
@@ -18,6 +18,8 @@ const MAX_PERMISSIONS: u32 = 100;
 pub struct OpenSchema {
     schema: String,
     roles: Vec<String>,
+    /// Its owner, if that is another user: it can give itself every permission.
+    owner: Option<String>,
 }
 
 impl OpenSchema {
@@ -25,6 +27,13 @@ impl OpenSchema {
     #[must_use]
     pub fn found(&self) -> String {
         let (schema, roles) = (&self.schema, self.roles.join(", "));
+        if let Some(owner) = &self.owner {
+            let found = format!(
+                "another database user owns the schema {schema} ({owner}), and may create objects \
+                 in it, such as operators that the queries of others then call"
+            );
+            return foreign_text::message(&found);
+        }
         let found = format!(
             "other database users may create objects in the schema {schema} ({roles}), such as \
              operators that the queries of others then call"
@@ -36,6 +45,13 @@ impl OpenSchema {
     #[must_use]
     pub fn advice(&self) -> String {
         let (schema, roles) = (&self.schema, self.roles.join(", "));
+        if self.owner.is_some() {
+            let advice = format!(
+                "if you do not trust its owner, remove it from the search path, or ALTER SCHEMA \
+                 {schema} OWNER TO the user in DATABASE_URL or the owner of the database"
+            );
+            return foreign_text::message(&advice);
+        }
         let advice = format!("REVOKE CREATE ON SCHEMA {schema} FROM {roles}");
         foreign_text::message(&advice)
     }
@@ -56,6 +72,13 @@ impl Database {
         if places.is_empty() {
             return Ok(Vec::new());
         }
+        let of_others = names.path_of_others().iter();
+        let of_others = of_others.map(|(schema, owner)| OpenSchema {
+            schema: schema.clone(),
+            roles: Vec::new(),
+            owner: Some(owner.clone()),
+        });
+        let mut found: Vec<OpenSchema> = of_others.collect();
         let ask = format!(
             "SELECT DISTINCT pg_catalog.quote_ident(n.nspname), CASE WHEN a.grantee = 0 \
              THEN 'PUBLIC' ELSE pg_catalog.quote_ident(r.rolname) END \
@@ -76,9 +99,11 @@ impl Database {
             open.entry(schema).or_default().push(role);
         }
         reading.rollback().await?;
-        let open = open.into_iter();
-        Ok(open
-            .map(|(schema, roles)| OpenSchema { schema, roles })
-            .collect())
+        found.extend(open.into_iter().map(|(schema, roles)| OpenSchema {
+            schema,
+            roles,
+            owner: None,
+        }));
+        Ok(found)
     }
 }

@@ -16,6 +16,7 @@ use super::Timeouts;
 use super::address;
 use super::failure;
 use super::file_identity::OpenFile;
+use super::interrupt::Interrupt;
 use super::sign_in_budget::note_signed_in;
 use crate::clock::ticks;
 use crate::database_url::DatabaseUrl;
@@ -33,6 +34,7 @@ pub(super) struct Pool {
     /// How a PostgreSQL database is connected to, by its name.
     postgres: Option<PgConnectOptions>,
     file: Option<Arc<OpenFile>>,
+    interrupt: Interrupt,
     allows_user_timeout: OnceLock<bool>,
     is_abandoned: AtomicBool,
     /// The SQLite file could not be written. Its connections share open files (`-shm`), so only
@@ -63,12 +65,15 @@ impl Pool {
         if let Some(file) = url.sqlite_file() {
             let open = Arc::new(OpenFile::at(file));
             let opened = open.clone();
+            let interrupt = Interrupt::default();
             let options = pool_options::<sqlx::Sqlite>(timeouts, &health, None)
                 .after_connect({
-                    let health = health.clone();
+                    let (health, interrupt) = (health.clone(), interrupt.clone());
                     move |connection: &mut SqliteConnection, _| {
                         let (opened, health) = (opened.clone(), health.clone());
+                        let interrupt = interrupt.clone();
                         Box::pin(async move {
+                            interrupt.limit(connection).await?;
                             // The log of an SQLite file is opened with the first read.
                             let read = sqlx::query("SELECT count(*) FROM sqlite_schema")
                                 .execute(&mut *connection)
@@ -78,6 +83,21 @@ impl Pool {
                             }
                             health.note_handed_out();
                             Ok(())
+                        })
+                    }
+                })
+                .before_acquire({
+                    let (health, interrupt) = (health.clone(), interrupt.clone());
+                    let ping = timeouts.ping;
+                    move |connection, metadata| {
+                        let (health, interrupt) = (health.clone(), interrupt.clone());
+                        Box::pin(async move {
+                            let is_usable =
+                                is_usable(connection, &health, metadata.age, None, ping).await?;
+                            if is_usable {
+                                interrupt.limit(connection).await?;
+                            }
+                            Ok(is_usable)
                         })
                     }
                 })
@@ -100,6 +120,7 @@ impl Pool {
                 health,
                 postgres: None,
                 file: Some(open),
+                interrupt,
                 allows_user_timeout: OnceLock::new(),
                 is_abandoned: AtomicBool::new(false),
                 is_read_only: AtomicBool::new(false),
@@ -125,6 +146,7 @@ impl Pool {
             health,
             postgres: Some(options),
             file: None,
+            interrupt: Interrupt::default(),
             allows_user_timeout: OnceLock::new(),
             is_abandoned: AtomicBool::new(false),
             is_read_only: AtomicBool::new(false),
@@ -136,8 +158,12 @@ impl Pool {
         &self.connection
     }
 
-    /// Chooses the address for the next new connection, where one is likely to be made.
-    pub(super) async fn choose_address(&self) -> Result<(), DbErr> {
+    /// Chooses the address for the next new connection, where one is likely to be made; refuses
+    /// SQLite files that are none.
+    pub(super) async fn before_use(&self) -> Result<(), DbErr> {
+        if let Some(file) = &self.file {
+            file.check_kinds()?;
+        }
         let Some(options) = &self.postgres else {
             return Ok(());
         };
@@ -151,6 +177,11 @@ impl Pool {
 
     pub(super) fn health(&self) -> &Health {
         &self.health
+    }
+
+    /// Ends endless statements on an SQLite file.
+    pub(super) fn interrupt(&self) -> &Interrupt {
+        &self.interrupt
     }
 
     /// Whether the server knows `tcp_user_timeout`; not set until the server was asked.
@@ -263,19 +294,28 @@ fn pool_options<DB: sqlx::Database>(
         .test_before_acquire(false)
         .before_acquire(move |connection, metadata| {
             let health = health.clone();
-            Box::pin(async move {
-                let age = metadata.age;
-                if max_age.is_some_and(|max| age > max) || !health.is_usable(age) {
-                    return Ok(false);
-                }
-                if let Err(error) = answer_to_ping(connection, ping).await {
-                    health.renew();
-                    return Err(error);
-                }
-                health.note_handed_out();
-                Ok(true)
-            })
+            let age = metadata.age;
+            Box::pin(async move { is_usable(connection, &health, age, max_age, ping).await })
         })
+}
+
+/// Whether a connection of this age is handed out.
+async fn is_usable<C: Connection>(
+    connection: &mut C,
+    health: &Health,
+    age: Duration,
+    max_age: Option<Duration>,
+    ping: Duration,
+) -> Result<bool, Error> {
+    if max_age.is_some_and(|max| age > max) || !health.is_usable(age) {
+        return Ok(false);
+    }
+    if let Err(error) = answer_to_ping(connection, ping).await {
+        health.renew();
+        return Err(error);
+    }
+    health.note_handed_out();
+    Ok(true)
 }
 
 /// A connection that is returned in the middle of an operation must answer a ping in time, or is

@@ -159,6 +159,11 @@ impl Database {
         let _ = self.0.schema.expected.set(tables);
     }
 
+    /// Sets the names of the indexes that are created with the tables.
+    pub fn expect_indexes(&self, indexes: Vec<String>) {
+        self.0.tables.expect_indexes(indexes);
+    }
+
     /// Checks whether the tables fit this program. [`Self::check_writable`] repeats this.
     ///
     /// # Errors

@@ -14,7 +14,8 @@ use tokio::sync::mpsc;
 use super::failure::{self, Failure};
 use super::pool::Pool;
 use super::table_names::EMPTY_PATH;
-use super::transaction::{Names, qualified};
+use super::table_names::identity::AskIdentities;
+use super::transaction::{MAX_LOOK_UPS, Names, qualified};
 use super::work::{note_committing, uninterrupted, within};
 use super::{Database, rows};
 use crate::clock::ticks;
@@ -74,7 +75,7 @@ impl Database {
         run: Run<T>,
     ) -> Result<T, DbErr> {
         let running = async {
-            pool.choose_address().await?;
+            pool.before_use().await?;
             if self.0.url.sqlite_file().is_none() {
                 return self.run_alone(pool, statement, run).await;
             }
@@ -114,18 +115,27 @@ impl Database {
     }
 
     /// Starts the transaction of one statement on PostgreSQL, which ends it if this process is
-    /// frozen.
+    /// frozen. The tables are the ones that were looked up.
     async fn begin_alone(&self, pool: &Pool) -> Result<(DatabaseTransaction, Names), DbErr> {
-        let transaction = pool.connection().begin().await?;
-        let names = self.0.tables.find(&transaction).await?;
-        let idle = self.0.timeouts.idle_transaction.as_millis();
-        let settings = format!(
-            "SELECT {EMPTY_PATH}, \
-             pg_catalog.set_config('idle_in_transaction_session_timeout', '{idle}', true)"
-        );
-        let settings = Statement::from_string(DbBackend::Postgres, settings);
-        transaction.query_one_raw(settings).await?;
-        Ok((transaction, Some(names)))
+        for _ in 0..MAX_LOOK_UPS {
+            let transaction = pool.connection().begin().await?;
+            let names = self.0.tables.find(&transaction).await?;
+            let idle = self.0.timeouts.idle_transaction.as_millis();
+            let AskIdentities { expression, values } = names.ask_identities();
+            let settings = format!(
+                "SELECT {expression}, {EMPTY_PATH}, \
+                 pg_catalog.set_config('idle_in_transaction_session_timeout', '{idle}', true)"
+            );
+            let settings = Statement::from_sql_and_values(DbBackend::Postgres, settings, values);
+            let row = transaction.query_one_raw(settings).await?;
+            let identities = row.map(|row| row.try_get_by_index::<Option<String>>(0));
+            if names.are_same(identities.transpose()?.flatten().as_deref()) {
+                return Ok((transaction, Some(names)));
+            }
+            transaction.rollback().await?;
+            self.0.tables.forget();
+        }
+        Err(failure::replaced())
     }
 
     /// Starts a query, and reads its first row: an outdated statement is rejected only there.
@@ -135,7 +145,7 @@ impl Database {
         statement: Statement,
     ) -> Result<(Option<QueryResult>, Rows), DbErr> {
         let starting = async {
-            pool.choose_address().await?;
+            pool.before_use().await?;
             let (sender, mut rows) = mpsc::channel(1);
             if self.0.url.sqlite_file().is_none() {
                 let (transaction, names) = self.begin_alone(pool).await?;

@@ -8,12 +8,20 @@
 //! the tables are is looked up once, with the search path that the site has configured. A table
 //! that is not named with its schema is not found, so a statement that was forgotten here fails.
 //!
-//! A table counts only if its owner can be trusted: this program's user, a role that the user is a
-//! member of, the owner of the database, or a superuser. If there is only one that somebody
-//! else owns, no statement is executed.
+//! A table counts only if its owner and that of its schema can be trusted: this program's user, a
+//! role that the user is a member of, the owner of the database, or a superuser. The owner of a
+//! schema can drop each table in it, and create another one with its name. If there are only tables
+//! that somebody else owns, or that are or would be in a schema that somebody else owns, no
+//! statement is executed.
+//!
+//! Each transaction compares the [identities](identity) of the tables with those that were found,
+//! and looks the tables up again if they differ.
 
-use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
+pub(super) mod identity;
+mod obstacles;
+mod qualified;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use license_core::foreign_text;
@@ -21,42 +29,31 @@ use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
 
 use super::failure;
 use super::hidden_schemas::Access;
-
-/// The words that a table's name follows in the statements of this program. `UPDATE` also
-/// precedes `SET`, and `ON` also columns and conflicts; no table has such a name.
-const BEFORE_TABLES: [&str; 9] = [
-    "EXISTS",
-    "FROM",
-    "INTO",
-    "JOIN",
-    "ON",
-    "REFERENCES",
-    "TABLE",
-    "UPDATE",
-    "USING",
-];
+use identity::{IDENTITY, Identities};
 
 /// Lets the rest of the transaction find nothing outside of `pg_catalog`.
 pub(super) const EMPTY_PATH: &str = "pg_catalog.set_config('search_path', '', true)";
 
 /// Every name includes its schema: the search path of the site applies here. Each row has a schema
 /// of the path and its place, and the table of this program that is in it, or NULL for the schema
-/// itself. The last column is the owner, if this program has no reason to trust it.
+/// itself. The fourth column is the owner, if this program has no reason to trust it, and the last
+/// one the table's identity.
 const LOOK_UP: &str = "
     SELECT s.place, n.nspname::pg_catalog.text, f.name,
         CASE WHEN o.rolsuper OR o.rolname OPERATOR(pg_catalog.=) 'pg_database_owner'
             OR f.owner OPERATOR(pg_catalog.=) d.datdba OR f.owner OPERATOR(pg_catalog.=) me.oid
             OR NOT me.rolsuper AND pg_catalog.pg_has_role(f.owner, 'USAGE')
-        THEN NULL ELSE o.rolname::pg_catalog.text END
+        THEN NULL ELSE o.rolname::pg_catalog.text END, f.identity
     FROM pg_catalog.unnest(pg_catalog.current_schemas(false)) WITH ORDINALITY AS s (name, place)
     JOIN pg_catalog.pg_namespace n ON n.nspname OPERATOR(pg_catalog.=) s.name
     CROSS JOIN LATERAL (
-        SELECT NULL::pg_catalog.text, n.nspowner
-        UNION ALL SELECT c.relname::pg_catalog.text, c.relowner FROM pg_catalog.pg_class c
+        SELECT NULL::pg_catalog.text, n.nspowner, NULL::pg_catalog.text
+        UNION ALL SELECT c.relname::pg_catalog.text, c.relowner, IDENTITY
+        FROM pg_catalog.pg_class c
         WHERE c.relnamespace OPERATOR(pg_catalog.=) n.oid
             AND c.relname OPERATOR(pg_catalog.=) ANY (ARRAY[TABLES]::pg_catalog.name[])
             AND c.relkind::pg_catalog.text OPERATOR(pg_catalog.=) ANY (ARRAY['r', 'p', 'v', 'm', 'f'])
-    ) AS f (name, owner)
+    ) AS f (name, owner, identity)
     JOIN pg_catalog.pg_roles o ON o.oid OPERATOR(pg_catalog.=) f.owner
     JOIN pg_catalog.pg_roles me ON me.rolname OPERATOR(pg_catalog.=) current_user
     JOIN pg_catalog.pg_database d ON d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()";
@@ -65,6 +62,7 @@ const LOOK_UP: &str = "
 #[derive(Default)]
 pub(super) struct TableNames {
     known: OnceLock<Vec<&'static str>>,
+    indexes: OnceLock<Vec<String>>,
     found: Mutex<Option<Arc<Schemas>>>,
 }
 
@@ -80,6 +78,12 @@ pub(super) struct Schemas {
     /// The tables of which there is only one that another user owns, with its owner, who may give
     /// it triggers and rules, and change its rows.
     of_others: Vec<String>,
+    /// The schemas of tables that another user owns, with their owners.
+    schemas_of_others: BTreeSet<String>,
+    /// The schemas of the path that another user owns, with their owners.
+    path_of_others: BTreeMap<String, String>,
+    /// The identities of the tables that exist.
+    identities: Identities,
     /// Why the missing tables cannot be created.
     not_created: Option<DbErr>,
 }
@@ -90,12 +94,18 @@ struct Found {
     schema: String,
     table: Option<String>,
     untrusted_owner: Option<String>,
+    identity: Option<String>,
 }
 
 impl TableNames {
     /// Sets the tables. Only the first call counts.
     pub(super) fn expect(&self, tables: Vec<&'static str>) {
         let _ = self.known.set(tables);
+    }
+
+    /// Sets the names of the indexes that are created with the tables. Only the first call counts.
+    pub(super) fn expect_indexes(&self, indexes: Vec<String>) {
+        let _ = self.indexes.set(indexes);
     }
 
     /// Where the tables are. `db` must still have the search path of the site.
@@ -108,7 +118,7 @@ impl TableNames {
             return Ok(found.clone());
         }
         let known = self.known();
-        let found = Arc::new(Schemas::find_all(db, known).await?);
+        let found = Arc::new(self.find_all(db).await?);
         found.refuse_others()?;
         // Before the tables are known, there is nothing to remember.
         if !known.is_empty() {
@@ -117,8 +127,29 @@ impl TableNames {
         Ok(found)
     }
 
+    /// The same without what is remembered, and without refusing what others own.
+    ///
+    /// # Errors
+    /// If some tables are in a schema that this user has no access to, or the database returns an
+    /// error.
+    pub(super) async fn find_all(&self, db: &impl ConnectionTrait) -> Result<Schemas, DbErr> {
+        let tables = self.known();
+        let mut schemas = Schemas::find(db, tables).await?;
+        if tables.iter().any(|table| !schemas.has(table)) {
+            let access = Access::read(db, tables).await?;
+            access.refuse_hidden(schemas.existing.len())?;
+            let place = schemas.places().first().copied();
+            schemas.not_created = access.why_none_is_created(place);
+            if schemas.not_created.is_none() {
+                let indexes = self.indexes.get().map_or(&[][..], Vec::as_slice);
+                schemas.not_created = obstacles::find(db, &schemas, tables, indexes).await?;
+            }
+        }
+        Ok(schemas)
+    }
+
     /// The tables.
-    pub(super) fn known(&self) -> &[&'static str] {
+    fn known(&self) -> &[&'static str] {
         self.known.get().map_or(&[], Vec::as_slice)
     }
 
@@ -148,6 +179,7 @@ impl Schemas {
             _ => names.join(", "),
         };
         let look_up = LOOK_UP.replace("TABLES", &names);
+        let look_up = look_up.replace("IDENTITY", IDENTITY);
         let look_up = Statement::from_string(DbBackend::Postgres, look_up);
         let mut found = Vec::new();
         for row in db.query_all_raw(look_up).await? {
@@ -156,33 +188,22 @@ impl Schemas {
                 schema: row.try_get_by_index(1)?,
                 table: row.try_get_by_index(2)?,
                 untrusted_owner: row.try_get_by_index(3)?,
+                identity: row.try_get_by_index(4)?,
             });
         }
         Ok(Self::of(tables, found))
     }
 
-    /// The same for all tables of this program, which it creates if they are missing.
-    ///
-    /// # Errors
-    /// If they are in a schema that this user has no access to, or the database returns an error.
-    pub(super) async fn find_all(
-        db: &impl ConnectionTrait,
-        tables: &[&'static str],
-    ) -> Result<Self, DbErr> {
-        let mut schemas = Self::find(db, tables).await?;
-        if tables.iter().any(|table| !schemas.has(table)) {
-            let access = Access::read(db, tables).await?;
-            access.refuse_hidden(schemas.existing.len())?;
-            let place = schemas.places().first().copied();
-            schemas.not_created = access.why_none_is_created(place);
-        }
-        Ok(schemas)
-    }
-
     /// What is trusted comes before what is not, and then the path decides: otherwise a user who
     /// may create a schema with the name of this program's user could hide the tables.
     fn of(tables: &[&'static str], mut found: Vec<Found>) -> Self {
-        found.sort_by_key(|it| (it.untrusted_owner.is_some(), it.place));
+        let schemas = found.iter().filter(|it| it.table.is_none());
+        let owner = |it: &Found| Some((it.schema.clone(), it.untrusted_owner.clone()?));
+        let untrusted: BTreeMap<String, String> = schemas.filter_map(owner).collect();
+        found.sort_by_key(|it| {
+            let is_untrusted = it.untrusted_owner.is_some() || untrusted.contains_key(&it.schema);
+            (is_untrusted, it.place)
+        });
         let (paths, found): (Vec<_>, Vec<_>) = found.into_iter().partition(|it| it.table.is_none());
         let first = paths.first().map(|it| it.schema.clone());
         let mut schemas = Self::default();
@@ -193,13 +214,18 @@ impl Schemas {
                 let owner = it.untrusted_owner.as_ref();
                 let of_other = owner.map(|owner| format!("{}.{table} ({owner})", it.schema));
                 schemas.of_others.extend(of_other);
+                schemas.identities.extend(it.identity.clone());
             }
             let schema = of_table
                 .map(|it| it.schema.clone())
                 .or_else(|| first.clone());
+            let of_other = schema.as_ref().and_then(|it| untrusted.get_key_value(it));
+            let of_other = of_other.map(|(schema, owner)| format!("{schema} ({owner})"));
+            schemas.schemas_of_others.extend(of_other);
             schemas.of.insert(table, schema);
         }
         schemas.path = paths.into_iter().map(|it| it.schema).collect();
+        schemas.path_of_others = untrusted;
         schemas
     }
 
@@ -208,23 +234,25 @@ impl Schemas {
         self.existing.contains(table)
     }
 
-    /// Refuses tables that other database users own.
+    /// Refuses tables that other database users own, or could replace.
     ///
     /// # Errors
     /// If there are any, with what to do.
     pub(super) fn refuse_others(&self) -> Result<(), DbErr> {
-        match self.of_others.is_empty() {
-            true => Ok(()),
-            false => Err(failure::of_others(&foreign_text::message(
-                &self.of_others.join(", "),
-            ))),
+        let schemas: Vec<_> = self.schemas_of_others.iter().map(String::as_str).collect();
+        let shown = foreign_text::message;
+        match (self.of_others.is_empty(), schemas.is_empty()) {
+            (true, true) => Ok(()),
+            (true, false) => Err(failure::schemas_of_others(&shown(&schemas.join(", ")))),
+            (false, _) => Err(failure::of_others(&shown(&self.of_others.join(", ")))),
         }
     }
 
-    /// Refuses to create the missing tables without permission.
+    /// Refuses to create the missing tables without permission, or next to objects that have
+    /// their names.
     ///
     /// # Errors
-    /// If the user does not have it, with what to do.
+    /// With what to do.
     pub(super) fn refuse_creation(&self) -> Result<(), DbErr> {
         self.not_created.clone().map_or(Ok(()), Err)
     }
@@ -254,71 +282,18 @@ impl Schemas {
         self.path.iter().chain(of).map(String::as_str)
     }
 
+    /// The schemas in which the site looks for tables and that another user owns, with their
+    /// owners.
+    pub(super) fn path_of_others(&self) -> &BTreeMap<String, String> {
+        &self.path_of_others
+    }
+
     /// The name of a table with its schema, quoted.
     pub(super) fn name(&self, table: &str) -> String {
         match self.of.get(table) {
             Some(Some(schema)) => format!("{}.{}", quoted(schema), quoted(table)),
             Some(None) | None => quoted(table),
         }
-    }
-
-    /// The statement with the schema of each table.
-    pub(super) fn qualified<'a>(&self, sql: &'a str) -> Cow<'a, str> {
-        let mut result = String::new();
-        let mut copied = 0;
-        let mut before = "";
-        let mut tokens = Tokens { sql, at: 0 };
-        while let Some((start, token)) = tokens.next() {
-            let name = token.trim_matches('"');
-            let is_table = self.of.contains_key(name)
-                && BEFORE_TABLES
-                    .iter()
-                    .any(|it| it.eq_ignore_ascii_case(before))
-                // Not the table of a column.
-                && !sql[tokens.at..].starts_with('.');
-            if is_table {
-                result.push_str(&sql[copied..start]);
-                result.push_str(&self.name(name));
-                copied = tokens.at;
-            }
-            before = token;
-        }
-        match copied {
-            0 => Cow::Borrowed(sql),
-            copied => Cow::Owned(result + &sql[copied..]),
-        }
-    }
-}
-
-/// The words, quoted names, texts and other characters of a statement.
-struct Tokens<'a> {
-    sql: &'a str,
-    at: usize,
-}
-
-impl<'a> Iterator for Tokens<'a> {
-    /// Where the token starts, and the token.
-    type Item = (usize, &'a str);
-
-    fn next(&mut self) -> Option<(usize, &'a str)> {
-        let rest = self.sql[self.at..].trim_start();
-        let start = self.sql.len() - rest.len();
-        let first = rest.chars().next()?;
-        let is_of_word = |it: char| it.is_alphanumeric() || it == '_';
-        let length = match first {
-            // A doubled quote ends one token and starts the next one, which changes nothing here.
-            '"' | '\'' => {
-                let end = rest[1..].find(first);
-                end.map_or(rest.len(), |end| end + 2)
-            }
-            first if is_of_word(first) => {
-                let end = rest.find(|it| !is_of_word(it));
-                end.unwrap_or(rest.len())
-            }
-            other => other.len_utf8(),
-        };
-        self.at = start + length;
-        Some((start, &rest[..length]))
     }
 }
 
@@ -351,21 +326,6 @@ pub(super) fn quoted(name: &str) -> String {
 mod tests {
     use super::*;
 
-    fn schemas() -> Schemas {
-        let schema = |name: &str| Some(name.to_owned());
-        Schemas {
-            path: vec!["public".to_owned()],
-            existing: HashSet::new(),
-            of_others: Vec::new(),
-            not_created: None,
-            of: HashMap::from([
-                ("seats", schema("public")),
-                ("licenses", schema("of \"us\"")),
-                ("calls", None),
-            ]),
-        }
-    }
-
     #[test]
     fn a_table_of_a_trusted_owner_counts_wherever_it_is_in_the_path() {
         let row = |place, schema: &str, table: Option<&str>, owner: Option<&str>| Found {
@@ -373,6 +333,7 @@ mod tests {
             schema: schema.to_owned(),
             table: table.map(str::to_owned),
             untrusted_owner: owner.map(str::to_owned),
+            identity: table.map(|table| format!("{table} {schema}")),
         };
         let found = vec![
             row(2, "public", Some("seats"), None),
@@ -393,52 +354,5 @@ mod tests {
         let empty = Schemas::of(&["seats"], empty);
         assert_eq!(empty.search_path(), "\"b\"");
         assert_eq!(empty.name("seats"), "\"b\".\"seats\"");
-    }
-
-    #[test]
-    fn tables_get_their_schema_and_nothing_else_does() {
-        for (sql, expected) in [
-            (
-                "SELECT \"seats\".\"id\" FROM \"seats\" WHERE \"seats\".\"id\" = $1",
-                "SELECT \"seats\".\"id\" FROM \"public\".\"seats\" WHERE \"seats\".\"id\" = $1",
-            ),
-            (
-                "SELECT 1 FROM seats INNER JOIN \"licenses\" ON \"licenses\".\"id\" = seats.id",
-                "SELECT 1 FROM \"public\".\"seats\" INNER JOIN \"of \"\"us\"\"\".\"licenses\" ON \
-                 \"licenses\".\"id\" = seats.id",
-            ),
-            (
-                "update seats set seats = seats.seats + 1, a = 'FROM seats'",
-                "update \"public\".\"seats\" set seats = seats.seats + 1, a = 'FROM seats'",
-            ),
-            (
-                "INSERT INTO \"seats\" (\"id\") VALUES ($1) ON CONFLICT (\"id\") DO UPDATE SET \
-                 \"seats\" = \"excluded\".\"seats\"",
-                "INSERT INTO \"public\".\"seats\" (\"id\") VALUES ($1) ON CONFLICT (\"id\") DO \
-                 UPDATE SET \"seats\" = \"excluded\".\"seats\"",
-            ),
-            (
-                "CREATE TABLE IF NOT EXISTS \"seats\" (\"seats\" integer)",
-                "CREATE TABLE IF NOT EXISTS \"public\".\"seats\" (\"seats\" integer)",
-            ),
-            (
-                "CREATE INDEX \"seats\" ON \"seats\" (\"id\")",
-                "CREATE INDEX \"seats\" ON \"public\".\"seats\" (\"id\")",
-            ),
-            (
-                "SELECT \"seats\" FROM \"calls\" AS \"seats\"",
-                "SELECT \"seats\" FROM \"calls\" AS \"seats\"",
-            ),
-            (
-                "SELECT 'it''s FROM ', 1 FROM seats",
-                "SELECT 'it''s FROM ', 1 FROM \"public\".\"seats\"",
-            ),
-            ("SELECT 'é' FROM other", "SELECT 'é' FROM other"),
-            ("DELETE FROM seats_of_others", "DELETE FROM seats_of_others"),
-            ("SELECT '", "SELECT '"),
-            ("", ""),
-        ] {
-            assert_eq!(schemas().qualified(sql), expected);
-        }
     }
 }

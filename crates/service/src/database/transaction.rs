@@ -54,7 +54,11 @@ impl Begun {
     }
 }
 
-/// Starts a transaction on a connection that is suitable for its purpose.
+/// How often a transaction is started again because the tables were replaced.
+pub(super) const MAX_LOOK_UPS: u32 = 3;
+
+/// Starts a transaction on a connection that is suitable for its purpose. The tables are the ones
+/// that were looked up.
 pub(super) async fn begin(
     pool: &Pool,
     tables: &TableNames,
@@ -62,6 +66,25 @@ pub(super) async fn begin(
     purpose: Purpose,
     timeouts: &Timeouts,
 ) -> Result<Begun, DbErr> {
+    for _ in 0..MAX_LOOK_UPS {
+        if let Some(begun) = begin_one(pool, tables, purpose, timeouts).await? {
+            if purpose == Purpose::Change && begun.names.is_some() {
+                sequences.advance(&begun.transaction).await?;
+            }
+            return Ok(begun);
+        }
+        tables.forget();
+    }
+    Err(failure::replaced())
+}
+
+/// The same; `None` if the tables are no longer the ones that were looked up.
+async fn begin_one(
+    pool: &Pool,
+    tables: &TableNames,
+    purpose: Purpose,
+    timeouts: &Timeouts,
+) -> Result<Option<Begun>, DbErr> {
     let is_postgres = pool.connection().get_database_backend() == DbBackend::Postgres;
     let options = TransactionOptions {
         // Reads see a consistent snapshot; SQLite offers nothing else. Changes lock the rows that
@@ -75,40 +98,47 @@ pub(super) async fn begin(
         access_mode: (is_postgres && purpose.is_read()).then_some(AccessMode::ReadOnly),
         sqlite_transaction_mode: (!purpose.is_read()).then_some(SqliteTransactionMode::Immediate),
     };
-    pool.choose_address().await?;
+    pool.before_use().await?;
     let transaction = pool.connection().begin_with_options(options).await?;
     if !is_postgres {
-        return Ok(Begun {
+        return Ok(Some(Begun {
             transaction,
             names: None,
             server_started: None,
-        });
+        }));
     }
     let names = match purpose {
         Purpose::ReadOthers => None,
         Purpose::Read | Purpose::Change | Purpose::Check => Some(tables.find(&transaction).await?),
     };
-    let server_started = set_up(pool, &transaction, purpose, timeouts).await?;
-    if purpose == Purpose::Change {
-        sequences.advance(&transaction).await?;
+    let set_up = set_up(pool, &transaction, purpose, timeouts, &names).await?;
+    if !set_up.are_tables_same {
+        transaction.rollback().await?;
+        return Ok(None);
     }
-    Ok(Begun {
+    Ok(Some(Begun {
         transaction,
         names,
-        server_started,
-    })
+        server_started: set_up.server_started,
+    }))
+}
+
+/// What is known about a transaction that has been set up.
+struct SetUp {
+    server_started: Option<String>,
+    are_tables_same: bool,
 }
 
 /// Lets PostgreSQL end a transaction that this process can no longer end, and asks whether it
 /// accepts changes. The settings apply only to this transaction, as with SET LOCAL: poolers reject
-/// them at the start of a connection, and would pass on those of others. Returns when the server
-/// was started.
+/// them at the start of a connection, and would pass on those of others.
 async fn set_up(
     pool: &Pool,
     transaction: &DatabaseTransaction,
     purpose: Purpose,
     timeouts: &Timeouts,
-) -> Result<Option<String>, DbErr> {
+    names: &Names,
+) -> Result<SetUp, DbErr> {
     let quoted = |timeout: Duration| format!("'{}'", timeout.as_millis());
     let idle = quoted(timeouts.idle_transaction);
     let user_timeout = format!("pg_catalog.set_config('tcp_user_timeout', {idle}, true)");
@@ -117,22 +147,7 @@ async fn set_up(
         Purpose::Check => timeouts.wait.min(timeouts.check / 2),
         Purpose::Read | Purpose::ReadOthers | Purpose::Change => timeouts.wait,
     };
-    let ask = |sql: String| Statement::from_string(DbBackend::Postgres, sql);
-    let allows_user_timeout = match pool.allows_user_timeout().get() {
-        Some(allows) => *allows,
-        None => {
-            // Unknown to some PostgreSQL-compatible servers; an error must not end the transaction.
-            let savepoint = transaction.begin().await?;
-            let set = savepoint.query_one_raw(ask(format!("SELECT {user_timeout}")));
-            let allows = match set.await {
-                Ok(_) => true,
-                Err(error) if failure::is_unknown_setting(&error) => false,
-                Err(error) => return Err(error),
-            };
-            savepoint.rollback().await?;
-            *pool.allows_user_timeout().get_or_init(|| allows)
-        }
-    };
+    let allows_user_timeout = allows_user_timeout(pool, transaction, &user_timeout).await?;
     let mut settings = format!(
         "SELECT pg_catalog.current_setting('transaction_read_only'), \
          pg_catalog.pg_postmaster_start_time()::pg_catalog.text, \
@@ -149,14 +164,52 @@ async fn set_up(
         // Data sent to a host that has vanished is given up after the same time.
         settings = format!("{settings}, {user_timeout}");
     }
-    let Some(row) = transaction.query_one_raw(ask(settings)).await? else {
-        return Ok(None);
+    let mut values = Vec::new();
+    if let Some(names) = names {
+        let ask = names.ask_identities();
+        settings = format!("{settings}, {}", ask.expression);
+        values = ask.values;
+    }
+    let settings = Statement::from_sql_and_values(DbBackend::Postgres, settings, values);
+    let Some(row) = transaction.query_one_raw(settings).await? else {
+        return Err(failure::replaced());
     };
     let is_read_only = row.try_get_by_index::<String>(0)? == "on";
     if is_read_only && !purpose.is_read() {
         return Err(failure::read_only());
     }
-    row.try_get_by_index(1)
+    let are_tables_same = match names {
+        Some(names) => {
+            let last = row.column_names().len().saturating_sub(1);
+            names.are_same(row.try_get_by_index::<Option<String>>(last)?.as_deref())
+        }
+        None => true,
+    };
+    Ok(SetUp {
+        server_started: row.try_get_by_index(1)?,
+        are_tables_same,
+    })
+}
+
+/// Whether the server knows `tcp_user_timeout`.
+async fn allows_user_timeout(
+    pool: &Pool,
+    transaction: &DatabaseTransaction,
+    user_timeout: &str,
+) -> Result<bool, DbErr> {
+    if let Some(allows) = pool.allows_user_timeout().get() {
+        return Ok(*allows);
+    }
+    // Unknown to some PostgreSQL-compatible servers; an error must not end the transaction.
+    let savepoint = transaction.begin().await?;
+    let set = Statement::from_string(DbBackend::Postgres, format!("SELECT {user_timeout}"));
+    let allows = match savepoint.query_one_raw(set).await {
+        Ok(_) => true,
+        Err(error) if failure::is_unknown_setting(&error) => false,
+        Err(error) => return Err(error),
+    };
+    savepoint.rollback().await?;
+    Ok(*pool.allows_user_timeout().get_or_init(|| allows))
 }
 
 impl Transaction {
@@ -167,6 +220,12 @@ impl Transaction {
     pub fn check_creation(&self) -> Result<(), DbErr> {
         let checked = self.names.iter().try_for_each(|it| it.refuse_creation());
         checked.inspect_err(|_| self.database.0.tables.forget())
+    }
+
+    /// Whether a table may exist: on PostgreSQL, whether it was found.
+    #[must_use]
+    pub fn may_have(&self, table: &str) -> bool {
+        self.names.as_ref().is_none_or(|names| names.has(table))
     }
 
     /// The schemas of the tables; `None` with SQLite.

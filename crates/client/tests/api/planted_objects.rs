@@ -1,0 +1,245 @@
+//! What another database user may put in the place of the tables, before and while the service runs.
+
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::PROGRAM;
+use crate::database::{Engine, TestDatabase};
+use crate::harness::{KEY, Site};
+use crate::scripted_cloud::ScriptedCloud;
+
+/// A database with the schema `app`, in which the service's user may create tables, and another
+/// user.
+struct Scene {
+    owned: TestDatabase,
+    user: String,
+    other: String,
+}
+
+impl Scene {
+    async fn new() -> Self {
+        let owned = TestDatabase::new(Engine::Postgres).await;
+        let name = owned.url.rsplit('/').next().unwrap();
+        let (user, other) = (format!("user_{name}"), format!("other_{name}"));
+        let scene = Self { owned, user, other };
+        let create = "CREATE ROLE USER_ LOGIN; CREATE ROLE OTHER_; CREATE SCHEMA app; \
+                      GRANT USAGE, CREATE ON SCHEMA app TO USER_, OTHER_";
+        scene.execute(create).await;
+        scene
+    }
+
+    /// Statements of the database's owner, with `USER_` and `OTHER_` for the users.
+    async fn execute(&self, sql: &str) {
+        let sql = sql.replace("USER_", &self.user);
+        self.owned
+            .execute(&sql.replace("OTHER_", &self.other))
+            .await;
+    }
+
+    fn of_user(&self) -> TestDatabase {
+        let mut used = TestDatabase::same_as(&self.owned);
+        let url = used.url.replace("postgres@", &format!("{}@", self.user));
+        used.url = format!("{url}?options=-csearch_path%3Dapp");
+        used
+    }
+
+    async fn tables(&self) -> usize {
+        let sql = "SELECT tablename::text FROM pg_tables WHERE schemaname = 'app'";
+        self.owned.texts(sql).await.len()
+    }
+
+    async fn end(self) {
+        self.execute(
+            "DROP SCHEMA app CASCADE; DROP OWNED BY USER_, OTHER_; DROP ROLE USER_, OTHER_",
+        )
+        .await;
+        self.owned.drop_database().await;
+    }
+}
+
+/// Waits until `/readyz` says this about the database.
+async fn until_it_says(site: &Site, expected: &str) {
+    let mut said = Value::Null;
+    for _ in 0..200 {
+        said = site.get("/readyz").await.1["database"].clone();
+        if said.as_str().unwrap_or_default().contains(expected) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("{expected} is not in {said}");
+}
+
+async fn until_ready(site: &Site) {
+    site.until("it is ready", async || site.get("/readyz").await.0 == 200)
+        .await;
+}
+
+/// What `doctor` finds wrong.
+async fn found_by_doctor(url: &str) -> String {
+    let mut command = Command::new(PROGRAM);
+    command.args(["doctor", "--json", "--url", "http://127.0.0.1:1"]);
+    command.env("DATABASE_URL", url);
+    let output = tokio::task::spawn_blocking(move || command.output().unwrap());
+    String::from_utf8(output.await.unwrap().stdout).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_table_that_is_replaced_while_the_service_runs_is_not_used() {
+    const TABLE: &str = "local_license_validation_attempts";
+    let cloud = ScriptedCloud::start().await;
+    let scene = Scene::new().await;
+    let mut site = Site::start_on(scene.of_user(), &cloud.url, &[]).await;
+    assert_eq!(site.activate(KEY).await.0, 200);
+    let replace = format!(
+        "BEGIN; ALTER TABLE app.{TABLE} RENAME TO kept; \
+         CREATE TABLE app.{TABLE} (LIKE app.kept INCLUDING ALL); \
+         ALTER TABLE app.{TABLE} OWNER TO OTHER_; GRANT ALL ON app.{TABLE} TO USER_; \
+         CREATE TABLE app.seen (who text, what text); GRANT ALL ON app.seen TO USER_; \
+         CREATE FUNCTION app.see() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+         INSERT INTO app.seen VALUES (current_user, NEW.license_key); RETURN NEW; END $$; \
+         CREATE TRIGGER see BEFORE INSERT ON app.{TABLE} FOR EACH ROW \
+         EXECUTE FUNCTION app.see(); COMMIT"
+    );
+    scene.execute(&replace).await;
+    site.validate().await;
+    let planted = format!("app.{TABLE} ({})", scene.other);
+    until_it_says(&site, &planted).await;
+    let doctor = found_by_doctor(&site.database.url).await;
+    assert!(doctor.contains(&planted), "{doctor}");
+    assert_eq!(site.standing().await, "active");
+    let seen = scene.owned.texts("SELECT what FROM app.seen").await;
+    assert_eq!(seen, [], "the trigger ran");
+
+    // The site puts it back, and its own changes are no problem.
+    let put_back = format!("DROP TABLE app.{TABLE}; ALTER TABLE app.kept RENAME TO {TABLE}");
+    scene.execute(&put_back).await;
+    until_ready(&site).await;
+    for change in [
+        "VACUUM FULL app.system_config",
+        "CREATE TABLE app.copy (LIKE app.system_config INCLUDING ALL); INSERT INTO app.copy SELECT \
+         * FROM app.system_config; ALTER TABLE app.copy OWNER TO USER_; DROP TABLE \
+         app.system_config CASCADE; ALTER TABLE app.copy ALTER id ADD GENERATED BY DEFAULT AS \
+         IDENTITY (START 1000); ALTER TABLE app.copy RENAME TO system_config",
+    ] {
+        scene.execute(change).await;
+        let (status, answer) = site.activate(KEY).await;
+        assert_eq!(status, 200, "{change}: {answer}");
+    }
+    site.stop().await;
+    scene.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_schema_that_another_user_owns_is_refused_by_name() {
+    let cloud = ScriptedCloud::start().await;
+    let scene = Scene::new().await;
+    let hand_over = "ALTER SCHEMA app OWNER TO OTHER_; \
+                     GRANT USAGE, CREATE ON SCHEMA app TO USER_";
+    scene.execute(hand_over).await;
+    let mut site = Site::start_on(scene.of_user(), &cloud.url, &[]).await;
+    let owned = format!("app ({})", scene.other);
+    until_it_says(&site, &owned).await;
+    until_it_says(&site, "ALTER SCHEMA ... OWNER TO").await;
+    let doctor = found_by_doctor(&site.database.url).await;
+    assert!(doctor.contains(&owned), "{doctor}");
+    assert_eq!(scene.tables().await, 0);
+    scene.execute("GRANT OTHER_ TO USER_").await;
+    until_ready(&site).await;
+    let give_back = "REVOKE OTHER_ FROM USER_; ALTER SCHEMA app OWNER TO USER_";
+    scene.execute(give_back).await;
+    until_ready(&site).await;
+    // The owner counts also while the service runs.
+    scene.execute(hand_over).await;
+    assert_ne!(site.activate(KEY).await.0, 200);
+    until_it_says(&site, &owned).await;
+    scene.execute(give_back).await;
+    until_ready(&site).await;
+    assert_eq!(scene.tables().await, 4);
+    // A schema without tables, in which queries from the settings look for operators.
+    let more = "CREATE SCHEMA extra AUTHORIZATION OTHER_; GRANT USAGE ON SCHEMA extra TO USER_";
+    scene.execute(more).await;
+    let doctor = found_by_doctor(&format!("{},extra", site.database.url)).await;
+    let open = format!("owns the schema extra ({})", scene.other);
+    assert!(doctor.contains(&open), "{doctor}");
+    site.stop().await;
+    scene.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_object_with_the_name_of_a_table_or_index_is_named_with_how_to_drop_it() {
+    let cloud = ScriptedCloud::start().await;
+    for (kind, create, drop) in [
+        (
+            "sequence",
+            "CREATE SEQUENCE app.ix_system_config_key",
+            "DROP SEQUENCE app.ix_system_config_key",
+        ),
+        (
+            "composite type",
+            "CREATE TYPE app.system_config AS (x int)",
+            "DROP TYPE app.system_config",
+        ),
+        (
+            "domain",
+            "CREATE DOMAIN app.local_license_cache AS int",
+            "DROP DOMAIN app.local_license_cache",
+        ),
+        (
+            "index",
+            "CREATE TABLE app.of_other (x int); \
+             CREATE INDEX ix_local_feature_flags_feature_key ON app.of_other (x)",
+            "DROP INDEX app.ix_local_feature_flags_feature_key",
+        ),
+    ] {
+        let scene = Scene::new().await;
+        let plant = format!("SET ROLE OTHER_; {create}; RESET ROLE");
+        scene.execute(&plant).await;
+        let before = scene.tables().await;
+        let mut site = Site::start_on(scene.of_user(), &cloud.url, &[]).await;
+        let named = format!("is a {kind} of {} ({drop})", scene.other);
+        until_it_says(&site, &named).await;
+        let doctor = found_by_doctor(&site.database.url).await;
+        assert!(doctor.contains(&named), "{doctor}");
+        assert_eq!(scene.tables().await, before, "{kind}");
+
+        scene.execute(drop).await;
+        until_ready(&site).await;
+        let unique = "SELECT indexname::text FROM pg_indexes WHERE schemaname = 'app' \
+                      AND indexname LIKE 'ix\\_%' AND indexdef LIKE 'CREATE UNIQUE %'";
+        assert_eq!(scene.owned.texts(unique).await.len(), 3, "{kind}");
+        site.stop().await;
+        scene.end().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pipe_beside_the_sqlite_file_is_named_and_delays_nothing() {
+    let cloud = ScriptedCloud::start().await;
+    let mut site = Site::start(Engine::Sqlite, &cloud.url, &[]).await;
+    assert_eq!(site.activate(KEY).await.0, 200);
+    let file = site
+        .database
+        .url
+        .strip_prefix("sqlite:")
+        .unwrap()
+        .to_owned();
+    for suffix in ["-journal", "-wal", "-shm"] {
+        site.stop().await;
+        let pipe = format!("{file}{suffix}");
+        if std::fs::exists(&pipe).unwrap() {
+            std::fs::remove_file(&pipe).unwrap();
+        }
+        let made = Command::new("mkfifo").arg(&pipe).status();
+        assert!(made.unwrap().success());
+        let start = tokio::time::timeout(Duration::from_secs(30), site.start_again());
+        start.await.expect("it starts");
+        until_it_says(&site, &format!("'{pipe}' is not a regular file; remove it")).await;
+        assert_eq!(site.standing().await, "active", "from the local copy");
+        std::fs::remove_file(&pipe).unwrap();
+        until_ready(&site).await;
+    }
+    site.end().await;
+}
