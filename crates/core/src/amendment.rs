@@ -3,10 +3,14 @@
 //! Amendments are numbered, and never changed or removed: another amendment undoes one. Each takes
 //! effect when it is recorded or later, never earlier, so that what was signed before stays true.
 
+#[cfg(test)]
+mod applied_tests;
 mod change;
 mod check;
 mod difference;
 mod effect;
+mod instants;
+mod listed;
 mod recorded;
 mod terms;
 mod timeline;
@@ -19,6 +23,7 @@ use serde::{Deserialize, Serialize};
 use crate::calendar_duration::CalendarDuration;
 use crate::entitlement::{Entitlement, Granted, Period};
 use crate::plausible_time::PlausibleTime;
+use instants::{Instants, undone_at};
 
 pub use change::{Change, PlanVersion};
 pub use check::{
@@ -26,11 +31,18 @@ pub use check::{
     check, check_terms,
 };
 pub use effect::{Effect, Value, ValueChange, effects};
+pub use listed::{coming, documents, listed};
 pub use recorded::corrected;
 pub use terms::{
     MAX_GRACE_HOURS, MAX_LEASE_HOURS, MAX_OFFLINE_DAYS, TermChanges, Terms, UpdateRule,
 };
 pub use timeline::{State, contents, states};
+
+/// The last second of the year 9999: documents carry no later one.
+const LAST_SECOND: DateTime<Utc> = match DateTime::from_timestamp(253_402_300_799, 0) {
+    Some(last) => last,
+    None => DateTime::<Utc>::MAX_UTC,
+};
 
 /// A recorded change to a license.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -85,55 +97,71 @@ pub struct Origin {
     pub change: usize,
 }
 
-impl Origin {
-    /// Whether it comes after another change in the same amendment.
-    fn is_after(self, other: Self) -> bool {
-        self.amendment == other.amendment && other.change < self.change
-    }
-}
-
 /// The numbers of the amendments that are undone at `at`. One that undoes an amendment may be
 /// undone itself, which restores the first.
 #[must_use]
 pub fn undone(amendments: &[Amendment], at: DateTime<Utc>) -> BTreeSet<u32> {
-    let mut undoing: Vec<(u32, u32)> = amendments
-        .iter()
-        .filter(|it| it.effective_at <= at)
-        .filter_map(|it| Some((it.number, it.undoes?)))
-        .collect();
-    // An amendment undoes only earlier ones, so the last one is not undone.
-    undoing.sort_unstable();
-    let mut undone = BTreeSet::new();
-    for (number, undoes) in undoing.into_iter().rev() {
-        if !undone.contains(&number) {
-            undone.insert(undoes);
-        }
-    }
-    undone
+    let amendments: Vec<&Amendment> = amendments.iter().collect();
+    let undone = undone_at(&amendments, &[at]).into_iter();
+    let undone = undone.filter(|(_, at)| !at.is_empty());
+    undone.map(|(number, _)| number).collect()
 }
 
 /// Whether an amendment is undone from `at` on for good, without an instant at which it is restored.
 #[must_use]
 pub fn is_undone_from(amendments: &[Amendment], number: u32, at: DateTime<Utc>) -> bool {
+    let all: Vec<&Amendment> = amendments.iter().collect();
+    let instants = instants_from(&all, at);
+    let undone = undone_at(&all, &instants);
+    let always = Instants::from_place(0, instants.len());
+    undone.get(&number).is_some_and(|it| it.include(&always))
+}
+
+/// `at`, and each later instant at which amendments take effect, in order.
+fn instants_from(amendments: &[&Amendment], at: DateTime<Utc>) -> Vec<DateTime<Utc>> {
     let later = amendments.iter().map(|it| it.effective_at);
-    let mut instants = later.filter(|it| at < *it).chain([at]);
-    instants.all(|at| undone(amendments, at).contains(&number))
+    let mut instants: Vec<_> = later.filter(|it| at < *it).chain([at]).collect();
+    instants.sort_unstable();
+    instants.dedup();
+    instants
+}
+
+/// The first of the amendments `numbers` that `next` restores at some instant at which it is undone
+/// without `next`.
+pub(crate) fn restored(amendments: &[Amendment], next: &Amendment, numbers: &[u32]) -> Option<u32> {
+    let before: Vec<&Amendment> = amendments.iter().collect();
+    let after: Vec<&Amendment> = amendments.iter().chain([next]).collect();
+    let instants = instants_from(&after, next.effective_at);
+    let [before, after] = [before, after].map(|it| undone_at(&it, &instants));
+    let is_restored = |number: &&u32| {
+        let undone = before.get(number);
+        undone.is_some_and(|it| {
+            let still = after.get(number);
+            !still.is_some_and(|still| still.include(it)) && !it.is_empty()
+        })
+    };
+    numbers.iter().find(is_restored).copied()
+}
+
+/// The end of a license that starts at `starts_at` and lasts so long from its first activation on,
+/// which is at `at`.
+fn end_of_first_activation(
+    lasts: CalendarDuration,
+    starts_at: Option<DateTime<Utc>>,
+    at: DateTime<Utc>,
+) -> DateTime<Utc> {
+    let start = starts_at.map_or(at, |starts_at| starts_at.max(at));
+    let end = lasts.last_second_from(start.trunc_subsecs(0));
+    end.unwrap_or(LAST_SECOND)
 }
 
 impl Contents {
-    fn apply(&mut self, origin: Origin, change: &Change) {
+    /// Applies a change, apart from what it grants or ends.
+    fn set(&mut self, origin: Origin, change: &Change) {
         match change {
-            Change::Grant(entitlement) => {
-                self.granted.insert(origin, entitlement.clone());
-            }
-            // What was granted after this was recorded is not known to its author.
-            Change::End { key } => self
-                .granted
-                .retain(|granted, it| it.key != *key || origin < *granted),
+            Change::Grant(_) | Change::End { .. } => {}
             Change::Plan(plan) => {
-                if let Some(former) = self.plan_set_by.replace(origin) {
-                    self.granted.retain(|granted, _| !former.is_after(*granted));
-                }
+                self.plan_set_by = Some(origin);
                 self.plan = Some(plan.clone());
             }
             Change::Customer(customer) => self.customer.clone_from(customer),
@@ -154,12 +182,11 @@ impl Contents {
     }
 
     /// What its first activation, at `at`, changes: it sets the end of a license that
-    /// [`lasts`](Self::lasts) for some time. That time starts no earlier than the license. `None` if
-    /// nothing changes, also if the license would end after the year 9999.
+    /// [`lasts`](Self::lasts) for some time. That time starts no earlier than the license, and ends
+    /// with the year 9999 at the latest. `None` if nothing changes.
     #[must_use]
     pub fn first_activated(&self, at: DateTime<Utc>) -> Option<Change> {
-        let start = self.starts_at.map_or(at, |starts_at| starts_at.max(at));
-        let end = self.lasts?.last_second_from(start.trunc_subsecs(0)).ok()?;
+        let end = end_of_first_activation(self.lasts?, self.starts_at, at);
         Some(Change::Expiry(Some(end)))
     }
 
@@ -212,49 +239,4 @@ fn sells_until(
     let before = next.and_then(|it| it.checked_sub_signed(TimeDelta::nanoseconds(1)));
     let sold = sold.holds_until(PlausibleTime::exact(at));
     before.into_iter().chain(sold).min()
-}
-
-/// What is granted at `at` and later, as a lease that is signed then carries it: also what
-/// amendments will add or end that are already recorded.
-#[must_use]
-pub fn coming(amendments: &[Amendment], at: DateTime<Utc>) -> Vec<Entitlement> {
-    let states = states(amendments, at);
-    let ends = states.iter().skip(1).map(|next| {
-        // Documents carry whole seconds.
-        next.from.checked_sub_signed(TimeDelta::seconds(1))
-    });
-    let ends: Vec<_> = ends.chain([None]).collect();
-    let mut periods: BTreeMap<Origin, Vec<Entitlement>> = BTreeMap::new();
-    for (State { from, contents }, end) in states.iter().zip(ends) {
-        let license = contents.period();
-        let segment = Period {
-            from: (*from != at).then_some(*from),
-            until: end,
-        };
-        for (origin, granted) in &contents.granted {
-            let period = granted.period.and(&license);
-            let Some(period) = period.and_then(|period| period.and(&segment)) else {
-                continue;
-            };
-            let known = periods.entry(*origin).or_default();
-            match known.last_mut() {
-                Some(last) if is_next(&last.period, &period) => last.period.until = period.until,
-                _ => known.push(Entitlement {
-                    period,
-                    ..granted.clone()
-                }),
-            }
-        }
-    }
-    let is_over = |it: &Entitlement| it.period.until.is_some_and(|until| until < at);
-    let coming = periods.into_values().flatten();
-    coming.filter(|it| !is_over(it)).collect()
-}
-
-/// Whether one period begins in the second after the other one has ended.
-fn is_next(one: &Period, next: &Period) -> bool {
-    let after = one
-        .until
-        .and_then(|until| until.checked_add_signed(TimeDelta::seconds(1)));
-    after.is_some() && after == next.from
 }

@@ -1,12 +1,14 @@
 //! Whether an amendment may be added to a license.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use chrono::{DateTime, Datelike as _, Timelike as _, Utc};
 
 use super::terms::{MAX_GRACE_HOURS, MAX_LEASE_HOURS, MAX_OFFLINE_DAYS};
-use super::{Amendment, Change, Origin, State, Terms, contents, states};
+use super::timeline::{Bounds, Timeline};
+use super::{Amendment, Change, Contents, Origin, Terms, contents};
 use crate::entitlement::Period;
+use crate::feature::FeatureKey;
 use crate::license_state::Decided;
 use crate::seat::{MAX_MOVES, MAX_MOVES_PERIOD_DAYS, MAX_SEATS};
 
@@ -193,66 +195,55 @@ fn is_complete(first: &Amendment) -> bool {
 /// Checks what the license consists of from the amendment on, also after amendments that are
 /// recorded already and take effect later.
 fn check_results(amendments: &[Amendment], next: &Amendment) -> Result<(), AmendmentError> {
-    let all: Vec<Amendment> = amendments.iter().chain([next]).cloned().collect();
     let at = next.effective_at;
-    let before = contents(amendments, at).expires_at;
-    let states = states(&all, at);
-    let after = states.first().and_then(|it| it.contents.expires_at);
-    if let Some(until) = after.filter(|until| after != before && *until < at) {
+    let before = Timeline::at(amendments.iter(), at).without_grants(0);
+    // The license may be activated before the amendment takes effect.
+    let from = next.recorded_at.min(at);
+    let license = Timeline::from(amendments.iter().chain([next]), from);
+    let bounds = license.bounds();
+    let first = license.instants.partition_point(|it| *it < at);
+    let after = bounds.get(first).and_then(|it| it.period.until);
+    if let Some(until) = after.filter(|until| after != before.expires_at && *until < at) {
         return Err(AmendmentError::EndsInThePast { until, at });
     }
-    check_periods(&states)?;
-    if states
+    bounds
         .iter()
-        .any(|it| it.contents.granted.len() > MAX_ENTITLEMENTS)
-    {
+        .skip(first)
+        .try_for_each(|it| check_period(it.period))?;
+    if (first..bounds.len()).any(|place| license.count(place) > MAX_ENTITLEMENTS) {
         return Err(AmendmentError::TooManyEntitlements);
     }
-    check_activations(&all, next, &states)
+    check_activations(&license.instants, &bounds)
 }
 
 /// No end may be before its start.
-fn check_periods(states: &[State]) -> Result<(), AmendmentError> {
-    states
-        .iter()
-        .try_for_each(|state| match state.contents.period() {
-            Period {
-                from: Some(from),
-                until: Some(until),
-            } if until < from => Err(AmendmentError::EndBeforeStart { from, until }),
-            _ => Ok(()),
-        })
+fn check_period(period: Period) -> Result<(), AmendmentError> {
+    match period {
+        Period {
+            from: Some(from),
+            until: Some(until),
+        } if until < from => Err(AmendmentError::EndBeforeStart { from, until }),
+        _ => Ok(()),
+    }
 }
 
 /// Checks that the first activation can set the end of a license that waits for it, as early as that
-/// may be: a later one sets a later end.
-fn check_activations(
-    all: &[Amendment],
-    next: &Amendment,
-    states: &[State],
-) -> Result<(), AmendmentError> {
-    let mut awaited = None;
-    let mut earliest = BTreeSet::from([next.recorded_at]);
-    for State { from, contents } in states {
-        if contents.lasts.is_some() && contents.lasts != awaited {
-            earliest.insert(*from);
-        }
-        awaited = contents.lasts;
+/// may be in each of its states: a later one sets a later end. It sets the end wherever no amendment
+/// sets it that takes effect later.
+fn check_activations(instants: &[DateTime<Utc>], bounds: &[Bounds]) -> Result<(), AmendmentError> {
+    for (place, (at, awaiting)) in instants.iter().zip(bounds).enumerate() {
+        let Some(until) = awaiting.end_if_activated(*at) else {
+            continue;
+        };
+        let set = bounds.iter().skip(place);
+        let set = set.filter(|it| it.end_set_at <= Some(*at));
+        let periods = set.map(|it| Period {
+            until: Some(until),
+            ..it.period
+        });
+        periods.into_iter().try_for_each(check_period)?;
     }
-    earliest.into_iter().try_for_each(|at| {
-        let Some(end) = contents(all, at).first_activated(at) else {
-            return Ok(());
-        };
-        let activation = Amendment {
-            number: next.number + 1,
-            effective_at: at,
-            undoes: None,
-            changes: vec![end],
-            ..next.clone()
-        };
-        let activated: Vec<Amendment> = all.iter().cloned().chain([activation]).collect();
-        check_periods(&super::states(&activated, at))
-    })
+    Ok(())
 }
 
 fn check_undo(amendments: &[Amendment], next: &Amendment) -> Result<(), AmendmentError> {
@@ -319,25 +310,99 @@ pub fn check_terms(terms: &Terms) -> Result<(), AmendmentError> {
 
 /// What is ended must be granted at that instant, after the changes before it.
 fn check_ends(amendments: &[Amendment], next: &Amendment) -> Result<(), AmendmentError> {
+    let is_end = |change: &Change| matches!(change, Change::End { .. });
+    if !next.changes.iter().any(is_end) {
+        return Ok(());
+    }
     let only_undoes = Amendment {
         changes: Vec::new(),
         ..next.clone()
     };
-    let before: Vec<Amendment> = amendments.iter().cloned().chain([only_undoes]).collect();
-    let mut contents = contents(&before, next.effective_at);
+    let before = amendments.iter().chain([&only_undoes]);
+    let mut keys = GrantedKeys::of(Timeline::at(before, next.effective_at).contents(0));
     for (place, change) in next.changes.iter().enumerate() {
-        if let Change::End { key } = change
-            && !contents.granted.values().any(|it| it.key == *key)
-        {
-            return Err(AmendmentError::NotGranted(key.as_str().to_owned()));
-        }
         let origin = Origin {
             amendment: next.number,
             change: place,
         };
-        contents.apply(origin, change);
+        if !keys.apply(origin, change) {
+            let Change::End { key } = change else {
+                continue;
+            };
+            return Err(AmendmentError::NotGranted(key.as_str().to_owned()));
+        }
     }
     Ok(())
+}
+
+/// The keys of what is granted, while the changes of the newest amendment are applied.
+struct GrantedKeys {
+    plan_set_by: Option<Origin>,
+    by_origin: BTreeMap<Origin, FeatureKey>,
+    by_key: HashMap<FeatureKey, BTreeSet<Origin>>,
+}
+
+impl GrantedKeys {
+    fn of(contents: Contents) -> Self {
+        let mut keys = Self {
+            plan_set_by: contents.plan_set_by,
+            by_origin: BTreeMap::new(),
+            by_key: HashMap::new(),
+        };
+        for (origin, granted) in contents.granted {
+            keys.grant(origin, &granted.key);
+        }
+        keys
+    }
+
+    fn grant(&mut self, origin: Origin, key: &FeatureKey) {
+        self.by_origin.insert(origin, key.clone());
+        self.by_key.entry(key.clone()).or_default().insert(origin);
+    }
+
+    /// Applies a change as [`Contents`] does; false if it ends what is not granted.
+    fn apply(&mut self, origin: Origin, change: &Change) -> bool {
+        match change {
+            Change::Grant(entitlement) => self.grant(origin, &entitlement.key),
+            Change::End { key } => {
+                let Some(ended) = self.by_key.remove(key) else {
+                    return false;
+                };
+                ended.iter().for_each(|it| drop(self.by_origin.remove(it)));
+            }
+            Change::Plan(_) => {
+                if let Some(former) = self.plan_set_by.replace(origin) {
+                    self.replace_plan(former);
+                }
+            }
+            _ => {}
+        }
+        true
+    }
+
+    /// Ends what was granted before a plan in the same amendment.
+    fn replace_plan(&mut self, former: Origin) {
+        let first = Origin {
+            change: 0,
+            ..former
+        };
+        let ended: Vec<Origin> = self
+            .by_origin
+            .range(first..former)
+            .map(|it| *it.0)
+            .collect();
+        for origin in ended {
+            let Some(key) = self.by_origin.remove(&origin) else {
+                continue;
+            };
+            if let Some(granted) = self.by_key.get_mut(&key) {
+                granted.remove(&origin);
+                if granted.is_empty() {
+                    self.by_key.remove(&key);
+                }
+            }
+        }
+    }
 }
 
 fn time(at: DateTime<Utc>) -> Result<(), AmendmentError> {
