@@ -7,7 +7,7 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::amendment::{Amendment, Change, MAX_CHANGES};
+use crate::amendment::{self, Amendment, Change, MAX_CHANGES};
 use crate::calendar_duration::{CalendarDuration, EndsTooLate};
 use crate::catalogue::Catalogue;
 use crate::entitlement::{Entitlement, Period, Quantity};
@@ -245,11 +245,13 @@ impl AddOn {
     }
 }
 
-/// Whether an amendment is the refund of an add-on key, which is final: it undoes one of the
-/// amendments that `refunded` add-on keys became.
+/// The first amendment that an add-on key became, of those that are `refunded`, that `next` would
+/// restore at any time, also by undoing what undoes it. A refund is final.
 #[must_use]
-pub fn is_refund(amendments: &[Amendment], number: u32, refunded: &[u32]) -> bool {
-    let found = amendments.iter().find(|it| it.number == number);
-    let undoes = found.and_then(|it| it.undoes);
-    undoes.is_some_and(|undone| refunded.contains(&undone))
+pub fn restored_refund(
+    amendments: &[Amendment],
+    next: &Amendment,
+    refunded: &[u32],
+) -> Option<u32> {
+    amendment::restored(amendments, next, refunded)
 }

@@ -366,7 +366,7 @@ impl Refunding<'_> {
             action: Action::AddOnRefunded,
             details: json!({"addOn": self.add_on.masked, "id": self.add_on.id}),
         };
-        let amended = apply(db, license.clone(), &known, amendment, entry, change).await?;
+        let amended = apply(db, license.clone(), known, amendment, entry, change).await?;
         Ok(Some(amended))
     }
 

@@ -1,18 +1,19 @@
 //! Amend a license.
 //!
 //! An amendment is stored with its audit entry, and with what the license's row then holds, in one
-//! transaction that locks the license. A preview does the same without storing it.
+//! transaction that locks the license. A preview locks and stores nothing.
 
 mod error;
 mod request;
 mod shown;
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
-use license_core::add_on::is_refund;
+use license_core::add_on::restored_refund;
 use license_core::amendment::{self, Amendment, Effect, check, contents, effects};
 use license_core::entitlement::Quantity;
 use license_core::feature::FeatureKey;
-use license_core::signing_clock::SigningTime;
 use license_service::database::repeated;
 use sea_orm::ConnectionTrait;
 use serde_json::{Value, json};
@@ -22,11 +23,13 @@ use crate::licensing::amendment_words::{CustomerNames, all_words, customer_names
 use crate::licensing::current::amendments_at;
 use crate::licensing::customers::{Chosen, choose};
 use crate::licensing::document_size::check_sizes;
+use crate::licensing::evaluation::evaluated;
 use crate::licensing::line_done::Storing;
 use crate::licensing::look_up::look_up;
 use crate::licensing::newest_amendment::check_newest;
+use crate::store::customers::Customer;
 use crate::store::installations::reported;
-use crate::store::licenses::{self, License, Status, judged_at};
+use crate::store::licenses::{self, Judged, License, Status, judged_at};
 use crate::store::seats::{self, Seat, SeatsQuery};
 use crate::store::{Store, StoreError, add_ons, amendments};
 pub use error::AmendError;
@@ -135,6 +138,10 @@ async fn try_amend(
     storing: Storing<'_>,
 ) -> Result<Amended, AmendError> {
     let license = look_up(store, license).await?;
+    if !storing.is_stored() {
+        storing.check(store.reader()).await?;
+        return preview_request(store, license, request, change).await;
+    }
     let (transaction, license) = store.hold(license).await?;
     storing.check(&transaction).await?;
     let amended = amend_held(&transaction, license, request, change).await?;
@@ -158,24 +165,12 @@ pub(super) async fn amend_held(
     request: &AmendRequest,
     change: &PermittedChange,
 ) -> Result<Amended, AmendError> {
-    if license.status == Status::Revoked {
-        return Err(AmendError::Revoked);
-    }
-    let known = amendments_at(db, &license.id, change.at).await?;
-    if let Some(after) = request.after {
-        check_newest(db, &known, after).await?;
-    }
-    if let Some(undoes) = request.undoes {
-        check_is_no_refund(db, &license.id, &known, undoes).await?;
-    }
     let customer = match &request.customer {
         Some(text) => Some(choose(db, text, change.at).await?),
         None => None,
     };
     let is_new_customer = customer.as_ref().is_some_and(|it| it.is_new);
-    let amendment = request
-        .amendment(db, &known, customer.map(Chosen::id), change)
-        .await?;
+    let (known, amendment) = requested(db, &license, request, customer, change).await?;
     let entry = AuditEntry {
         action: Action::Amended,
         details: match is_new_customer {
@@ -183,27 +178,49 @@ pub(super) async fn amend_held(
             false => json!({}),
         },
     };
-    apply(db, license, &known, amendment, entry, change).await
+    apply(db, license, known, amendment, entry, change).await
 }
 
-/// Checks that an amendment that is to be undone does not end what a refunded add-on key granted.
-async fn check_is_no_refund(
+/// What [`amend`] would do. While that is evaluated, nothing is locked.
+async fn preview_request(
+    store: &Store,
+    license: License,
+    request: &AmendRequest,
+    change: &PermittedChange,
+) -> Result<Amended, AmendError> {
+    let customer = match &request.customer {
+        Some(text) => {
+            // Never committed: a new customer is not stored.
+            let transaction = store.begin().await?;
+            Some(choose(&transaction, text, change.at).await?)
+        }
+        None => None,
+    };
+    let new = customer.as_ref().filter(|it| it.is_new);
+    let new = new.and_then(|it| it.customer.clone());
+    let db = store.reader();
+    let (known, amendment) = requested(db, &license, request, customer, change).await?;
+    preview_amendment(db, license, known, amendment, new.as_ref(), change).await
+}
+
+/// The amendments of a license, and the one that is requested.
+async fn requested(
     db: &impl ConnectionTrait,
-    license_id: &str,
-    known: &[Amendment],
-    undoes: u32,
-) -> Result<(), AmendError> {
-    let refunded = add_ons::refunded_amendments(db, license_id).await?;
-    match is_refund(known, undoes, &refunded) {
-        false => Ok(()),
-        true => Err(AmendError::Field {
-            field: "undoes".to_owned(),
-            why: format!(
-                "amendment {undoes} ends what a refunded add-on key granted, and a refund cannot \
-                 be undone; issue another add-on key, or grant the entitlements again"
-            ),
-        }),
+    license: &License,
+    request: &AmendRequest,
+    customer: Option<Chosen>,
+    change: &PermittedChange,
+) -> Result<(Vec<Amendment>, Amendment), AmendError> {
+    if license.status == Status::Revoked {
+        return Err(AmendError::Revoked);
     }
+    let known = amendments_at(db, &license.id, change.at).await?;
+    if let Some(after) = request.after {
+        check_newest(db, &known, after).await?;
+    }
+    let customer = customer.map(Chosen::id);
+    let amendment = request.amendment(db, &known, customer, change).await?;
+    Ok((known, amendment))
 }
 
 /// Logs that an amendment was stored.
@@ -220,40 +237,127 @@ pub(super) struct AuditEntry {
 }
 
 /// Adds an amendment to a license that is locked, with its entry in the audit log, and returns what
-/// it changes.
+/// it changes. `known` are its amendments.
 ///
 /// # Errors
-/// As [`record`].
+/// One [`AmendError`] for each rule that it breaks, or if the database returns an error.
 pub(super) async fn apply(
     db: &impl ConnectionTrait,
     license: License,
-    known: &[Amendment],
+    known: Vec<Amendment>,
     amendment: Amendment,
     entry: AuditEntry,
     change: &PermittedChange,
 ) -> Result<Amended, AmendError> {
-    let (license, all) = record(db, license, known, &amendment, change.time()).await?;
+    let all = check_rules(db, &license, known, amendment).await?;
+    let judged = licenses::judged(db, license, &all, change.time()).await?;
+    let judged = judged.changed();
+    check_sizes(db, judged.license(), all.clone(), None, change.at).await?;
+    let license = store_newest(db, judged, &all).await?;
     let customers = customer_names(db, &all).await?;
-    let AuditEntry { action, details } = entry;
-    let mut all_details = json!({
-        "amendment": amendment.number,
-        "reason": amendment.reason,
-        "order": amendment.order,
-        "effectiveAt": amendment.effective_at,
-        "undoes": amendment.undoes,
-        "changes": all_words(&amendment, known, &customers).join(", "),
-    });
-    if let (Some(all), Value::Object(details)) = (all_details.as_object_mut(), details) {
-        all.extend(details);
+    if let Some((amendment, known)) = all.split_last() {
+        let AuditEntry { action, details } = entry;
+        let mut all_details = json!({
+            "amendment": amendment.number,
+            "reason": amendment.reason,
+            "order": amendment.order,
+            "effectiveAt": amendment.effective_at,
+            "undoes": amendment.undoes,
+            "changes": all_words(amendment, known, &customers).join(", "),
+        });
+        if let (Some(all), Value::Object(details)) = (all_details.as_object_mut(), details) {
+            all.extend(details);
+        }
+        change.note(db, action, &license, all_details).await?;
     }
-    change.note(db, action, &license, all_details).await?;
-    let effects = effects(known, &all, judged_at(&all, change.at));
-    let applies_at = amendment.effective_at.max(change.at);
-    let after = contents(&all, applies_at);
-    let differences = after.differences(&contents(known, applies_at));
-    let seats = after.terms.seats;
+    changed(db, license, all, customers, change.at).await
+}
+
+/// What [`apply`] would do to a license that need not be locked. `customer` is one who is not stored.
+///
+/// # Errors
+/// As [`apply`].
+pub(super) async fn preview_amendment(
+    db: &impl ConnectionTrait,
+    license: License,
+    known: Vec<Amendment>,
+    amendment: Amendment,
+    customer: Option<&Customer>,
+    change: &PermittedChange,
+) -> Result<Amended, AmendError> {
+    let now = change.at;
+    let all = check_rules(db, &license, known, amendment).await?;
+    let license = licenses::previewed(db, license, &all, customer, now).await?;
+    check_sizes(db, &license, all.clone(), customer, now).await?;
+    let mut customers = customer_names(db, &all).await?;
+    customers.extend(customer.map(|it| (it.id.clone(), it.name.clone())));
+    changed(db, license, all, customers, now).await
+}
+
+/// Checks the rules about amendments, and returns all of them: the new one is the last.
+async fn check_rules(
+    db: &impl ConnectionTrait,
+    license: &License,
+    known: Vec<Amendment>,
+    amendment: Amendment,
+) -> Result<Arc<[Amendment]>, AmendError> {
+    // Only what undoes something restores something.
+    let refunded = match amendment.undoes {
+        Some(_) => add_ons::refunded_amendments(db, &license.id).await?,
+        None => Vec::new(),
+    };
+    let decided = license.status.decided();
+    evaluated(move || {
+        check(&known, &amendment, decided).map_err(|error| AmendError::Rule { error })?;
+        if let Some(number) = restored_refund(&known, &amendment, &refunded) {
+            return Err(AmendError::Refunded(number));
+        }
+        let mut all = known;
+        all.push(amendment);
+        Ok(all.into())
+    })
+    .await
+}
+
+/// Stores the newest of all amendments of a license that is locked, and what the license is with it.
+///
+/// # Errors
+/// If the database returns an error.
+pub(super) async fn store_newest(
+    db: &impl ConnectionTrait,
+    license: Judged,
+    all: &[Amendment],
+) -> Result<License, StoreError> {
+    if let Some(newest) = all.last() {
+        amendments::insert(db, &license.license().id, newest).await?;
+    }
+    licenses::save(db, &license).await?;
+    Ok(license.license().clone())
+}
+
+/// What the newest of all amendments of a license changes.
+async fn changed(
+    db: &impl ConnectionTrait,
+    license: License,
+    all: Arc<[Amendment]>,
+    customers: CustomerNames,
+    now: DateTime<Utc>,
+) -> Result<Amended, AmendError> {
+    let (amendment, known) = match all.split_last() {
+        Some((newest, known)) => (newest.clone(), known.len()),
+        None => return Err(StoreError::NoAmendments(license.id).into()),
+    };
+    let applies_at = amendment.effective_at.max(now);
+    let (effects, differences, seats) = evaluated(move || {
+        let known = &all[..known];
+        let after = contents(&all, applies_at);
+        let differences = after.differences(&contents(known, applies_at));
+        let effects = effects(known, &all, judged_at(&all, now));
+        (effects, differences, after.terms.seats)
+    })
+    .await;
     let id = &license.id;
-    let installations = affected(db, id, seats, applies_at, &effects, change.at).await?;
+    let installations = affected(db, id, seats, applies_at, &effects, now).await?;
     let seats_held = seats::count(db, id, &SeatsQuery::held()).await?;
     Ok(Amended {
         license,
@@ -265,28 +369,6 @@ pub(super) async fn apply(
         installations,
         customers,
     })
-}
-
-/// Adds an amendment to a license that is locked, and stores what its row then holds. Returns both
-/// with all amendments.
-///
-/// # Errors
-/// [`AmendError::Rule`] and [`AmendError::TooLong`], or if the database returns an error.
-pub(super) async fn record(
-    db: &impl ConnectionTrait,
-    license: License,
-    known: &[Amendment],
-    amendment: &Amendment,
-    at: SigningTime,
-) -> Result<(License, Vec<Amendment>), AmendError> {
-    check(known, amendment, license.status.decided())
-        .map_err(|error| AmendError::Rule { error })?;
-    let all = [known, std::slice::from_ref(amendment)].concat();
-    let license = licenses::judged(db, license, &all, at).await?.changed();
-    check_sizes(db, license.license(), &all, at.instant()).await?;
-    amendments::insert(db, &license.license().id, amendment).await?;
-    licenses::save(db, &license).await?;
-    Ok((license.license().clone(), all))
 }
 
 async fn affected(

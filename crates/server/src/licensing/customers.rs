@@ -309,7 +309,7 @@ async fn check_documents(
                 customer: name.to_owned(),
                 ..license
             };
-            let fits = check_sizes(db, &renamed, &amendments, now).await;
+            let fits = check_sizes(db, &renamed, amendments.into(), None, now).await;
             fits.map_err(|error| match error {
                 SizeError::Store(error) => error.into(),
                 SizeError::TooLong(error) => CustomerError::TooLong {

@@ -1,15 +1,19 @@
 //! Whether sites can read the documents of a license.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
-use license_core::amendment::{self, Amendment, states};
+use license_core::amendment::{Amendment, State, documents};
 use license_core::document::MAX_LICENSE_BYTES;
 use license_core::entitlement::Entitlement;
 use sea_orm::ConnectionTrait;
 use serde_json::{Map, Value};
 
 use crate::licensing::document::{license_object, with_entitlements};
+use crate::licensing::evaluation::evaluated;
 use crate::store::StoreError;
-use crate::store::licenses::{self, License, judged_at, listed_later};
+use crate::store::customers::Customer;
+use crate::store::licenses::{self, License, judged_at};
 
 /// No site could read the license's documents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -36,29 +40,54 @@ pub enum SizeError {
 }
 
 /// Checks the size of the documents of a license now and after each amendment that is recorded and
-/// takes effect later.
+/// takes effect later, also if a first activation has set its end. `customer` is one who is not
+/// stored.
 ///
 /// # Errors
 /// [`SizeError`].
 pub async fn check_sizes(
     db: &impl ConnectionTrait,
     license: &License,
-    amendments: &[Amendment],
+    amendments: Arc<[Amendment]>,
+    customer: Option<&Customer>,
     now: DateTime<Utc>,
 ) -> Result<(), SizeError> {
-    check_size(license, amendments, now)?;
-    let at = judged_at(amendments, now);
-    let later = states(amendments, at).into_iter().skip(1);
-    let mut coming = Vec::new();
-    for (place, state) in later.enumerate() {
-        if place == 0 {
-            coming = amendment::coming(amendments, at);
-        }
-        let from = state.from;
-        let then = licenses::in_state(db, license, state).await?;
-        check(&then, &listed_later(&coming, from, then.expires_at))?;
+    let mut listed = Vec::new();
+    for (place, (state, list)) in evaluated(move || lists(&amendments, now))
+        .await
+        .into_iter()
+        .enumerate()
+    {
+        listed.push(match place {
+            0 if license.is_plain => (license.clone(), license.entitlements(&[], now)),
+            0 => (license.clone(), list),
+            _ => (
+                licenses::in_state(db, license, state, customer).await?,
+                list,
+            ),
+        });
     }
-    Ok(())
+    let checked = move || {
+        listed
+            .iter()
+            .try_for_each(|(license, list)| check(license, list))
+    };
+    Ok(evaluated(checked).await?)
+}
+
+/// What the documents of a license list in each of its states, up to the first list that is certainly
+/// too long.
+fn lists(amendments: &[Amendment], now: DateTime<Utc>) -> Vec<(State, Vec<Entitlement>)> {
+    const MIN_ENTRY_BYTES: usize = r#"{"key":"a"}"#.len();
+    let mut lists = Vec::new();
+    for (state, list) in documents(amendments, judged_at(amendments, now)) {
+        let is_too_long = list.len() > MAX_LICENSE_BYTES / MIN_ENTRY_BYTES;
+        lists.push((state, list));
+        if is_too_long {
+            break;
+        }
+    }
+    lists
 }
 
 /// Checks the size of the documents of a license from `now` on, if it is not amended until then, also

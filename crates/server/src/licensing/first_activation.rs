@@ -1,25 +1,28 @@
 //! The end of a license that lasts for some time from its first activation on.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SubsecRound as _, Utc};
 use license_core::amendment::{Amendment, contents};
-use license_core::license_key::mask;
 use sea_orm::ConnectionTrait;
 use serde_json::json;
 
 use crate::app::App;
 use crate::audit::{Action, Actor, Change};
-use crate::licensing::amend::{AmendError, AmendRequest, record};
+use crate::licensing::amend::store_newest;
 use crate::licensing::current::amendments_at;
 use crate::licensing::site_answer::AnswerError;
 use crate::signing::SignError;
-use crate::store::licenses::{License, judged_at};
+use crate::store::licenses::{self, License, judged_at};
+
+/// The reason of the amendment.
+const REASON: &str = "first activation";
 
 /// Sets the end of a license that is locked and is being activated for the first time, by an amendment
 /// in the same transaction. Returns the license with it and, unless it is plain, its amendments; `None`
 /// if nothing is to be set.
 ///
-/// A rule that forbids another amendment does not keep a machine from being activated: then the next
-/// activation sets the end.
+/// No rule keeps the end from being set: what an activation leads to was checked with each amendment
+/// when that was recorded. If no document can be signed nevertheless, nothing is activated: a lease
+/// without the end would not be the one that was sold.
 ///
 /// # Errors
 /// If the clock may be wrong, or the database returns an error.
@@ -40,32 +43,27 @@ pub(super) async fn first_activated(
     let known = amendments_at(db, &license.id, change.at).await?;
     let now = judged_at(&known, change.at);
     let Some(end) = contents(&known, now).first_activated(now) else {
-        return Ok(None);
+        // The row was outdated.
+        let license = licenses::amended(db, license.clone(), &known, change.at).await?;
+        return Ok(Some((license, known)));
     };
-    let request = AmendRequest {
-        reason: Some("first activation".to_owned()),
-        ..AmendRequest::default()
+    let amendment = Amendment {
+        number: known.last().map_or(0, |it| it.number) + 1,
+        author: change.by.to_string(),
+        reason: Some(REASON.to_owned()),
+        order: None,
+        recorded_at: now.trunc_subsecs(0),
+        effective_at: now.trunc_subsecs(0),
+        undoes: None,
+        changes: vec![end],
     };
-    let amended = async {
-        let amendment = Amendment {
-            changes: vec![end],
-            ..request.without_changes(&known, &change)?
-        };
-        record(db, license.clone(), &known, &amendment, at).await
-    };
-    let (license, all) = match amended.await {
-        Ok(amended) => amended,
-        Err(AmendError::Store(error)) => return Err(error.into()),
-        Err(error) => {
-            let license_key = mask(&license.license_key);
-            tracing::error!(license_key, %error, "failed to set the end of a license at its first \
-                activation");
-            return Ok(None);
-        }
-    };
+    let mut all = known;
+    all.push(amendment);
+    let judged = licenses::judged(db, license.clone(), &all, at).await?;
+    let license = store_newest(db, judged.changed(), &all).await?;
     let details = json!({
         "amendment": license.amendment,
-        "reason": request.reason,
+        "reason": REASON,
         "expiresAt": license.expires_at,
     });
     change.note(db, Action::Amended, &license, details).await?;

@@ -51,6 +51,11 @@ impl<'a> Storing<'a> {
         }
     }
 
+    /// Whether the change is stored.
+    pub(super) fn is_stored(self) -> bool {
+        self.is_stored
+    }
+
     /// Whether the change is still to be made.
     ///
     /// # Errors

@@ -17,6 +17,7 @@ mod deactivate;
 pub mod document;
 pub mod document_size;
 pub mod end_words;
+pub mod evaluation;
 pub mod expiry;
 pub mod exports;
 mod first_activation;

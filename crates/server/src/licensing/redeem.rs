@@ -135,7 +135,7 @@ pub(super) async fn redeem_held(
         action: Action::AddOnRedeemed,
         details: json!({"addOn": add_on.masked, "id": add_on.id}),
     };
-    let amended = apply(db, license, &known, amendment, entry, change).await?;
+    let amended = apply(db, license, known, amendment, entry, change).await?;
     let by = change.by.to_string();
     add_ons::set_redeemed(db, add_on.id, &redemption, by.clone(), change.at).await?;
     let mut add_on = add_on;

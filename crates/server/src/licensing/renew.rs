@@ -3,10 +3,13 @@
 use chrono::{DateTime, SubsecRound as _, Utc};
 use license_core::amendment::{self, Amendment};
 use license_service::database::repeated;
+use sea_orm::ConnectionTrait;
 use serde_json::json;
 
 use crate::audit::{Action, PermittedChange};
-use crate::licensing::amend::{AmendError, AmendRequest, Amended, AuditEntry, apply};
+use crate::licensing::amend::{
+    AmendError, AmendRequest, Amended, AuditEntry, apply, preview_amendment,
+};
 use crate::licensing::current::amendments_at;
 use crate::licensing::expiry::{ExpiryError, check_expiry};
 use crate::licensing::line_done::{LineDone, LineError, Storing};
@@ -138,14 +141,40 @@ async fn try_renew(
     storing: Storing<'_>,
 ) -> Result<Amended, RenewError> {
     let license = look_up(store, license).await?;
+    if !storing.is_stored() {
+        let db = store.reader();
+        storing.check(db).await?;
+        let (known, amendment) = renewing(db, &license, request, change).await?;
+        return Ok(preview_amendment(db, license, known, amendment, None, change).await?);
+    }
     let (transaction, license) = store.hold(license).await?;
     storing.check(&transaction).await?;
+    let (known, amendment) = renewing(&transaction, &license, request, change).await?;
+    let entry = AuditEntry {
+        action: Action::Renewed,
+        details: json!({"from": license.expires_at, "to": request.expires_at}),
+    };
+    let renewed = apply(&transaction, license, known, amendment, entry, change).await?;
+    storing
+        .note(&transaction, &renewed.license, change.at)
+        .await?;
+    storing.end(transaction).await?;
+    Ok(renewed)
+}
+
+/// The amendments of a license, and the one that renews it.
+async fn renewing(
+    db: &impl ConnectionTrait,
+    license: &License,
+    request: &RenewRequest,
+    change: &PermittedChange,
+) -> Result<(Vec<Amendment>, Amendment), RenewError> {
     if license.status == Status::Revoked {
         return Err(RenewError::Revoked);
     }
-    let known = amendments_at(&transaction, &license.id, change.at).await?;
+    let known = amendments_at(db, &license.id, change.at).await?;
     if let Some(after) = request.after {
-        check_newest(&transaction, &known, after).await?;
+        check_newest(db, &known, after).await?;
     }
     let texts = AmendRequest {
         reason: request.reason.clone(),
@@ -156,14 +185,5 @@ async fn try_renew(
         changes: vec![amendment::Change::Expiry(request.expires_at)],
         ..texts.without_changes(&known, change)?
     };
-    let entry = AuditEntry {
-        action: Action::Renewed,
-        details: json!({"from": license.expires_at, "to": request.expires_at}),
-    };
-    let renewed = apply(&transaction, license, &known, amendment, entry, change).await?;
-    storing
-        .note(&transaction, &renewed.license, change.at)
-        .await?;
-    storing.end(transaction).await?;
-    Ok(renewed)
+    Ok((known, amendment))
 }

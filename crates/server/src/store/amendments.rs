@@ -2,7 +2,7 @@
 //! there were records of customers have names of customers; they are read as the ids of the records.
 
 use chrono::NaiveDateTime;
-use license_core::amendment::{Amendment, Change, MAX_AMENDMENTS};
+use license_core::amendment::{Amendment, Change, MAX_AMENDMENTS, MAX_SCHEDULED};
 use license_core::customer_id;
 use license_service::database::{ExpectedTable, writes};
 use sea_orm::entity::prelude::*;
@@ -73,8 +73,7 @@ pub async fn insert(
     Ok(writes::insert(db, Entity::insert(row)).await?)
 }
 
-/// All amendments of a license, in the order of their numbers: at least one, and at most
-/// [`MAX_AMENDMENTS`].
+/// All amendments of a license, in the order of their numbers: at least one.
 ///
 /// # Errors
 /// If the database returns an error, a row cannot be read, or there is none.
@@ -85,7 +84,8 @@ pub async fn of_license(
     let found = Entity::find()
         .filter(Column::LicenseId.eq(license_id))
         .order_by_asc(Column::Number)
-        .limit(u64::from(MAX_AMENDMENTS));
+        // First activations set ends in addition.
+        .limit(u64::from(MAX_AMENDMENTS) + MAX_SCHEDULED as u64 + 1);
     let rows = found.all(db).await?;
     if rows.is_empty() {
         return Err(StoreError::NoAmendments(license_id.to_owned()));

@@ -93,6 +93,7 @@ impl From<AmendError> for ApiError {
             | AmendError::Expiry(_)
             | AmendError::Customer(_)
             | AmendError::Rule { .. }
+            | AmendError::Refunded(_)
             | AmendError::TooLong(_) => Self::BadRequest(error.to_string()),
         }
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
 use license_core::amendment::{
-    Amendment, Change, Contents, UpdateRule, coming, contents, holds_until,
+    Amendment, Change, Contents, UpdateRule, contents, holds_until, listed,
 };
 use license_core::calendar_duration::CalendarDuration;
 use license_core::entitlement::{Entitlement, Grant, Granted, Period, Quantity};
@@ -210,34 +210,6 @@ fn following(last: DateTime<Utc>) -> Option<DateTime<Utc>> {
 pub fn judged_at(amendments: &[Amendment], now: DateTime<Utc>) -> DateTime<Utc> {
     let recorded = amendments.iter().map(|it| it.recorded_at);
     recorded.fold(now, DateTime::max)
-}
-
-/// What is granted from `at` on, without bounds that say nothing: starts that have passed, and ends
-/// that are the license's own.
-fn listed(amendments: &[Amendment], at: DateTime<Utc>) -> Vec<Entitlement> {
-    let end = contents(amendments, at).expires_at;
-    listed_later(&coming(amendments, at), at, end)
-}
-
-/// The part of what is `coming` that is granted from `at` on, of a license that ends at `end`.
-#[must_use]
-pub fn listed_later(
-    coming: &[Entitlement],
-    at: DateTime<Utc>,
-    end: Option<DateTime<Utc>>,
-) -> Vec<Entitlement> {
-    let is_over = |it: &&Entitlement| it.period.until.is_some_and(|until| until < at);
-    let listed = coming.iter().filter(|it| !is_over(it)).map(|granted| {
-        let Period { from, until } = granted.period;
-        Entitlement {
-            period: Period {
-                from: from.filter(|from| at < *from),
-                until: until.filter(|until| Some(*until) != end),
-            },
-            ..granted.clone()
-        }
-    });
-    listed.collect()
 }
 
 /// Whether the columns say all that is granted, if nothing changes on its own.

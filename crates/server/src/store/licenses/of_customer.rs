@@ -13,6 +13,7 @@ use sea_orm::entity::prelude::*;
 use sea_orm::{ConnectionTrait, EntityTrait, QueryOrder as _, QuerySelect as _};
 
 use super::{Column, Entity, License};
+use crate::store::customers::Customer;
 use crate::store::{StoreError, customers, plans};
 
 /// The same license with what is in force at `now` of its amendments, which are all of them, in the
@@ -26,11 +27,26 @@ pub async fn amended(
     amendments: &[Amendment],
     now: DateTime<Utc>,
 ) -> Result<License, StoreError> {
+    previewed(db, license, amendments, None, now).await
+}
+
+/// The same with a customer who is not stored.
+///
+/// # Errors
+/// If the database returns an error.
+pub async fn previewed(
+    db: &impl ConnectionTrait,
+    license: License,
+    amendments: &[Amendment],
+    customer: Option<&Customer>,
+    now: DateTime<Utc>,
+) -> Result<License, StoreError> {
     let amended = license.clone().amended(amendments, now);
-    with_names(db, &license, amended).await
+    with_names(db, &license, amended, customer).await
 }
 
 /// The same license as it will be in a later state. Its amendments are those of the present one.
+/// `customer` is one who is not stored.
 ///
 /// # Errors
 /// If the database returns an error.
@@ -38,23 +54,32 @@ pub async fn in_state(
     db: &impl ConnectionTrait,
     license: &License,
     state: State,
+    customer: Option<&Customer>,
 ) -> Result<License, StoreError> {
     let later = license.clone().consisting_of(state.contents, state.from);
-    with_names(db, license, later).await
+    with_names(db, license, later, customer).await
 }
 
 /// A license with what is known of its customer and its plan, where they differ from `before`.
+/// `customer` is one who is not stored.
 async fn with_names(
     db: &impl ConnectionTrait,
     before: &License,
     mut license: License,
+    customer: Option<&Customer>,
 ) -> Result<License, StoreError> {
     if license.plan != before.plan {
         license = with_plan(db, license).await?;
     }
-    match license.customer_id == before.customer_id {
-        true => Ok(license),
-        false => with_customer(db, license).await,
+    if license.customer_id == before.customer_id {
+        return Ok(license);
+    }
+    match customer.filter(|it| Some(&it.id) == license.customer_id.as_ref()) {
+        Some(customer) => Ok(License {
+            customer: customer.name.clone(),
+            ..license
+        }),
+        None => with_customer(db, license).await,
     }
 }
 
