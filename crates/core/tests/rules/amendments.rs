@@ -3,6 +3,7 @@
 mod bounds;
 mod properties;
 mod scheduled;
+mod undo_chains;
 
 pub use properties::history;
 

@@ -2,6 +2,7 @@
 
 mod by_command;
 mod leases;
+mod previews;
 mod scheduled;
 mod words;
 mod wrong_clock;

@@ -1,7 +1,12 @@
 //! Licenses that last for some time from their first activation on.
 
 use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
+use license_core::amendment::{Amendment, Change};
+use license_core::entitlement::{Entitlement, Period, Quantity};
+use license_core::feature::FeatureKey;
 use license_core::offline::Purpose;
+use license_server::licensing::look_up::look_up;
+use license_server::store::amendments::{insert, of_license as amendments_of};
 use license_service::clock::Clock as _;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -19,6 +24,8 @@ on_both_engines! {
     a_request_file_is_an_activation;
     an_activation_whose_audit_entry_cannot_be_written_changes_nothing;
     a_running_site_starts_the_time_of_a_plan_that_was_scheduled_before_its_activation;
+    the_end_of_a_large_license_is_set_before_another_plan_follows;
+    no_lease_is_signed_without_the_end;
 }
 
 /// Sells a license for 30 days from its first activation.
@@ -138,15 +145,7 @@ async fn a_running_site_starts_the_time_of_a_plan_that_was_scheduled_before_its_
 ) {
     let vendor = Vendor::start(engine).await;
     let key = sell(&vendor, json!({})).await;
-    let scheduled = (vendor.clock.now() + TimeDelta::days(10)).trunc_subsecs(0);
-    let plan = json!({"name": "year", "contents": {
-        "title": "A year", "duration": "P365D", "durationFrom": "first_activation",
-        "terms": {"seats": 2}, "entitlements": [{"key": "module.map_view"}],
-    }});
-    let (status, answer) = vendor.admin(Method::POST, "/plans", plan).await;
-    assert!(status.is_success(), "{answer}");
-    let body = json!({"plan": "year", "effectiveAt": scheduled});
-    amended(&vendor, &key, body).await;
+    schedule_year(&vendor, &key, 10).await;
     let end = month(vendor.clock.now());
     assert_eq!(signed_end(&vendor.activate(&key, "machine").await), end);
 
@@ -157,6 +156,78 @@ async fn a_running_site_starts_the_time_of_a_plan_that_was_scheduled_before_its_
     vendor.clock.advance(TimeDelta::days(1));
     assert_eq!(signed_end(&vendor.validate(&key, "machine").await), end);
     assert_eq!(amendments(&vendor, &key).await.len(), 4);
+    vendor.end().await;
+}
+
+/// Grants one user so many times.
+fn users(count: usize) -> Value {
+    json!({"add": vec![json!({"key": "users", "quantity": 1}); count]})
+}
+
+/// Schedules a plan that counts from the first activation as well.
+async fn schedule_year(vendor: &Vendor, key: &str, days: i64) {
+    let plan = json!({"name": "year", "contents": {
+        "title": "A year", "duration": "P365D", "durationFrom": "first_activation",
+        "terms": {"seats": 2}, "entitlements": [{"key": "module.map_view"}],
+    }});
+    let (status, answer) = vendor.admin(Method::POST, "/plans", plan).await;
+    assert!(status.is_success(), "{answer}");
+    let at = (vendor.clock.now() + TimeDelta::days(days)).trunc_subsecs(0);
+    amended(vendor, key, json!({"plan": "year", "effectiveAt": at})).await;
+}
+
+async fn the_end_of_a_large_license_is_set_before_another_plan_follows(engine: Engine) {
+    let vendor = Vendor::start(engine).await;
+    let key = sell(&vendor, json!({})).await;
+    amended(&vendor, &key, users(600)).await;
+    schedule_year(&vendor, &key, 50).await;
+    let end = month(vendor.clock.now());
+    assert_eq!(signed_end(&vendor.activate(&key, "machine").await), end);
+    let license = shown(&vendor, &key).await;
+    assert_eq!(
+        (&license["expiresAt"], &license["lastsFromActivation"]),
+        (&end, &Value::Null)
+    );
+    vendor.end().await;
+}
+
+/// Also if an amendment is in the database that this server would not have recorded.
+async fn no_lease_is_signed_without_the_end(engine: Engine) {
+    let vendor = Vendor::start(engine).await;
+    let key = sell(&vendor, json!({})).await;
+    let license = look_up(&vendor.app.store, &key).await.unwrap();
+    let db = vendor.app.store.reader();
+    let first = amendments_of(db, &license.id).await.unwrap().remove(0);
+    let user = Entitlement {
+        period: Period {
+            from: None,
+            until: Some(vendor.clock.now().trunc_subsecs(0) + TimeDelta::days(5)),
+        },
+        ..Entitlement::count(FeatureKey::parse("users").unwrap(), Quantity::Of(1))
+    };
+    let many = Amendment {
+        number: 2,
+        changes: vec![Change::Grant(user); 1_000],
+        ..first
+    };
+    insert(db, &license.id, &many).await.unwrap();
+    vendor
+        .database
+        .execute("UPDATE licenses SET is_plain = FALSE, amendment = 2")
+        .await;
+    for _ in 0..2 {
+        let body = json!({
+            "licenseKey": key, "hardwareId": "machine", "installationId": "i",
+            "installationName": "Test", "installationVersion": "1",
+        });
+        let (status, answer) = vendor.post("activate", body).await;
+        assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR, "{answer}");
+        assert_eq!(vendor.seat(&key, "machine").await, None);
+    }
+    // Once it is shorter, it is activated with its end.
+    amended(&vendor, &key, json!({"undoes": 2})).await;
+    let end = month(vendor.clock.now());
+    assert_eq!(signed_end(&vendor.activate(&key, "machine").await), end);
     vendor.end().await;
 }
 

@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use super::{amendment, feature, granted, issued, key, terms, undoing};
 use crate::signer::at;
 
-fn change() -> impl Strategy<Value = Change> {
+pub fn change() -> impl Strategy<Value = Change> {
     let name = || prop_oneof![Just("a"), Just("b"), Just("c")];
     let bound = || proptest::option::of(0_i64..60);
     prop_oneof![

@@ -10,6 +10,46 @@ use crate::harness::Vendor;
 
 on_both_engines! {
     the_amendment_of_a_refund_cannot_be_undone;
+    no_chain_of_undos_restores_what_was_refunded;
+}
+
+async fn no_chain_of_undos_restores_what_was_refunded(engine: Engine) {
+    let vendor = Vendor::start(engine).await;
+    let key = active(&vendor).await;
+    let before = license(&vendor, &key).await.max_cameras;
+    let add_on = cameras(&vendor, 16).await;
+    redeem(&vendor, &key, &add_on, "machine").await;
+    // Undone, restored, and undone again: there is nothing left to undo for the refund.
+    for undoes in [2, 3, 4] {
+        amended(&vendor, &key, json!({"undoes": undoes})).await;
+    }
+    let path = format!("/addons/{add_on}/refund");
+    let (status, answer) = vendor.admin(Method::POST, &path, json!({})).await;
+    assert_eq!(
+        (status, &answer["amended"]),
+        (StatusCode::OK, &Value::Null),
+        "{answer}"
+    );
+    let path = format!("/licenses/{key}/amendments");
+    for body in [
+        json!({"undoes": 3}),
+        json!({"undoes": 5}),
+        json!({"undoes": 5, "preview": true}),
+        json!({"undoes": 5, "effectiveAt": "2030-01-01"}),
+        json!({"undoes": 5, "add": [{"key": "cameras", "quantity": 1}]}),
+    ] {
+        let (status, answer) = vendor.admin(Method::POST, &path, body).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{answer}");
+        let message = answer["error"]["message"].as_str().unwrap();
+        assert!(message.contains("would restore amendment 2"), "{message}");
+    }
+    assert_eq!(license(&vendor, &key).await.max_cameras, before);
+    // What restores nothing of it is possible.
+    let add = json!({"add": [{"key": "cameras", "quantity": 1}]});
+    amended(&vendor, &key, add).await;
+    amended(&vendor, &key, json!({"undoes": 6})).await;
+    assert_eq!(license(&vendor, &key).await.max_cameras, before);
+    vendor.end().await;
 }
 
 async fn the_amendment_of_a_refund_cannot_be_undone(engine: Engine) {
