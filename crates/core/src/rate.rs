@@ -62,6 +62,13 @@ pub const TRIAL_RATE_OF_NETWORK: Rate = Rate {
     interval: Duration::from_secs(20 * 60),
 };
 
+/// The limit for sessions that are begun with one token of the License Server: far more than people
+/// begin, and less than would delay others.
+pub const SIGN_IN_RATE: Rate = Rate {
+    burst: 10,
+    interval: Duration::from_secs(1),
+};
+
 /// The limit for calls from a machine without a seat, except activations. A machine whose
 /// seat was freed keeps calling like a healthy one.
 pub const SEATLESS_RATE: Rate = SEAT_RATE;

@@ -9,7 +9,7 @@ use license_core::signing_clock::ClockDoubt;
 use license_service::clock::Clock;
 use serde::Serialize;
 
-use crate::audit::{Actor, Change, PermittedChange};
+use crate::audit::{Actor, Author, Change, PermittedChange};
 use crate::call_queues::CallQueues;
 use crate::config::Terms;
 use crate::metrics::Metrics;
@@ -59,8 +59,13 @@ impl App {
     /// # Errors
     /// [`ClockDoubt`], while the clock may be wrong.
     pub fn permitted_change(&self, by: Actor) -> Result<PermittedChange, ClockDoubt> {
-        let at = self.signing_clock.permit(self.clock.now())?;
-        Ok(PermittedChange::new(by, at))
+        self.author(by).change()
+    }
+
+    /// The author of several changes, each with its own time.
+    #[must_use]
+    pub fn author(&self, by: Actor) -> Author<'_> {
+        Author::new(by, &*self.clock, &self.signing_clock)
     }
 
     /// Stores the counted calls, if possible.

@@ -6,15 +6,18 @@ mod action;
 use std::fmt;
 use std::net::IpAddr;
 use std::ops::Deref;
+use std::sync::Arc;
 
 use chrono::{DateTime, NaiveTime, Utc};
 use license_core::license_key::mask;
 use license_core::rate::max_site_entries;
-use license_core::signing_clock::SigningTime;
+use license_core::signing_clock::{ClockDoubt, SigningTime};
+use license_service::clock::Clock;
 use license_service::sessions::Door;
 use sea_orm::ConnectionTrait;
 use serde_json::{Value, json};
 
+use crate::signing::clock::SigningClock;
 use crate::store::audit_log::{self, Entry};
 use crate::store::licenses::License;
 use crate::store::{StoreError, admin_tokens, site_entries};
@@ -32,8 +35,8 @@ pub enum Actor {
     Staff {
         /// The name of the token, or [`BREAK_GLASS`].
         name: String,
-        /// The number of the named token; `None` for the `ADMIN_TOKEN`.
-        token: Option<i64>,
+        /// The named token; `None` for the `ADMIN_TOKEN`.
+        token: Option<AuthorToken>,
         /// Whether it was a browser or a program.
         door: Door,
         /// The address of the caller.
@@ -43,6 +46,71 @@ pub enum Actor {
     Site,
     /// The License Server itself, at its first start.
     Service,
+}
+
+/// The named token of an author, and the clock by which it expires: a change may be stored much later
+/// than it was requested.
+#[derive(Clone)]
+pub struct AuthorToken {
+    id: i64,
+    clock: Arc<dyn Clock>,
+}
+
+impl AuthorToken {
+    /// The token with this number.
+    #[must_use]
+    pub fn new(id: i64, clock: Arc<dyn Clock>) -> Self {
+        Self { id, clock }
+    }
+
+    /// Its number.
+    #[must_use]
+    pub fn id(&self) -> i64 {
+        self.id
+    }
+}
+
+impl PartialEq for AuthorToken {
+    fn eq(&self, other: &Self) -> bool {
+        self.id == other.id
+    }
+}
+
+impl Eq for AuthorToken {}
+
+impl fmt::Debug for AuthorToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("AuthorToken").field(&self.id).finish()
+    }
+}
+
+/// The author of several changes, each of which is stored in its own transaction, and made at the
+/// time of that transaction.
+pub struct Author<'a> {
+    by: Actor,
+    clock: &'a dyn Clock,
+    signing_clock: &'a SigningClock,
+}
+
+impl<'a> Author<'a> {
+    /// An author, with the clocks that tell the times of the changes.
+    #[must_use]
+    pub fn new(by: Actor, clock: &'a dyn Clock, signing_clock: &'a SigningClock) -> Self {
+        Self {
+            by,
+            clock,
+            signing_clock,
+        }
+    }
+
+    /// The change that is made now.
+    ///
+    /// # Errors
+    /// [`ClockDoubt`], while the clock may be wrong.
+    pub fn change(&self) -> Result<PermittedChange, ClockDoubt> {
+        let at = self.signing_clock.permit(self.clock.now())?;
+        Ok(PermittedChange::new(self.by.clone(), at))
+    }
 }
 
 /// The author and time of a change.
@@ -113,8 +181,8 @@ impl Actor {
 }
 
 impl Change {
-    /// Checks that the author's token is neither revoked nor expired, in the transaction of the
-    /// change. Every entry is preceded by this check; a change that has no entry of its own calls
+    /// Checks that the author's token is neither revoked nor expired now, in the transaction of the
+    /// change: that may be much later than the change was requested. Every entry is preceded by this check; a change that has no entry of its own calls
     /// it.
     ///
     /// # Errors
@@ -123,10 +191,13 @@ impl Change {
     pub async fn check_author(&self, db: &impl ConnectionTrait) -> Result<(), StoreError> {
         match &self.by {
             Actor::Staff {
-                token: Some(id),
+                token: Some(token),
                 name,
                 ..
-            } => admin_tokens::check_usable(db, *id, name, self.at).await,
+            } => {
+                let now = token.clock.now();
+                admin_tokens::check_usable(db, token.id, name, now).await
+            }
             Actor::Staff { token: None, .. }
             | Actor::CommandLine
             | Actor::Site

@@ -1,4 +1,4 @@
-//! Rate limits of sites: the remaining allowance of each caller, in memory.
+//! Rate limits of sites, and of sign-ins: the remaining allowance of each caller, in memory.
 //!
 //! Each process counts for itself, so with two processes twice as many calls are allowed. A restart
 //! resets the counts.
@@ -13,7 +13,8 @@ use ipnet::IpNet;
 use license_core::protocol::Call;
 use license_core::rate::{
     FAILURE_RATE, FAILURE_RATE_OF_24, FAILURE_RATE_OF_48, FAILURE_RATE_OF_56, Rate, SEAT_RATE,
-    SEATLESS_RATE, TRIAL_RATE, TRIAL_RATE_OF_NETWORK, all_seatless_rate, newcomer_rate,
+    SEATLESS_RATE, SIGN_IN_RATE, TRIAL_RATE, TRIAL_RATE_OF_NETWORK, all_seatless_rate,
+    newcomer_rate,
 };
 
 use crate::store::callers::CallerOfLicense;
@@ -55,6 +56,7 @@ pub struct Rates {
     trials: Allowances,
     seatless: Allowances,
     seatless_of_license: Allowances,
+    sign_ins: Allowances,
 }
 
 impl Default for Rates {
@@ -66,6 +68,7 @@ impl Default for Rates {
             trials: Allowances::new(MAX_CALLERS, FAILURE_OVERFLOW_RATE),
             seatless: Allowances::new(MAX_CALLERS, OVERFLOW_RATE),
             seatless_of_license: Allowances::new(MAX_CALLERS, OVERFLOW_RATE),
+            sign_ins: Allowances::new(MAX_CALLERS, OVERFLOW_RATE),
         }
     }
 }
@@ -134,6 +137,15 @@ impl Rates {
             .map(|(network, rate)| ((code_id, network), rate))
             .collect();
         self.trials.take_each(&counted, now)
+    }
+
+    /// Counts a session of the console that is begun with a named token, or for `None` with the
+    /// `ADMIN_TOKEN`.
+    ///
+    /// # Errors
+    /// How long until one is allowed again. It is not counted then.
+    pub fn sign_in(&self, token: Option<i64>, now: Duration) -> Result<(), Duration> {
+        self.sign_ins.take(&token, SIGN_IN_RATE, now)
     }
 
     /// Whether the address, or a network that it is in, has failed too often.

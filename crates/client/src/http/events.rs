@@ -154,7 +154,12 @@ fn subscribe(
         // nginx would buffer events until they fill a buffer.
         (HeaderName::from_static("x-accel-buffering"), "no"),
     ];
-    Ok((headers, Body::from_stream(stream)).into_response())
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a subscription, which ends with its place"
+    )]
+    let body = Body::from_stream(stream);
+    Ok((headers, body).into_response())
 }
 
 impl Stream {

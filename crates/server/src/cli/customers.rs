@@ -1,18 +1,22 @@
 //! `license-server customers …`
 
 use std::str::FromStr;
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand, value_parser};
 use license_console::escaped::{self, escaped};
+use license_service::clock::SystemClock;
 use license_service::cursor::{InvalidCursor, cut, from_text, to_text};
 use license_service::stderr::say;
 use license_service::stdout::note_change;
 use sea_orm::ConnectionTrait;
 
+use crate::audit::{Actor, Author};
 use crate::cli::listing::{DEFAULT_LIMIT, JsonArray};
-use crate::cli::{cli_change, permitted_change, table};
+use crate::cli::{cli_change, table};
 use crate::config::Storage;
+use crate::licensing::clock;
 use crate::licensing::customers::{CustomerEdit, add, edit, look_up, merge};
 use crate::open::open_store;
 use crate::store::customers::{self, Contact, Customer, CustomersCursor, CustomersSearch, list};
@@ -189,7 +193,7 @@ pub(super) async fn run(
             customer,
             into,
             dry_run,
-        } => merge_into(storage, &customer, &into, dry_run, json, now).await,
+        } => merge_into(storage, &customer, &into, dry_run, json).await,
     }
 }
 
@@ -322,11 +326,11 @@ async fn merge_into(
     into: &str,
     dry_run: bool,
     json: bool,
-    now: DateTime<Utc>,
 ) -> anyhow::Result<()> {
     let store = open_store(storage).await?;
-    let change = permitted_change(&store, now).await?;
-    let merged = merge(&store, customer, into, dry_run, &change).await?;
+    let signing_clock = clock::open(&store, Arc::new(SystemClock)).await?;
+    let author = Author::new(Actor::CommandLine, &SystemClock, &signing_clock);
+    let merged = merge(&store, customer, into, dry_run, &author).await?;
     if !dry_run {
         note_change("the customers were merged; see 'license-server customers show'");
     }

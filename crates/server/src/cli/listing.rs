@@ -9,7 +9,7 @@ use license_service::stderr::say;
 use serde::Serialize;
 
 use crate::cli::table;
-use crate::licensing::exports::{CsvPieces, Export};
+use crate::licensing::exports::{CsvPieces, Export, Pieces as _};
 use crate::store::Store;
 
 /// Default number of rows in a table.

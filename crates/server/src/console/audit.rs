@@ -18,6 +18,7 @@ use super::filters::unreadable;
 use super::frame::{Frame, trouble};
 use crate::app::App;
 use crate::http::admin::jsonl;
+use crate::http::staff_stream::StaffStream;
 use crate::store::audit_log::{self, Filter};
 
 /// Entries per page.
@@ -86,8 +87,11 @@ pub(super) async fn page(
     show(StatusCode::OK, &page)
 }
 
-pub(super) async fn export(State(app): State<Arc<App>>) -> Response {
-    jsonl(app)
+pub(super) async fn export(stream: StaffStream) -> Response {
+    match jsonl(stream).await {
+        Ok(file) => file,
+        Err(error) => trouble("audit", error),
+    }
 }
 
 pub(super) fn entry(entry: audit_log::Entry) -> Entry {

@@ -12,8 +12,9 @@ use uuid::Uuid;
 use super::filters::unreadable;
 use super::frame::trouble;
 use crate::app::App;
-use crate::http::admin::{Mark, csv};
-use crate::licensing::exports::{AmendmentsExport, Export, UsageExport};
+use crate::http::admin::csv;
+use crate::http::staff_stream::StaffStream;
+use crate::licensing::exports::{AmendmentsExport, CsvPieces, Export, UsageExport};
 use crate::licensing::history::KEPT_DAYS;
 
 /// The license, if only its rows are exported.
@@ -26,13 +27,14 @@ pub(super) struct OfLicense {
 /// The daily usage of each machine, for as long as it is kept.
 pub(super) async fn usage(
     State(app): State<Arc<App>>,
+    stream: StaffStream,
     wanted: Result<Query<OfLicense>, QueryRejection>,
 ) -> Response {
     let since = app.clock.now().date_naive() - TimeDelta::days(i64::from(KEPT_DAYS) - 1);
     match wanted {
         Ok(Query(wanted)) => {
             let license = wanted.license.map(|id| id.to_string());
-            file(app, "licenses", UsageExport::new(license, since)).await
+            file(stream, "licenses", UsageExport::new(license, since)).await
         }
         Err(error) => trouble("licenses", unreadable(&error)),
     }
@@ -40,13 +42,13 @@ pub(super) async fn usage(
 
 /// All amendments.
 pub(super) async fn amendments(
-    State(app): State<Arc<App>>,
+    stream: StaffStream,
     wanted: Result<Query<OfLicense>, QueryRejection>,
 ) -> Response {
     match wanted {
         Ok(Query(wanted)) => {
             let license = wanted.license.map(|id| id.to_string());
-            file(app, "licenses", AmendmentsExport::new(license)).await
+            file(stream, "licenses", AmendmentsExport::new(license)).await
         }
         Err(error) => trouble("licenses", unreadable(&error)),
     }
@@ -54,11 +56,11 @@ pub(super) async fn amendments(
 
 /// A file for spreadsheets, or a page that says why there is none.
 pub(super) async fn file<E: Export + 'static>(
-    app: Arc<App>,
+    stream: StaffStream,
     section: &'static str,
     export: E,
 ) -> Response {
-    match csv(app, export, Mark::Utf8).await {
+    match csv(stream, CsvPieces::with_mark(export)).await {
         Ok(file) => file,
         Err(error) => trouble(section, error),
     }

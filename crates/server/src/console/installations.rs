@@ -20,6 +20,7 @@ use super::gauges::gauges;
 use super::pager::{Pager, ROWS};
 use crate::app::App;
 use crate::http::error::ApiError;
+use crate::http::staff_stream::StaffStream;
 use crate::licensing::exports::InstallationsExport;
 use crate::licensing::fleet::{Filter, Member, Seen, Survey};
 use crate::store::installations::Window;
@@ -157,6 +158,7 @@ pub(super) async fn page(
 /// The matching installations on all pages, as a file.
 pub(super) async fn export(
     State(app): State<Arc<App>>,
+    stream: StaffStream,
     wanted: Result<Query<InstallationsQuery>, QueryRejection>,
 ) -> Response {
     let wanted = match wanted {
@@ -165,7 +167,14 @@ pub(super) async fn export(
     };
     let now = app.clock.now();
     match wanted.filter() {
-        Ok(filter) => file(app, "installations", InstallationsExport::new(filter, now)).await,
+        Ok(filter) => {
+            file(
+                stream,
+                "installations",
+                InstallationsExport::new(filter, now),
+            )
+            .await
+        }
         Err(error) => trouble("installations", error),
     }
 }

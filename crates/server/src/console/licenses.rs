@@ -22,6 +22,7 @@ use super::frame::{Frame, trouble};
 use super::pager::{Pager, ROWS};
 use crate::app::App;
 use crate::http::error::ApiError;
+use crate::http::staff_stream::StaffStream;
 use crate::licensing::current::all_current;
 use crate::licensing::expiry::end_of;
 use crate::licensing::exports::LicensesExport;
@@ -179,6 +180,7 @@ pub(super) async fn page(
 /// The matching licenses on all pages, as a file.
 pub(super) async fn export(
     State(app): State<Arc<App>>,
+    stream: StaffStream,
     wanted: Result<Query<LicensesQuery>, QueryRejection>,
 ) -> Response {
     let wanted = match wanted {
@@ -187,7 +189,7 @@ pub(super) async fn export(
     };
     let now = app.clock.now();
     match wanted.search(app.store.reader(), now).await {
-        Ok(search) => file(app, "licenses", LicensesExport::new(search, now)).await,
+        Ok(search) => file(stream, "licenses", LicensesExport::new(search, now)).await,
         Err(error) => trouble("licenses", error),
     }
 }

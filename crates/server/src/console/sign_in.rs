@@ -11,7 +11,6 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Redirect, Response};
 use license_console::page::show;
-use license_service::database::with_share;
 use license_service::request_body::allow_bytes;
 use license_service::sessions::Door;
 use serde::Deserialize;
@@ -19,7 +18,10 @@ use serde::Deserialize;
 use super::frame::{Done, Frame, Said, trouble};
 use super::kept::Kept;
 use crate::http::access::{Access, ClientAddress, MAX_NEXT_BYTES};
+use crate::http::caller::Staff;
 use crate::http::error::ApiError;
+use crate::http::sessions::FoundSession;
+use crate::http::staff_stream::Reader;
 use crate::http::{HttpState, sessions};
 
 #[derive(Template)]
@@ -83,7 +85,11 @@ fn form(
         true => StatusCode::UNAUTHORIZED,
         false => StatusCode::OK,
     };
-    show(error.map_or(status, ApiError::status), &page)
+    let mut response = show(error.map_or(status, ApiError::status), &page);
+    if let Some(wait) = error.and_then(ApiError::retry_after_header) {
+        response.headers_mut().insert(header::RETRY_AFTER, wait);
+    }
+    response
 }
 
 pub(super) async fn sign_in(
@@ -124,10 +130,17 @@ async fn begin(
         let why = error.message();
         tracing::warn!(security = true, peer = %address, "sign-in failed: {why}");
     })?;
-    let cookie = sessions::begin(state, headers, &caller).await?;
-    let name = caller.name();
-    tracing::info!(security = true, peer = %address, name, "signed in");
-    Ok(cookie)
+    let (rates, now) = (&state.app.rates, state.app.clock.running());
+    let begin = async |staff: Staff| {
+        rates
+            .sign_in(staff.token(), now)
+            .map_err(ApiError::TooManySignIns)?;
+        let cookie = sessions::begin(state, headers, &staff).await?;
+        let name = staff.name();
+        tracing::info!(security = true, peer = %address, name, "signed in");
+        Ok(cookie)
+    };
+    caller.within_share(begin).await
 }
 
 /// Lets browsers with a session through. All others are redirected to the sign-in page and, after
@@ -138,11 +151,11 @@ pub(super) async fn in_session(
     mut request: Request,
     next: Next,
 ) -> Response {
-    let caller = match sessions::signed_in(&state, request.headers()).await {
-        Ok(caller) => caller,
+    let session = match sessions::signed_in(&state, request.headers()).await {
+        Ok(session) => session,
         Err(error) => return trouble("sign-in", error),
     };
-    let Some(caller) = caller else {
+    let Some(FoundSession { caller, id }) = session else {
         let wanted = request.uri().path_and_query().map_or("/", |it| it.as_str());
         let (method, wanted) = (request.method().clone(), wanted.to_owned());
         let kept = Kept::of(request).await;
@@ -158,10 +171,14 @@ pub(super) async fn in_session(
         };
         return Redirect::to(&format!("/console/sign-in?next={next}")).into_response();
     };
-    let share = caller.share();
-    let actor = caller.actor(Door::Console, address);
-    request.extensions_mut().insert(actor);
-    with_share(share, next.run(request)).await
+    let reader = Reader::in_session(caller.clone(), id);
+    let serve = |staff: Staff| {
+        let extensions = request.extensions_mut();
+        extensions.insert(staff.actor(Door::Console, address));
+        extensions.insert(reader);
+        next.run(request)
+    };
+    caller.within_share(serve).await
 }
 
 /// The page shown after signing in. Pages of other sites and texts longer than any of our URLs are

@@ -14,14 +14,14 @@ use license_service::admin_token::{AdminToken, bearer};
 use license_service::client_address::TrustedProxies;
 use license_service::clock::Clock;
 use license_service::cross_site::is_cross_site;
-use license_service::database::with_share;
 use license_service::hosts::{AllowedHost, Hosts};
 use license_service::sessions::{Door, Sessions, SignInError};
 
-use crate::audit::{Actor, BREAK_GLASS};
 use crate::http::HttpState;
+use crate::http::caller::{Caller, Staff};
 use crate::http::error::ApiError;
 use crate::http::known_tokens::{KnownToken, KnownTokens, NotRead};
+use crate::http::staff_stream::Reader;
 use crate::store::Store;
 
 /// Maximum length of the URL of a page shown after sign-in, in bytes; longer ones are ignored.
@@ -150,14 +150,9 @@ impl Access {
         if token.has_ended(now) {
             return Err(ApiError::TokenExpired(token.name.clone()));
         }
-        let caller = Caller {
-            name: token.name.clone(),
-            token: Some(token.id),
-            key: known.key,
-        };
-        self.named
-            .note_used(store, token, caller.share(), now)
-            .await;
+        let caller = Caller::named(known, self.clock.clone());
+        let noting = |_| self.named.note_used(store, token, now);
+        caller.clone().within_share(noting).await;
         Ok(caller)
     }
 
@@ -185,11 +180,7 @@ impl Access {
         let now = self.clock.now();
         let named = self.named.with_ids(&ids).await?;
         let named = named.into_iter().filter(|it| !it.token.has_ended(now));
-        let named = named.map(|it| Caller {
-            name: it.token.name.clone(),
-            token: Some(it.token.id),
-            key: it.key,
-        });
+        let named = named.map(|it| Caller::named(&it, self.clock.clone()));
         Ok(named.chain(self.token.map(Caller::break_glass)).collect())
     }
 
@@ -197,51 +188,6 @@ impl Access {
     #[must_use]
     pub fn behind(self, proxies: TrustedProxies) -> Self {
         Self { proxies, ..self }
-    }
-}
-
-/// The owner of a token.
-#[derive(Clone)]
-pub(crate) struct Caller {
-    /// The author of the changes that are made with it.
-    pub(super) name: String,
-    /// The number of the named token; `None` for the `ADMIN_TOKEN`.
-    pub(super) token: Option<i64>,
-    /// What seals the names of sessions.
-    pub(super) key: AdminToken,
-}
-
-impl Caller {
-    fn break_glass(token: AdminToken) -> Self {
-        Self {
-            name: BREAK_GLASS.to_owned(),
-            token: None,
-            key: token,
-        }
-    }
-
-    /// The author of what this caller does, for the log.
-    pub(crate) fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// Whose share of the database's connections this caller uses: that of its token, wherever the
-    /// token is used.
-    pub(crate) fn share(&self) -> Arc<str> {
-        match self.token {
-            Some(id) => format!("token {id}").into(),
-            None => BREAK_GLASS.into(),
-        }
-    }
-
-    /// The author of what this caller does.
-    pub(crate) fn actor(self, door: Door, address: IpAddr) -> Actor {
-        Actor::Staff {
-            name: self.name,
-            token: self.token,
-            door,
-            address,
-        }
     }
 }
 
@@ -308,8 +254,12 @@ pub(super) async fn with_token(
         Ok(None) => return ApiError::NoToken.into_response(),
         Err(refusal) => return refusal.into_response(),
     };
-    let share = caller.share();
-    let actor = caller.actor(Door::Api, address);
-    request.extensions_mut().insert(actor);
-    with_share(share, next.run(request)).await
+    let reader = Reader::with_token(caller.clone());
+    let serve = |staff: Staff| {
+        let extensions = request.extensions_mut();
+        extensions.insert(staff.actor(Door::Api, address));
+        extensions.insert(reader);
+        next.run(request)
+    };
+    caller.within_share(serve).await
 }

@@ -67,6 +67,10 @@ pub enum ApiError {
     UnknownHost(UnknownHost),
     /// The caller has exceeded its rate limit; contains the time until the next allowed call.
     TooManyCalls(Duration),
+    /// Too many sessions were begun with the token; contains the time until the next allowed one.
+    TooManySignIns(Duration),
+    /// A merge has moved only so many licenses, for this reason.
+    Interrupted(u64, Box<Self>),
     /// Nothing is signed now: the clock may be wrong, or no key may sign.
     NotSigning,
     /// A change is not recorded, because the clock may be wrong.
@@ -123,9 +127,10 @@ impl ApiError {
             Self::Unauthorized | Self::TokenExpired(_) | Self::SignIn(SignInError::WrongToken) => {
                 StatusCode::UNAUTHORIZED
             }
-            Self::SignIn(SignInError::TooMany) | Self::TooManyCalls(_) => {
-                StatusCode::TOO_MANY_REQUESTS
-            }
+            Self::SignIn(SignInError::TooMany)
+            | Self::TooManyCalls(_)
+            | Self::TooManySignIns(_) => StatusCode::TOO_MANY_REQUESTS,
+            Self::Interrupted(_, why) => why.status(),
             Self::UnknownHost(_) => StatusCode::MISDIRECTED_REQUEST,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::Busy
@@ -169,6 +174,16 @@ impl ApiError {
             Self::TooManyCalls(wait) => {
                 format!("Too many calls; wait {} s, then try again", seconds(*wait))
             }
+            Self::TooManySignIns(wait) => format!(
+                "Too many sign-ins with this token; wait {} s, then sign in again. Programs use the \
+                 API, which needs no session.",
+                seconds(*wait)
+            ),
+            Self::Interrupted(moved, why) => format!(
+                "The merge was interrupted (licenses moved by it: {moved}); repeat it to move the \
+                 others. {}",
+                why.message()
+            ),
             Self::NotSigning => "The License Server cannot sign at present; see its log".to_owned(),
             Self::ClockDoubt(doubt) => {
                 format!(
@@ -204,11 +219,12 @@ impl ApiError {
             Self::Conflict(_) => "conflict",
             Self::Unauthorized | Self::SignIn(SignInError::WrongToken) => "unauthorized",
             Self::SignIn(SignInError::TooMany) => "too_many_tries",
-            Self::TooManyCalls(_) => "too_many_calls",
+            Self::TooManyCalls(_) | Self::TooManySignIns(_) => "too_many_calls",
             Self::NotSigning | Self::ClockDoubt(_) => "not_signing",
             Self::OlderThanSite => "database_older_than_site",
             Self::NoToken => "no_admin_token",
             Self::TokenExpired(_) => "token_expired",
+            Self::Interrupted(_, why) => why.code(),
             Self::CrossSite => "cross_site",
             Self::UnknownHost(_) => "unknown_host",
             Self::MethodNotAllowed => "method_not_allowed",
@@ -238,14 +254,23 @@ impl ApiError {
     /// How long to wait before retrying the same request, if waiting helps.
     fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::TooManyCalls(wait) => Some(*wait),
+            Self::TooManyCalls(wait) | Self::TooManySignIns(wait) => Some(*wait),
             Self::SignIn(SignInError::TooMany) => Some(FAILURE_WINDOW),
             Self::NotSigning | Self::ClockDoubt(_) | Self::OlderThanSite => Some(NOT_SIGNING_WAIT),
+            Self::Interrupted(_, why) => why.retry_after(),
             Self::Busy => Some(BUSY_WAIT),
             Self::Unavailable => Some(UNAVAILABLE_WAIT),
             Self::BodyRefused(BodyRefusal::Busy) => Some(Duration::from_secs(1)),
             _ => None,
         }
+    }
+}
+
+impl ApiError {
+    /// The same in whole seconds, for a header.
+    pub(crate) fn retry_after_header(&self) -> Option<HeaderValue> {
+        let wait = self.retry_after()?;
+        Some(HeaderValue::from(seconds(wait)))
     }
 }
 
@@ -262,11 +287,8 @@ impl IntoResponse for ApiError {
             request_id: error.request_id.clone(),
         };
         let body = (self.status(), Extension(refusal), Json(ErrorBody { error }));
-        match (self.retry_after(), self) {
-            (Some(wait), _) => {
-                let wait = HeaderValue::from(seconds(wait));
-                ([(header::RETRY_AFTER, wait)], body).into_response()
-            }
+        match (self.retry_after_header(), self) {
+            (Some(wait), _) => ([(header::RETRY_AFTER, wait)], body).into_response(),
             (None, Self::Unauthorized | Self::TokenExpired(_)) => {
                 ([CHALLENGE], body).into_response()
             }

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use license_service::admin_token::AdminToken;
-use license_service::database::{with_reserved, with_share};
+use license_service::database::with_reserved;
 use license_service::token_text::is_token;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
@@ -195,14 +195,7 @@ impl KnownTokens {
     }
 
     /// Records that a token was used, at most once a minute. A failure is not the caller's problem.
-    /// The statement counts against the `share` of the token.
-    pub(super) async fn note_used(
-        &self,
-        store: &Store,
-        token: &NamedToken,
-        share: Arc<str>,
-        now: DateTime<Utc>,
-    ) {
+    pub(super) async fn note_used(&self, store: &Store, token: &NamedToken, now: DateTime<Utc>) {
         let is_recent = |at: DateTime<Utc>| (now - at).abs() < NOTE_INTERVAL;
         {
             let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
@@ -214,7 +207,7 @@ impl KnownTokens {
             noted.insert(token.id, now);
         }
         let noting = admin_tokens::note_used(store.reader(), token.id, now);
-        if let Err(error) = with_share(share, noting).await {
+        if let Err(error) = noting.await {
             tracing::debug!(%error, "failed to record the use of a token");
         }
     }

@@ -308,7 +308,9 @@ pub(super) async fn keys(
         (CONTENT_LENGTH, HeaderValue::from(length)),
     ];
     let parts = parts.into_iter().map(Ok::<_, Infallible>);
-    (headers, Body::from_stream(stream::iter(parts)))
+    #[expect(clippy::disallowed_methods, reason = "public, and in memory already")]
+    let body = Body::from_stream(stream::iter(parts));
+    (headers, body)
 }
 
 /// Answers a call when it is its turn. If a caller disconnects, its turn is kept until the call has

@@ -3,6 +3,7 @@
 pub mod access;
 pub(crate) mod admin;
 mod answered_errors;
+pub(crate) mod caller;
 mod document;
 pub mod error;
 mod given;
@@ -14,6 +15,7 @@ mod probes;
 pub(crate) mod sessions;
 mod site_messages;
 mod site_previews;
+pub(crate) mod staff_stream;
 mod trials;
 
 use std::any::Any;

@@ -2,15 +2,14 @@
 //! applies to all servers, and the idle timeout is shared.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use axum::http::{HeaderMap, HeaderValue};
 use chrono::TimeDelta;
-use license_service::database::with_share;
 use license_service::sessions::{IDLE_TIMEOUT, MAX_SESSIONS, REFRESH, SealedName};
 
 use crate::http::HttpState;
-use crate::http::access::{Access, Caller};
+use crate::http::access::Access;
+use crate::http::caller::{Caller, Staff};
 use crate::http::error::ApiError;
 use crate::http::known_tokens::NotRead;
 use crate::store::{StoreError, admin_tokens, console_sessions};
@@ -36,24 +35,32 @@ fn max_sessions(token: Option<i64>) -> u64 {
 pub(crate) async fn begin(
     state: &HttpState,
     headers: &HeaderMap,
-    caller: &Caller,
+    staff: &Staff,
 ) -> Result<HeaderValue, StoreError> {
-    let (name, id) = SealedName::create(&caller.key, caller.token);
+    let ((name, id), token) = (staff.new_session(), staff.token());
     let now = state.app.clock.now();
     let transaction = state.app.store.begin().await?;
-    if let Some(token) = caller.token {
+    if let Some(token) = token {
         // A session that begins while its token is being revoked would not end with it.
-        admin_tokens::check_usable(&transaction, token, caller.name(), now).await?;
+        admin_tokens::check_usable(&transaction, token, staff.name(), now).await?;
     }
     let idle = TimeDelta::from_std(IDLE_TIMEOUT).unwrap_or_default();
-    let keep = max_sessions(caller.token) - 1;
-    console_sessions::prune(&transaction, now - idle, caller.token, keep).await?;
-    console_sessions::add(&transaction, &id, caller.token, now).await?;
+    let keep = max_sessions(token) - 1;
+    console_sessions::prune(&transaction, now - idle, token, keep).await?;
+    console_sessions::add(&transaction, &id, token, now).await?;
     transaction.commit().await?;
     Ok(state.access.sessions.cookie(&name, headers))
 }
 
-/// Who began the session that the request belongs to. If there is one, its idle timeout restarts,
+/// A session that a request belongs to.
+pub(crate) struct FoundSession {
+    /// Who began it.
+    pub(crate) caller: Caller,
+    /// The hash of its name.
+    pub(crate) id: String,
+}
+
+/// The session that the request belongs to. If there is one, its idle timeout restarts,
 /// unless a page sent the request automatically. A session ends when its token is revoked or has
 /// expired.
 ///
@@ -62,20 +69,22 @@ pub(crate) async fn begin(
 pub(crate) async fn signed_in(
     state: &HttpState,
     headers: &HeaderMap,
-) -> Result<Option<Caller>, ApiError> {
+) -> Result<Option<FoundSession>, ApiError> {
     // Names that no server has created need no query.
     let Some(named) = named(&state.access, headers).await? else {
         return Ok(None);
     };
-    with_share(named.share, owner(state, headers, &named.ids)).await
+    let NamedSessions { ids, caller } = named;
+    let finding = |_| find(state, headers, &ids);
+    caller.within_share(finding).await
 }
 
-/// Who began the session with one of these ids.
-async fn owner(
+/// The session with one of these ids.
+async fn find(
     state: &HttpState,
     headers: &HeaderMap,
     ids: &BTreeSet<String>,
-) -> Result<Option<Caller>, ApiError> {
+) -> Result<Option<FoundSession>, ApiError> {
     let (db, now) = (state.app.store.reader(), state.app.clock.now());
     let found = console_sessions::find(db, ids).await?;
     let valid = found.into_iter().find(|it| it.times.is_valid(now));
@@ -83,19 +92,33 @@ async fn owner(
         return Ok(None);
     };
     let owners = state.access.owners(&[session.token]).await?;
-    let owner = owners.into_iter().find(|it| it.token == session.token);
+    let owner = owners.into_iter().find(|it| it.token() == session.token);
+    let Some(caller) = owner else {
+        return Ok(None);
+    };
     let is_by_user = !headers.contains_key(REFRESH);
-    if owner.is_some() && is_by_user && (now - session.times.used).abs() >= NOTE_INTERVAL {
+    if is_by_user && (now - session.times.used).abs() >= NOTE_INTERVAL {
         console_sessions::note_used(db, &session.id, now).await?;
     }
-    Ok(owner)
+    let id = session.id;
+    Ok(Some(FoundSession { caller, id }))
+}
+
+/// Whether a session was not ended, by anyone or by its timeouts.
+///
+/// # Errors
+/// If the database returns an error.
+pub(super) async fn is_valid(state: &HttpState, id: &str) -> Result<bool, StoreError> {
+    let (db, now) = (state.app.store.reader(), state.app.clock.now());
+    let found = console_sessions::find(db, &BTreeSet::from([id.to_owned()])).await?;
+    Ok(found.iter().any(|it| it.times.is_valid(now)))
 }
 
 /// Sessions that a request names.
 struct NamedSessions {
     ids: BTreeSet<String>,
-    /// Whose share of the connections is used to look for them.
-    share: Arc<str>,
+    /// Who began one of them: its share of the connections is used to look for all.
+    caller: Caller,
 }
 
 /// The sessions that a request names, of those that were begun with tokens that may still be used;
@@ -107,18 +130,13 @@ async fn named(access: &Access, headers: &HeaderMap) -> Result<Option<NamedSessi
     }
     let tokens: Vec<_> = names.iter().map(SealedName::token).collect();
     let owners = access.owners(&tokens).await?;
-    let owner = |name: &SealedName<'_>| {
-        let mut owners = owners.iter().filter(|it| it.token == name.token());
-        owners.find(|it| name.is_sealed_with(&it.key))
-    };
+    let owner = |name: &SealedName<'_>| owners.iter().find(|it| it.has_sealed(name));
     let ours = names
         .iter()
         .filter_map(|name| Some((name.id(), owner(name)?)));
     let (ids, owners): (BTreeSet<String>, Vec<&Caller>) = ours.unzip();
-    Ok(owners.first().map(|owner| NamedSessions {
-        ids,
-        share: owner.share(),
-    }))
+    let caller = owners.first().copied().cloned();
+    Ok(caller.map(|caller| NamedSessions { ids, caller }))
 }
 
 /// Ends every session that the request names, on every server; returns the cookie that removes its
@@ -127,9 +145,9 @@ async fn named(access: &Access, headers: &HeaderMap) -> Result<Option<NamedSessi
 /// # Errors
 /// If the database returns an error; no session has ended then.
 pub(crate) async fn end(state: &HttpState, headers: &HeaderMap) -> Result<HeaderValue, ApiError> {
-    if let Some(named) = named(&state.access, headers).await? {
-        let removing = console_sessions::remove(state.app.store.reader(), &named.ids);
-        with_share(named.share, removing).await?;
+    if let Some(NamedSessions { ids, caller }) = named(&state.access, headers).await? {
+        let removing = |_| console_sessions::remove(state.app.store.reader(), &ids);
+        caller.within_share(removing).await?;
     }
     Ok(state.access.sessions.no_cookie(headers))
 }

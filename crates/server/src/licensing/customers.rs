@@ -6,6 +6,7 @@ mod merge;
 
 use chrono::{DateTime, Utc};
 use license_core::customer_id::{from_random, is_id, name_key};
+use license_core::signing_clock::ClockDoubt;
 use license_service::database::repeated;
 use license_service::random;
 use sea_orm::ConnectionTrait;
@@ -130,6 +131,20 @@ pub enum CustomerError {
         /// How long it would be.
         error: TooLong,
     },
+    /// A merge has moved only some of the licenses.
+    #[error(
+        "the merge was interrupted (licenses moved by it: {moved}); repeat it to move the others: \
+         {error}"
+    )]
+    Interrupted {
+        /// How many it has moved.
+        moved: u64,
+        /// Why it ended.
+        error: Box<CustomerError>,
+    },
+    /// The clock may be wrong.
+    #[error(transparent)]
+    Clock(#[from] ClockDoubt),
     /// The database returned an error.
     #[error(transparent)]
     Store(#[from] StoreError),

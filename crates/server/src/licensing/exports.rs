@@ -1,6 +1,7 @@
 //! Exports: all rows of a list, one page after the other, so that they may be arbitrarily many.
 
 mod amendments;
+pub mod audit_log;
 mod installations;
 mod licenses;
 mod usage;
@@ -11,11 +12,12 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use license_core::entitlement::Quantity;
 use serde::Serialize;
 
-use crate::spreadsheet::{Column, head, lines};
+use crate::spreadsheet::{BYTE_ORDER_MARK, Column, head, lines};
 use crate::store::licenses::License;
 use crate::store::{Store, StoreError};
 
 pub use amendments::AmendmentsExport;
+pub use audit_log::AuditLines;
 pub use installations::InstallationsExport;
 pub use licenses::LicensesExport;
 pub use usage::UsageExport;
@@ -44,32 +46,50 @@ pub trait Export: Send {
     ) -> impl Future<Output = Result<Vec<Self::Row>, StoreError>> + Send;
 }
 
-/// An export as CSV, in pieces.
-#[derive(Debug)]
-pub struct CsvPieces<E> {
-    export: E,
-    is_begun: bool,
-}
-
-impl<E: Export> CsvPieces<E> {
-    /// From the beginning.
-    pub fn of(export: E) -> Self {
-        Self {
-            export,
-            is_begun: false,
-        }
-    }
-
+/// A file, read in pieces while it is being written or sent.
+pub trait Pieces: Send {
     /// The next piece, of whole lines; `None` at the end.
     ///
     /// # Errors
     /// If the database returns an error.
-    pub async fn next(&mut self, store: &Store) -> Result<Option<Vec<u8>>, StoreError> {
+    fn next(
+        &mut self,
+        store: &Store,
+    ) -> impl Future<Output = Result<Option<Vec<u8>>, StoreError>> + Send;
+}
+
+/// An export as CSV.
+#[derive(Debug)]
+pub struct CsvPieces<E> {
+    export: E,
+    /// What precedes the next piece.
+    head: Option<Vec<u8>>,
+}
+
+impl<E: Export> CsvPieces<E> {
+    /// From the beginning, for programs.
+    pub fn of(export: E) -> Self {
+        Self {
+            export,
+            head: Some(head(E::COLUMNS)),
+        }
+    }
+
+    /// The same for spreadsheets, which recognize UTF-8 by a mark that programs do not expect.
+    pub fn with_mark(export: E) -> Self {
+        Self {
+            export,
+            head: Some([BYTE_ORDER_MARK.as_bytes(), &head(E::COLUMNS)].concat()),
+        }
+    }
+}
+
+impl<E: Export> Pieces for CsvPieces<E> {
+    async fn next(&mut self, store: &Store) -> Result<Option<Vec<u8>>, StoreError> {
         let rows = self.export.next(store).await?;
-        let head = match std::mem::replace(&mut self.is_begun, true) {
-            true if rows.is_empty() => return Ok(None),
-            true => Vec::new(),
-            false => head(E::COLUMNS),
+        let head = match self.head.take() {
+            None if rows.is_empty() => return Ok(None),
+            head => head.unwrap_or_default(),
         };
         Ok(Some([head, lines(E::COLUMNS, &rows)].concat()))
     }

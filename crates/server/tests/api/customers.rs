@@ -2,6 +2,7 @@
 
 mod by_command;
 mod locks;
+mod merge_expiry;
 mod merge_races;
 mod merging;
 mod references;

@@ -91,6 +91,7 @@ mod site_entries;
 mod sites;
 mod skipped_changes;
 mod state_dir;
+mod streams;
 #[path = "../../../client/tests/api/supervised.rs"]
 mod supervised;
 #[path = "../../../client/tests/api/thread_limit.rs"]

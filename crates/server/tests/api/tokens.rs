@@ -4,6 +4,7 @@ mod by_command;
 mod limits;
 mod revoked;
 mod sessions;
+mod sign_ins;
 
 use std::time::Duration;
 

@@ -40,6 +40,16 @@ struct Scene {
     big_answers: Arc<AtomicU64>,
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "what is streamed is no one's secret"
+)]
+fn streamed(
+    pieces: impl Stream<Item = Result<Bytes, std::convert::Infallible>> + Send + 'static,
+) -> Body {
+    Body::from_stream(pieces)
+}
+
 impl Scene {
     async fn new(limits: Limits) -> Self {
         let big_answers = Arc::new(AtomicU64::new(0));
@@ -53,8 +63,8 @@ impl Scene {
             .route("/big", get(big))
             .route("/long", get(|| std::future::ready("x".repeat(LONG_BYTES))))
             .route("/shared", get(async move || shared.clone()))
-            .route("/parts", get(async || Body::from_stream(parts())))
-            .route("/endless", get(async || Body::from_stream(endless())))
+            .route("/parts", get(async || streamed(parts())))
+            .route("/endless", get(async || streamed(endless())))
             .route("/small", get(|| std::future::ready("small")))
             .route("/later", get(later))
             .route("/never", get(std::future::pending::<()>))

@@ -3,12 +3,8 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::body::{Body, Bytes};
 use axum::extract::State;
-use axum::http::{HeaderValue, header};
-use axum::response::{IntoResponse as _, Response};
-use futures_util::stream;
-use license_service::database::CallerPlace;
+use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -17,13 +13,12 @@ use crate::app::App;
 use crate::http::answered_errors::{AdminErrors, LicenseErrors, QueryErrors};
 use crate::http::error::ApiError;
 use crate::http::given::Params;
+use crate::http::staff_stream::StaffStream;
+use crate::licensing::exports::AuditLines;
+use crate::licensing::exports::audit_log::{CONTENT_TYPE, FILE_NAME};
 use crate::licensing::look_up::look_up;
-use crate::store::StoreError;
-use crate::store::audit_log::{AuditCursor, Entry, Filter, newest, oldest};
+use crate::store::audit_log::{AuditCursor, Entry, Filter, newest};
 use license_service::cursor::next_cursor;
-
-/// Number of entries of an export that are read at a time.
-const AT_A_TIME: u64 = 1000;
 
 /// Which entries.
 #[derive(Deserialize, IntoParams)]
@@ -92,40 +87,15 @@ pub(in crate::http) async fn list(
         AdminErrors,
     )
 )]
-pub(in crate::http) async fn export(State(app): State<Arc<App>>) -> Response {
-    jsonl(app)
+pub(in crate::http) async fn export(stream: StaffStream) -> Result<Response, ApiError> {
+    jsonl(stream).await
 }
 
-/// The whole log, read while it is being sent. If the database fails in between, the connection is
-/// aborted, so a partial log is not mistaken for the whole.
-pub(crate) fn jsonl(app: Arc<App>) -> Response {
-    let place = CallerPlace::current();
-    let lines = stream::try_unfold((app, Filter::default()), move |(app, mut filter)| {
-        let place = place.clone();
-        async move {
-            let reading = oldest(app.store.reader(), &filter, AT_A_TIME);
-            let entries = place.scope(reading).await?;
-            let Some(last) = entries.last() else {
-                return Ok::<_, StoreError>(None);
-            };
-            filter.after = Some(last.number);
-            let mut lines = Vec::new();
-            for entry in &entries {
-                if serde_json::to_writer(&mut lines, entry).is_ok() {
-                    lines.push(b'\n');
-                }
-            }
-            Ok(Some((Bytes::from(lines), (app, filter))))
-        }
-    });
-    let kind = HeaderValue::from_static("application/jsonl");
-    let name = HeaderValue::from_static("attachment; filename=\"license-server-audit.jsonl\"");
-    (
-        [
-            (header::CONTENT_TYPE, kind),
-            (header::CONTENT_DISPOSITION, name),
-        ],
-        Body::from_stream(lines),
-    )
-        .into_response()
+/// The whole log, read while it is being sent.
+///
+/// # Errors
+/// If the database fails before anything is sent.
+pub(crate) async fn jsonl(stream: StaffStream) -> Result<Response, ApiError> {
+    let lines = AuditLines::default();
+    stream.file(lines, CONTENT_TYPE, FILE_NAME).await
 }

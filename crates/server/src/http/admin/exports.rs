@@ -2,12 +2,9 @@
 
 use std::sync::Arc;
 
-use axum::body::{Body, Bytes};
 use axum::extract::State;
-use axum::http::{HeaderValue, header};
-use axum::response::{IntoResponse as _, Response};
+use axum::response::Response;
 use chrono::{DateTime, TimeDelta, Utc};
-use futures_util::stream;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -16,6 +13,7 @@ use crate::app::App;
 use crate::http::answered_errors::{AdminErrors, CustomerErrors, LicenseErrors, QueryErrors};
 use crate::http::error::ApiError;
 use crate::http::given::{Params, UntilText, UpTo, until};
+use crate::http::staff_stream::StaffStream;
 use crate::licensing::customers::look_up as look_up_customer;
 use crate::licensing::exports::{
     AmendmentsExport, CsvPieces, Export, InstallationsExport, LicensesExport, UsageExport,
@@ -25,7 +23,6 @@ use crate::licensing::history::KEPT_DAYS;
 use crate::licensing::judge::ShownStatus;
 use crate::licensing::look_up::look_up;
 use crate::spreadsheet;
-use crate::store::StoreError;
 use crate::store::licenses::Search;
 
 /// Which licenses.
@@ -68,6 +65,7 @@ pub(in crate::http) struct LicensesExportParams {
 )]
 pub(in crate::http) async fn licenses(
     State(app): State<Arc<App>>,
+    stream: StaffStream,
     Params(params): Params<LicensesExportParams>,
 ) -> Result<Response, ApiError> {
     let (db, now) = (app.store.reader(), app.clock.now());
@@ -86,7 +84,7 @@ pub(in crate::http) async fn licenses(
         expires_after: params.expires_after,
         ..Search::default()
     };
-    csv(app, LicensesExport::new(search, now), Mark::None).await
+    csv(stream, CsvPieces::of(LicensesExport::new(search, now))).await
 }
 
 /// Which installations.
@@ -114,6 +112,7 @@ pub(in crate::http) struct InstallationsExportParams {
 )]
 pub(in crate::http) async fn installations(
     State(app): State<Arc<App>>,
+    stream: StaffStream,
     Params(params): Params<InstallationsExportParams>,
 ) -> Result<Response, ApiError> {
     let filter = Filter {
@@ -123,7 +122,7 @@ pub(in crate::http) async fn installations(
         suspected: params.suspected,
     };
     let now = app.clock.now();
-    csv(app, InstallationsExport::new(filter, now), Mark::None).await
+    csv(stream, CsvPieces::of(InstallationsExport::new(filter, now))).await
 }
 
 /// 90 days by default.
@@ -154,11 +153,12 @@ pub(in crate::http) struct UsageExportParams {
 )]
 pub(in crate::http) async fn usage(
     State(app): State<Arc<App>>,
+    stream: StaffStream,
     Params(params): Params<UsageExportParams>,
 ) -> Result<Response, ApiError> {
     let license_id = id_of(&app, params.license.as_deref()).await?;
     let since = app.clock.now().date_naive() - TimeDelta::days(i64::from(params.days.get()) - 1);
-    csv(app, UsageExport::new(license_id, since), Mark::None).await
+    csv(stream, CsvPieces::of(UsageExport::new(license_id, since))).await
 }
 
 /// Which amendments.
@@ -182,10 +182,11 @@ pub(in crate::http) struct AmendmentsExportParams {
 )]
 pub(in crate::http) async fn amendments(
     State(app): State<Arc<App>>,
+    stream: StaffStream,
     Params(params): Params<AmendmentsExportParams>,
 ) -> Result<Response, ApiError> {
     let license_id = id_of(&app, params.license.as_deref()).await?;
-    csv(app, AmendmentsExport::new(license_id), Mark::None).await
+    csv(stream, CsvPieces::of(AmendmentsExport::new(license_id))).await
 }
 
 async fn id_of(app: &App, license: Option<&str>) -> Result<Option<String>, ApiError> {
@@ -195,51 +196,14 @@ async fn id_of(app: &App, license: Option<&str>) -> Result<Option<String>, ApiEr
     }
 }
 
-/// Whether a file begins with the mark by which spreadsheets recognize UTF-8. Programs do not expect
-/// it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Mark {
-    /// For a spreadsheet.
-    Utf8,
-    /// For a program.
-    None,
-}
-
-/// An export, read while it is being sent. If the database fails in between, the connection is
-/// aborted, so a partial file is not mistaken for the whole.
+/// An export, read while it is being sent.
 ///
 /// # Errors
 /// If the database fails before anything is sent.
 pub(crate) async fn csv<E: Export + 'static>(
-    app: Arc<App>,
-    export: E,
-    mark: Mark,
+    stream: StaffStream,
+    pieces: CsvPieces<E>,
 ) -> Result<Response, ApiError> {
-    let mut pieces = CsvPieces::of(export);
-    let first = pieces.next(&app.store).await?.unwrap_or_default();
-    let first = match mark {
-        Mark::Utf8 => [spreadsheet::BYTE_ORDER_MARK.as_bytes(), &first].concat(),
-        Mark::None => first,
-    };
-    let state = (app, pieces, Some(first));
-    let lines = stream::try_unfold(state, async |(app, mut pieces, first)| {
-        let piece = match first {
-            Some(first) => Some(first),
-            None => pieces.next(&app.store).await?,
-        };
-        Ok::<_, StoreError>(piece.map(|piece| (Bytes::from(piece), (app, pieces, None))))
-    });
-    let name = format!("attachment; filename=\"{}.csv\"", E::NAME);
-    let name = HeaderValue::try_from(name).map_err(|_| ApiError::Internal)?;
-    Ok((
-        [
-            (
-                header::CONTENT_TYPE,
-                HeaderValue::from_static(spreadsheet::CONTENT_TYPE),
-            ),
-            (header::CONTENT_DISPOSITION, name),
-        ],
-        Body::from_stream(lines),
-    )
-        .into_response())
+    let name = format!("{}.csv", E::NAME);
+    stream.file(pieces, spreadsheet::CONTENT_TYPE, &name).await
 }

@@ -24,7 +24,7 @@ mod trial_codes;
 mod usage;
 
 pub(crate) use audit::jsonl;
-pub(crate) use exports::{Mark, csv};
+pub(crate) use exports::csv;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 

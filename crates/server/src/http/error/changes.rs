@@ -174,6 +174,10 @@ impl From<CustomerError> for ApiError {
     fn from(error: CustomerError) -> Self {
         match error {
             CustomerError::Store(error) => error.into(),
+            CustomerError::Clock(doubt) => doubt.into(),
+            CustomerError::Interrupted { moved, error } => {
+                Self::Interrupted(moved, Box::new((*error).into()))
+            }
             CustomerError::UnknownId(_) | CustomerError::Unknown(_) => {
                 Self::Unknown(error.to_string())
             }

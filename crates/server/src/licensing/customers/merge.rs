@@ -1,8 +1,9 @@
 //! Merge a customer into another one.
 //!
 //! First the record of the one points to the other, so that nobody can get a license for it any
-//! more. Then each license is amended. If this is interrupted, repeating the merge does the rest;
-//! in between, every license belongs to one of the two.
+//! more. Then each license is amended, in a transaction of its own, at the time of that transaction:
+//! the merge ends when the author's token does. If it is interrupted, repeating it does the rest; in
+//! between, every license belongs to one of the two.
 
 use license_core::license_key::mask;
 use license_core::license_state::LicenseState;
@@ -12,7 +13,7 @@ use serde_json::json;
 use utoipa::ToSchema;
 
 use super::{CustomerError, LICENSES_AT_A_TIME, check_documents, look_up};
-use crate::audit::{Action, Change, PermittedChange};
+use crate::audit::{Action, Author, Change};
 use crate::licensing::amend::{AmendError, AmendRequest, Amended, amend_held, note_stored};
 use crate::licensing::current::current;
 use crate::licensing::look_up::LookUpError;
@@ -56,39 +57,59 @@ pub struct NotAmended {
 /// # Errors
 /// If either does not exist, both are the same, one was merged into another one, or the database
 /// returns an error; [`CustomerError::TooLong`] if no site could read the documents of a license with
-/// the other name. Nothing is moved then.
+/// the other name. Nothing is moved then. [`CustomerError::Interrupted`] if only some licenses were
+/// moved.
 pub async fn merge(
     store: &Store,
     from: &str,
     into: &str,
     is_dry_run: bool,
-    change: &PermittedChange,
+    author: &Author<'_>,
 ) -> Result<Merged, CustomerError> {
     if is_dry_run {
-        return preview(store, from, into, change).await;
+        return preview(store, from, into, &*author.change()?).await;
     }
-    let (from, into) = repeated(|| redirect(store, from, into, change)).await?;
+    let (from, into) = repeated(|| redirect(store, from, into, author)).await?;
     let mut merged = Merged {
         stored: true,
         customer: into,
         amended: 0,
         not_amended: Vec::new(),
     };
+    let moving = move_licenses(store, &from.id, &mut merged, author);
+    if let Err(error) = moving.await {
+        let (amended, from) = (merged.amended, from.id);
+        tracing::warn!(from, amended, %error, "the merge of a customer was interrupted");
+        return Err(CustomerError::Interrupted {
+            moved: amended,
+            error: Box::new(error),
+        });
+    }
+    let (from, into) = (from.id, &merged.customer.id);
+    tracing::info!(from, into, amended = merged.amended, "customer merged");
+    Ok(merged)
+}
+
+/// Moves all licenses of a customer, and counts them.
+async fn move_licenses(
+    store: &Store,
+    from: &str,
+    merged: &mut Merged,
+    author: &Author<'_>,
+) -> Result<(), CustomerError> {
     let mut after: Option<String> = None;
     loop {
         let db = store.reader();
-        let found = licenses::of_customer(db, &from.id, after.as_deref(), LICENSES_AT_A_TIME);
+        let found = licenses::of_customer(db, from, after.as_deref(), LICENSES_AT_A_TIME);
         let found = found.await?;
         let Some(last) = found.last() else { break };
         after = Some(last.id.clone());
         for license in found {
-            assign(store, &license, &from.id, &mut merged, change).await?;
+            assign(store, &license, from, merged, author).await?;
         }
     }
-    repeated(|| move_rest(store, &from.id, &merged.customer.id, change)).await?;
-    let (from, into) = (from.id, &merged.customer.id);
-    tracing::info!(from, into, amended = merged.amended, "customer merged");
-    Ok(merged)
+    let into = &merged.customer.id;
+    repeated(|| move_rest(store, from, into, author)).await
 }
 
 /// Moves the licenses that cannot be amended.
@@ -96,9 +117,10 @@ async fn move_rest(
     store: &Store,
     from: &str,
     into: &str,
-    change: &Change,
+    author: &Author<'_>,
 ) -> Result<(), CustomerError> {
     let transaction = store.begin().await?;
+    let change = author.change()?;
     change.check_author(&transaction).await?;
     customers::hold(&transaction, into).await?;
     let into = look_up(&transaction, into).await?;
@@ -116,23 +138,41 @@ async fn assign(
     license: &License,
     from: &str,
     merged: &mut Merged,
-    change: &PermittedChange,
+    author: &Author<'_>,
 ) -> Result<(), CustomerError> {
     let into = &merged.customer.id;
-    match repeated(|| try_assign(store, license, from, into, change)).await {
+    match repeated(|| try_assign(store, license, from, into, author)).await {
         Ok(Some(amended)) => {
             note_stored(&amended);
             merged.amended += 1;
         }
         Ok(None) => {}
-        Err(AmendError::Store(error) | AmendError::LookUp(LookUpError::Store(error))) => {
-            return Err(error.into());
-        }
-        Err(error) => merged
-            .not_amended
-            .push(NotAmended::of(license, error.to_string())),
+        Err(AssignError::Interrupted(error)) => return Err(error),
+        Err(AssignError::Refused(why)) => merged.not_amended.push(NotAmended::of(license, why)),
     }
     Ok(())
+}
+
+/// Why a license was not amended.
+#[derive(Debug, thiserror::Error)]
+enum AssignError {
+    /// No other license would be, either.
+    #[error(transparent)]
+    Interrupted(CustomerError),
+    /// This one cannot be.
+    #[error("{0}")]
+    Refused(String),
+}
+
+impl<E: Into<AmendError>> From<E> for AssignError {
+    fn from(error: E) -> Self {
+        match error.into() {
+            AmendError::Store(error) | AmendError::LookUp(LookUpError::Store(error)) => {
+                Self::Interrupted(error.into())
+            }
+            error => Self::Refused(error.to_string()),
+        }
+    }
 }
 
 async fn try_assign(
@@ -140,9 +180,11 @@ async fn try_assign(
     license: &License,
     from: &str,
     into: &str,
-    change: &PermittedChange,
-) -> Result<Option<Amended>, AmendError> {
+    author: &Author<'_>,
+) -> Result<Option<Amended>, AssignError> {
     let (transaction, license) = store.hold(license.clone()).await?;
+    let change = author.change();
+    let change = &change.map_err(|doubt| AssignError::Interrupted(doubt.into()))?;
     let license = current(&transaction, license, change.at).await?;
     if license.customer_id.as_deref() != Some(from) {
         return Ok(None);
@@ -203,9 +245,10 @@ async fn redirect(
     store: &Store,
     from: &str,
     into: &str,
-    change: &Change,
+    author: &Author<'_>,
 ) -> Result<(Customer, Customer), CustomerError> {
     let transaction = store.begin().await?;
+    let change = author.change()?;
     let mut ids = [
         look_up(&transaction, from).await?.id,
         look_up(&transaction, into).await?.id,

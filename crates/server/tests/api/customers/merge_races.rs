@@ -28,8 +28,8 @@ async fn a_license_that_staff_give_to_another_customer_meanwhile_stays_there(eng
         licenses.sort_unstable_by_key(|it| it["id"].as_str().unwrap().to_owned());
         let last = licenses.last().unwrap();
         let path = format!("/licenses/{}/amendments", last["id"].as_str().unwrap());
-        let change = vendor.app.permitted_change(Actor::CommandLine).unwrap();
-        let merging = merge(&vendor.app.store, &from, "Zoo", false, &change);
+        let author = vendor.app.author(Actor::CommandLine);
+        let merging = merge(&vendor.app.store, &from, "Zoo", false, &author);
         let amending = twin.admin(Method::POST, &path, json!({"customer": "Yard"}));
         let (merged, (status, answer)) = tokio::join!(merging, amending);
         merged.unwrap();

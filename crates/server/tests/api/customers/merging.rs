@@ -134,12 +134,9 @@ async fn an_interrupted_merge_is_completed_by_repeating_it(engine: Engine) {
     assert_eq!(vendor.database.texts(counted).await, [Some("2".to_owned())]);
     let back = "INSERT INTO amendments SELECT * FROM hidden";
     vendor.database.execute(back).await;
-    let change = vendor
-        .app
-        .permitted_change(license_server::audit::Actor::CommandLine)
-        .unwrap();
+    let author = vendor.app.author(license_server::audit::Actor::CommandLine);
     let store = &vendor.app.store;
-    let merged = merge(store, "harbor", "Harbour Ltd", false, &change).await;
+    let merged = merge(store, "harbor", "Harbour Ltd", false, &author).await;
     assert_eq!(merged.unwrap().amended, 2);
     for license in &licenses {
         let row = rebuilt(&vendor, license).await;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use futures_util::future::join_all;
 use license_core::offline::Purpose;
-use license_server::audit::{Actor, Change, PermittedChange};
+use license_server::audit::{Actor, AuthorToken, Change, PermittedChange};
 use license_server::licensing::amend::{AmendRequest, amend};
 use license_server::licensing::catalogue::Tier;
 use license_server::licensing::customers::{self, CustomerEdit};
@@ -45,7 +45,10 @@ async fn no_use_case_accepts_an_author_whose_token_is_revoked_or_has_expired(eng
     let known = admin_tokens::newest(store.reader(), None, 9).await.unwrap();
     let author = |name: &str| Actor::Staff {
         name: name.to_owned(),
-        token: known.iter().find(|it| it.name == name).map(|it| it.id),
+        token: known
+            .iter()
+            .find(|it| it.name == name)
+            .map(|it| AuthorToken::new(it.id, vendor.clock.clone())),
         door: Door::Api,
         address: [127, 0, 0, 1].into(),
     };
