@@ -104,9 +104,10 @@ fn starts(cell: &str) -> impl Iterator<Item = usize> {
     std::iter::once(0).chain(cell.match_indices(SEPARATORS).map(after))
 }
 
-/// Whether the part of a cell that starts there begins like a formula, after any apostrophes.
+/// Whether the part of a cell that starts there begins like a formula, after any apostrophes and
+/// quotation marks: a spreadsheet that splits the cell may remove the marks.
 fn begins_like_a_formula(cell: &str, start: usize) -> bool {
-    let rest = cell[start..].trim_start_matches('\'');
+    let rest = cell[start..].trim_start_matches(['\'', '"']);
     rest.starts_with(BEGINNINGS) || (start == 0 && rest.starts_with(SKIPPED))
 }
 
@@ -151,6 +152,9 @@ mod tests {
             ("a\t@SUM(A1)", "a\t'@SUM(A1)"),
             ("a\r\n-1", "a\r\n'-1"),
             ("a;'=1", "a;''=1"),
+            ("Hall 1;\"=cmd|'/C calc'!A0", "Hall 1;'\"=cmd|'/C calc'!A0"),
+            ("\"\"+1", "'\"\"+1"),
+            ("a,'\"'=1", "a,''\"'=1"),
             ("=1;=2", "'=1;'=2"),
             ("\t=1", "'\t'=1"),
             (";\u{ff1d}1", ";'\u{ff1d}1"),
@@ -158,26 +162,70 @@ mod tests {
             assert_eq!(neutral(cell), expected);
             assert_eq!(original(expected), cell);
         }
-        for cell in ["a; b", "a,b=c", "a\r\nb", "x;'s-Gravenhage", "é;ü"] {
+        for cell in [
+            "a; b",
+            "a,b=c",
+            "a\r\nb",
+            "x;'s-Gravenhage",
+            "é;ü",
+            "6;\"x\"",
+        ] {
             assert_eq!((&*neutral(cell), &*original(cell)), (cell, cell));
+        }
+    }
+
+    /// All texts of up to so many of these characters.
+    fn texts(alphabet: &[char], max: usize) -> Vec<String> {
+        let mut all = vec![String::new()];
+        let mut longest = all.clone();
+        for _ in 0..max {
+            let longer = longest
+                .iter()
+                .flat_map(|text| alphabet.iter().map(move |c| format!("{text}{c}")));
+            longest = longer.collect();
+            all.extend(longest.iter().cloned());
+        }
+        all
+    }
+
+    /// The cells that a spreadsheet finds in a file, with this separator and with or without quotation
+    /// marks.
+    fn cells(file: &[u8], separator: u8, quoting: bool) -> Vec<String> {
+        let mut reader = csv::ReaderBuilder::new();
+        reader.delimiter(separator).quoting(quoting);
+        let mut reader = reader.flexible(true).has_headers(false).from_reader(file);
+        let records = reader.records().map(Result::unwrap);
+        let cells = records.map(|it| it.iter().map(str::to_owned).collect::<Vec<_>>());
+        cells.flatten().collect()
+    }
+
+    #[test]
+    fn no_cell_of_a_written_line_is_a_formula_however_it_is_read() {
+        let short = texts(&['=', '\'', '"', ';', ','], 2);
+        let pairs = short
+            .iter()
+            .flat_map(|first| short.iter().map(move |second| [first, second]));
+        let long = texts(&['=', '\'', '"', ';', '\t', '\n'], 4);
+        let alone = long.iter().map(|text| [text, text]);
+        for row in pairs.chain(alone) {
+            let written = line(row);
+            for separator in *b",;\t" {
+                for quoting in [true, false] {
+                    for cell in cells(&written, separator, quoting) {
+                        let bare = cell.trim_start_matches('"');
+                        assert!(!bare.starts_with(BEGINNINGS), "{row:?} {cell:?}");
+                    }
+                }
+            }
+            let read = cells(&written, b',', true);
+            let read: Vec<_> = read.iter().map(|cell| original(cell)).collect();
+            assert_eq!(read, row.map(String::as_str));
         }
     }
 
     #[test]
     fn every_cell_is_read_as_it_was_and_has_no_formula() {
-        // All texts of up to five of these characters.
-        let alphabet = ['a', '=', '\'', ';', '\n', '\u{ff1d}'];
-        let mut texts = vec![String::new()];
-        for _ in 0..5 {
-            let longer = texts
-                .iter()
-                .flat_map(|text| alphabet.map(|c| format!("{text}{c}")));
-            let longer: Vec<String> = longer.collect();
-            texts.extend(longer);
-            texts.sort_unstable();
-            texts.dedup();
-        }
-        for text in &texts {
+        for text in &texts(&['a', '=', '\'', ';', '\n', '\u{ff1d}'], 5) {
             let written = neutral(text);
             assert_eq!(original(&written), text.as_str());
             for part in written.split(SEPARATORS) {
