@@ -12,6 +12,7 @@ use crate::http::access::Access;
 use crate::http::caller::{Caller, Staff};
 use crate::http::error::ApiError;
 use crate::http::known_tokens::NotRead;
+use crate::store::locks::{self, Lock};
 use crate::store::{StoreError, admin_tokens, console_sessions};
 
 /// Minimum interval between two updates of a session's last use.
@@ -45,9 +46,11 @@ pub(crate) async fn begin(
         admin_tokens::check_usable(&transaction, token, staff.name(), now).await?;
     }
     let idle = TimeDelta::from_std(IDLE_TIMEOUT).unwrap_or_default();
-    let keep = max_sessions(token) - 1;
-    console_sessions::prune(&transaction, now - idle, token, keep).await?;
-    console_sessions::add(&transaction, &id, token, now).await?;
+    let max = max_sessions(token);
+    let count = console_sessions::prune(&transaction, now - idle, token, max - 1);
+    let add = console_sessions::add(&transaction, &id, token, now);
+    // The sessions that were idle the longest have made room.
+    locks::add_within(&transaction, Lock::Sessions, max, count, add).await?;
     transaction.commit().await?;
     Ok(state.access.sessions.cookie(&name, headers))
 }

@@ -15,15 +15,16 @@ use serde_json::json;
 use crate::audit::{Action, Change};
 use crate::licensing::known_plans::KnownPlans;
 use crate::licensing::plan_file::PlanFile;
+use crate::store::locks::{self, Lock};
 use crate::store::plans::{self, PublishedPlan};
 use crate::store::{Store, StoreError, catalogue};
 
 /// Maximum number of plans.
-pub const MAX_PLANS: usize = 1000;
+pub const MAX_PLANS: u64 = 1000;
 /// Maximum number of versions of a plan.
 pub const MAX_VERSIONS: u32 = 1000;
 /// Maximum number of entries in the catalogue.
-pub const MAX_CATALOGUE_ENTRIES: usize = 1000;
+pub const MAX_CATALOGUE_ENTRIES: u64 = 1000;
 
 /// Why a plan was not found.
 #[derive(Debug, thiserror::Error)]
@@ -133,13 +134,20 @@ pub enum PublishError {
     )]
     EntryChanged(String),
     /// There is no room for more.
-    #[error("there can be at most {max} {what}")]
-    TooMany {
-        /// What there are too many of.
-        what: &'static str,
-        /// The maximum number.
-        max: usize,
-    },
+    #[error(
+        "there are {MAX_PLANS} plans already, and plans cannot be deleted; publish a version of an \
+         existing plan, or issue licenses that differ from their plan"
+    )]
+    TooManyPlans,
+    /// There is no room for another version.
+    #[error("the plan '{0}' has {MAX_VERSIONS} versions already; publish a plan with another name")]
+    TooManyVersions(String),
+    /// There is no room for another entry.
+    #[error(
+        "the catalogue has {MAX_CATALOGUE_ENTRIES} entries already, and entries cannot be deleted; \
+         describe an entry again that is not sold any more"
+    )]
+    TooManyEntries,
     /// The database returned an error.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -276,7 +284,8 @@ async fn save_entries(
     change: &Change,
 ) -> Result<Vec<Replaced<CatalogueEntry>>, PublishError> {
     if !entries.is_empty() {
-        catalogue::hold(db).await?;
+        // Before they are read: the kind of an entry never changes.
+        locks::hold(db, Lock::Catalogue).await?;
     }
     let stored = catalogue::list(db).await?;
     let stored = stored.into_iter().map(|it| (it.key.clone(), it));
@@ -296,19 +305,21 @@ async fn save_entries(
         if before.as_ref().is_some_and(|it| it.kind != entry.kind) {
             return Err(PublishError::Kind(key.clone()));
         }
-        if stored.len() > MAX_CATALOGUE_ENTRIES {
-            return Err(PublishError::TooMany {
-                what: "entries in the catalogue",
-                max: MAX_CATALOGUE_ENTRIES,
-            });
-        }
         if before.as_ref() == Some(entry) {
             continue;
         }
         if !known.has_entry(key, before.as_ref()) {
             return Err(PublishError::EntryChanged(key.clone()));
         }
-        catalogue::save(db, entry).await?;
+        let saving = catalogue::save(db, entry);
+        match &before {
+            Some(_) => saving.await?,
+            None => {
+                let (max, count) = (MAX_CATALOGUE_ENTRIES, catalogue::count(db));
+                let added = locks::add_within(db, Lock::Catalogue, max, count, saving).await?;
+                added.ok_or(PublishError::TooManyEntries)?;
+            }
+        }
         let details = json!(entry);
         change
             .note_other(db, Action::CatalogueChanged, key, details)
@@ -356,16 +367,7 @@ async fn publish_next(
         });
     }
     if version > MAX_VERSIONS {
-        return Err(PublishError::TooMany {
-            what: "versions of a plan",
-            max: MAX_VERSIONS as usize,
-        });
-    }
-    if before.is_none() && plans::newest(db).await?.len() >= MAX_PLANS {
-        return Err(PublishError::TooMany {
-            what: "plans",
-            max: MAX_PLANS,
-        });
+        return Err(PublishError::TooManyVersions(name.to_owned()));
     }
     let after = PublishedPlan {
         version: PlanVersion {
@@ -376,12 +378,16 @@ async fn publish_next(
         author: change.by.to_string(),
         contents: contents.clone(),
     };
-    plans::insert(db, &after)
-        .await
-        .map_err(|error| match error.is_taken() {
-            true => PublishError::Raced(name.to_owned()),
-            false => error.into(),
-        })?;
+    let inserting = plans::insert(db, &after);
+    let inserted = match &before {
+        Some(_) => inserting.await.map(Some),
+        None => locks::add_within(db, Lock::Plans, MAX_PLANS, plans::count(db), inserting).await,
+    };
+    let inserted = inserted.map_err(|error| match error.is_taken() {
+        true => PublishError::Raced(name.to_owned()),
+        false => error.into(),
+    })?;
+    inserted.ok_or(PublishError::TooManyPlans)?;
     let subject = after.version.to_string();
     let details = json!(contents);
     change

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use license_service::admin_token::AdminToken;
 use license_service::database::repeated;
 use license_service::token_text::new_token;
+use sea_orm::ConnectionTrait;
 use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
@@ -91,16 +92,27 @@ async fn try_add(
     change: &Change,
 ) -> Result<NamedToken, TokenError> {
     let transaction = store.begin().await?;
-    // Otherwise two calls at the same time would each find room for one.
-    locks::hold(&transaction, Lock::Tokens).await?;
-    if admin_tokens::count_usable(&transaction).await? >= MAX_TOKENS {
-        return Err(TokenError::TooMany);
-    }
-    if admin_tokens::find(&transaction, &request.name)
-        .await?
-        .is_some()
-    {
-        return Err(TokenError::Exists(request.name.clone()));
+    let count = admin_tokens::count_usable(&transaction);
+    let adding = insert(&transaction, text, request, change);
+    let added = locks::add_within(&transaction, Lock::Tokens, MAX_TOKENS, count, adding).await?;
+    let token = added.ok_or(TokenError::TooMany)?;
+    let details = json!({"expiresAt": token.expires_at, "note": token.note});
+    change
+        .note_other(&transaction, Action::TokenAdded, &token.name, details)
+        .await?;
+    transaction.commit().await.map_err(StoreError::from)?;
+    Ok(token)
+}
+
+async fn insert(
+    db: &impl ConnectionTrait,
+    text: &str,
+    request: &TokenRequest,
+    change: &Change,
+) -> Result<NamedToken, TokenError> {
+    let exists = || TokenError::Exists(request.name.clone());
+    if admin_tokens::find(db, &request.name).await?.is_some() {
+        return Err(exists());
     }
     let token = NamedToken {
         id: 0,
@@ -113,17 +125,11 @@ async fn try_add(
         revoked_at: None,
     };
     let hash = AdminToken::new(&text.into());
-    let token = match admin_tokens::insert(&transaction, token, &hash).await {
+    match admin_tokens::insert(db, token, &hash).await {
         // Another call has created it at the same time.
-        Err(error) if error.is_taken() => return Err(TokenError::Exists(request.name.clone())),
-        stored => stored?,
-    };
-    let details = json!({"expiresAt": token.expires_at, "note": token.note});
-    change
-        .note_other(&transaction, Action::TokenAdded, &token.name, details)
-        .await?;
-    transaction.commit().await.map_err(StoreError::from)?;
-    Ok(token)
+        Err(error) if error.is_taken() => Err(exists()),
+        stored => Ok(stored?),
+    }
 }
 
 /// Revokes a token, and ends the sessions of the console that were begun with it.

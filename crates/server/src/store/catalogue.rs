@@ -52,17 +52,6 @@ pub async fn save(db: &impl ConnectionTrait, entry: &CatalogueEntry) -> Result<(
     Ok(writes::upsert::<Entity>(db, writes::values(&row), &[Column::Key], &changed).await?)
 }
 
-/// Keeps others from changing the catalogue until the transaction ends.
-///
-/// # Errors
-/// If the database returns an error.
-pub async fn hold(db: &impl ConnectionTrait) -> Result<(), StoreError> {
-    // On SQLite, the transaction already has exclusive access to the file.
-    let rows = Entity::find().order_by_asc(Column::Key);
-    rows.lock(LockType::NoKeyUpdate).all(db).await?;
-    Ok(())
-}
-
 /// All entries, by key.
 ///
 /// # Errors
@@ -70,6 +59,14 @@ pub async fn hold(db: &impl ConnectionTrait) -> Result<(), StoreError> {
 pub async fn list(db: &impl ConnectionTrait) -> Result<Vec<CatalogueEntry>, StoreError> {
     let rows = Entity::find().order_by_asc(Column::Key).all(db).await?;
     rows.into_iter().map(entry).collect()
+}
+
+/// The number of entries.
+///
+/// # Errors
+/// If the database returns an error.
+pub async fn count(db: &impl ConnectionTrait) -> Result<u64, StoreError> {
+    Ok(Entity::find().count(db).await?)
 }
 
 /// The kinds of everything that can be sold.

@@ -123,7 +123,8 @@ pub async fn remove_of_token(db: &impl ConnectionTrait, token: i64) -> Result<()
 }
 
 /// Removes sessions that were last used before an instant, and all but the `keep` most recently used
-/// ones of those that a token began: no token ends the sessions of another one.
+/// ones of those that a token began: no token ends the sessions of another one. Returns how many of
+/// the token's are left.
 ///
 /// # Errors
 /// If the database returns an error.
@@ -132,7 +133,7 @@ pub async fn prune(
     before: DateTime<Utc>,
     token: Option<i64>,
     keep: u64,
-) -> Result<(), StoreError> {
+) -> Result<u64, StoreError> {
     Entity::delete_many()
         .filter(Column::UsedAt.lt(before.naive_utc()))
         .exec(db)
@@ -142,7 +143,7 @@ pub async fn prune(
         None => Column::TokenId.is_null(),
     };
     let too_many: Vec<String> = Entity::find()
-        .filter(of_token)
+        .filter(of_token.clone())
         .select_only()
         .column(Column::Id)
         .order_by_desc(Column::UsedAt)
@@ -158,5 +159,5 @@ pub async fn prune(
             .exec(db)
             .await?;
     }
-    Ok(())
+    Ok(Entity::find().filter(of_token).count(db).await?)
 }

@@ -1,6 +1,22 @@
 //! `locks`: one row for each thing that only one transaction may change at a time, which no row of
 //! another table stands for. Only users of the database who may write to this table can hold one, which
 //! is not so for advisory locks.
+//!
+//! # The order of locks
+//!
+//! A transaction locks rows in this order, so that no two wait for each other:
+//!
+//! 1. rows of this table, in the order of [`Lock`];
+//! 2. customers, and those of one transaction in the order of their ids;
+//! 3. trial codes;
+//! 4. licenses, and then what belongs to one: its seats, amendments and add-on keys;
+//! 5. the author's token, for its entry in the audit log.
+//!
+//! A license gets another customer in one of two ways. Staff name the customer, who is then locked
+//! before the license ([`hold_for_customer`](crate::licensing::customers)). Or a change that was
+//! scheduled falls due: only the license tells, so the customer is locked after it
+//! ([`judged`](super::licenses::judged)). This can only meet a merge of the license's present customer
+//! into the next one. PostgreSQL then ends one of the two transactions, which is repeated.
 
 use license_service::database::ExpectedTable;
 use sea_orm::entity::prelude::*;
@@ -35,11 +51,23 @@ pub enum Lock {
     CustomerNames,
     /// The number of tokens.
     Tokens,
+    /// The number and the kinds of the entries of the catalogue.
+    Catalogue,
+    /// The number of plans.
+    Plans,
+    /// The number of sessions of the console.
+    Sessions,
 }
 
 impl Lock {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::CustomerNames, Self::Tokens];
+    pub const ALL: [Self; 5] = [
+        Self::CustomerNames,
+        Self::Tokens,
+        Self::Catalogue,
+        Self::Plans,
+        Self::Sessions,
+    ];
 
     /// The name of its row.
     #[must_use]
@@ -47,7 +75,30 @@ impl Lock {
         match self {
             Self::CustomerNames => "customer_names",
             Self::Tokens => "tokens",
+            Self::Catalogue => "catalogue",
+            Self::Plans => "plans",
+            Self::Sessions => "sessions",
         }
+    }
+}
+
+/// Adds something of which there can be at most `max`: holds the lock, then counts, then adds.
+/// Otherwise two transactions at the same time would each find room for one. Returns `None` if there
+/// is no room; nothing was added then.
+///
+/// # Errors
+/// As [`hold`], and those of counting and adding.
+pub async fn add_within<T, E: From<StoreError>>(
+    db: &impl ConnectionTrait,
+    lock: Lock,
+    max: u64,
+    count: impl Future<Output = Result<u64, StoreError>>,
+    add: impl Future<Output = Result<T, E>>,
+) -> Result<Option<T>, E> {
+    hold(db, lock).await?;
+    match count.await? < max {
+        true => add.await.map(Some),
+        false => Ok(None),
     }
 }
 

@@ -31,6 +31,7 @@ mod m0026_add_ons;
 mod m0027_trials;
 mod m0028_trial_secrets;
 mod m0029_locks;
+mod m0030_more_locks;
 
 use license_service::database::{CheckedRow, Database, MIGRATION_TIMEOUT, MigratedRows};
 use sea_orm::{ConnectionTrait, Statement};
@@ -98,6 +99,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0027_trials::Migration),
             Box::new(m0028_trial_secrets::Migration),
             Box::new(m0029_locks::Migration),
+            Box::new(m0030_more_locks::Migration),
         ]
     }
 }

@@ -93,6 +93,15 @@ pub async fn versions(
     rows.into_iter().map(PublishedPlan::try_from).collect()
 }
 
+/// The number of plans.
+///
+/// # Errors
+/// If the database returns an error.
+pub async fn count(db: &impl ConnectionTrait) -> Result<u64, StoreError> {
+    let names = Entity::find().select_only().column(Column::Name).distinct();
+    Ok(names.count(db).await?)
+}
+
 /// The newest version of each plan, by name.
 ///
 /// # Errors

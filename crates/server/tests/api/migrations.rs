@@ -31,7 +31,7 @@ macro_rules! samples {
 }
 
 /// Sample rows of each migration, in order. Databases record these names.
-const SAMPLES: [(&str, &str); 29] = samples![
+const SAMPLES: [(&str, &str); 30] = samples![
     "m0001_licenses_and_seats",
     "m0002_suspicions",
     "m0003_audit_and_history",
@@ -61,6 +61,7 @@ const SAMPLES: [(&str, &str); 29] = samples![
     "m0027_trials",
     "m0028_trial_secrets",
     "m0029_locks",
+    "m0030_more_locks",
 ];
 
 on_both_engines! {

@@ -2,6 +2,7 @@
 
 mod by_command;
 mod differences;
+mod limits;
 mod terms;
 
 use chrono::TimeDelta;

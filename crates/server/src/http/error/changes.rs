@@ -58,7 +58,9 @@ impl From<PublishError> for ApiError {
             PublishError::NotNext { .. }
             | PublishError::Raced(_)
             | PublishError::EntryChanged(_)
-            | PublishError::TooMany { .. } => Self::Conflict(error.to_string()),
+            | PublishError::TooManyPlans
+            | PublishError::TooManyVersions(_)
+            | PublishError::TooManyEntries => Self::Conflict(error.to_string()),
             PublishError::Plan { .. }
             | PublishError::Entry { .. }
             | PublishError::EntryTwice(_)

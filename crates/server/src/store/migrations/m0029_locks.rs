@@ -2,8 +2,6 @@
 
 use sea_orm_migration::prelude::*;
 
-use crate::store::locks::Lock;
-
 #[derive(DeriveMigrationName)]
 pub(super) struct Migration;
 
@@ -17,10 +15,8 @@ impl MigrationTrait for Migration {
             .take();
         let locks = Table::create().table("locks").col(name).to_owned();
         manager.create_table(locks).await?;
-        for lock in Lock::ALL {
-            let row = format!("INSERT INTO locks (name) VALUES ('{}')", lock.name());
-            manager.get_connection().execute_unprepared(&row).await?;
-        }
+        let rows = "INSERT INTO locks (name) VALUES ('customer_names'), ('tokens')";
+        manager.get_connection().execute_unprepared(rows).await?;
         Ok(())
     }
 }
