@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use crate::audit::{Action, PermittedChange};
 use crate::licensing::amendment_words::{CustomerNames, all_words, customer_names};
 use crate::licensing::current::amendments_at;
-use crate::licensing::customers::{Chosen, choose};
+use crate::licensing::customers::{Chosen, choose, hold_for_customer};
 use crate::licensing::document_size::check_sizes;
 use crate::licensing::evaluation::evaluated;
 use crate::licensing::line_done::Storing;
@@ -142,7 +142,8 @@ async fn try_amend(
         storing.check(store.reader()).await?;
         return preview_request(store, license, request, change).await;
     }
-    let (transaction, license) = store.hold(license).await?;
+    let customer = request.customer.as_deref();
+    let (transaction, license) = hold_for_customer(store, license, customer).await?;
     storing.check(&transaction).await?;
     let amended = amend_held(&transaction, license, request, change).await?;
     storing

@@ -22,7 +22,7 @@ use crate::store::licenses::{self, License};
 use crate::store::locks::{self, Lock};
 use crate::store::{Store, StoreError};
 pub use choice::look_up;
-pub(super) use choice::{Chosen, choose};
+pub(super) use choice::{Chosen, choose, hold_for_customer};
 pub use merge::{Merged, NotAmended, merge};
 
 /// Maximum length of a reference, and of each text of a contact, in characters.

@@ -3,8 +3,7 @@
 use license_core::catalogue::{Catalogue, CatalogueEntry, Kind};
 use license_service::database::{ExpectedTable, writes};
 use sea_orm::entity::prelude::*;
-use sea_orm::sea_query::LockType;
-use sea_orm::{ActiveValue, ConnectionTrait, EntityTrait, QueryOrder as _, QuerySelect as _};
+use sea_orm::{ActiveValue, ConnectionTrait, EntityTrait, QueryOrder as _};
 
 use super::StoreError;
 

@@ -365,7 +365,7 @@ pub async fn with_ids(
 ///
 /// # Errors
 /// If the database returns an error.
-pub(super) async fn hold(db: &impl ConnectionTrait, known: License) -> Result<License, StoreError> {
+pub async fn hold(db: &impl ConnectionTrait, known: License) -> Result<License, StoreError> {
     // On SQLite, the transaction already has exclusive access to the file.
     let row = Entity::find()
         .filter(Column::LicenseKey.eq(&known.license_key))

@@ -303,12 +303,21 @@ impl Store {
     /// # Errors
     /// As [`Self::begin`].
     pub async fn hold(&self, known: License) -> Result<(Transaction, License), StoreError> {
+        let transaction = self.begin_for(&known).await?;
+        let license = licenses::hold(&transaction, known).await?;
+        Ok((transaction, license))
+    }
+
+    /// The same without locking the license yet, for what is locked before a license
+    /// ([`locks`]); [`licenses::hold`] follows.
+    ///
+    /// # Errors
+    /// As [`Self::begin`].
+    pub async fn begin_for(&self, known: &License) -> Result<Transaction, StoreError> {
         let mut turns = self.db.share().await?;
         let turn = self.holding.take(&known.license_key).await;
         turns.push(turn.map_err(|_| StoreError::Held)?);
-        let transaction = self.db.begin_in(turns).await?;
-        let license = licenses::hold(&transaction, known).await?;
-        Ok((transaction, license))
+        Ok(self.db.begin_in(turns).await?)
     }
 
     /// For reading, and for single statements.

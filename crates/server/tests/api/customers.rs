@@ -1,6 +1,7 @@
 //! Customers as records, and the names that licenses carry.
 
 mod by_command;
+mod lock_order;
 mod locks;
 mod merge_expiry;
 mod merge_races;

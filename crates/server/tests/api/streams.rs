@@ -155,7 +155,7 @@ async fn every_page_of_a_file_is_read_within_the_share_of_its_reader() {
         let waiting = "SELECT count(*)::text FROM pg_stat_activity \
                        WHERE datname = current_database() AND wait_event_type = 'Lock'";
         let start = Instant::now();
-        let mut most = 0;
+        let mut most = 0_u32;
         while start.elapsed() < Duration::from_secs(2) {
             let count = vendor.database.texts(waiting).await[0].clone();
             most = most.max(count.unwrap().parse().unwrap());

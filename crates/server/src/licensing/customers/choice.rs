@@ -2,11 +2,14 @@
 
 use chrono::{DateTime, Utc};
 use license_core::customer_id::{is_id, name_key};
+use license_service::database::Transaction;
 use sea_orm::ConnectionTrait;
 
 use super::{CustomerError, check_distinct, check_name, new_customer};
 use crate::store::customers::{self, Customer};
+use crate::store::licenses::{self, License};
 use crate::store::locks::{self, Lock};
+use crate::store::{Store, StoreError};
 
 /// The customer of a license.
 #[derive(Clone, Debug, Default)]
@@ -62,16 +65,56 @@ pub(in crate::licensing) async fn choose(
     }
 }
 
+/// Locks a license that is about to get this customer, as [`Store::hold`] does. What [`choose`] needs is
+/// locked before: a customer is renamed and merged with its licenses, so it always comes first.
+///
+/// # Errors
+/// As [`Store::hold`].
+pub(in crate::licensing) async fn hold_for_customer(
+    store: &Store,
+    license: License,
+    customer: Option<&str>,
+) -> Result<(Transaction, License), StoreError> {
+    let transaction = store.begin_for(&license).await?;
+    if let Some(text) = customer
+        && name_key(text).is_some()
+    {
+        let mut found = customers::find(&transaction, text).await?;
+        if found.is_empty() {
+            // A new one, unless another call has just added it.
+            locks::hold(&transaction, Lock::CustomerNames).await?;
+            found = customers::find(&transaction, text).await?;
+        }
+        hold_all(&transaction, &found).await?;
+    }
+    let license = licenses::hold(&transaction, license).await?;
+    Ok((transaction, license))
+}
+
+/// Locks customers, and those that they were merged into, in the order of their ids.
+async fn hold_all(db: &impl ConnectionTrait, found: &[Customer]) -> Result<(), StoreError> {
+    let ids = found
+        .iter()
+        .flat_map(|it| [Some(&it.id), it.merged_into.as_ref()]);
+    let mut ids: Vec<&String> = ids.flatten().collect();
+    ids.sort_unstable();
+    for id in ids {
+        customers::hold(db, id).await?;
+    }
+    Ok(())
+}
+
 /// A customer, or the one that it was merged into, locked.
 async fn held(db: &impl ConnectionTrait, text: &str) -> Result<Option<Customer>, CustomerError> {
     let Some(found) = find(db, text).await? else {
         return Ok(None);
     };
-    customers::hold(db, &found.id).await?;
+    hold_all(db, std::slice::from_ref(&found)).await?;
     let Some(merged) = customers::find_merged(db, &found.id).await? else {
         return Ok(None);
     };
     if merged.id != found.id {
+        // It may have been merged after it was found.
         customers::hold(db, &merged.id).await?;
     }
     Ok(customers::find_merged(db, &merged.id).await?)

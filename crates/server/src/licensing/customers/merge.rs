@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde_json::json;
 use utoipa::ToSchema;
 
-use super::{CustomerError, LICENSES_AT_A_TIME, check_documents, look_up};
+use super::{CustomerError, LICENSES_AT_A_TIME, check_documents, hold_for_customer, look_up};
 use crate::audit::{Action, Author, Change};
 use crate::licensing::amend::{AmendError, AmendRequest, Amended, amend_held, note_stored};
 use crate::licensing::current::current;
@@ -67,7 +67,8 @@ pub async fn merge(
     author: &Author<'_>,
 ) -> Result<Merged, CustomerError> {
     if is_dry_run {
-        return preview(store, from, into, &*author.change()?).await;
+        let change = author.change()?;
+        return preview(store, from, into, &change).await;
     }
     let (from, into) = repeated(|| redirect(store, from, into, author)).await?;
     let mut merged = Merged {
@@ -182,7 +183,7 @@ async fn try_assign(
     into: &str,
     author: &Author<'_>,
 ) -> Result<Option<Amended>, AssignError> {
-    let (transaction, license) = store.hold(license.clone()).await?;
+    let (transaction, license) = hold_for_customer(store, license.clone(), Some(into)).await?;
     let change = author.change();
     let change = &change.map_err(|doubt| AssignError::Interrupted(doubt.into()))?;
     let license = current(&transaction, license, change.at).await?;
