@@ -3,6 +3,7 @@
 //! The library panics if the system refuses a thread, and a runtime with only some of its threads
 //! then waits for the others forever.
 
+use std::io::ErrorKind;
 use std::num::NonZero;
 use std::sync::{Mutex, PoisonError};
 use std::{io, panic, process, thread};
@@ -20,6 +21,16 @@ pub const RAISE_THREADS: &str = "raise the limit on threads: pids_limit of the c
     TasksMax of the systemd unit, or 'ulimit -u' of the user; if the address space is limited \
     ('ulimit -v', LimitAS of the unit) or memory is short, raise that limit or add memory";
 
+/// The advice if the system does not permit threads at all (EPERM). glibc starts them with a system
+/// call that older container runtimes do not know and refuse; it uses another one only if the
+/// answer is ENOSYS.
+const PERMIT_THREADS: &str = "the seccomp filter of the container refuses the system call clone3: \
+    update Docker to 20.10.10 or newer, with libseccomp 2.5 or newer (containerd 1.5.6, Podman 3.3), \
+    or, to try whether that is the cause, run the container with --security-opt seccomp=unconfined";
+/// The advice if there is no memory for a thread.
+const ADD_MEMORY: &str = "add memory, or raise the memory limit of the container or the unit, or \
+    the limit on the address space ('ulimit -v', LimitAS of the unit)";
+
 /// Starts the runtime.
 ///
 /// # Errors
@@ -27,13 +38,17 @@ pub const RAISE_THREADS: &str = "raise the limit on threads: pids_limit of the c
 pub fn start() -> anyhow::Result<Runtime> {
     let workers = thread::available_parallelism().map_or(1, NonZero::get);
     let threads = workers + OTHER_THREADS;
-    check(threads).with_context(|| format!("cannot start {threads} threads; {RAISE_THREADS}"))?;
+    check(threads).map_err(|error| {
+        let advice = advice(error.kind());
+        anyhow::Error::new(error).context(format!("cannot start {threads} threads; {advice}"))
+    })?;
     // Other programs of the user may have taken the threads since.
     let hook = panic::take_hook();
     panic::set_hook(Box::new(|panic| {
         let why = panic.payload_as_str().unwrap_or("a panic");
+        let advice = advice(kind_in(why));
         say(format_args!(
-            "error: cannot start the runtime: {why}; {RAISE_THREADS}"
+            "error: cannot start the runtime: {why}; {advice}"
         ));
         process::exit(1)
     }));
@@ -58,4 +73,44 @@ fn check(threads: usize) -> io::Result<()> {
         }
         Ok(())
     })
+}
+
+/// What to do about a refused thread.
+fn advice(kind: ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::PermissionDenied => PERMIT_THREADS,
+        ErrorKind::OutOfMemory => ADD_MEMORY,
+        // EAGAIN: a limit, and what glibc reports for most failures to get memory.
+        _ => RAISE_THREADS,
+    }
+}
+
+/// The kind of the system's error in a text of the standard library.
+fn kind_in(text: &str) -> ErrorKind {
+    let number = text.split_once("(os error ");
+    let number = number.and_then(|(_, rest)| rest.split(')').next()?.parse().ok());
+    number.map_or(ErrorKind::Other, |number| {
+        io::Error::from_raw_os_error(number).kind()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_advice_on_refused_threads_depends_on_the_systems_error() {
+        for (number, said) in [
+            (1, "update Docker to 20.10.10 or newer"),
+            (11, "raise the limit on threads: pids_limit"),
+            (12, "add memory"),
+            (22, "raise the limit on threads"),
+        ] {
+            let error = io::Error::from_raw_os_error(number);
+            assert!(advice(error.kind()).contains(said), "{error}");
+            let panic = format!("OS can't spawn worker thread: {error}");
+            assert_eq!(advice(kind_in(&panic)), advice(error.kind()), "{panic}");
+        }
+        assert_eq!(advice(kind_in("a panic")), RAISE_THREADS);
+    }
 }
