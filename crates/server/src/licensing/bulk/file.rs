@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use csv::{Position, ReaderBuilder, StringRecord, Trim};
+use csv::{ReaderBuilder, StringRecord, Trim};
 use license_core::line_id::line_id;
 
 use super::BulkAction;
@@ -95,6 +95,11 @@ impl BulkFile {
         let batch = format!("{} {batch}", action.as_str());
         let mut occurrences: HashMap<String, u64> = HashMap::new();
         let mut lines = Vec::new();
+        let mut counter = LineCounter {
+            text: text.as_bytes(),
+            at: 0,
+            number: 1,
+        };
         for record in records {
             let record = record?;
             if record.iter().all(str::is_empty) {
@@ -112,7 +117,9 @@ impl BulkFile {
             let first = line_id(&batch, &known, 0);
             let occurrence = occurrences.entry(first).or_default();
             lines.push(Line {
-                number: record.position().map_or(0, |it| line_number(text, it)),
+                number: record
+                    .position()
+                    .map_or(0, |it| counter.number_at(it.byte())),
                 id: line_id(&batch, &known, *occurrence),
                 cells,
             });
@@ -128,17 +135,34 @@ impl BulkFile {
     }
 }
 
-/// The number of the line at a position, which may be before empty lines.
-fn line_number(text: &str, position: &Position) -> u64 {
-    let start = usize::try_from(position.byte()).unwrap_or(usize::MAX);
-    let rest = text.as_bytes().get(start..).unwrap_or_default();
-    let empty = rest.iter().take_while(|byte| b"\r\n".contains(byte));
-    position.line() + empty.filter(|byte| **byte == b'\n').count() as u64
+/// Counts the lines of a text up to positions that only grow. A line ends with LF, CR LF, or CR, as
+/// older spreadsheets on macOS write; the CSV library counts only LF.
+struct LineCounter<'a> {
+    text: &'a [u8],
+    at: usize,
+    /// The number of the line at `at`, from 1.
+    number: u64,
+}
+
+impl LineCounter<'_> {
+    /// The number of the line of the record at this position, which may be before empty lines.
+    fn number_at(&mut self, position: u64) -> u64 {
+        let start = usize::try_from(position).unwrap_or(usize::MAX);
+        while let Some(byte) = self.text.get(self.at) {
+            if self.at >= start && !b"\r\n".contains(byte) {
+                break;
+            }
+            self.at += 1;
+            let is_inside = *byte == b'\r' && self.text.get(self.at) == Some(&b'\n');
+            self.number += u64::from(b"\r\n".contains(byte) && !is_inside);
+        }
+        self.number
+    }
 }
 
 /// The separator that occurs most often in the first line.
 fn delimiter(text: &str) -> u8 {
-    let first = text.lines().next().unwrap_or_default();
+    let first = text.split(['\r', '\n']).next().unwrap_or_default();
     let count = |separator: &u8| first.bytes().filter(|byte| byte == separator).count();
     // Of equal numbers, the last one counts.
     b"\t;,".iter().copied().max_by_key(count).unwrap_or(b',')
@@ -148,6 +172,9 @@ fn delimiter(text: &str) -> u8 {
 struct Columns {
     /// The name of each; `None` if it is not used.
     names: Vec<Option<&'static str>>,
+    /// The number of columns after them that have no name: spreadsheets write separators for cells
+    /// that were once used. They must be empty in all lines.
+    unnamed: usize,
     unused: Vec<String>,
 }
 
@@ -159,7 +186,9 @@ impl Columns {
             BulkAction::Amend => (&AMEND_COLUMNS, "licenseKey"),
         };
         let (mut names, mut unused) = (Vec::new(), Vec::new());
-        for name in head {
+        let unnamed = head.iter().rev().take_while(|name| name.is_empty()).count();
+        let named = head.len() - unnamed;
+        for name in head.iter().take(named) {
             let is_it = |known: &&&'static str| known.eq_ignore_ascii_case(name);
             let found = known.iter().find(is_it).copied();
             // An exported list may be edited and used to renew its licenses.
@@ -181,7 +210,11 @@ impl Columns {
             names.push(found);
         }
         match names.contains(&Some(required)) {
-            true => Ok(Self { names, unused }),
+            true => Ok(Self {
+                names,
+                unnamed,
+                unused,
+            }),
             false => Err(FileError::Missing(required)),
         }
     }
@@ -189,7 +222,9 @@ impl Columns {
     /// The texts of a line that are not empty.
     fn cells(&self, record: &StringRecord) -> Result<BTreeMap<&'static str, String>, String> {
         let (cells, columns) = (record.len(), self.names.len());
-        if cells != columns {
+        let is_of_columns = (columns..=columns + self.unnamed).contains(&cells)
+            && record.iter().skip(columns).all(str::is_empty);
+        if !is_of_columns {
             return Err(format!(
                 "the number of cells ({cells}) is not the number of columns in the first line \
                  ({columns}); enclose cells that contain a separator in quotation marks"
