@@ -400,7 +400,7 @@ impl Database {
     #[must_use]
     pub fn explained(&self, error: DbErr) -> DbErr {
         match self.0.url.sqlite_file() {
-            Some(_) => failure::of_file(error),
+            Some(file) => failure::of_file(error, file),
             None => error,
         }
     }

@@ -140,7 +140,7 @@ impl Failure {
                 UNREADABLE | INCOMPLETE => Self::Refused,
                 BUSY | REPLACED => Self::Busy,
                 EXHAUSTED | NOT_CREATED => Self::Explained,
-                text if login::is_explained(text) => Self::Explained,
+                text if login::is_explained(text) || sqlite::is_limited(text) => Self::Explained,
                 text if login::is_in_foreign_encoding(text) => Self::ForeignEncoding,
                 text if login::is_about_credentials(text) => Self::Login,
                 text if text.ends_with(DanglingLink::ADVICE) => Self::DanglingLink,

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
+use std::path::Path;
 
 use sqlx::error::{DatabaseError, ErrorKind};
 
@@ -275,13 +276,16 @@ fn no_advice_about_an_sqlite_file_is_about_a_server() {
         db_error(sqlx::Error::PoolTimedOut),
     ] {
         assert!(words(&error).contains("check DATABASE_URL"), "{error}");
-        let error = of_file(error);
+        let error = of_file(error, Path::new("a.db"));
         let said = words(&error);
         assert!(!said.contains("DATABASE_URL"), "{said}");
         assert!(said.contains("check that its disk"), "{said}");
         assert!(Failure::of(&error).is_outage());
-        assert_eq!(words(&of_file(error)), said);
+        assert_eq!(words(&of_file(error, Path::new("a.db"))), said);
     }
     let full = DbErr::Custom(FILE_GONE.to_owned());
-    assert_eq!(Failure::of(&of_file(full)), Failure::File);
+    assert_eq!(
+        Failure::of(&of_file(full, Path::new("a.db"))),
+        Failure::File
+    );
 }
