@@ -40,6 +40,7 @@ pub mod state_file;
 pub mod store;
 pub mod system_authorities;
 pub mod trusted_keys;
+mod tunnel;
 pub mod unknown_features;
 pub mod upstream;
 pub mod usage;

@@ -22,6 +22,7 @@ use rustls::{
     SignatureScheme,
 };
 use rustls_platform_verifier::Verifier;
+use url::Url;
 
 use crate::system_authorities::SystemAuthorities;
 
@@ -273,11 +274,13 @@ fn names_no_host(error: &Error) -> bool {
     )
 }
 
-/// The explanation of a TLS error of the License Server at `host`; `None` if there is no better
-/// explanation than the error itself.
+/// The explanation of a TLS error of the server at `url`, which is in this setting; `None` if there
+/// is no better explanation than the error itself.
 #[must_use]
-pub fn explain(error: &Error, host: &str, port: u16) -> Option<Explanation> {
-    let server = TlsServer::license_server(host, port);
+pub fn explain(error: &Error, url: &Url, setting: &'static str) -> Option<Explanation> {
+    let host = url.host_str().unwrap_or_default();
+    let port = url.port_or_known_default().unwrap_or(443);
+    let server = TlsServer::of_http(host, port, setting);
     let is_incomplete = other_cause::<IncompleteChain>(error).is_some();
     let is_unknown = error == &Error::InvalidCertificate(CertificateError::UnknownIssuer);
     let are_none = other_cause::<NoAuthorities>(error).is_some();

@@ -3,6 +3,8 @@
 //! It sends requests and receives responses, which `license_core::response` interprets. TLS is
 //! always verified, redirects are never followed, and responses are read up to a limit.
 
+mod cause;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,17 +19,17 @@ use license_core::protocol::{
 use license_core::response::{Reply, Request, TransportFailure};
 use license_service::clock::Clock;
 use license_service::presentable_url::{SecretUrl, presentable_path};
-use license_service::tls_explanation::{Subject, tls_error};
 use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
 use reqwest::redirect::Policy;
 use reqwest::{ClientBuilder, RequestBuilder};
 use tokio::sync::Mutex;
-use url::Url;
 use uuid::Uuid;
 
 use crate::certificate_file::{self, CertificatesError, certificates};
 use crate::proxy::{ProxyError, ProxySettings, Route};
-use crate::server_certificate::{explain, tls_config};
+use crate::server_certificate::tls_config;
+use crate::tunnel::TunnelAnswer;
+pub use cause::{Cause, CauseKind, cause};
 
 /// Maximum size of a response, in bytes. A license with thousands of features is far smaller.
 pub(crate) const MAX_ANSWER_BYTES: usize = 1024 * 1024;
@@ -143,72 +145,6 @@ pub fn license_server_client(
     client.map_err(UpstreamError::Client)
 }
 
-/// Why a request failed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Cause {
-    /// The kind of failure.
-    pub kind: CauseKind,
-    /// The problem and how to fix it, or the innermost cause. The outermost message would repeat
-    /// the address, which may contain a password.
-    pub text: String,
-}
-
-/// The kind of failure of a [`Cause`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CauseKind {
-    /// The server's certificate.
-    Certificate,
-    /// What the server offers or requires in TLS.
-    Handshake,
-    /// The head of the response is too large or malformed.
-    Head,
-    /// Anything else.
-    Connection,
-}
-
-/// Why a request to `url` failed.
-#[must_use]
-pub fn cause(error: &reqwest::Error, url: &Url) -> Cause {
-    let of = |kind, text| Cause { kind, text };
-    let mut cause: &(dyn std::error::Error + 'static) = error;
-    let mut innermost = "the request could not be sent".to_owned();
-    while let Some(source) = cause.source() {
-        cause = source;
-        innermost = cause.to_string();
-        let port = url.port_or_known_default().unwrap_or(443);
-        let host = url.host_str().unwrap_or_default();
-        let explained = tls_error(cause).and_then(|error| explain(error, host, port));
-        if let Some(explained) = explained {
-            let kind = match explained.subject {
-                Subject::Certificate => CauseKind::Certificate,
-                Subject::Handshake => CauseKind::Handshake,
-            };
-            return of(kind, explained.text);
-        }
-        if cause.downcast_ref().is_some_and(hyper::Error::is_parse) {
-            // The library's only error for bytes that are not an HTTP response, such as a TLS
-            // alert.
-            if !innermost.starts_with("invalid HTTP version") {
-                return of(
-                    CauseKind::Head,
-                    format!(
-                        "{innermost}: the server or a proxy sends more than {MAX_HEADERS} headers, \
-                         or malformed ones"
-                    ),
-                );
-            }
-            if url.scheme() == "http" {
-                innermost.push_str(
-                    "; the server does not speak HTTP: if it speaks TLS, write https:// in \
-                     LICENSE_API_URL",
-                );
-            }
-            return of(CauseKind::Connection, innermost);
-        }
-    }
-    of(CauseKind::Connection, innermost)
-}
-
 /// Reads a file that may be on a slow file system.
 async fn read_in_background(file: PathBuf) -> std::io::Result<Vec<u8>> {
     let reading = tokio::task::spawn_blocking(move || certificate_file::read(&file));
@@ -312,7 +248,7 @@ impl Upstream {
         if let Some((name, value)) = request.header() {
             post = post.header(name, value);
         }
-        self.send(post).await
+        self.send(&http, post).await
     }
 
     /// Asks what a license key grants.
@@ -323,13 +259,14 @@ impl Upstream {
             .header(INSTALLATION_ID_HEADER, installation_id)
             .header(ENTITLEMENTS_HEADER, "1")
             .json(request);
-        self.send(post).await
+        self.send(&http, post).await
     }
 
     /// Requests the signed key sets after version `after`.
     pub async fn key_sets(&self, after: u64) -> Reply {
         let url = self.url(&format!("{KEYS}?after={after}"));
-        self.send(self.client().await.get(url)).await
+        let http = self.client().await;
+        self.send(&http, http.get(url)).await
     }
 
     /// It may contain a password: never log it.
@@ -338,18 +275,34 @@ impl Upstream {
         format!("{base}{path}")
     }
 
-    async fn send(&self, request: RequestBuilder) -> Reply {
-        match self.exchange(request).await {
+    async fn send(&self, http: &reqwest::Client, request: RequestBuilder) -> Reply {
+        let answer = match request.send().await {
+            Ok(answer) => answer,
+            Err(error) => return self.not_sent(http, &error).await,
+        };
+        match self.read(answer).await {
             Ok((status, body, retry_after)) => Reply::of(status, body, retry_after),
             Err(failure) => Reply::Failure(failure),
         }
     }
 
-    async fn exchange(
+    /// The reply in place of that of the License Server: if a proxy refuses to connect, its own.
+    async fn not_sent(&self, http: &reqwest::Client, error: &reqwest::Error) -> Reply {
+        let url = self.base_url.expose();
+        let Some(tunnel) = TunnelAnswer::ask(http, &self.proxies, url, error).await else {
+            return Reply::Failure(self.failure(error));
+        };
+        if tunnel.demands_sign_in() {
+            return Reply::of(tunnel.status(), Vec::new(), None);
+        }
+        let detail = format!("{}; {}", tunnel.what(), tunnel.advice());
+        Reply::Failure(TransportFailure::Unreachable { detail })
+    }
+
+    async fn read(
         &self,
-        request: RequestBuilder,
+        mut answer: reqwest::Response,
     ) -> Result<(u16, Vec<u8>, Option<Duration>), TransportFailure> {
-        let mut answer = request.send().await.map_err(|e| self.failure(&e))?;
         let status = answer.status().as_u16();
         let retry_after = retry_after(answer.headers());
         let mut body = Vec::new();

@@ -4,6 +4,8 @@
 //! The TLS library reports only the low-level error, and also calls this program's certificate that
 //! of the peer.
 
+mod rare_flaw;
+
 use std::borrow::Cow;
 use std::error::Error;
 use std::io::{self, Read as _};
@@ -17,6 +19,7 @@ use crate::database_url::DatabaseUrl;
 use crate::database_url::as_libpq::root_certificate;
 use crate::presentable_url::presentable_path;
 use crate::regular_file;
+use rare_flaw::rare_flaw;
 
 /// Maximum number of bytes of a file that are read to identify its content.
 const MAX_FILE_BYTES: u64 = 64 * 1024;
@@ -30,6 +33,8 @@ pub struct TlsServer<'a> {
     host: &'a str,
     port: u16,
     is_postgres: bool,
+    /// The setting that contains the address.
+    setting: &'static str,
     /// The file of `sslrootcert`.
     root: Option<&'a str>,
 }
@@ -53,13 +58,14 @@ pub enum Subject {
 }
 
 impl<'a> TlsServer<'a> {
-    /// The License Server.
+    /// A License Server or License Client, whose address is in this setting.
     #[must_use]
-    pub fn license_server(host: &'a str, port: u16) -> Self {
+    pub fn of_http(host: &'a str, port: u16, setting: &'static str) -> Self {
         Self {
             host,
             port,
             is_postgres: false,
+            setting,
             root: None,
         }
     }
@@ -80,8 +86,12 @@ impl<'a> TlsServer<'a> {
     }
 
     fn handshake(&self, error: &rustls::Error) -> Option<String> {
-        let Self { host, port, .. } = self;
-        let setting = self.setting();
+        let Self {
+            host,
+            port,
+            setting,
+            ..
+        } = self;
         let client_certificate = match self.is_postgres {
             true => {
                 "if it requires a client certificate, set sslcert and sslkey to one that it accepts"
@@ -126,7 +136,7 @@ impl<'a> TlsServer<'a> {
 
     fn certificate(&self, error: &rustls::Error, why: &CertificateError) -> String {
         let host = self.host;
-        let setting = self.setting();
+        let setting = self.setting;
         let bare = host.trim_matches(['[', ']']);
         let kind = match bare.parse::<IpAddr>() {
             Ok(_) => "IP",
@@ -138,6 +148,12 @@ impl<'a> TlsServer<'a> {
              -subj /CN={bare} -addext subjectAltName={kind}:{bare} \
              -addext basicConstraints=critical,CA:FALSE"
         );
+        // A self-signed certificate does not replace one of an authority that others trust.
+        let reissue = |wanted: &str| {
+            format!(
+                "have its authority issue {wanted}, or, if it is self-signed, create one: {make}"
+            )
+        };
         match why {
             CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
                 "the server's certificate has expired; renew it, or correct this machine's \
@@ -156,16 +172,18 @@ impl<'a> TlsServer<'a> {
                     false => "",
                 };
                 format!(
-                    "the server's certificate is not valid for {bare}{why}; create one that is: {make}"
+                    "the server's certificate is not valid for {bare}{why}; {}",
+                    reissue("one that is")
                 )
             }
             CertificateError::NotValidForNameContext { presented, .. } => format!(
-                "the server's certificate is for {}, not for {bare}; correct {setting}, or create a certificate for {bare}: {make}",
+                "the server's certificate is for {}, not for {bare}; correct {setting}, or {}",
                 presented
                     .iter()
                     .map(|name| name_in(name))
                     .collect::<Vec<_>>()
-                    .join(", ")
+                    .join(", "),
+                reissue(&format!("one for {bare}"))
             ),
             CertificateError::UnknownIssuer => self.unknown_issuer(bare),
             _ if other_cause(error) == Some(&webpki::Error::CaUsedAsEndEntity) => {
@@ -187,9 +205,10 @@ impl<'a> TlsServer<'a> {
                 "the server's certificate, or one sent with it, uses X.509 version 1; create a \
                  version 3 certificate: {make}"
             ),
-            why => format!(
-                "the server's certificate is not accepted ({why}); create a new one: {make}"
-            ),
+            why => {
+                let (what, wanted) = rare_flaw(why);
+                format!("the server's certificate{what}; {}", reissue(wanted))
+            }
         }
     }
 
@@ -223,16 +242,13 @@ impl<'a> TlsServer<'a> {
                  -showcerts </dev/null"
             ),
             false => format!(
-                "if it is the vendor's, list that exact certificate in LICENSE_CA_FILE: openssl s_client \
-                 -connect {host}:{port}{server_name} </dev/null | openssl x509 -out license-server.pem"
+                "if it is {}, list that exact certificate in LICENSE_CA_FILE: openssl s_client \
+                 -connect {host}:{port}{server_name} </dev/null | openssl x509 -out license-server.pem",
+                match self.setting {
+                    "LICENSE_API_URL" => "the vendor's",
+                    _ => "the one of your service",
+                }
             ),
-        }
-    }
-
-    fn setting(&self) -> &'static str {
-        match self.is_postgres {
-            true => "DATABASE_URL",
-            false => "LICENSE_API_URL",
         }
     }
 }
@@ -257,6 +273,7 @@ pub(crate) fn of_postgres(error: &sqlx::Error, url: &DatabaseUrl) -> Option<Stri
                 host,
                 port: url.port().unwrap_or(5432),
                 is_postgres: true,
+                setting: "DATABASE_URL",
                 root: root.as_deref(),
             };
             let tls = tls_error(error);

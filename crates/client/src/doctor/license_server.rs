@@ -13,6 +13,7 @@ use super::{Examiner, Finding};
 use crate::certificate_file;
 use crate::config::Settings;
 use crate::system_authorities::SystemAuthorities;
+use crate::tunnel::TunnelAnswer;
 use crate::upstream::{CauseKind, MAX_ANSWER_BYTES, UpstreamError, cause, license_server_client};
 
 const WHAT: &str = "License Server";
@@ -158,8 +159,18 @@ async fn ask(settings: &Settings, examiner: Examiner<'_>) -> Result<Response, Fi
         .expose()
         .as_str()
         .trim_end_matches('/');
-    let asked = client.get(format!("{base}{KEYS}")).send().await;
-    asked.map_err(broken)
+    let error = match client.get(format!("{base}{KEYS}")).send().await {
+        Ok(answer) => return Ok(answer),
+        Err(error) => error,
+    };
+    let tunnel = TunnelAnswer::ask(&client, &settings.proxies, url.expose(), &error).await;
+    Err(match tunnel {
+        Some(tunnel) => {
+            let found = format!("{url} cannot be reached: {}", tunnel.what());
+            Finding::error(WHAT, found, tunnel.advice())
+        }
+        None => broken(error),
+    })
 }
 
 fn client(

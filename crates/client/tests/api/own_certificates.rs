@@ -114,7 +114,8 @@ async fn a_listed_certificate_for_another_name_is_refused_with_the_command() {
         (
             "-subj /CN=localhost",
             "127.0.0.1",
-            "is not valid for 127.0.0.1; create one that is: openssl req -x509",
+            "is not valid for 127.0.0.1; have its authority issue one that is, or, if it is \
+             self-signed, create one: openssl req -x509",
         ),
         (
             "-subj /CN=127.0.0.1",

@@ -6,7 +6,7 @@ use std::time::Duration;
 use license_client::doctor::{Examiner, examine};
 use license_client::proxy::ProxySettings;
 use license_client::upstream::Upstream;
-use license_core::response::Reply;
+use license_core::response::{Reply, TransportFailure};
 use license_service::clock::SystemClock;
 use license_service::presentable_url::SecretUrl;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional};
@@ -143,7 +143,7 @@ fn settings(variables: &[(&str, &str)]) -> ProxySettings {
 }
 
 async fn call(url: &str, variables: &[(&str, &str)]) -> Reply {
-    let url = SecretUrl::parse(url, &["http"]).unwrap();
+    let url = SecretUrl::parse(url, &["http", "https"]).unwrap();
     let timeout = Duration::from_secs(5);
     let upstream = Upstream::new(&url, timeout, None, None, &settings(variables)).unwrap();
     upstream.key_sets(1).await
@@ -227,6 +227,68 @@ async fn calls_go_through_an_http_proxy_and_not_where_no_proxy_lists_the_server(
         let line = format!("GET {}/licenses/keys?after=1 HTTP/1.1", cloud.url);
         assert!(asked.iter().all(|it| *it == line), "{asked:?}");
     }
+}
+
+/// A proxy that answers every request with these bytes.
+async fn answering(answer: String) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let mut head = vec![0; 4096];
+            let _ = client.read(&mut head).await;
+            let _ = client.write_all(answer.as_bytes()).await;
+        }
+    });
+    address
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_proxy_answers_is_reported_for_https_as_for_http() {
+    let site = Site::start(Engine::Sqlite, "http://127.0.0.1:9/api", &[]).await;
+    let refuses = "refuses the connection with HTTP";
+    let accepts = "accepts the connection with HTTP";
+    let long = format!("X-Filler: {}\r\n", "x".repeat(9000));
+    for (line, headers, status, said) in [
+        (
+            "407 Proxy Authentication Required",
+            "",
+            407,
+            "requires a sign-in",
+        ),
+        ("403 Forbidden", "", 403, refuses),
+        ("502 Bad Gateway", "", 502, refuses),
+        ("503 Service Unavailable", &*long, 503, refuses),
+        ("201 Created", "", 201, accepts),
+        ("200 OK", &*long, 200, accepts),
+    ] {
+        let answer = format!("HTTP/1.1 {line}\r\n{headers}Content-Length: 0\r\n\r\n");
+        let proxy = answering(answer).await;
+        let variables = [("ALL_PROXY", &*proxy)];
+        let plain = call("http://license.vendor.test/api", &variables).await;
+        let is_status =
+            |reply: &Reply| matches!(reply, Reply::Answer { status: it, .. } if *it == status);
+        assert!(is_status(&plain), "{plain:?}");
+        let url = "https://license.vendor.test/api";
+        match call(url, &variables).await {
+            reply if status == 407 => assert!(is_status(&reply), "{reply:?}"),
+            Reply::Failure(TransportFailure::Unreachable { detail }) => {
+                let said = format!("the proxy {proxy} {said} {status}");
+                assert!(detail.starts_with(&said), "{detail}");
+                let is_advised = detail.contains("list license.vendor.test:443 in NO_PROXY");
+                assert!(is_advised, "{detail}");
+            }
+            reply => panic!("{line}: {reply:?}"),
+        }
+        let mut checked = site.settings().clone();
+        checked.license_api_url = SecretUrl::parse(url, &["https"]).unwrap();
+        checked.proxies = settings(&variables);
+        let findings = examine(&checked, &SystemClock, Examiner::Command, |_| {}).await;
+        let shown: Vec<String> = findings.iter().map(ToString::to_string).collect();
+        let said = format!("{url} cannot be reached: the proxy {proxy} {said}");
+        assert!(shown.iter().any(|it| it.contains(&said)), "{shown:?}");
+    }
+    site.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,0 +1,113 @@
+//! Why a proxy does not connect this machine with an https address.
+//!
+//! The HTTP library asks the proxy for a tunnel (CONNECT, RFC 9110, section 9.3.6), and reports only
+//! that there is none, without the status (`hyper-util` 0.1.21, `TunnelError`). So the proxy is
+//! asked one more time, through the same client.
+
+use reqwest::{Client, Method, StatusCode};
+use url::Url;
+
+use crate::proxy::{ProxySettings, Route};
+
+/// What the library's errors about tunnels start with. Its type is private.
+const TUNNEL_ERROR: &str = "tunnel error: ";
+
+/// What a proxy answers to the request for a tunnel, if the library cannot use it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct TunnelAnswer {
+    /// The proxy's host and port.
+    proxy: String,
+    /// The variable that names the proxy.
+    variable: &'static str,
+    /// The host and the port of the address.
+    server: String,
+    status: StatusCode,
+}
+
+impl TunnelAnswer {
+    /// Asks the proxy again, if a request to `url` with `client` has failed because there is no
+    /// tunnel. `None` if it failed for another reason, or the proxy does not answer. It takes no
+    /// longer than the timeout of the client.
+    pub(crate) async fn ask(
+        client: &Client,
+        proxies: &ProxySettings,
+        url: &Url,
+        error: &reqwest::Error,
+    ) -> Option<Self> {
+        let Ok(Route::Through { variable, proxy }) = proxies.route(url) else {
+            return None;
+        };
+        if !is_about_tunnel(error) {
+            return None;
+        }
+        let server = authority(url)?;
+        // For http addresses, the library sends the request itself to the proxy.
+        let asked = client.request(Method::CONNECT, format!("http://{server}/"));
+        Some(Self {
+            proxy: authority(proxy.expose())?,
+            variable,
+            server,
+            status: asked.send().await.ok()?.status(),
+        })
+    }
+
+    /// Whether the proxy requires a user and a password.
+    pub(crate) fn demands_sign_in(&self) -> bool {
+        self.status == StatusCode::PROXY_AUTHENTICATION_REQUIRED
+    }
+
+    /// The status code.
+    pub(crate) fn status(&self) -> u16 {
+        self.status.as_u16()
+    }
+
+    /// What the proxy does.
+    pub(crate) fn what(&self) -> String {
+        let Self { proxy, status, .. } = self;
+        let status = status.as_u16();
+        match self.status {
+            _ if self.demands_sign_in() => {
+                format!("the proxy {proxy} requires a sign-in (HTTP {status})")
+            }
+            accepted if accepted.is_success() => format!(
+                "the proxy {proxy} accepts the connection with HTTP {status} in a form that this \
+                 program cannot use"
+            ),
+            _ => format!("the proxy {proxy} refuses the connection with HTTP {status}"),
+        }
+    }
+
+    /// What to do.
+    pub(crate) fn advice(&self) -> String {
+        let Self {
+            server, variable, ..
+        } = self;
+        match self.status {
+            _ if self.demands_sign_in() => format!(
+                "write the user and the password into {variable}: http://user:password@host:port"
+            ),
+            accepted if accepted.is_success() => format!(
+                "let the proxy answer CONNECT with HTTP 200 and less than 8 KiB of headers, or \
+                 list {server} in NO_PROXY if this machine can reach it directly"
+            ),
+            _ => format!(
+                "allow CONNECT to {server} on the proxy, or list {server} in NO_PROXY if this \
+                 machine can reach it directly"
+            ),
+        }
+    }
+}
+
+/// The innermost cause decides: a connection to the proxy that fails has a cause of its own.
+fn is_about_tunnel(error: &reqwest::Error) -> bool {
+    let mut cause: &(dyn std::error::Error + 'static) = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string().starts_with(TUNNEL_ERROR)
+}
+
+fn authority(url: &Url) -> Option<String> {
+    let port = url.port_or_known_default()?;
+    Some(format!("{}:{port}", url.host_str()?))
+}

@@ -1,0 +1,75 @@
+//! Flaws of certificates that are rare.
+
+use std::borrow::Cow;
+
+use rustls::CertificateError;
+
+/// What is wrong with a certificate, as a continuation of its name, and what it should be instead.
+#[expect(deprecated, reason = "verifiers may still return these")]
+pub(super) fn rare_flaw(why: &CertificateError) -> (Cow<'static, str>, &'static str) {
+    const USUAL: &str = "one that is signed with SHA-256, with an ECDSA key (P-256) or an RSA key \
+        (rsaEncryption) of at least 2048 bits";
+    match why {
+        CertificateError::UnsupportedSignatureAlgorithm => (
+            " uses an algorithm that is not supported, such as SHA-1".into(),
+            USUAL,
+        ),
+        CertificateError::UnsupportedSignatureAlgorithmContext {
+            signature_algorithm_id,
+            ..
+        } => {
+            let name = algorithm(signature_algorithm_id);
+            let what =
+                format!(", or one sent with it, is signed with {name}, which is not supported");
+            (what.into(), USUAL)
+        }
+        CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext {
+            public_key_algorithm_id,
+            ..
+        } => {
+            let name = algorithm(public_key_algorithm_id);
+            let what =
+                format!(", or one sent with it, has a key for {name}, which is not supported");
+            (what.into(), USUAL)
+        }
+        CertificateError::BadSignature => (
+            ", or one sent with it, has an invalid signature, or belongs to an RSA key of fewer \
+             than 2048 bits"
+                .into(),
+            USUAL,
+        ),
+        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => (
+            " is not for servers: its extended key usage does not include serverAuth".into(),
+            "one with extendedKeyUsage = serverAuth",
+        ),
+        CertificateError::BadEncoding => (" is malformed".into(), "a new one"),
+        CertificateError::Revoked => (" is revoked".into(), "a new one"),
+        CertificateError::UnhandledCriticalExtension => (
+            " has a critical extension that is not supported".into(),
+            "one without it",
+        ),
+        CertificateError::Other(other) => (
+            format!(" is not accepted ({})", other.0).into(),
+            "a new one",
+        ),
+        why => (format!(" is not accepted ({why})").into(), "a new one"),
+    }
+}
+
+/// The name of an algorithm in DER, with or without its parameters (RFC 3279, 4055, 5758, 8410).
+fn algorithm(id: &[u8]) -> &'static str {
+    const NAMES: [(&[u8], &str); 9] = [
+        (b"\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01", "RSA"),
+        (b"\x2a\x86\x48\x86\xf7\x0d\x01\x01\x04", "MD5"),
+        (b"\x2a\x86\x48\x86\xf7\x0d\x01\x01\x05", "SHA-1"),
+        (b"\x2a\x86\x48\x86\xf7\x0d\x01\x01\x0a", "RSASSA-PSS"),
+        (b"\x2a\x86\x48\xce\x3d\x04\x01", "SHA-1"),
+        (b"\x2a\x86\x48\xce\x3d\x02\x01", "this elliptic curve"),
+        (b"\x2a\x86\x48\xce\x38\x04\x03", "DSA"),
+        (b"\x2b\x65\x70", "Ed25519"),
+        (b"\x2b\x65\x71", "Ed448"),
+    ];
+    let is_in = |oid: &[u8]| id.windows(oid.len()).any(|part| part == oid);
+    let found = NAMES.iter().find(|(oid, _)| is_in(oid));
+    found.map_or("an unknown algorithm", |(_, name)| name)
+}
