@@ -7,22 +7,27 @@ use std::time::Duration;
 use anyhow::{Context as _, bail, ensure};
 use clap::Args;
 use license_console::escaped::{self, escape_texts};
+use license_core::foreign_text;
 use license_listening_users::{
     ListenerError, PACKAGED_STATE_DIR, first_trusted, sends_secret, trusted_users, unread_owner,
 };
 use license_service::admin_token::AdminTokenSettings;
 use license_service::ownership;
 use license_service::presence::Unreadable;
-use license_service::presentable_url::SecretUrl;
+use license_service::presentable_url::{SecretUrl, presentable_path};
 use license_service::stdout;
 use license_service::tls_explanation::tls_error;
 use license_service::{exchange, loopback};
+use reqwest::header::{HeaderValue, LOCATION};
+use reqwest::redirect::Policy;
 use reqwest::{Method, RequestBuilder, StatusCode};
 use secrecy::ExposeSecret as _;
 use serde_json::Value;
 use url::Url;
 
+use crate::certificate_file::certificates;
 use crate::config::{Settings, http_url};
+use crate::server_certificate::{explain, tls_config};
 use crate::upstream::http_client;
 
 /// Timeout of a request that the service answers without calling the License Server.
@@ -52,6 +57,11 @@ pub(crate) struct ServiceArgs {
     /// Directory of the service's state: its owner may run the service
     #[arg(long, env, value_name = "DIR")]
     state_dir: Option<PathBuf>,
+
+    /// File with certificates to trust in addition to the system's certificate authorities, if the
+    /// address is https
+    #[arg(long, env, value_name = "FILE")]
+    license_ca_file: Option<PathBuf>,
 
     /// Print the service's answer as JSON
     #[arg(long)]
@@ -100,6 +110,7 @@ impl ServiceArgs {
         Self {
             url,
             admin_token: settings.admin_token.clone(),
+            license_ca_file: settings.license_ca_file.clone(),
             state_dir,
             ..Self::at(settings.host, settings.port)
         }
@@ -113,6 +124,7 @@ impl ServiceArgs {
             port,
             admin_token: AdminTokenSettings::default(),
             state_dir: None,
+            license_ca_file: None,
             json: false,
         }
     }
@@ -219,17 +231,7 @@ impl ServiceArgs {
             Method::GET => READ_TIMEOUT,
             _ => CALL_TIMEOUT,
         };
-        // No proxy: the service is on this machine or the local network.
-        let configure = || {
-            let client = reqwest::Client::builder()
-                .no_proxy()
-                .connect_timeout(Duration::from_secs(5));
-            match &proven {
-                Some((host, address)) => client.resolve(host, *address),
-                None => client,
-            }
-        };
-        let client = http_client(configure)?;
+        let client = self.client(&url, proven)?;
         let mut request = client.request(method, format!("{base}{path}"));
         if let Secrets::Some = secrets
             && let Some(token) = self.admin_token.read()?
@@ -245,24 +247,75 @@ impl ServiceArgs {
                 .await
                 .map_err(|error| error.without_url().into())
         });
+        let answer = exchange.await;
+        let (status, text, redirect) =
+            answer.map_err(|error| self.explained_failure(error, &url))?;
         let place = self.presentable_url();
-        let (status, text) = exchange.await.map_err(|error| {
-            let message = match speaks_plain_http(&error) {
-                true => format!(
-                    "the program at {place} speaks HTTP, not TLS; write http:// in its address"
-                ),
-                false => format!(
-                    "no License Client responds at {place}; start it with 'license-client serve', \
-                     or pass another address with --url"
-                ),
-            };
-            error.context(message)
-        })?;
+        if let Some(location) = redirect {
+            bail!("{}", redirected(&url, path, &place, &location));
+        }
         ensure!(
             text.len() <= MAX_ANSWER_BYTES,
             "the program at {place} is not a License Client: its response is too long"
         );
         Ok((status, text))
+    }
+
+    /// The HTTP client for the service, which is at this checked host and address.
+    fn client(
+        &self,
+        url: &Url,
+        proven: Option<(String, SocketAddr)>,
+    ) -> anyhow::Result<reqwest::Client> {
+        // No proxy: the service is on this machine or the local network. No redirects: a POST would
+        // arrive as a GET.
+        let configure = || {
+            let client = reqwest::Client::builder()
+                .no_proxy()
+                .redirect(Policy::none())
+                .connect_timeout(Duration::from_secs(5));
+            match &proven {
+                Some((host, address)) => client.resolve(host, *address),
+                None => client,
+            }
+        };
+        if url.scheme() != "https" {
+            return Ok(http_client(configure)?);
+        }
+        let listed = match &self.license_ca_file {
+            None => Vec::new(),
+            Some(file) => {
+                let read = std::fs::read(file).with_context(|| {
+                    let file = presentable_path(file);
+                    format!("LICENSE_CA_FILE: the file '{file}' cannot be read")
+                })?;
+                certificates(&read).context("LICENSE_CA_FILE cannot be used")?
+            }
+        };
+        let tls = tls_config(listed, None).context("LICENSE_CA_FILE cannot be used")?;
+        Ok(configure().tls_backend_preconfigured(tls).build()?)
+    }
+
+    /// Why there is no answer from the service at `url`.
+    fn explained_failure(&self, error: anyhow::Error, url: &Url) -> anyhow::Error {
+        let place = self.presentable_url();
+        if speaks_plain_http(&error) {
+            return error.context(format!(
+                "the program at {place} speaks HTTP, not TLS; write http:// in its address"
+            ));
+        }
+        let mut of_tls = error.chain().filter_map(tls_error);
+        let explained = of_tls.find_map(|error| explain(error, url, "LICENSE_CLIENT_URL"));
+        match explained {
+            Some(explained) => anyhow::anyhow!(
+                "cannot establish a TLS connection to {place}: {}",
+                explained.text
+            ),
+            None => error.context(format!(
+                "no License Client responds at {place}; start it with 'license-client serve', or \
+                 pass another address with --url"
+            )),
+        }
     }
 
     /// If secrets are sent to an address of this machine, checks which user listens there. Returns
@@ -315,18 +368,47 @@ impl ServiceArgs {
     }
 }
 
-/// Status and body of an answer; a body that is too long ends after [`MAX_ANSWER_BYTES`].
+/// Status and body of an answer, and where it redirects to; a body that is too long ends after
+/// [`MAX_ANSWER_BYTES`].
 pub(crate) async fn send_and_read(
     request: RequestBuilder,
-) -> reqwest::Result<(StatusCode, Vec<u8>)> {
+) -> reqwest::Result<(StatusCode, Vec<u8>, Option<String>)> {
     let mut answer = request.send().await?;
+    let location = answer.headers().get(LOCATION).map(HeaderValue::as_bytes);
+    let location = location.map(|it| String::from_utf8_lossy(it).into_owned());
+    let redirect = location.filter(|_| answer.status().is_redirection());
     let mut body = Vec::new();
     while body.len() <= MAX_ANSWER_BYTES
         && let Some(chunk) = answer.chunk().await?
     {
         body.extend_from_slice(&chunk);
     }
-    Ok((answer.status(), body))
+    Ok((answer.status(), body, redirect))
+}
+
+/// Says that the address of the service redirects, and to which address if that can be shown.
+/// `path` is what was requested below the address.
+fn redirected(url: &Url, path: &str, place: &str, location: &str) -> String {
+    let target = url.join(location).ok();
+    let target = target.and_then(|target| {
+        let text = target.as_str();
+        let base = text.strip_suffix(path).unwrap_or(text);
+        SecretUrl::parse(base.trim_end_matches('/'), &["http", "https"]).ok()
+    });
+    match target {
+        Some(target) => {
+            let target = target.to_string();
+            let target = foreign_text::message(target.trim_end_matches('/'));
+            format!(
+                "the address {place} redirects to {target}; use that address in \
+                 LICENSE_CLIENT_URL, or with --url"
+            )
+        }
+        None => format!(
+            "the address {place} redirects to another one that cannot be shown; correct \
+             LICENSE_CLIENT_URL"
+        ),
+    }
 }
 
 impl Answer {

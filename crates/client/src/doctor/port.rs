@@ -53,6 +53,6 @@ pub(super) async fn ask(host: IpAddr, port: u16, path: &str) -> Option<Value> {
     };
     let client = http_client(configure).ok()?;
     let url = format!("http://{}{path}", SocketAddr::new(host, port));
-    let (_, body) = send_and_read(client.get(url)).await.ok()?;
+    let (_, body, _) = send_and_read(client.get(url)).await.ok()?;
     serde_json::from_slice(&body).ok()
 }
