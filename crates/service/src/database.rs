@@ -367,6 +367,7 @@ impl Database {
         match failure {
             Failure::Stale => pool.health().renew(),
             Failure::FileReadOnly => pool.note_read_only(),
+            Failure::Login => pool.health().note_refused_login(),
             Failure::Sequence => {
                 let error = failure::library_error(&error);
                 error.inspect(|error| self.0.sequences.note(error));

@@ -1,16 +1,22 @@
 //! The database that the service uses.
 
 pub(crate) mod as_libpq;
+mod several_hosts;
+mod url_file;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 
 use sqlx::ConnectOptions as _;
 use sqlx::postgres::PgConnectOptions;
 use url::Url;
 
 use crate::presentable_url::{SecretUrl, presentable_absolute, presentable_path};
+use crate::variables;
+use several_hosts::asks_for_several_hosts;
+use url_file::UrlFile;
 
 /// A database that the service can use. `Display` and `Debug` show no secret.
 #[derive(Clone, PartialEq, Eq)]
@@ -27,6 +33,8 @@ enum Place {
         url: SecretUrl,
         /// Why parameters of the URL have no effect.
         ignored: Option<String>,
+        /// The file that contains it.
+        file: Option<Arc<UrlFile>>,
     },
 }
 
@@ -72,12 +80,36 @@ impl DatabaseUrl {
         })
     }
 
-    /// The URL in the spelling of the database library. It may contain a password: never log it.
+    /// The current URL in the spelling of the database library. It may contain a password: never log it.
     #[must_use]
     pub fn expose(&self) -> String {
         match &self.0 {
             Place::File { file, .. } => format!("sqlite:{}", file.display()),
-            Place::Postgres { url, .. } => url.expose().to_string(),
+            Place::Postgres { url, file, .. } => {
+                let current = file.as_ref().and_then(|file| file.current());
+                current.as_ref().unwrap_or(url).expose().to_string()
+            }
+        }
+    }
+
+    /// The same URL, which was read from this file: see [`Self::reread`].
+    #[must_use]
+    pub fn in_file(mut self, path: PathBuf) -> Self {
+        if let Place::Postgres { file, .. } = &mut self.0 {
+            *file = Some(Arc::new(UrlFile::new(path)));
+        }
+        self
+    }
+
+    /// Reads the file of the URL again, if there is one and it was not read in the last second:
+    /// orchestrators replace passwords while services run. Afterwards [`Self::expose`] of all
+    /// clones returns the new URL. What cannot be used is logged, and the previous URL stays.
+    pub async fn reread(&self) {
+        if let Place::Postgres {
+            file: Some(file), ..
+        } = &self.0
+        {
+            file.reread(self).await;
         }
     }
 
@@ -199,27 +231,16 @@ impl FromStr for DatabaseUrl {
             .map_err(|_| "a parameter after the ? of the URL has an unexpected value")?;
         let url = SecretUrl::parse(url.as_str(), &["postgresql"]);
         let url = url.map_err(|error| error.to_string())?;
-        Ok(Self(Place::Postgres { url, ignored }))
-    }
-}
-
-/// Whether a URL lists alternative servers, which only libpq supports: several hosts, or a
-/// condition that one of them has to meet.
-fn asks_for_several_hosts(text: &str) -> bool {
-    let rest = text.split_once("://").map_or("", |(_, rest)| rest);
-    let authority = rest.split(['/', '?', '#', '\\']).next().unwrap_or_default();
-    // A comma in a password that ends the authority too early does not make a list.
-    let is_whole = rest.matches('@').count() == authority.matches('@').count();
-    let hosts = authority.rsplit('@').next().unwrap_or_default();
-    let query = rest.split_once('?').map_or("", |(_, query)| query);
-    let query = query.split('#').next().unwrap_or_default();
-    let mut parameters = url::form_urlencoded::parse(query.as_bytes());
-    is_whole && hosts.contains(',')
-        || parameters.any(|(name, value)| match &*name {
-            "host" | "hostaddr" | "port" => value.contains(','),
-            "target_session_attrs" => value != "any",
-            _ => false,
+        let url = Self(Place::Postgres {
+            url,
+            ignored,
+            file: None,
+        });
+        Ok(match variables::source_of(text) {
+            Some(file) => url.in_file(file.to_owned()),
+            None => url,
         })
+    }
 }
 
 /// The URL without the parameters that the database library does not know, such as those specific

@@ -4,6 +4,8 @@
 //! anything reads the environment, so that all commands and libraries see the same values.
 
 use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use anyhow::{Context as _, anyhow, bail};
 use clap::Command;
@@ -133,9 +135,21 @@ fn values_in_files(settings: &[Setting]) -> anyhow::Result<String> {
             let path = presentable_path(path.as_ref());
             format!("{variable}: the file '{path}' cannot be read")
         })?;
-        lines.push_str(&dot_env::line(name, trimmed(&text)));
+        let value = trimmed(&text);
+        // There is only one such setting, and it is read only once.
+        let _ = FROM_FILE.set((path.into(), value.to_owned()));
+        lines.push_str(&dot_env::line(name, value));
     }
     Ok(lines)
+}
+
+/// The file of [`READ_FROM_FILES`], and what it contained.
+static FROM_FILE: OnceLock<(PathBuf, String)> = OnceLock::new();
+
+/// The file from which the setting with this value was read, if it was read from a file.
+pub(crate) fn source_of(value: &str) -> Option<&'static Path> {
+    let (file, content) = FROM_FILE.get()?;
+    (content == value).then_some(file)
 }
 
 /// Minimum length of a setting for which a similar name is a mistake, rather than the name of

@@ -126,6 +126,7 @@ impl Database {
             return None;
         }
         let connecting = async {
+            self.0.url.reread().await;
             let options = address::choose(&pool::postgres_options(&self.0.url)?).await?;
             let mut first = options.connect().await?;
             let mut second = options.connect().await?;

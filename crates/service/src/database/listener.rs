@@ -28,6 +28,7 @@ impl Listener {
         }
         let url = &database.0.url;
         let listening = async {
+            url.reread().await;
             // It needs a separate pool, because the main one may be replaced.
             let options = address::choose(&pool::postgres_options(url)?).await?;
             let own = sqlx::postgres::PgPoolOptions::new()

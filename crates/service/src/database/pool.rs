@@ -32,7 +32,7 @@ pub(super) struct Pool {
     connection: DatabaseConnection,
     health: Arc<Health>,
     /// How a PostgreSQL database is connected to, by its name.
-    postgres: Option<PgConnectOptions>,
+    postgres: Option<DatabaseUrl>,
     file: Option<Arc<OpenFile>>,
     interrupt: Interrupt,
     allows_user_timeout: OnceLock<bool>,
@@ -140,11 +140,11 @@ impl Pool {
                 let ping = timeouts.ping;
                 move |connection, _| Box::pin(is_postgres_clean(connection, ping))
             })
-            .connect_lazy_with(options.clone());
+            .connect_lazy_with(options);
         Ok(Self {
             connection: SqlxPostgresConnector::from_sqlx_postgres_pool(pool),
             health,
-            postgres: Some(options),
+            postgres: Some(url.clone()),
             file: None,
             interrupt: Interrupt::default(),
             allows_user_timeout: OnceLock::new(),
@@ -158,18 +158,21 @@ impl Pool {
         &self.connection
     }
 
-    /// Chooses the address for the next new connection, where one is likely to be made; refuses
-    /// SQLite files that are none.
+    /// Chooses the address, and reads the password again, for the next new connection, where one is
+    /// likely to be made; refuses SQLite files that are none.
     pub(super) async fn before_use(&self) -> Result<(), DbErr> {
         if let Some(file) = &self.file {
             file.check_kinds()?;
         }
-        let Some(options) = &self.postgres else {
+        let Some(url) = &self.postgres else {
             return Ok(());
         };
         let pool = self.connection.get_postgres_connection_pool();
         if pool.num_idle() == 0 || self.health.take_is_doubtful() {
-            let chosen = address::choose(options).await.map_err(failure::db_error)?;
+            url.reread().await;
+            let options = postgres_options(url).map_err(failure::db_error)?;
+            let chosen = address::choose(&options).await;
+            let chosen = chosen.map_err(failure::db_error)?;
             pool.set_connect_options(chosen);
         }
         Ok(())
@@ -240,6 +243,11 @@ impl Health {
         let mut state = self.lock();
         state.renewed_at = Some(ticks());
         state.is_doubtful = true;
+    }
+
+    /// A login failed: the password may be another one now. The present connections stay.
+    pub(super) fn note_refused_login(&self) {
+        self.lock().is_doubtful = true;
     }
 
     /// Whether a connection has failed since the last call.

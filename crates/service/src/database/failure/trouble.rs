@@ -155,7 +155,8 @@ impl Failure {
             Self::NoDatabase => CREATE_DATABASE,
             Self::Login => {
                 "check the user and the password in DATABASE_URL, and that pg_hba.conf allows \
-                 this user from this machine"
+                 this user from this machine; a new password in the file of DATABASE_URL_FILE is \
+                 used without a restart"
             }
             Self::TooManyConnections(limit) => limit.advice(),
             Self::Tls => {
