@@ -15,3 +15,4 @@ pub mod number;
 pub mod page;
 pub mod plot;
 pub mod refusal;
+pub mod reopening;

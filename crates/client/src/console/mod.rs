@@ -25,6 +25,7 @@ use axum::response::{IntoResponse as _, Redirect, Response};
 use axum::routing::{MethodRouter, get, post};
 use license_console::assets::asset;
 use license_console::page::guarded;
+use license_console::reopening::reopening;
 use license_service::request_body::{MAX_LONG_BODY_BYTES, allow_bytes};
 
 use crate::http::HttpState;
@@ -95,9 +96,31 @@ impl Table {
     }
 
     fn with_page_headers(mut self) -> Self {
+        self.router = self.router.layer(from_fn(with_session));
         self.router = self.router.layer(from_fn(guarded));
         self
     }
+}
+
+/// The parameter of a page that was opened again.
+const REOPENED: &str = "reopened";
+/// Maximum length of its address, in bytes: those of this console are far shorter.
+const MAX_REOPENED_BYTES: usize = 1024;
+
+/// Opens a page again, one time, if it was requested by a link of another site: the browser may have
+/// a session.
+async fn with_session(caller: Caller, request: Request, next: Next) -> Response {
+    let uri = request.uri();
+    let query = uri.query().unwrap_or_default();
+    let is_short = uri.path().len() + query.len() <= MAX_REOPENED_BYTES;
+    if !caller.trusted && is_short && !query.contains(REOPENED) {
+        let separator = if query.is_empty() { "" } else { "&" };
+        let target = format!("{}?{query}{separator}{REOPENED}=1", uri.path());
+        if let Some(page) = reopening(request.method(), request.headers(), &target) {
+            return page;
+        }
+    }
+    next.run(request).await
 }
 
 /// Redirects callers that may not make changes to the sign-in page.

@@ -11,6 +11,7 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Redirect, Response};
 use license_console::page::show;
+use license_console::reopening::reopening;
 use license_service::request_body::allow_bytes;
 use license_service::sessions::Door;
 use serde::Deserialize;
@@ -52,13 +53,24 @@ pub(super) async fn with_kept_fields(request: Request, next: Next) -> Response {
     next.run(request).await
 }
 
+/// The sign-in page; with a session, the page that it was to lead to: after a link of another site,
+/// only the second request has the cookie.
 pub(super) async fn page(
+    State(state): State<HttpState>,
     State(access): State<Arc<Access>>,
+    headers: HeaderMap,
     wanted: Result<Query<SignInQuery>, QueryRejection>,
     said: Result<Query<Said>, QueryRejection>,
 ) -> Response {
     let wanted = wanted.map(|Query(wanted)| wanted).unwrap_or_default();
     let done = said.map(|Query(said)| said).unwrap_or_default().done;
+    if !wanted.next.is_empty() {
+        match sessions::signed_in(&state, &headers).await {
+            Ok(Some(_)) => return Redirect::to(own_page(&wanted.next)).into_response(),
+            Ok(None) => {}
+            Err(error) => return trouble("sign-in", error),
+        }
+    }
     form(&access, own_page(&wanted.next), Kept::default(), done, None)
 }
 
@@ -158,6 +170,7 @@ pub(super) async fn in_session(
     let Some(FoundSession { caller, id }) = session else {
         let wanted = request.uri().path_and_query().map_or("/", |it| it.as_str());
         let (method, wanted) = (request.method().clone(), wanted.to_owned());
+        let headers = request.headers().clone();
         let kept = Kept::of(request).await;
         if !kept.is_empty() {
             return form(&state.access, own_page(&wanted), kept, None, None);
@@ -169,7 +182,9 @@ pub(super) async fn in_session(
             }
             _ => "%2F".to_owned(),
         };
-        return Redirect::to(&format!("/console/sign-in?next={next}")).into_response();
+        let sign_in = format!("/console/sign-in?next={next}");
+        let reopened = reopening(&method, &headers, &sign_in);
+        return reopened.unwrap_or_else(|| Redirect::to(&sign_in).into_response());
     };
     let reader = Reader::in_session(caller.clone(), id);
     let serve = |staff: Staff| {

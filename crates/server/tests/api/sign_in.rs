@@ -338,3 +338,49 @@ async fn other_cookies_of_any_name_neither_hide_a_session_nor_keep_it() {
     assert_ne!(ask(&cookies[0]).await, 200);
     vendor.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_link_of_another_site_is_opened_again_and_only_once() {
+    let vendor = Vendor::start(Engine::Sqlite).await;
+    let browser = Browser::new(&vendor.url);
+    let request = browser.http.post(format!("{}/console/sign-in", vendor.url));
+    let request = request.header(CONTENT_TYPE, "application/x-www-form-urlencoded");
+    let answer = request.body(format!("token={ADMIN_TOKEN}"));
+    let answer = answer.send().await.unwrap();
+    let cookie = answer.headers()["set-cookie"].to_str().unwrap();
+    let cookie = cookie.split(';').next().unwrap().to_owned();
+    // A proxy that claims that every request comes from another site makes no loop.
+    let get = async |path: &str, cookie: Option<&str>| {
+        let request = browser.http.get(format!("{}{path}", vendor.url));
+        let request = request.header("sec-fetch-site", "cross-site");
+        let request = request.header("sec-fetch-mode", "navigate");
+        let request = match cookie {
+            Some(cookie) => request.header("cookie", cookie),
+            None => request,
+        };
+        request.send().await.unwrap()
+    };
+    let again = "/console/sign-in?next=%2Fconsole%2Faudit%3Fx%3D1";
+    let first = get("/console/audit?x=1", None).await;
+    assert_eq!(first.status(), 200);
+    let first = first.text().await.unwrap();
+    let refresh = format!("content=\"0;url={again}\"");
+    assert!(first.contains(&refresh), "{first}");
+    let second = get(again, Some(&cookie)).await;
+    assert_eq!(second.status(), 303);
+    assert_eq!(second.headers()[LOCATION], "/console/audit?x=1");
+    let third = get("/console/audit", Some(&cookie)).await.text().await;
+    assert!(third.unwrap().contains("<h1>Audit"));
+    // Without a session, and for addresses elsewhere.
+    let page = get(again, None).await.text().await.unwrap();
+    assert!(
+        page.contains("id=\"token\"") && !page.contains("refresh"),
+        "{page}"
+    );
+    for other in ["https://evil.example/", "//evil.example", "/\\evil.example"] {
+        let next = format!("/console/sign-in?next={other}");
+        let answer = get(&next, Some(&cookie)).await;
+        assert_eq!(answer.headers()[LOCATION], "/", "{other}");
+    }
+    vendor.end().await;
+}

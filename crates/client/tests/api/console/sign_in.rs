@@ -6,6 +6,7 @@ use serde_json::json;
 use super::{FORM, Scene};
 use crate::database::{Engine, TestDatabase};
 use crate::harness::Site;
+use crate::vendor::ADMIN_TOKEN;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn anonymous_users_see_no_secrets_and_sign_in_for_changes_until_the_session_ends() {
@@ -104,4 +105,55 @@ async fn who_guesses_the_token_has_to_wait() {
     let crossed = crossed.header("sec-fetch-site", "cross-site").send().await;
     assert_eq!(crossed.unwrap().status(), 403);
     site.end().await;
+}
+
+/// A page of another site with a link to this address.
+async fn page_of_another_site(target: &str) -> String {
+    let page = format!("<!doctype html><title>Ticket</title><a href=\"{target}\">the link</a>");
+    let pages = axum::Router::new().fallback(move || async move { axum::response::Html(page) });
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move { axum::serve(listener, pages).await });
+    // Another site than 127.0.0.1.
+    format!("http://localhost:{port}/")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_link_of_another_site_opens_the_page_in_both_consoles() {
+    const TOKEN: &str = "a-token-of-sixteen-characters";
+    let scene =
+        Scene::unlicensed(&["--trusted-networks", "10.99.0.0/16", "--admin-token", TOKEN]).await;
+    let server = scene.vendor.url.trim_end_matches("/api").to_owned();
+    for (console, token, path, address) in [
+        (
+            &scene.site.url,
+            TOKEN,
+            "/console/diagnostics",
+            "/console/diagnostics?reopened=1",
+        ),
+        (
+            &server,
+            ADMIN_TOKEN,
+            "/console/audit?sort=at&x='",
+            "/console/audit?sort=at&x=%27",
+        ),
+    ] {
+        let link = page_of_another_site(&format!("{console}{path}")).await;
+        scene.browser.open(&link).await;
+        scene.browser.click("a").await;
+        scene.shows("Sign in").await;
+        scene
+            .browser
+            .open(&format!("{console}/console/sign-in"))
+            .await;
+        scene.type_into("#token", token).await;
+        scene.browser.click("main button").await;
+        let is_signed_in = "return document.querySelector('#token') === null && location.pathname";
+        scene.browser.until(is_signed_in, &json!("/")).await;
+        scene.browser.open(&link).await;
+        scene.browser.click("a").await;
+        let place = "return location.pathname + location.search";
+        scene.browser.until(place, &json!(address)).await;
+    }
+    scene.end().await;
 }
