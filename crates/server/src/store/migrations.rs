@@ -33,11 +33,11 @@ mod m0028_trial_secrets;
 mod m0029_locks;
 mod m0030_more_locks;
 
-use license_service::database::{CheckedRow, Database, MIGRATION_TIMEOUT, MigratedRows};
+use license_service::database::{CheckedRow, Database, MIGRATION_TIMEOUT, MigratedRows, Migration};
 use sea_orm::{ConnectionTrait, Statement};
 use sea_orm_migration::prelude::*;
 
-use super::{Store, StoreError};
+use super::{Store, StoreError, expected_tables};
 pub use indexes::INDEXES;
 
 /// The table of applied migrations.
@@ -134,9 +134,25 @@ async fn migrate(store: &Store) -> Result<(), StoreError> {
     {
         let rename = format!("ALTER TABLE {FORMER_TABLE} RENAME TO {TABLE}");
         transaction.execute_unprepared(&rename).await?;
+    } else if !migration.has_table(TABLE).await? {
+        refuse_tables_of_others(&migration).await?;
     }
     Migrator::up(transaction, None).await?;
     Ok(migration.commit().await?)
+}
+
+/// Before the first migration, no table of this program may exist.
+async fn refuse_tables_of_others(migration: &Migration) -> Result<(), StoreError> {
+    let mut found = Vec::new();
+    for table in expected_tables() {
+        if migration.has_table(table.name()).await? {
+            found.push(table.name());
+        }
+    }
+    match found.is_empty() {
+        true => Ok(()),
+        false => Err(StoreError::OthersTables(found.join(", "))),
+    }
 }
 
 /// Whether all migrations were applied.

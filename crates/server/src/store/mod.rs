@@ -78,6 +78,14 @@ pub enum StoreError {
          directory, or create one with 'license-server init'"
     )]
     Missing,
+    /// The database has tables of these names that this program has not created.
+    #[error(
+        "the database already has tables with the names of this program's, which it has not \
+         created: {0}. Nothing was changed. Use a database of its own for the License Server, or a \
+         schema of its own with options=-csearch_path=NAME in DATABASE_URL; if the tables come from \
+         an incomplete restore, restore the whole backup"
+    )]
+    OthersTables(String),
     /// It is not known whether there is a database.
     #[error(transparent)]
     Unreadable(#[from] Unreadable),
@@ -129,6 +137,7 @@ impl StoreError {
             Self::Held => true,
             Self::Connect(_)
             | Self::Missing
+            | Self::OthersTables(_)
             | Self::Unreadable(_)
             | Self::NoAmendments(_)
             | Self::NoCustomer(_)
@@ -159,6 +168,7 @@ impl StoreError {
             Self::NoAmendments(_) | Self::NoCustomer(_) | Self::Value { .. } => true,
             Self::Connect(_)
             | Self::Missing
+            | Self::OthersTables(_)
             | Self::Unreadable(_)
             | Self::TokenRevoked(_)
             | Self::TokenExpired(_)
@@ -173,6 +183,7 @@ impl StoreError {
             Self::Database(error) => Failure::of(error).is_outage(),
             Self::Connect(_) => true,
             Self::Missing
+            | Self::OthersTables(_)
             | Self::Unreadable(_)
             | Self::NoAmendments(_)
             | Self::NoCustomer(_)

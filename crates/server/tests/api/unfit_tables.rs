@@ -16,6 +16,7 @@ use crate::harness::{INSTALLATION, Vendor, system_info};
 
 on_both_engines! {
     new_tables_fit;
+    tables_of_another_program_are_named_before_anything_is_created;
     one_missing_primary_key_is_named_and_its_repair_helps;
     a_server_on_tables_without_keys_is_not_ready_and_says_so_to_sites;
 }
@@ -232,5 +233,32 @@ async fn the_connection_limit_that_is_exhausted_is_named() {
     );
     assert!(!error.contains("max_connections"), "{error}");
     database.execute(&format!("DROP ROLE {role}")).await;
+    database.drop_database().await;
+}
+
+async fn tables_of_another_program_are_named_before_anything_is_created(engine: Engine) {
+    let database = TestDatabase::new(engine).await;
+    database
+        .execute("CREATE TABLE customers (email TEXT); CREATE TABLE plans (price INT)")
+        .await;
+    let error = Store::open(&database.url.parse().unwrap()).await.err();
+    let said = error.unwrap().to_string();
+    for part in [
+        "customers, plans.",
+        "a database of its own",
+        "-csearch_path=NAME",
+    ] {
+        assert!(said.contains(part), "{said}");
+    }
+    assert!(
+        !said.contains("DATABASE_URL, and that the database is running"),
+        "{said}"
+    );
+    database
+        .execute("CREATE TABLE licenses (id TEXT); DROP TABLE customers; DROP TABLE plans")
+        .await;
+    database.execute("DROP TABLE licenses").await;
+    let store = Store::open(&database.url.parse().unwrap()).await.unwrap();
+    store.close().await;
     database.drop_database().await;
 }

@@ -70,6 +70,12 @@ impl ExpectedTable {
             ..self
         }
     }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
 }
 
 /// Whether the tables fit, as far as is known.
@@ -236,6 +242,7 @@ fn is_of_catalog(failure: Failure) -> bool {
 fn misfits(expected: &[ExpectedTable], catalog: &Catalog, backend: DbBackend) -> Option<String> {
     let is_postgres = backend == DbBackend::Postgres;
     let mut tables = Vec::new();
+    let mut others = Vec::new();
     let mut columns = Vec::new();
     let mut indexes = Vec::new();
     let mut ids = Vec::new();
@@ -247,6 +254,10 @@ fn misfits(expected: &[ExpectedTable], catalog: &Catalog, backend: DbBackend) ->
             tables.push(name.to_owned());
             continue;
         };
+        if is_of_another_program(table, found) {
+            others.push(name.to_owned());
+            continue;
+        }
         let denied = table.permissions.iter();
         let denied: Vec<_> = denied
             .filter(|it| found.denied.contains(**it))
@@ -260,7 +271,10 @@ fn misfits(expected: &[ExpectedTable], catalog: &Catalog, backend: DbBackend) ->
         let missing = |column: &&&str| !found.columns.contains_key(**column);
         let missing = table.columns.iter().filter(missing);
         columns.extend(missing.map(|column| format!("{name}.{column}")));
-        let unique = table.unique.iter().filter(|it| !is_unique(found, it));
+        // An index on a missing column cannot be created.
+        let has = |it: &&Vec<&str>| it.iter().all(|it| found.columns.contains_key(*it));
+        let unique = table.unique.iter().filter(has);
+        let unique = unique.filter(|it| !is_unique(found, it));
         indexes.extend(unique.map(|columns| {
             let (suffix, columns) = (columns.join("_"), columns.join(", "));
             format!("CREATE UNIQUE INDEX {name}_{suffix} ON {name} ({columns})")
@@ -281,6 +295,11 @@ fn misfits(expected: &[ExpectedTable], catalog: &Catalog, backend: DbBackend) ->
     }
     let parts = [
         ("missing tables: ", tables.join(", ")),
+        (
+            "tables of another program, for which this one needs a database of its own, or a \
+             schema of its own with options=-csearch_path=NAME in DATABASE_URL: ",
+            others.join(", "),
+        ),
         ("missing columns: ", columns.join(", ")),
         ("missing unique indexes: ", indexes.join("; ")),
         ("ids without a default: ", ids.join("; ")),
@@ -298,6 +317,13 @@ fn misfits(expected: &[ExpectedTable], catalog: &Catalog, backend: DbBackend) ->
         .map(|(what, found)| format!("{what}{found}"))
         .collect();
     (!parts.is_empty()).then(|| parts.join("; "))
+}
+
+/// Whether a table lacks most columns: another program's table has the same name.
+fn is_of_another_program(expected: &ExpectedTable, found: &Table) -> bool {
+    let columns = expected.columns.iter();
+    let present = columns.filter(|it| found.columns.contains_key(**it));
+    2 * present.count() < expected.columns.len()
 }
 
 /// Whether a table has a unique index with exactly these columns, in any order. What a view is made

@@ -100,6 +100,14 @@ async fn what_is_missing_is_named_with_its_repair() {
             index.to_owned(),
         ),
         (
+            "CREATE TABLE things (id INTEGER PRIMARY KEY, price, note)".to_owned(),
+            "missing columns: things.name, things.day;".to_owned(),
+        ),
+        (
+            "CREATE TABLE things (email, price)".to_owned(),
+            "in DATABASE_URL: things;".to_owned(),
+        ),
+        (
             "CREATE TABLE things (id INTEGER PRIMARY KEY, name, day, UNIQUE (name, day))"
                 .to_owned(),
             "missing columns: things.note;".to_owned(),
