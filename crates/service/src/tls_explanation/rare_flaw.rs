@@ -73,3 +73,48 @@ fn algorithm(id: &[u8]) -> &'static str {
     let found = NAMES.iter().find(|(oid, _)| is_in(oid));
     found.map_or("an unknown algorithm", |(_, name)| name)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tls_explanation::TlsServer;
+
+    #[test]
+    fn rare_flaws_are_named_in_words() {
+        let signed = |id: &[u8]| CertificateError::UnsupportedSignatureAlgorithmContext {
+            signature_algorithm_id: id.to_vec(),
+            supported_algorithms: Vec::new(),
+        };
+        let sha1 = signed(b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x05\x05\x00");
+        let pss = CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext {
+            signature_algorithm_id: Vec::new(),
+            public_key_algorithm_id: b"\x2a\x86\x48\x86\xf7\x0d\x01\x01\x0a".to_vec(),
+        };
+        let purpose = CertificateError::InvalidPurposeContext {
+            required: rustls::ExtendedKeyPurpose::ServerAuth,
+            presented: Vec::new(),
+        };
+        for (error, said) in [
+            (sha1, "is signed with SHA-1, which is not supported"),
+            (pss, "has a key for RSASSA-PSS, which is not supported"),
+            (signed(b"\x01"), "an unknown algorithm"),
+            (
+                CertificateError::BadSignature,
+                "an RSA key of fewer than 2048 bits",
+            ),
+            (purpose, "extendedKeyUsage = serverAuth"),
+            (CertificateError::Revoked, "certificate is revoked"),
+        ] {
+            let server = TlsServer::of_http("db.example", 443, "LICENSE_API_URL");
+            let text = server.explain(&error.into()).unwrap().text;
+            assert!(text.contains(said), "{text}");
+            assert!(!text.contains("Context"), "{text}");
+            let advice = "have its authority issue";
+            assert!(text.contains(advice), "{text}");
+            assert!(
+                text.contains("or, if it is self-signed, create one: openssl"),
+                "{text}"
+            );
+        }
+    }
+}

@@ -238,3 +238,45 @@ impl Columns {
         Ok(cells.filter(|(_, text)| !text.is_empty()).collect())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn numbers(text: &str) -> Vec<(u64, Option<String>)> {
+        let file = BulkFile::parse(text, BulkAction::Renew, "batch").unwrap();
+        let lines = file.lines.into_iter();
+        lines.map(|line| (line.number, line.cells.err())).collect()
+    }
+
+    #[test]
+    fn lines_are_counted_with_every_line_end() {
+        for end in ["\n", "\r\n", "\r"] {
+            let lines = [
+                "licenseKey;months",
+                "a;1",
+                "",
+                "\"b",
+                "c\";2",
+                "d;3;;4",
+                "e;5",
+            ];
+            let found = numbers(&lines.join(end));
+            let found: Vec<_> = found
+                .iter()
+                .map(|(number, why)| (*number, why.is_some()))
+                .collect();
+            let expected = [(2, false), (4, false), (6, true), (7, false)];
+            assert_eq!(found, expected, "{end:?}");
+        }
+    }
+
+    #[test]
+    fn columns_without_a_name_at_the_end_must_be_empty() {
+        let text = "licenseKey;;\na;;\nb\nc;\nd;;x\ne;;;\n";
+        let found: Vec<_> = numbers(text).iter().map(|(_, why)| why.is_some()).collect();
+        assert_eq!(found, [false, false, false, true, true]);
+        let middle = BulkFile::parse("licenseKey;;note\na;;b\n", BulkAction::Renew, "batch");
+        assert!(matches!(middle, Err(FileError::UnknownColumn { .. })));
+    }
+}
