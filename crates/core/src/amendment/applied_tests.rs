@@ -104,7 +104,7 @@ fn assert_bounded(all: &[Amendment]) {
         applied::by(|| drop(contents(all, at(0)))),
         applied::by(|| drop(states(all, at(0)))),
         applied::by(|| drop(coming(all, at(0)))),
-        applied::by(|| drop(documents(all, at(0)).collect::<Vec<_>>())),
+        applied::by(|| drop(documents(all, at(0)).next())),
     ] {
         assert!(applied <= changes, "{applied} of {changes}");
     }
