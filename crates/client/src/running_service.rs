@@ -395,6 +395,8 @@ fn redirected(url: &Url, path: &str, place: &str, location: &str) -> String {
         let base = text.strip_suffix(path).unwrap_or(text);
         SecretUrl::parse(base.trim_end_matches('/'), &["http", "https"]).ok()
     });
+    // Another path of the same address is not shown either.
+    let target = target.filter(|target| target.to_string() != place);
     match target {
         Some(target) => {
             let target = target.to_string();

@@ -285,7 +285,8 @@ async fn what_a_proxy_answers_is_reported_for_https_as_for_http() {
         checked.proxies = settings(&variables);
         let findings = examine(&checked, &SystemClock, Examiner::Command, |_| {}).await;
         let shown: Vec<String> = findings.iter().map(ToString::to_string).collect();
-        let said = format!("{url} cannot be reached: the proxy {proxy} {said}");
+        let said =
+            format!("https://license.vendor.test cannot be reached: the proxy {proxy} {said}");
         assert!(shown.iter().any(|it| it.contains(&said)), "{shown:?}");
     }
     site.end().await;

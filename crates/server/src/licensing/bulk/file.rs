@@ -253,7 +253,7 @@ mod tests {
     fn lines_are_counted_with_every_line_end() {
         for end in ["\n", "\r\n", "\r"] {
             let lines = [
-                "licenseKey;months",
+                "licenseKey;reason",
                 "a;1",
                 "",
                 "\"b",
