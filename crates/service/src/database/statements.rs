@@ -96,7 +96,8 @@ impl Database {
         statement: Statement,
         run: Run<T>,
     ) -> Result<T, DbErr> {
-        let (transaction, names) = self.begin_alone(pool).await?;
+        let statement_timeout = Some(self.0.timeouts.statement);
+        let (transaction, names) = self.begin_alone(pool, statement_timeout).await?;
         self.0.sequences.advance(&transaction).await?;
         let statement = qualified(statement, &names);
         let only_reads = statement.sql.trim_start().starts_with("SELECT");
@@ -115,16 +116,28 @@ impl Database {
     }
 
     /// Starts the transaction of one statement on PostgreSQL, which ends it if this process is
-    /// frozen. The tables are the ones that were looked up.
-    async fn begin_alone(&self, pool: &Pool) -> Result<(DatabaseTransaction, Names), DbErr> {
+    /// frozen, or others hold a lock that it needs. The tables are the ones that were looked up.
+    async fn begin_alone(
+        &self,
+        pool: &Pool,
+        statement_timeout: Option<Duration>,
+    ) -> Result<(DatabaseTransaction, Names), DbErr> {
+        let timeouts = &self.0.timeouts;
+        // 0 is none.
+        let statement_timeout = statement_timeout.unwrap_or_default().as_millis();
+        let (idle, wait) = (
+            timeouts.idle_transaction.as_millis(),
+            timeouts.wait.as_millis(),
+        );
         for _ in 0..MAX_LOOK_UPS {
             let transaction = pool.connection().begin().await?;
             let names = self.0.tables.find(&transaction).await?;
-            let idle = self.0.timeouts.idle_transaction.as_millis();
             let AskIdentities { expression, values } = names.ask_identities();
             let settings = format!(
                 "SELECT {expression}, {EMPTY_PATH}, \
-                 pg_catalog.set_config('idle_in_transaction_session_timeout', '{idle}', true)"
+                 pg_catalog.set_config('idle_in_transaction_session_timeout', '{idle}', true), \
+                 pg_catalog.set_config('lock_timeout', '{wait}', true), \
+                 pg_catalog.set_config('statement_timeout', '{statement_timeout}', true)"
             );
             let settings = Statement::from_sql_and_values(DbBackend::Postgres, settings, values);
             let row = transaction.query_one_raw(settings).await?;
@@ -148,7 +161,8 @@ impl Database {
             pool.before_use().await?;
             let (sender, mut rows) = mpsc::channel(1);
             if self.0.url.sqlite_file().is_none() {
-                let (transaction, names) = self.begin_alone(pool).await?;
+                // Its rows are read as fast as their reader takes them.
+                let (transaction, names) = self.begin_alone(pool, None).await?;
                 let statement = qualified(statement, &names);
                 tokio::spawn(async move {
                     match transaction.stream_raw(statement).await {

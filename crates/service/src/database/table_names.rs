@@ -9,7 +9,8 @@
 //! that is not named with its schema is not found, so a statement that was forgotten here fails.
 //!
 //! A table counts only if its owner and that of its schema can be trusted: this program's user, a
-//! role that the user is a member of, the owner of the database, or a superuser. The owner of a
+//! role that the user is a member of, the owner of the database, a superuser, or an administrator
+//! who may create roles, as on managed services, where such a role owns `public`. The owner of a
 //! schema can drop each table in it, and create another one with its name. If there are only tables
 //! that somebody else owns, or that are or would be in a schema that somebody else owns, no
 //! statement is executed.
@@ -40,7 +41,7 @@ pub(super) const EMPTY_PATH: &str = "pg_catalog.set_config('search_path', '', tr
 /// one the table's identity.
 const LOOK_UP: &str = "
     SELECT s.place, n.nspname::pg_catalog.text, f.name,
-        CASE WHEN o.rolsuper OR o.rolname OPERATOR(pg_catalog.=) 'pg_database_owner'
+        CASE WHEN o.rolsuper OR o.rolcreaterole OR o.rolname OPERATOR(pg_catalog.=) 'pg_database_owner'
             OR f.owner OPERATOR(pg_catalog.=) d.datdba OR f.owner OPERATOR(pg_catalog.=) me.oid
             OR NOT me.rolsuper AND pg_catalog.pg_has_role(f.owner, 'USAGE')
         THEN NULL ELSE o.rolname::pg_catalog.text END, f.identity

@@ -69,7 +69,8 @@ impl UrlFile {
 
     async fn read(&self, url: &DatabaseUrl) {
         let path = self.path.clone();
-        let reading = tokio::task::spawn_blocking(move || text_file::read_within(&path, MAX_BYTES));
+        let reading =
+            tokio::task::spawn_blocking(move || text_file::read_regular(&path, MAX_BYTES));
         let found = match reading.await {
             Ok(Ok(text)) => replacement(url, &text),
             Ok(Err(error)) => Err(format!("it cannot be read: {error}")),
