@@ -25,7 +25,7 @@ use secrecy::ExposeSecret as _;
 use serde_json::Value;
 use url::Url;
 
-use crate::certificate_file::certificates;
+use crate::certificate_file::{self, certificates};
 use crate::config::{Settings, http_url};
 use crate::server_certificate::{explain, tls_config};
 use crate::upstream::http_client;
@@ -231,7 +231,7 @@ impl ServiceArgs {
             Method::GET => READ_TIMEOUT,
             _ => CALL_TIMEOUT,
         };
-        let client = self.client(&url, proven)?;
+        let client = self.client(&url, proven.as_ref())?;
         let mut request = client.request(method, format!("{base}{path}"));
         if let Secrets::Some = secrets
             && let Some(token) = self.admin_token.read()?
@@ -265,7 +265,7 @@ impl ServiceArgs {
     fn client(
         &self,
         url: &Url,
-        proven: Option<(String, SocketAddr)>,
+        proven: Option<&(String, SocketAddr)>,
     ) -> anyhow::Result<reqwest::Client> {
         // No proxy: the service is on this machine or the local network. No redirects: a POST would
         // arrive as a GET.
@@ -274,7 +274,7 @@ impl ServiceArgs {
                 .no_proxy()
                 .redirect(Policy::none())
                 .connect_timeout(Duration::from_secs(5));
-            match &proven {
+            match proven {
                 Some((host, address)) => client.resolve(host, *address),
                 None => client,
             }
@@ -285,7 +285,7 @@ impl ServiceArgs {
         let listed = match &self.license_ca_file {
             None => Vec::new(),
             Some(file) => {
-                let read = std::fs::read(file).with_context(|| {
+                let read = certificate_file::read(file).with_context(|| {
                     let file = presentable_path(file);
                     format!("LICENSE_CA_FILE: the file '{file}' cannot be read")
                 })?;

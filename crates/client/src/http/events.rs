@@ -154,12 +154,7 @@ fn subscribe(
         // nginx would buffer events until they fill a buffer.
         (HeaderName::from_static("x-accel-buffering"), "no"),
     ];
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "a subscription, which ends with its place"
-    )]
-    let body = Body::from_stream(stream);
-    Ok((headers, body).into_response())
+    Ok((headers, Body::from_stream(stream)).into_response())
 }
 
 impl Stream {

@@ -82,18 +82,18 @@ impl Bounds {
 impl<'a> Timeline<'a> {
     /// At one instant.
     pub(super) fn at(amendments: impl Iterator<Item = &'a Amendment>, at: DateTime<Utc>) -> Self {
-        Self::over(amendments.collect(), vec![at])
+        Self::over(&amendments.collect::<Vec<_>>(), vec![at])
     }
 
     /// At an instant, and at each later one at which amendments take effect.
     pub(super) fn from(amendments: impl Iterator<Item = &'a Amendment>, at: DateTime<Utc>) -> Self {
         let amendments: Vec<&Amendment> = amendments.collect();
         let instants = instants_from(&amendments, at);
-        Self::over(amendments, instants)
+        Self::over(&amendments, instants)
     }
 
-    fn over(amendments: Vec<&'a Amendment>, instants: Vec<DateTime<Utc>>) -> Self {
-        let mut in_order = applicable(&amendments, &instants);
+    fn over(amendments: &[&'a Amendment], instants: Vec<DateTime<Utc>>) -> Self {
+        let mut in_order = applicable(amendments, &instants);
         in_order.sort_unstable_by_key(|(it, _)| (it.effective_at, it.number));
         let mut timeline = Self {
             instants,

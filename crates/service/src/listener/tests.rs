@@ -40,10 +40,6 @@ struct Scene {
     big_answers: Arc<AtomicU64>,
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "what is streamed is no one's secret"
-)]
 fn streamed(
     pieces: impl Stream<Item = Result<Bytes, std::convert::Infallible>> + Send + 'static,
 ) -> Body {

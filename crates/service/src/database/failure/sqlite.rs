@@ -17,7 +17,7 @@ pub(super) const UNAVAILABLE: &str = "the SQLite file cannot be used:";
 const OVER_QUOTA: &str = "the SQLite file cannot grow: the disk quota of its directory is used up; \
     raise the quota, or free space in it";
 const OVER_FILE_SIZE: &str = "the SQLite file cannot grow: the limit on the size of files is";
-/// IOERR_WRITE, IOERR_FSYNC, IOERR_TRUNCATE, IOERR_SHMSIZE: for SQLite, only ENOSPC is a full disk.
+/// `IOERR_WRITE`, `IOERR_FSYNC`, `IOERR_TRUNCATE`, `IOERR_SHMSIZE`: for SQLite, only ENOSPC is a full disk.
 const WRITE_CODES: [&str; 4] = ["778", "1034", "1546", "4874"];
 /// The size of what is written to find out why SQLite could not write: that of its `-shm` file.
 const PROBE_BYTES: usize = 32 * 1024;
