@@ -2,6 +2,7 @@
 //! databases with settings of their own.
 
 mod hang_ups;
+mod locked_table;
 mod staff;
 
 use std::fs::File;
