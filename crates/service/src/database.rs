@@ -18,6 +18,7 @@ mod open_schemas;
 mod ordinary_table;
 mod outage;
 mod pool;
+mod purpose;
 mod rows;
 mod schema;
 mod sequences;
@@ -52,6 +53,7 @@ pub use migration::{MIGRATION_TIMEOUT, MigratedRows, Migration};
 pub use open_schemas::OpenSchema;
 use outage::Outage;
 use pool::Pool;
+use purpose::Purpose;
 pub use schema::ExpectedTable;
 use schema::Schema;
 use sequences::Sequences;
@@ -98,23 +100,6 @@ struct Inner {
     sign_in: SignInBudget,
     /// Held while another SQLite file is opened.
     reopening: Mutex<()>,
-}
-
-/// The purpose of a transaction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Purpose {
-    Read,
-    /// To read tables of others, which are found with the search path of the site.
-    ReadOthers,
-    Change,
-    /// To check whether changes can be stored.
-    Check,
-}
-
-impl Purpose {
-    fn is_read(self) -> bool {
-        matches!(self, Self::Read | Self::ReadOthers)
-    }
 }
 
 impl fmt::Debug for Database {

@@ -355,7 +355,7 @@ async fn a_dry_run_finds_the_errors_and_changes_nothing(engine: Engine) {
     let batch = Batch::new("orders.csv", "plan,customer\nstandard,a,b\n");
     batch.run(&vendor, "issue", &[]).await;
     assert!(
-        batch.results()[0]["error"].contains("3 cells"),
+        batch.results()[0]["error"].contains("cells (3)"),
         "{:?}",
         batch.results()
     );
