@@ -70,8 +70,8 @@ impl TunnelAnswer {
                 format!("the proxy {proxy} requires a sign-in (HTTP {status})")
             }
             accepted if accepted.is_success() => format!(
-                "the proxy {proxy} accepts the connection with HTTP {status} in a form that this \
-                 program cannot use"
+                "the proxy {proxy} accepts the connection, but this program does not support the \
+                 form of its response (HTTP {status})"
             ),
             _ => format!("the proxy {proxy} refuses the connection with HTTP {status}"),
         }

@@ -72,7 +72,7 @@ pub fn check_grants(
 ) -> Result<(), InvalidAddOn> {
     let invalid = |field: String, why: String| InvalidAddOn { field, why };
     if grants.is_empty() || grants.len() > MAX_ADD_ON_GRANTS {
-        let why = format!("an add-on key grants 1 to {MAX_ADD_ON_GRANTS} things");
+        let why = format!("an add-on key must grant 1 to {MAX_ADD_ON_GRANTS} entitlements");
         return Err(invalid("add".to_owned(), why));
     }
     for (place, grant) in grants.iter().enumerate() {
@@ -153,7 +153,7 @@ pub enum Redeem {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RedeemRefusal {
     /// Another license has it.
-    #[error("the add-on key was already redeemed on another license")]
+    #[error("the add-on key was already redeemed for another license")]
     Elsewhere,
     /// It was refunded.
     #[error("the add-on key was refunded")]

@@ -42,7 +42,7 @@ pub enum TrialRefusal {
     #[error("the trial code ended on {}", .0.format("%Y-%m-%d"))]
     Ended(DateTime<Utc>),
     /// All trials of the code were started.
-    #[error("all trials of the trial code were started")]
+    #[error("all trials of the trial code have been started")]
     UsedUp,
     /// All trials of the day were started.
     #[error("no more trials can be started today")]

@@ -94,7 +94,8 @@ impl<'a> TlsServer<'a> {
         } = self;
         let client_certificate = match self.is_postgres {
             true => {
-                "if it requires a client certificate, set sslcert and sslkey to one that it accepts"
+                "if the server requires a client certificate, set sslcert to a certificate that it \
+                 accepts, and sslkey to its key"
             }
             false => "require no client certificate",
         };

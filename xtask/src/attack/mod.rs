@@ -130,7 +130,7 @@ const ATTACKS: [Entry; 22] = [
     Entry {
         name: "server-behind",
         does: "a clock two minutes behind, after a rotation and a revocation",
-        before: "500 to everything",
+        before: "500 for every request",
         attempt: time::server_behind,
     },
     Entry {
@@ -141,13 +141,13 @@ const ATTACKS: [Entry; 22] = [
     },
     Entry {
         name: "odd-urls",
-        does: "passwords in URLs that do not parse as meant",
+        does: "passwords in URLs that are not parsed as intended",
         before: "shown by doctor, logs and errors",
         attempt: secrets::odd_urls,
     },
     Entry {
         name: "command-lines",
-        does: "look at ps, and at the files of the compose file",
+        does: "look at the output of ps, and at the files that compose.yaml uses",
         before: "tokens and keys are arguments; files are 0644",
         attempt: secrets::command_lines,
     },
@@ -160,7 +160,7 @@ const ATTACKS: [Entry; 22] = [
     Entry {
         name: "method",
         does: "a second header that names another method",
-        before: "the first counts",
+        before: "the first header is used",
         attempt: paths::method,
     },
     Entry {
@@ -177,8 +177,8 @@ const ATTACKS: [Entry; 22] = [
     },
     Entry {
         name: "stalls",
-        does: "HTTP/2 without TLS, and connections that send a part",
-        before: "HTTP/2 is served, and stays open indefinitely",
+        does: "HTTP/2 without TLS, and connections that send only part of a request",
+        before: "HTTP/2 is served, and its connections stay open indefinitely",
         attempt: connections::stalls,
     },
     Entry {

@@ -193,7 +193,7 @@ pub(super) fn command_lines(stage: &Stage) -> Result<Outcome> {
     }
     works.dedup();
     let seen = match works.as_slice() {
-        [] => "keys by standard input, warnings, files for one user".to_owned(),
+        [] => "keys on standard input, warnings, files that only one user can read".to_owned(),
         works => works.join("; "),
     };
     Ok(Outcome::new(works.is_empty(), seen))

@@ -79,7 +79,7 @@ pub(super) const ROWS: [Row; 29] = [
     ),
     row(
         "gate-rate",
-        "nginx gated by the License Client: requests/s, relative to gated by bare axum",
+        "nginx gated by the License Client: requests/s, relative to nginx gated by bare axum",
         TIMES,
         Target::Any,
     ),

@@ -56,8 +56,8 @@ impl Replacement {
         if choice.yes || !can_ask {
             if !choice.give_back {
                 say(
-                    "note: the seat of the former license stays taken; free it with --give-back, or \
-                     ask your vendor",
+                    "note: the seat of the previous license stays taken; free it with --give-back, \
+                     or ask your vendor",
                 );
             }
             return Ok(Some(choice.give_back));
@@ -65,7 +65,7 @@ impl Replacement {
         if !asked("Replace the license?")? {
             return Ok(None);
         }
-        let give_back = choice.give_back || asked("Give the seat of the former license back?")?;
+        let give_back = choice.give_back || asked("Free the seat of the previous license?")?;
         Ok(Some(give_back))
     }
 }

@@ -45,7 +45,7 @@ pub(super) struct LicenseActivationResponse {
     success: bool,
     /// The license, unmodified from the License Server.
     license: Option<Map<String, Value>>,
-    /// A message for people.
+    /// A human-readable message.
     message: Option<String>,
     /// Always null.
     error: Option<String>,
@@ -96,12 +96,12 @@ pub(crate) fn activated_message(former_seat: Option<&FormerSeat>) -> String {
     let activated = "License activated successfully";
     match former_seat {
         None => activated.to_owned(),
-        Some(FormerSeat::Freed) => format!("{activated}; the seat of the former license is free"),
+        Some(FormerSeat::Freed) => format!("{activated}; the seat of the previous license is free"),
         Some(FormerSeat::NotHeld) => {
-            format!("{activated}; the License Server had no seat of the former license to free")
+            format!("{activated}; there was no seat of the previous license to free")
         }
         Some(FormerSeat::Kept(why)) => format!(
-            "{activated}; the seat of the former license could not be freed, so your vendor must \
+            "{activated}; the seat of the previous license could not be freed, so your vendor must \
              free it: {why}"
         ),
     }

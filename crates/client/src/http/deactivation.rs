@@ -45,7 +45,7 @@ pub(super) struct LicenseDeactivationResponse {
     success: bool,
     /// Whether the License Server has freed the seat.
     seat_freed: bool,
-    /// A message for people.
+    /// A human-readable message.
     message: String,
 }
 
@@ -77,7 +77,7 @@ pub(super) async fn deactivate(
         .await??;
     let message = match seat {
         Seat::Freed => "License deactivated; its seat is free",
-        Seat::NotHeld => "License deactivated; the License Server had no seat to free",
+        Seat::NotHeld => "License deactivated; there was no seat to free",
         Seat::Unknown => {
             "License deactivated only on this machine: the License Server could not be reached, \
              so the vendor must free the seat"

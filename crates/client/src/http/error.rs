@@ -83,7 +83,7 @@ pub struct Invalid {
     pub kind: &'static str,
     /// The location: `body`, and the field or the position.
     pub loc: Vec<Value>,
-    /// A message for people.
+    /// A human-readable message.
     pub msg: String,
     /// The input.
     pub input: Value,
@@ -367,7 +367,7 @@ pub struct ValidationError {
     kind: String,
     /// The location: `body`, and the field or the position.
     loc: Vec<Value>,
-    /// A message for people.
+    /// A human-readable message.
     msg: String,
     /// The input.
     input: Value,

@@ -22,7 +22,7 @@ pub(super) struct HardwareResponse {
     /// Each current or recorded component: `same`, `changed`, `missing` or `new`. The values are
     /// never shown.
     components: BTreeMap<&'static str, &'static str>,
-    /// A message for people.
+    /// A human-readable message.
     message: &'static str,
 }
 

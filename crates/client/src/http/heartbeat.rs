@@ -17,7 +17,7 @@ use crate::licensing;
 pub(super) struct HeartbeatResponse {
     /// Whether the License Server accepted it, or there was nothing to send.
     success: bool,
-    /// A message for people.
+    /// A human-readable message.
     message: String,
 }
 

@@ -46,7 +46,7 @@ pub(super) struct LimitCheckResponse {
     /// `within_limit`, `limit_reached`, `over_limit`, `unlimited`, `no_license` or
     /// `not_in_license`.
     reason: &'static str,
-    /// A message for people.
+    /// A human-readable message.
     message: String,
     /// The license's limit; null if unlimited.
     limit: Option<u64>,

@@ -100,7 +100,7 @@ pub(super) struct OfflineImportResponse {
     result: &'static str,
     /// The active license.
     license: Option<Map<String, Value>>,
-    /// A message for people.
+    /// A human-readable message.
     message: String,
 }
 

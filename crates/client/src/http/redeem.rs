@@ -34,9 +34,9 @@ pub(super) struct RedeemAddOnResponse {
     /// The license with what the key grants; null if it is not here yet, because the validation
     /// failed. It then comes with the next validation.
     license: Option<Map<String, Value>>,
-    /// The number of the license's amendment that the key is.
+    /// The number of the license's amendment that the key became.
     amendment: u32,
-    /// A message for people.
+    /// A human-readable message.
     message: String,
 }
 

@@ -36,7 +36,7 @@ pub(super) struct InstalledRelease {
     /// `none`, `warning` or `features_off`: licensed features are off with the reason
     /// `update_not_covered`.
     consequence: &'static str,
-    /// A warning for people; null if there is none.
+    /// A human-readable warning; null if there is none.
     message: Option<String>,
 }
 
@@ -128,7 +128,7 @@ pub(super) struct UpgradeCheckResponse {
     updates_until: Option<String>,
     /// `warn` or `enforce`; null if the license covers all releases.
     updates: Option<&'static str>,
-    /// A message for people.
+    /// A human-readable message.
     message: String,
 }
 

@@ -39,7 +39,7 @@ pub(super) struct StartTrialResponse {
     success: bool,
     /// The license of the trial.
     license: Map<String, Value>,
-    /// A message for people.
+    /// A human-readable message.
     message: String,
 }
 

@@ -21,7 +21,7 @@ pub(super) struct UpcomingChange {
     change: &'static str,
     /// The feature, or what is counted; null for the license and its updates.
     key: Option<String>,
-    /// A message for people, without the time.
+    /// A human-readable message, without the time.
     message: String,
     /// `notice`, `warning` or `critical` if the license will grant less within 30, 14 or 3 days.
     urgency: Option<&'static str>,

@@ -100,7 +100,7 @@ async fn a_key_that_is_refused_changes_nothing_and_says_what_to_do(engine: Engin
     by_staff(&vendor, &site, &path, json!({"addOnKey": add_on})).await;
     let unknown = IssuedCode::from_random(CodeKind::AddOn, &[3; 15]).unwrap();
     for (text, part) in [
-        (add_on.as_str(), "already redeemed on another license"),
+        (add_on.as_str(), "already redeemed for another license"),
         (unknown.as_str(), "Unknown add-on key"),
         (key.as_str(), "This is a license key"),
         ("hello", "should look like FXSADD"),

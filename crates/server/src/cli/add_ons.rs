@@ -86,14 +86,14 @@ pub(super) enum AddOns {
         preview: bool,
     },
 
-    /// Refund an add-on key: it cannot be redeemed any more, and what it granted ends
+    /// Refund an add-on key: it can no longer be redeemed, and what it granted ends
     #[command(after_help = "Examples:\n  \
         license-server addons refund 31 --preview\n  \
         license-server addons refund 31 --reason 'Ordered twice'")]
     Refund {
         /// Number or add-on key; - reads it from standard input
         add_on: SecretArgument,
-        /// Reason, for people
+        /// The reason, as free text
         #[arg(long, value_name = "TEXT")]
         reason: Option<String>,
         /// Only show what would change
@@ -119,7 +119,7 @@ pub(super) struct Issue {
     #[arg(long, value_name = "TEXT")]
     order: Option<String>,
 
-    /// Note for people
+    /// A note, as free text
     #[arg(long, value_name = "TEXT")]
     note: Option<String>,
 }
@@ -130,7 +130,7 @@ pub(super) struct List {
     #[arg(long, value_enum, value_name = "STATE")]
     state: Option<AddOnState>,
 
-    /// Only those that this license has redeemed: its key or id
+    /// Only those redeemed for this license, given by its key or id
     #[arg(long, value_name = "LICENSE")]
     license: Option<SecretArgument>,
 
@@ -398,11 +398,14 @@ async fn refund(
     match (&refunded.amended, is_preview) {
         (Some(amended), _) => amend::print(amended, &[], is_preview),
         (None, true) => println!(
-            "Preview: nothing was changed. {key} could not be redeemed any more; no license has \
-             what it grants."
+            "Preview: nothing was changed. {key} could no longer be redeemed. No license would \
+             change, because none has what the key grants."
         ),
         (None, false) => {
-            println!("{key} cannot be redeemed any more; no license has what it grants.");
+            println!(
+                "{key} can no longer be redeemed. No license was changed, because none has what \
+                 the key grants."
+            );
         }
     }
     Ok(())

@@ -54,7 +54,10 @@ fn print(seen: &ClockStatus) {
     let time = |time| table::time(time, "never");
     let database = seen.seconds_ahead_of_database.map_or_else(
         || "has no clock".to_owned(),
-        |ahead| format!("{ahead} s behind this clock"),
+        |ahead| match ahead {
+            0.. => format!("{ahead} s behind this clock"),
+            _ => format!("{} s ahead of this clock", ahead.unsigned_abs()),
+        },
     );
     let signs = match &seen.doubt {
         Some(doubt) => format!("no: {doubt}"),

@@ -126,7 +126,7 @@ fn print_table<E: Export>(rows: &[E::Row], columns: &[&str], limit: usize) {
     table::print_rows(&head, &cells);
     if rows.len() > limit {
         say(format_args!(
-            "note: these are the first {limit} {name}; use --json or --csv for all, or --limit"
+            "note: there are more {name}; use --json or --csv for all, or a higher --limit"
         ));
     }
 }

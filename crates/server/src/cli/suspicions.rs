@@ -59,9 +59,7 @@ pub(super) async fn run(storage: &Storage, command: Suspicions, json: bool) -> a
         print(&found);
     }
     if has_more {
-        say(format_args!(
-            "note: these are the newest {limit} suspicions; use --json for all, or --limit"
-        ));
+        say("note: there are more suspicions; use --json for all, or a higher --limit");
     }
     Ok(())
 }

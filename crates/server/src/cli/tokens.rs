@@ -22,7 +22,7 @@ const AT_A_TIME: u64 = 1000;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Tokens {
-    /// Create a token, and print it; this is the only time that it is shown
+    /// Create a token and print it; the token cannot be shown again
     #[command(after_help = "Examples:\n  \
         license-server tokens add ana --note 'Sales, Lisbon'\n  \
         license-server tokens add shop --expires 2027-12-31 --output shop-token")]

@@ -41,7 +41,7 @@ const TRIAL_CODE: SecretForm = SecretForm {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum TrialCodes {
-    /// Create a trial code, and print it: the only time that it is shown
+    /// Create a trial code and print it; the code cannot be shown again
     #[command(after_help = "Examples:\n  \
         license-server trial-codes add --plan trial --max 200 --ends 2027-06-30 --note 'Fair'\n  \
         license-server trial-codes add --plan trial@2 --max 1000 --max-a-day 50 > trial-code\n\n\
@@ -54,7 +54,7 @@ pub(super) enum TrialCodes {
         license-server trial-codes list\n  license-server trial-codes list --json")]
     List,
 
-    /// Withdraw a trial code: it starts no more trials
+    /// Withdraw a trial code: it can no longer start trials
     #[command(after_help = "Examples:\n  \
         license-server trial-codes withdraw 3f2c8a54-6a3e-4a0e-9d53-0a1f3f1f3b11\n  \
         license-server trial-codes withdraw - < trial-code")]
@@ -94,7 +94,7 @@ pub(super) struct Add {
     #[arg(long, value_name = "DATE", value_parser = additions::end)]
     ends: Option<DateTime<Utc>>,
 
-    /// Note for people
+    /// A note, as free text
     #[arg(long, value_name = "TEXT")]
     note: Option<String>,
 }
@@ -136,7 +136,7 @@ pub(super) async fn run(
                 println!("{}", escaped::json(&shown)?);
             } else {
                 println!(
-                    "{} starts no more trials; {started} that it has started continue",
+                    "{} can no longer start trials; running trials continue ({started} started)",
                     withdrawn.masked
                 );
             }

@@ -196,7 +196,7 @@ fn request(fields: &Fields) -> Result<TrialCodeRequest, ApiError> {
             max.ok_or_else(|| missing("enter the maximum number of trials"))?,
         )?,
         max_a_day: max_a_day
-            .map(|text| number("maximum on one day", text))
+            .map(|text| number("daily maximum", text))
             .transpose()?,
         ends_at: never_or_day(fields.text("end"), fields.text("day"))?,
         note: fields.some("note"),

@@ -203,7 +203,7 @@ pub(super) struct SiteLicense {
     signature: Option<String>,
 }
 
-/// One thing that a license grants. For what is counted, the entries in force are added up.
+/// An entitlement of a license. For what is counted, the entries in force are added up.
 #[derive(Serialize, ToSchema)]
 pub(super) struct Entitlement {
     /// The feature, or what is counted.

@@ -145,7 +145,7 @@ pub enum PublishError {
     /// There is no room for another entry.
     #[error(
         "the catalogue has {MAX_CATALOGUE_ENTRIES} entries already, and entries cannot be deleted; \
-         describe an entry again that is not sold any more"
+         replace the description of an entry that is no longer sold"
     )]
     TooManyEntries,
     /// The database returned an error.

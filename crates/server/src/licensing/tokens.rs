@@ -257,7 +257,7 @@ impl ShownNamedToken {
     }
 }
 
-/// A token that was just created: the only time that its text is shown.
+/// A new token. Only this response contains its text.
 #[derive(Serialize, ToSchema)]
 #[schema(as = NewToken)]
 pub struct ShownNewToken {

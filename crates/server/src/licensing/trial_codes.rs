@@ -68,7 +68,7 @@ pub enum TrialCodeError {
     #[error("the trial code {0} was created already, and is not shown again")]
     Exists(String),
     /// The installation has started no trial.
-    #[error("the installation '{0}' has started no trial")]
+    #[error("the installation '{0}' has not started a trial")]
     NoTrial(String),
     /// The operating system returned no random bytes.
     #[error(transparent)]
@@ -367,7 +367,7 @@ impl ShownTrialCode {
     }
 }
 
-/// A trial code that was just created: the only time that it is shown.
+/// A new trial code. Only this response contains it.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = NewTrialCode)]

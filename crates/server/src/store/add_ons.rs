@@ -94,7 +94,7 @@ pub struct AddOnsQuery {
 )]
 #[serde(rename_all = "snake_case")]
 pub enum AddOnState {
-    /// Nothing yet.
+    /// It was neither redeemed nor refunded.
     Issued,
     /// It was redeemed.
     Redeemed,

@@ -47,7 +47,7 @@ const WRONG_ENCODING: &str = "the database has the encoding";
 const UNCERTAIN: &str = "the change may have been stored";
 const NOT_MADE: &str = "the SQLite file could not be created:";
 const NOT_CREATED: &str = "the tables have not been created yet; try again";
-const UNFIT: &str = "the tables do not fit this program:";
+const UNFIT: &str = "the tables do not match this program:";
 /// PostgreSQL's code for `sequence_generator_limit_exceeded`.
 const SEQUENCE_END: &str = "2200H";
 const CONTINUE_SEQUENCE: &str = "let it continue after the largest id of its table: SELECT \

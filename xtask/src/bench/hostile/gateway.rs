@@ -99,7 +99,7 @@ fn add_queries(cases: &mut Vec<Case>) {
         for room in [SMALL, ROOM] {
             let query = [PATH, b"?", &*fill(odd, room)].concat();
             let mirrored = [b"/?", &*fill(odd, room / 2)].concat();
-            let shown = format!("query of '{odd}' for {room} bytes");
+            let shown = format!("query: '{odd}' repeated, {room} bytes");
             cases.push(check(shown.clone(), &query, &[]));
             let query = [PATH, b"?", &*fill(odd, room / 2)].concat();
             let headers = [("X-Original-URI", &*mirrored)];

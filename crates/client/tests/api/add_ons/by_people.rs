@@ -182,7 +182,7 @@ async fn a_second_license_key_replaces_the_first_after_a_question() {
     assert_eq!((seats(&first).await, seats(&second).await), (1, 1));
     let output = run(&site, &["activate", "-", "--give-back"], &second).await;
     assert!(
-        said(&output).contains("the seat of the former license is free"),
+        said(&output).contains("the seat of the previous license is free"),
         "{}",
         said(&output)
     );

@@ -35,7 +35,7 @@ use crate::store::add_ons::{AddOnState, AddOnsCursor, AddOnsQuery, StoredAddOn, 
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(in crate::http) struct AddOnsParams {
-    /// Only those that this license has redeemed: its key or id.
+    /// Only those redeemed for this license, given by its key or id.
     license: Option<String>,
     /// Only those in this state.
     #[param(inline)]
@@ -53,7 +53,7 @@ pub(in crate::http) struct AddOnsParams {
 #[serde(rename_all = "camelCase")]
 pub(in crate::http) struct AddOnsPage {
     add_ons: Vec<ShownAddOn>,
-    /// The number of these add-on keys.
+    /// The number of matching add-on keys.
     total: u64,
     /// The `cursor` of the next page; `null` on the last one.
     next_cursor: Option<String>,
@@ -100,7 +100,7 @@ pub(in crate::http) struct AddOnBody {
     /// The plan whose entitlements it grants, such as `analytics@2`; without a version, the newest
     /// one. It must be a plan for add-on keys.
     plan: Option<String>,
-    /// What it grants, instead of a plan: 1 to 100 things.
+    /// What it grants, instead of a plan: 1 to 100 entitlements.
     #[serde(default)]
     add: Vec<GrantBody>,
     #[serde(default, deserialize_with = "until")]
@@ -200,7 +200,7 @@ pub(in crate::http) struct RefundBody {
     reason: Option<String>,
 }
 
-/// Refund an add-on key. It cannot be redeemed any more, and the amendment that it became is undone.
+/// Refund an add-on key. It can no longer be redeemed, and the amendment that it became is undone.
 #[utoipa::path(
     post, path = "/addons/{addOn}/refund", operation_id = "refund_add_on", tag = "add-ons",
     request_body = RefundBody, params(("addOn" = String, Path)),
@@ -245,7 +245,7 @@ pub(in crate::http) struct RedeemBody {
         AdminErrors, BodyErrors,
         (status = 404, body = ErrorBody, description = "`not_found`: no license has this id or \
             key, or there is no such add-on key"),
-        (status = 409, body = ErrorBody, description = "The key was redeemed on another license \
+        (status = 409, body = ErrorBody, description = "The key was redeemed for another license \
             or refunded, its time is over, or the license is revoked"),
     )
 )]

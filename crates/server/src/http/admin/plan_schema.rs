@@ -70,7 +70,7 @@ struct PlanTermsText {
     updates: UpdateRuleText,
 }
 
-/// One thing that a plan grants.
+/// An entitlement of a plan.
 #[derive(ToSchema)]
 #[schema(as = PlanEntitlement)]
 struct PlanEntitlementText {

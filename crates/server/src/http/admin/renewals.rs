@@ -27,7 +27,7 @@ pub(in crate::http) struct RenewBody {
     /// The number of the newest amendment that the caller knows. If there is a later one, the answer
     /// is 409 and says what it changed.
     after: Option<u32>,
-    /// Why, for people, at most 1000 characters.
+    /// The reason, as free text of at most 1000 characters.
     reason: Option<String>,
     /// The reference of the order, at most 255 characters.
     order: Option<String>,

@@ -139,7 +139,7 @@ pub(in crate::http) async fn show(
     Ok(Json(ShownTrialCode::of(found, app.clock.now())))
 }
 
-/// Withdraw a trial code: it starts no more trials. Trials that it has started continue.
+/// Withdraw a trial code: it can no longer start trials. Trials that it has started continue.
 #[utoipa::path(
     delete, path = "/trial-codes/{trialCode}", operation_id = "withdraw_trial_code",
     tag = "trials", params(("trialCode" = String, Path)),

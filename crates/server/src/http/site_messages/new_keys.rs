@@ -97,7 +97,7 @@ pub(in crate::http) struct Redeemed {
 pub(in crate::http) struct RedeemedData {
     /// Always true.
     redeemed: bool,
-    /// The number of the amendment that the key is.
+    /// The number of the amendment that the key became.
     amendment: u32,
     /// The signed receipt, a JWS.
     signature: String,

@@ -38,7 +38,7 @@ pub struct ShownAddOn {
     pub created_at: DateTime<Utc>,
     /// Who issued it.
     pub created_by: String,
-    /// The id of the license that has redeemed it.
+    /// The id of the license for which it was redeemed.
     pub license_id: Option<String>,
     /// The number of the amendment that it became.
     pub amendment: Option<u32>,
@@ -78,7 +78,7 @@ impl From<StoredAddOn> for ShownAddOn {
     }
 }
 
-/// An add-on key that was just issued: the only time that it is shown.
+/// A new add-on key. Only this response contains it.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = NewAddOn)]

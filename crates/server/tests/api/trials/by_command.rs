@@ -82,6 +82,6 @@ async fn an_installation_whose_trial_is_forgotten_starts_another_one(engine: Eng
     );
     let unknown = run(&vendor, &["trial-codes", "forget-trial", "two"]).await;
     assert_eq!(unknown.status.code(), Some(1), "{}", said(&unknown));
-    assert!(said(&unknown).contains("has started no trial"));
+    assert!(said(&unknown).contains("has not started a trial"));
     vendor.end().await;
 }

@@ -97,7 +97,7 @@ async fn a_key_that_no_license_has_is_refunded(engine: Engine) {
     let staff = Staff::signed_in_with(engine).await;
     cameras(&staff.vendor, 16).await;
     let preview = staff.refund_preview(&json!(1)).await;
-    contains_all(&preview, &["No license has redeemed the key."]);
+    contains_all(&preview, &["The key was never redeemed."]);
     assert!(!preview.contains("id=\"effects\""), "{preview}");
     assert_eq!(staff.refund(&preview, &json!(1), "").await.0, 303);
     // Nor has a license that was revoked.
