@@ -54,7 +54,7 @@ fn the_paths_of_one_question_share_the_effort() {
             let need = table.need_within(&mut effort, "GET", path);
             refused += usize::from(need == Need::BadPath(PathError::TooAmbiguous));
         }
-        assert!((100..200).contains(&refused), "{odd}: {refused}");
+        assert!((10..200).contains(&refused), "{odd}: {refused}");
         // Nothing is spent on ordinary paths.
         let need = table.need_within(&mut effort, "GET", "/api/analytics/1?a=b");
         assert!(matches!(need, Need::Feature(_)), "{odd}: {need:?}");
