@@ -205,7 +205,7 @@ async fn installations_usage_and_amendments_are_exported(engine: Engine) {
     assert_eq!(listed[0]["usage"]["cameras"], 3, "{listed}");
     let table = said(&run(&vendor, &["installations", "--limit", "1"]).await);
     assert!(
-        table.contains("Harbour Ltd") && table.contains("the first 1 installations"),
+        table.contains("Harbour Ltd") && table.contains("there are more installations"),
         "{table}"
     );
 
@@ -416,7 +416,7 @@ async fn lists_are_whole_in_json(engine: Engine) {
         let table = said(&run(&vendor, arguments).await);
         let lines = table.lines().count();
         assert!(
-            lines < 110 && table.contains("100 "),
+            lines < 110 && (table.contains("there are more ") || table.contains("100 ")),
             "{arguments:?}: {lines}"
         );
     }
