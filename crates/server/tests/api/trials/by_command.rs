@@ -50,7 +50,10 @@ async fn a_trial_code_goes_through_its_life_by_commands(engine: Engine) {
     assert!(table.contains("1 of 2"), "{table}");
     let id = listed[0]["id"].as_str().unwrap();
     let withdrawn = said(&run(&vendor, &["trial-codes", "withdraw", id]).await);
-    assert!(withdrawn.contains("starts no more trials"), "{withdrawn}");
+    assert!(
+        withdrawn.contains("can no longer start trials"),
+        "{withdrawn}"
+    );
     let word = told(&vendor, added, "two", "machine")
         .await
         .word()
