@@ -94,7 +94,7 @@ enum Phase {
 
 /// Who reads the requests of a connection.
 enum Http {
-    /// Nobody has to remember anything between two requests.
+    /// No state is kept between two requests.
     Resting(Resting),
     /// The library does.
     Serving(Box<http1::Connection<TokioIo<Socket>, Requests>>),

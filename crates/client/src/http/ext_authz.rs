@@ -86,11 +86,9 @@ impl UnaryService<CheckRequest> for Check {
 
     fn call(&mut self, request: tonic::Request<CheckRequest>) -> Self::Future {
         let attributes = request.into_inner().attributes.unwrap_or_default();
-        let extensions = attributes.context_extensions.iter().rev();
-        let feature = extensions
-            .filter(|it| it.key == FEATURE)
-            .map(|it| std::str::from_utf8(&it.value).map(Cow::from))
-            .next();
+        let mut extensions = attributes.context_extensions.iter().rev();
+        let feature = extensions.find(|it| it.key == FEATURE);
+        let feature = feature.map(|it| std::str::from_utf8(&it.value).map(Cow::from));
         let http = attributes.request.and_then(|request| request.http);
         let question = Question {
             features: feature.into_iter().collect::<Result<_, _>>().ok(),

@@ -74,6 +74,7 @@ impl Knowledge {
         self.load_key_sets(&db).await?;
         let rows = EvidenceRows::load(&db, &self.trusted_evidence()).await?;
         let known = self.witness(&db, &rows).await?;
+        self.database.note_own_installation();
         let settling = identity::settle(
             &db,
             &parts.prescribed,
@@ -118,14 +119,10 @@ impl Knowledge {
             (Some(local), Some(database)) if is_local_signed && local != database => {
                 (local, database)
             }
-            (local, database) => {
-                self.database.note_own_installation();
-                return Ok(database.or(local));
-            }
+            (local, database) => return Ok(database.or(local)),
         };
         let is_prescribed = self.parts.prescribed.are_complete();
         if is_prescribed || identity::stored_ids(db).await?.as_ref() != Some(&database) {
-            self.database.note_own_installation();
             return Ok(Some(local));
         }
         let other = OtherInstallation {

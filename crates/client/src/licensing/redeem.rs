@@ -52,7 +52,7 @@ pub enum NotAnAddOn {
     /// It is a trial code.
     #[error("This is a trial code, not an add-on key; start the trial with it instead")]
     TrialCode,
-    /// It is none of these.
+    /// It is not a valid code.
     #[error("This is not an add-on key: {0}")]
     Other(IssuedCodeError),
 }

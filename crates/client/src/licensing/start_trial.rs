@@ -58,7 +58,7 @@ pub enum NotATrialCode {
     /// It is an add-on key.
     #[error("This is an add-on key, not a trial code; it adds to a license")]
     AddOn,
-    /// It is none of these.
+    /// It is not a valid code.
     #[error("This is not a trial code: {0}")]
     Other(IssuedCodeError),
 }

@@ -159,7 +159,7 @@ impl Pool {
     }
 
     /// Chooses the address, and reads the password again, for the next new connection, where one is
-    /// likely to be made; refuses SQLite files that are none.
+    /// likely to be made; refuses SQLite files that are not regular files.
     pub(super) async fn before_use(&self) -> Result<(), DbErr> {
         if let Some(file) = &self.file {
             file.check_kinds()?;

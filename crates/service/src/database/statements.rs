@@ -124,22 +124,12 @@ impl Database {
         statement_timeout: Option<Duration>,
     ) -> Result<(DatabaseTransaction, Names), DbErr> {
         let timeouts = &self.0.timeouts;
-        // 0 is none.
-        let statement_timeout = statement_timeout.unwrap_or_default().as_millis();
-        let (idle, wait) = (
-            timeouts.idle_transaction.as_millis(),
-            timeouts.wait.as_millis(),
-        );
+        let timeouts = timeouts.settings(timeouts.wait, statement_timeout);
         for _ in 0..MAX_LOOK_UPS {
             let transaction = pool.connection().begin().await?;
             let names = self.0.tables.find(&transaction).await?;
             let AskIdentities { expression, values } = names.ask_identities();
-            let settings = format!(
-                "SELECT {expression}, {EMPTY_PATH}, \
-                 pg_catalog.set_config('idle_in_transaction_session_timeout', '{idle}', true), \
-                 pg_catalog.set_config('lock_timeout', '{wait}', true), \
-                 pg_catalog.set_config('statement_timeout', '{statement_timeout}', true)"
-            );
+            let settings = format!("SELECT {expression}, {EMPTY_PATH}, {timeouts}");
             let settings = Statement::from_sql_and_values(DbBackend::Postgres, settings, values);
             let row = transaction.query_one_raw(settings).await?;
             let identities = row.map(|row| row.try_get_by_index::<Option<String>>(0));

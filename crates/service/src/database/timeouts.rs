@@ -46,3 +46,24 @@ impl Default for Timeouts {
         }
     }
 }
+
+impl Timeouts {
+    /// The expressions that set the timeouts of a transaction on PostgreSQL: for a lock of others,
+    /// and for a statement, which is unlimited without one.
+    pub(super) fn settings(&self, wait: Duration, statement: Option<Duration>) -> String {
+        [
+            ("idle_in_transaction_session_timeout", self.idle_transaction),
+            ("lock_timeout", wait),
+            // 0 is none.
+            ("statement_timeout", statement.unwrap_or_default()),
+        ]
+        .map(|(name, timeout)| local_timeout(name, timeout))
+        .join(", ")
+    }
+}
+
+/// The expression that sets a timeout of PostgreSQL until the transaction ends.
+pub(super) fn local_timeout(name: &str, timeout: Duration) -> String {
+    let millis = timeout.as_millis();
+    format!("pg_catalog.set_config('{name}', '{millis}', true)")
+}

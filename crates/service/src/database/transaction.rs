@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use super::pool::Pool;
 use super::sequences::Sequences;
 use super::table_names::{EMPTY_PATH, Schemas, TableNames};
+use super::timeouts::local_timeout;
 use super::work::{note_committing, uninterrupted, within};
 use super::{Database, Purpose, Timeouts, failure, rows};
 use crate::clock::ticks;
@@ -139,9 +140,7 @@ async fn set_up(
     timeouts: &Timeouts,
     names: &Names,
 ) -> Result<SetUp, DbErr> {
-    let quoted = |timeout: Duration| format!("'{}'", timeout.as_millis());
-    let idle = quoted(timeouts.idle_transaction);
-    let user_timeout = format!("pg_catalog.set_config('tcp_user_timeout', {idle}, true)");
+    let user_timeout = local_timeout("tcp_user_timeout", timeouts.idle_transaction);
     // A check that is delayed by others has to end in time to report that.
     let wait = match purpose {
         Purpose::Check => timeouts.wait.min(timeouts.check / 2),
@@ -150,12 +149,8 @@ async fn set_up(
     let allows_user_timeout = allows_user_timeout(pool, transaction, &user_timeout).await?;
     let mut settings = format!(
         "SELECT pg_catalog.current_setting('transaction_read_only'), \
-         pg_catalog.pg_postmaster_start_time()::pg_catalog.text, \
-         pg_catalog.set_config('idle_in_transaction_session_timeout', {idle}, true), \
-         pg_catalog.set_config('lock_timeout', {}, true), \
-         pg_catalog.set_config('statement_timeout', {}, true)",
-        quoted(wait),
-        quoted(timeouts.statement),
+         pg_catalog.pg_postmaster_start_time()::pg_catalog.text, {}",
+        timeouts.settings(wait, Some(timeouts.statement)),
     );
     if purpose != Purpose::ReadOthers {
         settings = format!("{settings}, {EMPTY_PATH}");
