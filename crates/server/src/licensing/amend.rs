@@ -20,16 +20,15 @@ use serde_json::{Value, json};
 
 use crate::audit::{Action, PermittedChange};
 use crate::licensing::amendment_words::{CustomerNames, all_words, customer_names};
-use crate::licensing::current::amendments_at;
 use crate::licensing::customers::{Chosen, choose, hold_for_customer};
 use crate::licensing::document_size::check_sizes;
 use crate::licensing::evaluation::evaluated;
 use crate::licensing::line_done::Storing;
 use crate::licensing::look_up::look_up;
-use crate::licensing::newest_amendment::check_newest;
+use crate::licensing::newest_amendment::amendments_to_follow;
 use crate::store::customers::Customer;
 use crate::store::installations::reported;
-use crate::store::licenses::{self, Judged, License, Status, judged_at};
+use crate::store::licenses::{self, Judged, License, judged_at};
 use crate::store::seats::{self, Seat, SeatsQuery};
 use crate::store::{Store, StoreError, add_ons, amendments};
 pub use error::AmendError;
@@ -212,13 +211,7 @@ async fn requested(
     customer: Option<Chosen>,
     change: &PermittedChange,
 ) -> Result<(Vec<Amendment>, Amendment), AmendError> {
-    if license.status == Status::Revoked {
-        return Err(AmendError::Revoked);
-    }
-    let known = amendments_at(db, &license.id, change.at).await?;
-    if let Some(after) = request.after {
-        check_newest(db, &known, after).await?;
-    }
+    let known = amendments_to_follow(db, license, request.after, change.at).await?;
     let customer = customer.map(Chosen::id);
     let amendment = request.amendment(db, &known, customer, change).await?;
     Ok((known, amendment))

@@ -1,17 +1,41 @@
-//! Whether the author of a change knows its newest amendment.
+//! The amendments of a license that is to be amended by somebody who knows the newest one.
 
+use chrono::{DateTime, Utc};
 use license_core::amendment::Amendment;
 use sea_orm::ConnectionTrait;
 
 use crate::licensing::amend::AmendError;
 use crate::licensing::amendment_words::{all_words, customer_names};
+use crate::licensing::current::amendments_at;
+use crate::store::licenses::{License, Status};
+
+/// All amendments of a license as they count at `at`, in the order of their numbers. With `after`,
+/// that must be the newest one.
+///
+/// # Errors
+/// [`AmendError::Revoked`], and those of [`check_newest`].
+pub(super) async fn amendments_to_follow(
+    db: &impl ConnectionTrait,
+    license: &License,
+    after: Option<u32>,
+    at: DateTime<Utc>,
+) -> Result<Vec<Amendment>, AmendError> {
+    if license.status == Status::Revoked {
+        return Err(AmendError::Revoked);
+    }
+    let known = amendments_at(db, &license.id, at).await?;
+    if let Some(after) = after {
+        check_newest(db, &known, after).await?;
+    }
+    Ok(known)
+}
 
 /// Checks that the newest amendment is `after`, for which a request was made.
 ///
 /// # Errors
 /// [`AmendError::Amended`] with what was changed since then, [`AmendError::Field`] for a number that
 /// does not exist yet, or if the database returns an error.
-pub(super) async fn check_newest(
+async fn check_newest(
     db: &impl ConnectionTrait,
     known: &[Amendment],
     after: u32,

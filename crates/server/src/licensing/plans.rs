@@ -250,30 +250,21 @@ async fn try_publish(
     contents: &Plan,
     change: &Change,
 ) -> Result<(PublishedPlan, bool), PublishError> {
-    check_name(name).map_err(|error| PublishError::Plan {
-        name: name.to_owned(),
-        error,
-    })?;
     let transaction = store.begin().await?;
-    let newest = plans::find(&transaction, name, None).await?;
-    let newest = newest.filter(|it| it.contents == *contents);
-    if let Some(newest) =
-        newest.filter(|it| version.is_none_or(|asked| asked == it.version.version))
-    {
-        return Ok((newest, false));
-    }
     let kinds = catalogue::kinds(&transaction).await?;
     let next = Next {
         name,
         version,
         contents,
     };
-    let published = publish_next(&transaction, next, &kinds, change).await?;
+    let Some(published) = publish_next(&transaction, next, &kinds, change).await? else {
+        let newest = plans::find(&transaction, name, None).await?;
+        let newest = newest.filter(|it| version.is_none_or(|asked| asked == it.version.version));
+        let newest = newest.map(|it| (it, false));
+        return newest.ok_or_else(|| PublishError::Raced(name.to_owned()));
+    };
     transaction.commit().await.map_err(StoreError::from)?;
-    match published {
-        Some(published) => Ok((published.after, true)),
-        None => Err(PublishError::Raced(name.to_owned())),
-    }
+    Ok((published.after, true))
 }
 
 /// Stores the entries that are new or different.

@@ -10,12 +10,11 @@ use crate::audit::{Action, PermittedChange};
 use crate::licensing::amend::{
     AmendError, AmendRequest, Amended, AuditEntry, apply, preview_amendment,
 };
-use crate::licensing::current::amendments_at;
 use crate::licensing::expiry::{ExpiryError, check_expiry};
 use crate::licensing::line_done::{LineDone, LineError, Storing};
 use crate::licensing::look_up::{LookUpError, look_up};
-use crate::licensing::newest_amendment::check_newest;
-use crate::store::licenses::{License, Status};
+use crate::licensing::newest_amendment::amendments_to_follow;
+use crate::store::licenses::License;
 use crate::store::{Store, StoreError};
 
 /// The new end of a license.
@@ -37,9 +36,6 @@ pub enum RenewError {
     /// The license does not exist.
     #[error(transparent)]
     LookUp(#[from] LookUpError),
-    /// Revocation is permanent.
-    #[error("the license was revoked, which cannot be undone; issue a new one")]
-    Revoked,
     /// The end is invalid.
     #[error(transparent)]
     Expiry(#[from] ExpiryError),
@@ -169,13 +165,7 @@ async fn renewing(
     request: &RenewRequest,
     change: &PermittedChange,
 ) -> Result<(Vec<Amendment>, Amendment), RenewError> {
-    if license.status == Status::Revoked {
-        return Err(RenewError::Revoked);
-    }
-    let known = amendments_at(db, &license.id, change.at).await?;
-    if let Some(after) = request.after {
-        check_newest(db, &known, after).await?;
-    }
+    let known = amendments_to_follow(db, license, request.after, change.at).await?;
     let texts = AmendRequest {
         reason: request.reason.clone(),
         order: request.order.clone(),

@@ -74,7 +74,7 @@ impl From<RenewError> for ApiError {
         match error {
             RenewError::LookUp(error) => error.into(),
             RenewError::Store(error) => error.into(),
-            RenewError::Revoked | RenewError::Done(_) => Self::Conflict(error.to_string()),
+            RenewError::Done(_) => Self::Conflict(error.to_string()),
             RenewError::Amend(error) => error.into(),
             RenewError::Expiry(_) => Self::BadRequest(error.to_string()),
         }
