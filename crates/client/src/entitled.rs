@@ -7,6 +7,7 @@ use arc_swap::ArcSwapOption;
 use axum::body::Bytes;
 use chrono::{DateTime, Utc};
 use license_core::announcement::{Envelope, Signed};
+use license_core::last_change::LastChange;
 use license_core::lease::Lease;
 use license_core::plausible_time::PlausibleTime;
 use license_core::upcoming::Upcoming;
@@ -27,6 +28,8 @@ pub struct Entitled {
     /// All features as the API lists them, computed at the first request.
     pub list: OnceLock<Bytes>,
     upcoming: OnceLock<Vec<Upcoming>>,
+    starts_at: OnceLock<Option<DateTime<Utc>>>,
+    last_change: OnceLock<Option<LastChange>>,
     /// The instant for which it was computed; it is valid until the end of the standing.
     from: PlausibleTime,
 }
@@ -40,6 +43,8 @@ impl Entitled {
             flags: OnceLock::new(),
             list: OnceLock::new(),
             upcoming: OnceLock::new(),
+            starts_at: OnceLock::new(),
+            last_change: OnceLock::new(),
             from,
         }
     }
@@ -48,6 +53,27 @@ impl Entitled {
     pub fn upcoming(&self) -> &[Upcoming] {
         self.upcoming
             .get_or_init(|| self.snapshot.upcoming(self.from))
+    }
+
+    /// When the license starts, if nothing of it is in force yet; computed at the first request.
+    pub fn starts_at(&self) -> Option<DateTime<Utc>> {
+        *self.starts_at.get_or_init(|| {
+            let license = self.snapshot.license()?;
+            license.granted().starts_at(self.from)
+        })
+    }
+
+    /// What changed last, computed at the first request; only for trusted callers with the names
+    /// of customers.
+    pub fn last_change(&self, is_trusted: bool) -> Option<LastChange> {
+        let computed = self.last_change.get_or_init(|| {
+            let evidence = &self.snapshot.evidence;
+            evidence.last_change(self.from.earliest())
+        });
+        match is_trusted {
+            true => computed.clone(),
+            false => computed.as_ref()?.without_customer(),
+        }
     }
 
     fn is_of(&self, snapshot: &Arc<Snapshot>, now: PlausibleTime) -> bool {

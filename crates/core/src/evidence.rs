@@ -10,6 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::document::VerifiedDenial;
 use crate::foreign_text;
+use crate::last_change::LastChange;
 use crate::lease::Lease;
 use crate::license_key;
 use crate::response::{Contact, Denial};
@@ -32,6 +33,8 @@ pub struct Evidence {
     /// The License Server reports its own grace period (`gracePeriodActive`). Only
     /// displayed.
     pub server_in_grace: bool,
+    /// The last change that a confirmation brought. Only displayed, by [`Self::last_change`].
+    pub last_change: Option<LastChange>,
 }
 
 /// A validation that was not confirmed. Its texts are safe to display, also when they were read
@@ -159,6 +162,7 @@ impl Evidence {
             return self.clone();
         }
         Self {
+            last_change: self.change_to(&lease, now),
             lease: Some(lease),
             denial: None,
             activated_at: self.activated_at,
@@ -167,6 +171,24 @@ impl Evidence {
             last_failure: None,
             server_in_grace,
         }
+    }
+
+    /// What changed last, at `now` or earlier; `None` if nothing has changed since the activation.
+    #[must_use]
+    pub fn last_change(&self, now: DateTime<Utc>) -> Option<LastChange> {
+        let lease = self.lease.as_ref()?;
+        let on_its_own = LastChange::on_its_own(lease.license(), now);
+        let both = [self.last_change.clone(), on_its_own];
+        both.into_iter().flatten().max_by_key(|change| change.at)
+    }
+
+    /// What changed last, if `lease` replaces the present one at `now`.
+    fn change_to(&self, lease: &Lease, now: DateTime<Utc>) -> Option<LastChange> {
+        let present = self.lease.as_ref()?.license();
+        // A license that could not be read says nothing about what was different.
+        let is_known = !present.data().is_empty();
+        let change = is_known.then(|| LastChange::between(present, lease.license(), now));
+        change.flatten().or_else(|| self.last_change(now))
     }
 
     /// The evidence after a validation, with any result.

@@ -39,6 +39,7 @@ mod key_form;
 pub mod key_record;
 pub mod keyring;
 pub mod lapse;
+pub mod last_change;
 pub mod lease;
 pub mod lease_end;
 pub mod license;

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde_json::Value;
 
 use crate::entitlement::Grant;
 use crate::feature::{FeatureKey, is_core};
@@ -48,11 +49,35 @@ impl Difference {
     }
 }
 
+impl Amount {
+    /// In JSON: true or false for a feature, a number or `unlimited` for a limit, a time or `never`
+    /// for an end.
+    #[must_use]
+    pub fn to_json(self) -> Value {
+        match self {
+            Self::Feature(is_in_force) => is_in_force.into(),
+            Self::Limit(number) => number.into(),
+            Self::Unlimited => "unlimited".into(),
+            Self::End(at) => at.to_rfc3339_opts(SecondsFormat::Secs, true).into(),
+            Self::Never => "never".into(),
+        }
+    }
+}
+
 /// What is different at `now` with `other` in place of `present`, in alphabetical order: features,
 /// limits, and the end of the license. Core features are the same with every license.
 #[must_use]
 pub fn differences(present: &License, other: &License, now: DateTime<Utc>) -> Vec<Difference> {
-    let [before, after] = [present, other].map(|license| amounts(license, now));
+    differences_between((present, now), (other, now))
+}
+
+/// The same for two licenses, each at an instant of its own.
+#[must_use]
+pub fn differences_between(
+    (present, at): (&License, DateTime<Utc>),
+    (other, then): (&License, DateTime<Utc>),
+) -> Vec<Difference> {
+    let (before, after) = (amounts(present, at), amounts(other, then));
     let keys: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
     let of = |amounts: &BTreeMap<String, Amount>, key: &String, other: Amount| {
         let none = match other {
@@ -100,7 +125,7 @@ mod tests {
 
     use super::*;
 
-    fn license(fields: &serde_json::Value) -> License {
+    fn license(fields: &Value) -> License {
         License::new(fields.as_object().cloned().unwrap())
     }
 

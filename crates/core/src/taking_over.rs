@@ -243,6 +243,7 @@ pub fn discredited(evidence: &Evidence, why: &str, now: DateTime<Utc>) -> Eviden
             false,
         )),
         server_in_grace: false,
+        last_change: None,
     }
 }
 

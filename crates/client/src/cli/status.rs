@@ -37,6 +37,7 @@ fn print(answer: &Answer) {
         ("License key", "licenseKey"),
         ("Licensed to", "customer"),
         ("Tier", "tier"),
+        ("Starts", "startsAt"),
         ("Expires", "expiresAt"),
         ("Days left", "daysLeft"),
         ("Updates until", "updatesUntil"),
@@ -66,6 +67,7 @@ fn print(answer: &Answer) {
     }
     print_release(&answer.body["release"]);
     print_limits(&answer.body);
+    print_last_change(&answer.body["lastChange"]);
     print_upcoming(&answer.body);
     let failure = &answer.body["lastFailure"];
     if let (Some(at), Some(message)) = (failure["at"].as_str(), failure["message"].as_str()) {
@@ -101,6 +103,18 @@ fn print_limits(status: &Value) {
             "  {:<16} {over}; see 'license-client limits'",
             "Over the limit"
         );
+    }
+}
+
+/// What changed last, one line for each difference.
+fn print_last_change(change: &Value) {
+    let at = change["at"].as_str().unwrap_or_default();
+    for item in change["changes"].as_array().into_iter().flatten() {
+        let message = item["message"].as_str().unwrap_or_default();
+        println!("  {:<16} {at}: {message}", "Last change");
+    }
+    if let Some(more) = change["more"].as_u64().filter(|more| *more > 0) {
+        println!("  {:<16} {at}: {more} more", "Last change");
     }
 }
 

@@ -17,6 +17,7 @@ use license_core::evidence::Failure;
 use license_core::feature::is_core;
 use license_core::hardware::{Change, Comparison, Verdict};
 use license_core::lapse;
+use license_core::last_change::LastChange;
 use license_core::lease::Lease;
 use license_core::license::{Expiry, License};
 use license_core::plausible_time::PlausibleTime;
@@ -74,6 +75,7 @@ struct Overview {
     hidden_gauges: usize,
     usage_known: bool,
     warnings: Vec<String>,
+    last_change: Option<ShownChange>,
     next_change: Option<String>,
     features: Vec<Feature>,
     /// How many more there are, which only the API lists.
@@ -94,6 +96,13 @@ struct LicenseCard {
     /// The version of the installed release, if its document is signed.
     release: Option<String>,
     seats: Option<i64>,
+}
+
+/// What changed last in the license.
+struct ShownChange {
+    at: Moment,
+    changes: Vec<String>,
+    more: usize,
 }
 
 struct Component {
@@ -139,11 +148,13 @@ pub(super) async fn page(
     let (gauges, hidden_gauges) = gauges(&usage, &snapshot, time);
     let upcoming = snapshot.upcoming(time);
     let warnings = warnings(&usage, &snapshot, &upcoming, time);
+    let entitled = app.entitled.at(&snapshot, time);
+    let starts_at = entitled.starts_at();
     let overview = Overview {
         frame,
         title: match unread {
             Some(_) => UNREAD.to_owned(),
-            None => title(&standing, &warnings).to_owned(),
+            None => title(&standing, &warnings, starts_at),
         },
         unread,
         standing,
@@ -176,6 +187,7 @@ pub(super) async fn page(
         gauges,
         hidden_gauges,
         usage_known: usage != Usage::default(),
+        last_change: entitled.last_change(caller.trusted).map(ShownChange::from),
         next_change: upcoming.first().map(dated),
         warnings,
         features,
@@ -186,21 +198,28 @@ pub(super) async fn page(
     show(StatusCode::OK, &overview)
 }
 
-fn title<'a>(standing: &'a Standing, warnings: &[String]) -> &'a str {
-    match standing {
-        Standing::Unlicensed => "No license",
-        Standing::Active if !warnings.is_empty() => "The license is active, with warnings",
-        Standing::Active => "Everything is OK",
-        Standing::Grace { .. } => "The License Server cannot confirm the license",
-        Standing::Lapsed(why) => lapse::shown::headline(why),
-    }
+fn title(standing: &Standing, warnings: &[String], starts_at: Option<DateTime<Utc>>) -> String {
+    let title = match (standing, starts_at) {
+        (Standing::Unlicensed, _) => "No license",
+        (Standing::Active, Some(at)) => {
+            return format!("The license starts on {}", Moment::of(at).text);
+        }
+        (Standing::Active, None) if !warnings.is_empty() => "The license is active, with warnings",
+        (Standing::Active, None) => "Everything is OK",
+        (Standing::Grace { .. }, _) => "The License Server cannot confirm the license",
+        (Standing::Lapsed(why), _) => lapse::shown::headline(why),
+    };
+    title.to_owned()
 }
 
 fn card(license: &License, snapshot: &Snapshot, caller: Caller, now: DateTime<Utc>) -> LicenseCard {
     let installed = snapshot.release().verified();
     LicenseCard {
         key: caller.sees(snapshot.evidence.license_key()),
-        customer: license.customer().map(str::to_owned),
+        customer: license
+            .customer()
+            .filter(|_| caller.trusted)
+            .map(str::to_owned),
         tier: license.tier().unwrap_or_default().to_owned(),
         expires: end_text(license.expiry(), license.expires_at_text()),
         left: license.days_left(now).map(|days| match days {
@@ -214,6 +233,16 @@ fn card(license: &License, snapshot: &Snapshot, caller: Caller, now: DateTime<Ut
         },
         release: installed.map(|installed| installed.release().version.clone()),
         seats: license.seats(),
+    }
+}
+
+impl From<LastChange> for ShownChange {
+    fn from(change: LastChange) -> Self {
+        Self {
+            at: Moment::of(change.at),
+            changes: change.changes.iter().map(ToString::to_string).collect(),
+            more: change.more,
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use license_core::license_key::{MAX_KEY_CHARS, normalize};
-use license_core::replacement::{Amount, Difference};
+use license_core::replacement::Difference;
 use license_service::unattended::finish_even_if_disconnected;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -154,16 +154,9 @@ struct LicenseDifference {
 
 impl From<Difference> for LicenseDifference {
     fn from(difference: Difference) -> Self {
-        let value = |amount: Amount| match amount {
-            Amount::Feature(is_in_force) => is_in_force.into(),
-            Amount::Limit(number) => number.into(),
-            Amount::Unlimited => "unlimited".into(),
-            Amount::End(at) => at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true).into(),
-            Amount::Never => "never".into(),
-        };
         Self {
-            before: value(difference.before),
-            after: value(difference.after),
+            before: difference.before.to_json(),
+            after: difference.after.to_json(),
             loss: difference.is_loss(),
             key: difference.key,
         }

@@ -11,6 +11,7 @@ use chrono::{DateTime, Utc};
 use license_core::amendment::UpdateRule;
 use license_core::hardware::{Component, Verdict};
 use license_core::lapse;
+use license_core::last_change::LastChange;
 use license_core::lease::Lease;
 use license_core::license::License;
 use license_core::standing::Standing;
@@ -49,6 +50,8 @@ pub(super) struct LicenseStatusResponse {
     /// To whom the license was sold; null for callers that may not make changes.
     customer: Option<String>,
     tier: Option<String>,
+    /// When the license starts; null if something of it is in force.
+    starts_at: Option<String>,
     expires_at: Option<String>,
     /// The whole days until then; null if the license has no end.
     days_left: Option<i64>,
@@ -64,6 +67,8 @@ pub(super) struct LicenseStatusResponse {
     limits: BTreeMap<String, Option<u64>>,
     /// What is over its limit.
     over_limit: Vec<String>,
+    /// What changed last in the license; null if nothing has changed since the activation.
+    last_change: Option<LicenseChange>,
     /// What the license starts or stops granting next, in chronological order, at most 20.
     upcoming: Vec<UpcomingChange>,
     /// License fields with invalid values, such as an `expiresAt` that is not a time. They are
@@ -97,6 +102,49 @@ pub(super) struct LicenseStatusResponse {
     hardware_drift: &'static str,
     /// The hardware components that have changed.
     hardware_changed: Vec<&'static str>,
+}
+
+/// A change of the license.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct LicenseChange {
+    /// When it took effect at this site; UTC.
+    at: String,
+    /// What is different since then: a feature, what is counted, `ends` for the end of the license,
+    /// `customer`, `tier` or `updatesUntil`. At most 20.
+    changes: Vec<ChangedItem>,
+    /// How many more there are.
+    more: usize,
+}
+
+/// Something that is different.
+#[derive(Serialize, ToSchema)]
+struct ChangedItem {
+    key: String,
+    /// How it was before: true or false for a feature; a number or `unlimited` for what is counted;
+    /// otherwise a text, or null.
+    #[schema(value_type = Value)]
+    before: Value,
+    #[schema(value_type = Value)]
+    after: Value,
+    /// A human-readable message.
+    message: String,
+}
+
+impl From<LastChange> for LicenseChange {
+    fn from(change: LastChange) -> Self {
+        let changes = change.changes.into_iter().map(|item| ChangedItem {
+            message: item.to_string(),
+            key: item.key,
+            before: item.before,
+            after: item.after,
+        });
+        Self {
+            at: naive(change.at),
+            changes: changes.collect(),
+            more: change.more,
+        }
+    }
 }
 
 /// A validation that was not confirmed.
@@ -141,6 +189,9 @@ pub(super) fn status_json(app: &App, caller: Caller) -> Bytes {
     status
         .limits
         .clone_from(&entitled.announced.announcement.limits);
+    status.starts_at = entitled.starts_at().map(naive);
+    let last_change = entitled.last_change(caller.trusted);
+    status.last_change = last_change.map(LicenseChange::from);
     let upcoming = entitled.upcoming().iter().take(MAX_UPCOMING);
     status.upcoming = upcoming.map(|it| UpcomingChange::of(it, now)).collect();
     if let Some(comparison) = app.knowledge.comparison() {
@@ -196,6 +247,7 @@ fn status_of(snapshot: &Snapshot, now: DateTime<Utc>) -> LicenseStatusResponse {
             .map(|lease| lease.license_key().to_owned()),
         customer: license.and_then(License::customer).map(str::to_owned),
         tier: license.and_then(License::tier).map(str::to_owned),
+        starts_at: None,
         expires_at: license
             .and_then(License::expires_at_text)
             .map(str::to_owned),
@@ -209,6 +261,7 @@ fn status_of(snapshot: &Snapshot, now: DateTime<Utc>) -> LicenseStatusResponse {
         max_users: license.and_then(License::max_users),
         limits: BTreeMap::new(),
         over_limit: Vec::new(),
+        last_change: None,
         upcoming: Vec::new(),
         unreadable_fields: snapshot.unreadable_fields().to_vec(),
         in_grace_period: Some(view.in_grace_period),

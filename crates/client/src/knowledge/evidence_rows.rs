@@ -7,6 +7,7 @@
 use chrono::{DateTime, Utc};
 use license_core::document::verify_license;
 use license_core::evidence::{Evidence, Failure};
+use license_core::last_change::LastChange;
 use license_core::lease::Lease;
 use license_core::response::Trust;
 use license_core::standing::{Policy, grace_end};
@@ -49,6 +50,8 @@ pub(super) struct Memo {
     /// When the grace period of an unsigned license began.
     #[serde(default)]
     pub grace_started_at: Option<DateTime<Utc>>,
+    #[serde(default)]
+    pub last_change: Option<LastChange>,
 }
 
 impl EvidenceRows {
@@ -144,6 +147,7 @@ impl EvidenceRows {
             last_failure: evidence.last_failure.clone(),
             signed: matches!(lease, Lease::Signed(_)),
             grace_started_at: evidence.grace_started_at,
+            last_change: evidence.last_change.clone(),
         };
         Self {
             cached: Some(cached),

@@ -244,7 +244,9 @@ fn signed(
     }
     let latest = (*bounds.end()).min(now).max(claims.iat);
     let grace_started_at = start.map(|start| start.clamp(claims.iat, latest));
-    let (denial, last_failure) = memo.map_or((None, None), |memo| (memo.denial, memo.last_failure));
+    let (denial, last_failure, last_change) = memo.map_or((None, None, None), |memo| {
+        (memo.denial, memo.last_failure, memo.last_change)
+    });
     let denial =
         denial.and_then(|jws| verified_denial(&jws, document.license_key(), keyring, identity));
     Stored {
@@ -258,6 +260,7 @@ fn signed(
             server_in_grace: cached.in_grace_period && cached.grace_period_started_at.is_none(),
             grace_started_at,
             last_failure,
+            last_change,
         },
     }
 }
@@ -327,6 +330,8 @@ fn unsigned(
             valid_until: cached.valid_until,
         }
     };
+    let (last_failure, last_change) =
+        memo.map_or((None, None), |memo| (memo.last_failure, memo.last_change));
     Stored {
         is_adopted,
         is_tampered,
@@ -337,7 +342,8 @@ fn unsigned(
             confirmed_at: cached.last_validated_at,
             server_in_grace: cached.in_grace_period && cached.grace_period_started_at.is_none(),
             grace_started_at,
-            last_failure: memo.and_then(|memo| memo.last_failure),
+            last_failure,
+            last_change,
         },
     }
 }

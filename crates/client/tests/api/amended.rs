@@ -24,6 +24,8 @@ on_both_engines! {
     an_amendment_is_at_the_site_on_the_right_second_without_a_new_key;
     a_site_without_internet_gets_an_amendment_with_its_next_file;
     a_new_countable_thing_needs_only_a_plan_file;
+    the_site_shows_what_changed_last_and_when;
+    a_license_that_starts_later_says_when;
 }
 
 /// A site with the license of a customer who calls later.
@@ -202,5 +204,117 @@ async fn a_new_countable_thing_needs_only_a_plan_file(engine: Engine) {
         ),
         (&usage, &json!(12), &json!(false))
     );
+    site.end().await;
+}
+
+/// When the license last changed, and how, as the status shows it.
+async fn last_change(site: &Site) -> (String, Vec<String>) {
+    let change = &site.status().await["lastChange"];
+    let changes = change["changes"].as_array().into_iter().flatten();
+    let messages = changes.map(|it| it["message"].as_str().unwrap().to_owned());
+    let at = change["at"].as_str().unwrap_or_default();
+    (at.chars().take(19).collect(), messages.collect())
+}
+
+/// What callers see that may not make changes.
+async fn seen_by_strangers(site: &Site, path: &str) -> String {
+    let request = site.http.get(format!("{}{path}", site.url));
+    let request = request.header("x-forwarded-for", "192.0.2.7");
+    request.send().await.unwrap().text().await.unwrap()
+}
+
+async fn the_site_shows_what_changed_last_and_when(engine: Engine) {
+    let vendor = Vendor::start().await;
+    let (mut site, key) = site(engine, &vendor).await;
+    assert_eq!(site.activate(&key).await.0, StatusCode::OK);
+    assert_eq!(site.status().await["lastChange"], Value::Null);
+
+    amend(&vendor, &site, &key, call()).await;
+    assert_eq!(site.validate().await["valid"], true);
+    let learned = site.now().format("%Y-%m-%dT%H:%M:%S").to_string();
+    let renamed = vec!["licensed to Harbour Ltd (before: none)".to_owned()];
+    assert_eq!(last_change(&site).await, (learned.clone(), renamed.clone()));
+    for path in ["/api/license/status", "/"] {
+        let seen = seen_by_strangers(&site, path).await;
+        assert!(!seen.contains("Harbour"), "{path}: {seen}");
+    }
+    // The same after a restart, and after a validation that brings nothing else.
+    site.restart().await;
+    assert_eq!(site.validate().await["valid"], true);
+    assert_eq!(last_change(&site).await, (learned, renamed));
+
+    // What was dated starts without a new document, and is known from then on.
+    let start: DateTime<Utc> = "2026-11-25T00:00:00Z".parse().unwrap();
+    site.advance(start - site.now());
+    let started = [
+        "cameras: 48 (before: 16)",
+        "module.analytics_advanced added",
+    ];
+    let started = (
+        "2026-11-25T00:00:00".to_owned(),
+        started.map(str::to_owned).to_vec(),
+    );
+    assert_eq!(last_change(&site).await, started);
+    vendor.advance(site.now() - vendor.clock.now());
+    assert_eq!(site.validate().await["valid"], true);
+    assert_eq!(last_change(&site).await, started);
+    let page = site.http.get(format!("{}/", site.url)).send().await;
+    let page = page.unwrap().text().await.unwrap();
+    let card = page.split("id=\"last-change\"").nth(1).unwrap();
+    let card = card.split("</dd>").next().unwrap();
+    assert!(
+        card.contains("2026-11-25") && card.contains(&started.1[0]),
+        "{card}"
+    );
+
+    // An addition that is taken back is a change as well.
+    amend(&vendor, &site, &key, json!({"undoes": 2})).await;
+    assert_eq!(site.validate().await["valid"], true);
+    let (at, changes) = last_change(&site).await;
+    assert!(started.0 <= at, "{at}");
+    assert_eq!(changes[0], "cameras: 16 (before: 48)");
+    // Without a license there is nothing to show.
+    let (status, _) = site.post("/api/license/deactivate", None).await;
+    assert_eq!(status, StatusCode::OK);
+    assert_eq!(site.status().await["lastChange"], Value::Null);
+    site.end().await;
+}
+
+async fn a_license_that_starts_later_says_when(engine: Engine) {
+    let vendor = Vendor::start().await;
+    let keys = vendor.trusted_keys();
+    let flags = ["--license-trusted-keys", keys.as_str()];
+    let site = Site::start(engine, &vendor.url, &flags).await;
+    let start: DateTime<Utc> = "2026-11-25T00:00:00Z".parse().unwrap();
+    let request = IssueRequest {
+        starts_at: Some(start),
+        ..IssueRequest::of(Tier::Standard)
+    };
+    let key = vendor.issue(request).await;
+    assert_eq!(site.activate(&key).await.0, StatusCode::OK);
+    let title = async || {
+        let page = site.http.get(format!("{}/", site.url)).send().await;
+        let page = page.unwrap().text().await.unwrap();
+        let title = page.split("<h1 id=\"standing\">").nth(1).unwrap();
+        title.split("</h1>").next().unwrap().to_owned()
+    };
+    let status = site.status().await;
+    let found = (&status["standing"], &status["startsAt"]);
+    assert_eq!(
+        found,
+        (&json!("active"), &json!("2026-11-25T00:00:00.000000"))
+    );
+    assert_eq!(
+        title().await,
+        "The license starts on 25 November 2026, 00:00 UTC"
+    );
+    assert!(site.is_available("module.live_view").await);
+    assert!(!site.is_available("module.map_view").await);
+    site.advance(start - site.now());
+    vendor.advance(site.now() - vendor.clock.now());
+    assert_eq!(site.validate().await["valid"], true);
+    assert_eq!(site.status().await["startsAt"], Value::Null);
+    assert_eq!(title().await, "Everything is OK");
+    assert!(site.is_available("module.map_view").await);
     site.end().await;
 }

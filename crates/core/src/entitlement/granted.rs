@@ -55,6 +55,33 @@ impl Granted {
         granted
     }
 
+    /// The last instant up to `now` at which a period has begun, or at which one was over.
+    #[must_use]
+    pub(crate) fn last_boundary(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let starts = self.bounded.iter().filter_map(|it| it.from);
+        let ends = self.bounded.iter().filter_map(Period::last);
+        starts
+            .chain(ends.filter_map(next_instant))
+            .filter(|at| *at <= now)
+            .max()
+    }
+
+    /// When the first of it starts, if nothing is in force yet; `None` if something is, or if
+    /// nothing starts later.
+    #[must_use]
+    pub fn starts_at(&self, now: PlausibleTime) -> Option<DateTime<Utc>> {
+        let feature = |key: &FeatureKey| self.feature(key.as_str(), now) == Grant::InForce;
+        let count = |key: &FeatureKey| {
+            let sum = self.count(key.as_str(), now);
+            sum.is_some_and(|sum| sum != Quantity::Of(0))
+        };
+        if self.features().any(feature) || self.counted().any(count) {
+            return None;
+        }
+        let starts = self.bounded.iter().filter_map(|it| it.from);
+        starts.filter(|at| now.latest() < *at).min()
+    }
+
     fn add_feature(&mut self, key: FeatureKey, period: Period) {
         if period == Period::ALWAYS {
             self.features.insert(key, Vec::new());
