@@ -30,9 +30,9 @@ pub use check::{
     AmendmentError, MAX_ALL_CHANGES, MAX_AMENDMENTS, MAX_CHANGES, MAX_ENTITLEMENTS, MAX_SCHEDULED,
     check, check_terms,
 };
-pub use effect::{Effect, Value, ValueChange, effects};
+pub use effect::{Effect, Shortfall, Value, ValueChange, effects, shortfall};
 pub use listed::{coming, documents, listed};
-pub use recorded::corrected;
+pub use recorded::{corrected, judged_at};
 pub use terms::{
     MAX_GRACE_HOURS, MAX_LEASE_HOURS, MAX_OFFLINE_DAYS, TermChanges, Terms, UpdateRule,
 };

@@ -77,6 +77,31 @@ pub fn effects(before: &[Amendment], after: &[Amendment], at: DateTime<Utc>) -> 
     effects
 }
 
+/// An effect that grants less of something than is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shortfall {
+    /// How much is granted from then on.
+    pub granted: u64,
+    /// The first instant.
+    pub at: DateTime<Utc>,
+}
+
+/// The first of these effects that grants less of `key` than is `used`; `None` if none does.
+#[must_use]
+pub fn shortfall(effects: &[Effect], key: &str, used: u64) -> Option<Shortfall> {
+    effects.iter().find_map(|effect| {
+        let mut changes = effect.changes.iter();
+        let change = changes.find(|it| it.key.as_str() == key)?;
+        match change.after {
+            Value::Count(Quantity::Of(granted)) if granted < used && change.is_difference() => {
+                let at = effect.at;
+                Some(Shortfall { granted, at })
+            }
+            _ => None,
+        }
+    })
+}
+
 /// A license with some amendments, which is followed through time.
 struct Side {
     /// What it sells at the present instant.

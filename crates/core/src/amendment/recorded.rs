@@ -1,4 +1,4 @@
-//! Amendments that a clock recorded that was wrong.
+//! Amendments and clocks that were wrong.
 
 use std::borrow::Cow;
 
@@ -31,4 +31,12 @@ pub fn corrected(amendments: &[Amendment], now: DateTime<Utc>) -> Cow<'_, [Amend
         latest = recorded_at;
     }
     corrected
+}
+
+/// The instant at which a license is judged: a clock that went back does not take back what was
+/// recorded before.
+#[must_use]
+pub fn judged_at(amendments: &[Amendment], now: DateTime<Utc>) -> DateTime<Utc> {
+    let recorded = amendments.iter().map(|it| it.recorded_at);
+    recorded.fold(now, DateTime::max)
 }

@@ -14,7 +14,7 @@ use axum::response::Response;
 use axum::{Extension, Form};
 use chrono::{DateTime, Utc};
 use license_console::page::show;
-use license_core::amendment::{Amendment, Terms, contents};
+use license_core::amendment::{Amendment, Terms, contents, judged_at};
 use license_core::catalogue::{CatalogueEntry, Kind};
 use license_core::plan::LicenseEnd;
 use serde::Deserialize;
@@ -37,7 +37,7 @@ use crate::licensing::end_words::ends;
 use crate::licensing::item_words::ItemNames;
 use crate::licensing::look_up::look_up;
 use crate::store::customers::Customer;
-use crate::store::licenses::{License, judged_at};
+use crate::store::licenses::License;
 use crate::store::plans::{self, PublishedPlan};
 use form::{request, rows};
 

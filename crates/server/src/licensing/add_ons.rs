@@ -5,7 +5,7 @@ mod shown;
 
 use chrono::{DateTime, SubsecRound as _, Utc};
 use license_core::add_on::{AddOn, AddOnGrant, check_grants};
-use license_core::amendment::{Amendment, is_undone_from};
+use license_core::amendment::{Amendment, is_undone_from, judged_at};
 use license_core::issued_code::{CodeKind, IssuedCode};
 use license_core::plan::PlanChoice;
 use license_service::database::{Transaction, repeated};
@@ -22,7 +22,7 @@ use crate::licensing::plans::find_plan;
 use crate::licensing::random_code::{NoRandomness, random_code};
 use crate::licensing::text_bounds::fits;
 use crate::store::add_ons::{self, StoredAddOn};
-use crate::store::licenses::{self, Status, judged_at};
+use crate::store::licenses::{self, Status};
 use crate::store::{Store, StoreError, catalogue};
 
 pub use error::AddOnError;

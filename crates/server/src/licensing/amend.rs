@@ -11,8 +11,9 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use license_core::add_on::restored_refund;
-use license_core::amendment::{self, Amendment, Effect, check, contents, effects};
-use license_core::entitlement::Quantity;
+use license_core::amendment::{
+    self, Amendment, Effect, Shortfall, check, contents, effects, judged_at, shortfall,
+};
 use license_core::feature::FeatureKey;
 use license_service::database::repeated;
 use sea_orm::ConnectionTrait;
@@ -28,7 +29,7 @@ use crate::licensing::look_up::look_up;
 use crate::licensing::newest_amendment::amendments_to_follow;
 use crate::store::customers::Customer;
 use crate::store::installations::reported;
-use crate::store::licenses::{self, Judged, License, judged_at};
+use crate::store::licenses::{self, Judged, License};
 use crate::store::seats::{self, Seat, SeatsQuery};
 use crate::store::{Store, StoreError, add_ons, amendments};
 pub use error::AmendError;
@@ -393,23 +394,14 @@ async fn affected(
     Ok(affected.collect())
 }
 
-/// The first effect that grants less of something than a machine uses.
+/// Where an amendment grants less of something than a machine uses.
 fn over(key: &str, used: u64, effects: &[Effect]) -> Option<Over> {
-    effects.iter().find_map(|effect| {
-        let mut changes = effect.changes.iter();
-        let change = changes.find(|it| it.key.as_str() == key)?;
-        match (change.before, change.after) {
-            (before, amendment::Value::Count(Quantity::Of(granted)))
-                if granted < used && before != change.after =>
-            {
-                Some(Over {
-                    resource: change.key.clone(),
-                    used,
-                    granted,
-                    at: effect.at,
-                })
-            }
-            _ => None,
-        }
+    let Shortfall { granted, at } = shortfall(effects, key, used)?;
+    let resource = FeatureKey::parse(key).ok()?;
+    Some(Over {
+        resource,
+        used,
+        granted,
+        at,
     })
 }

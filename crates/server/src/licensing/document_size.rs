@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use license_core::amendment::{Amendment, State, documents};
+use license_core::amendment::{Amendment, State, documents, judged_at};
 use license_core::document::MAX_LICENSE_BYTES;
 use license_core::entitlement::Entitlement;
 use sea_orm::ConnectionTrait;
@@ -13,7 +13,7 @@ use crate::licensing::document::{license_object, with_entitlements};
 use crate::licensing::evaluation::evaluated;
 use crate::store::StoreError;
 use crate::store::customers::Customer;
-use crate::store::licenses::{self, License, judged_at};
+use crate::store::licenses::{self, License};
 
 /// No site could read the license's documents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -1,7 +1,7 @@
 //! The end of a license that lasts for some time from its first activation on.
 
 use chrono::{DateTime, SubsecRound as _, Utc};
-use license_core::amendment::{Amendment, contents};
+use license_core::amendment::{Amendment, contents, judged_at};
 use sea_orm::ConnectionTrait;
 use serde_json::json;
 
@@ -11,7 +11,7 @@ use crate::licensing::amend::store_newest;
 use crate::licensing::current::amendments_at;
 use crate::licensing::site_answer::AnswerError;
 use crate::signing::SignError;
-use crate::store::licenses::{self, License, judged_at};
+use crate::store::licenses::{self, License};
 
 /// The reason of the amendment.
 const REASON: &str = "first activation";

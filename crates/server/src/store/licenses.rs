@@ -24,7 +24,7 @@ use utoipa::ToSchema;
 
 use super::StoreError;
 pub(in crate::store) use contents::counts_of;
-pub use contents::{counts_schema, judged_at};
+pub use contents::counts_schema;
 pub use of_customer::{
     Judged, amended, count_of_customers, in_state, judged, move_customer, of_customer, previewed,
     rename_customer, with_customer, with_plan,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use license_console::plot::{Lane, MAX_LANES, timeline};
-use license_core::amendment::{Amendment, Change, Value, contents, effects, undone};
+use license_core::amendment::{Amendment, Change, Value, contents, effects, judged_at, undone};
 use license_core::entitlement::Entitlement;
 use license_core::feature::FeatureKey;
 
@@ -13,7 +13,7 @@ use crate::console::term_words::{TermFact, term_facts};
 use crate::licensing::amendment_words::Told;
 use crate::licensing::day_words::{first_day, last_day};
 use crate::licensing::item_words::{ItemNames, quantity_words};
-use crate::store::licenses::{License, judged_at};
+use crate::store::licenses::License;
 
 /// Maximum number of entitlements in the list.
 const MAX_LISTED: usize = 200;

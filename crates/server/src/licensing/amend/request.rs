@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use chrono::{DateTime, Utc};
-use license_core::amendment::{self, Amendment, Contents, TermChanges, contents};
+use license_core::amendment::{self, Amendment, Contents, TermChanges, contents, judged_at};
 use license_core::catalogue::Catalogue;
 use license_core::entitlement::{Entitlement, Period, Quantity};
 use license_core::feature::FeatureKey;
@@ -15,7 +15,6 @@ use crate::audit::Change;
 use crate::licensing::expiry::check_expiry;
 use crate::licensing::plans::find_plan;
 use crate::licensing::text_bounds::fits;
-use crate::store::licenses::judged_at;
 use crate::store::plans::{self, PublishedPlan};
 use crate::store::{StoreError, catalogue};
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
 use license_core::amendment::{
-    Amendment, Change, Contents, UpdateRule, contents, holds_until, listed,
+    Amendment, Change, Contents, UpdateRule, contents, holds_until, judged_at, listed,
 };
 use license_core::calendar_duration::CalendarDuration;
 use license_core::entitlement::{Entitlement, Grant, Granted, Period, Quantity};
@@ -202,14 +202,6 @@ impl License {
 fn following(last: DateTime<Utc>) -> Option<DateTime<Utc>> {
     let next = last.checked_add_signed(TimeDelta::microseconds(1))?;
     Some(next.trunc_subsecs(6))
-}
-
-/// The instant at which a license is judged: a clock that went back does not take back what was
-/// recorded before.
-#[must_use]
-pub fn judged_at(amendments: &[Amendment], now: DateTime<Utc>) -> DateTime<Utc> {
-    let recorded = amendments.iter().map(|it| it.recorded_at);
-    recorded.fold(now, DateTime::max)
 }
 
 /// Whether the columns say all that is granted, if nothing changes on its own.
