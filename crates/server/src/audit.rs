@@ -31,6 +31,13 @@ pub const BREAK_GLASS: &str = "break-glass";
 pub enum Actor {
     /// A user on the License Server's machine.
     CommandLine,
+    /// The same, with a token.
+    Operator {
+        /// The name of the token.
+        name: String,
+        /// The token.
+        token: AuthorToken,
+    },
     /// A person or program with a token.
     Staff {
         /// The name of the token, or [`BREAK_GLASS`].
@@ -160,7 +167,7 @@ impl fmt::Display for Actor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::CommandLine => f.write_str("command line"),
-            Self::Staff { name, .. } => f.write_str(name),
+            Self::Operator { name, .. } | Self::Staff { name, .. } => f.write_str(name),
             Self::Site => f.write_str("site"),
             Self::Service => f.write_str("service"),
         }
@@ -170,13 +177,14 @@ impl fmt::Display for Actor {
 impl Actor {
     /// From where a change was made over HTTP.
     fn source(&self) -> Option<String> {
-        let Self::Staff { door, address, .. } = self else {
-            return None;
-        };
-        Some(match door {
-            Door::Console => format!("console from {address}"),
-            Door::Api => format!("API from {address}"),
-        })
+        match self {
+            Self::Operator { .. } => Some("command line".to_owned()),
+            Self::Staff { door, address, .. } => Some(match door {
+                Door::Console => format!("console from {address}"),
+                Door::Api => format!("API from {address}"),
+            }),
+            Self::CommandLine | Self::Site | Self::Service => None,
+        }
     }
 }
 
@@ -190,7 +198,8 @@ impl Change {
     /// error; nothing may be stored then.
     pub async fn check_author(&self, db: &impl ConnectionTrait) -> Result<(), StoreError> {
         match &self.by {
-            Actor::Staff {
+            Actor::Operator { name, token }
+            | Actor::Staff {
                 token: Some(token),
                 name,
                 ..

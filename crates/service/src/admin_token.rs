@@ -49,25 +49,17 @@ impl AdminTokenSettings {
         Ok(token.as_ref().map(AdminToken::new))
     }
 
-    /// The token, if one is set. If every user of the machine can read the file, a warning is
-    /// logged, because some orchestrators create only such files.
+    /// The token, if one is set: see [`read_token`].
     ///
     /// # Errors
     /// If its file cannot be read, or does not contain a valid token.
     pub fn read(&self) -> anyhow::Result<Option<SecretString>> {
         let (name, token) = match (&self.admin_token_file, &self.admin_token) {
-            (Some(file), _) => ("ADMIN_TOKEN_FILE", read(file)?),
+            (Some(file), _) => return read_token("ADMIN_TOKEN_FILE", file).map(Some),
             (None, Some(token)) => ("ADMIN_TOKEN", token.clone()),
             (None, None) => return Ok(None),
         };
-        // The message does not repeat the token.
-        let text = token.expose_secret();
-        let is_whole = text.bytes().all(|byte| byte.is_ascii_graphic());
-        ensure!(
-            is_whole && text.len() >= MIN_TOKEN_CHARS,
-            "{name}: expected a token of at least {MIN_TOKEN_CHARS} visible ASCII characters in \
-             one line; create one with 'openssl rand -hex 24'"
-        );
+        check(name, &token)?;
         Ok(Some(token))
     }
 }
@@ -196,10 +188,15 @@ fn bearer_in(authorization: Option<&[u8]>) -> Option<&str> {
     Some(token.trim()).filter(|token| is_bearer && !token.is_empty())
 }
 
-fn read(file: &Path) -> anyhow::Result<SecretString> {
-    require_chosen("ADMIN_TOKEN_FILE", file)?;
+/// The token in a file that `setting` names. If every user of the machine can read the file, a
+/// warning is logged, because some orchestrators create only such files.
+///
+/// # Errors
+/// If the file cannot be read, or does not contain a valid token.
+pub fn read_token(setting: &'static str, file: &Path) -> anyhow::Result<SecretString> {
+    require_chosen(setting, file)?;
     let shown = presentable_path(file);
-    let failed = || format!("ADMIN_TOKEN_FILE: cannot read '{shown}'");
+    let failed = || format!("{setting}: cannot read '{shown}'");
     let opened = regular_file::open(file).with_context(failed)?;
     let metadata = opened.metadata().with_context(failed)?;
     if file_access::is_open_to_all(&metadata) {
@@ -208,13 +205,27 @@ fn read(file: &Path) -> anyhow::Result<SecretString> {
             security = true,
             file = %shown,
             mode = format!("{:04o}", mode & 0o7777),
-            "every user of this machine can read the file named by ADMIN_TOKEN_FILE; restrict it \
-             with chmod 400"
+            "every user of this machine can read the file named by {setting}; restrict it with \
+             chmod 400"
         );
     }
     let text =
         SecretString::from(text_file::read_from(opened, MAX_FILE_BYTES).with_context(failed)?);
-    Ok(unquoted(text.expose_secret()).into())
+    let token = unquoted(text.expose_secret()).into();
+    check(setting, &token)?;
+    Ok(token)
+}
+
+/// The message does not repeat the token.
+fn check(setting: &str, token: &SecretString) -> anyhow::Result<()> {
+    let text = token.expose_secret();
+    let is_whole = text.bytes().all(|byte| byte.is_ascii_graphic());
+    ensure!(
+        is_whole && text.len() >= MIN_TOKEN_CHARS,
+        "{setting}: expected a token of at least {MIN_TOKEN_CHARS} visible ASCII characters in one \
+         line; create one with 'openssl rand -hex 24'"
+    );
+    Ok(())
 }
 
 /// Any value is accepted here: the library would print a rejected one.

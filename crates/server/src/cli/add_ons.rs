@@ -15,7 +15,8 @@ use license_service::secret_argument::{SecretArgument, SecretForm};
 use license_service::stderr::say;
 use license_service::stdout::note_change;
 
-use crate::cli::{additions, amend, license_key, permitted_change, table};
+use crate::cli::invocation::Invocation;
+use crate::cli::{additions, amend, license_key, table};
 use crate::config::Storage;
 use crate::licensing::add_ons::{
     AddOnRequest, ShownAddOn, ShownNewAddOn, ShownRedeemedAddOn, ShownRefundedAddOn, issue_add_on,
@@ -144,15 +145,15 @@ pub(super) struct List {
 }
 
 pub(super) async fn run(
-    storage: &Storage,
+    invocation: &Invocation,
     command: AddOns,
     json: bool,
     now: DateTime<Utc>,
 ) -> anyhow::Result<()> {
     match command {
-        AddOns::Issue(command) => issue(storage, *command, json, now).await,
-        AddOns::List(command) => list(storage, command, json).await,
-        AddOns::Show { add_on } => show(storage, &named(add_on)?, json).await,
+        AddOns::Issue(command) => issue(invocation, *command, json, now).await,
+        AddOns::List(command) => list(&invocation.storage, command, json).await,
+        AddOns::Show { add_on } => show(&invocation.storage, &named(add_on)?, json).await,
         AddOns::Redeem {
             license,
             add_on,
@@ -160,7 +161,7 @@ pub(super) async fn run(
         } => {
             let license = license.read_without_warning("license key")?;
             let add_on = add_on.read(ADD_ON_KEY)?;
-            redeem(storage, &license, &add_on, preview, json, now).await
+            redeem(invocation, &license, &add_on, preview, json, now).await
         }
         AddOns::Refund {
             add_on,
@@ -168,7 +169,7 @@ pub(super) async fn run(
             preview,
         } => {
             let add_on = named(add_on)?;
-            refund(storage, &add_on, reason.as_deref(), preview, json, now).await
+            refund(invocation, &add_on, reason.as_deref(), preview, json, now).await
         }
     }
 }
@@ -184,7 +185,7 @@ fn named(add_on: SecretArgument) -> anyhow::Result<String> {
 }
 
 async fn issue(
-    storage: &Storage,
+    invocation: &Invocation,
     command: Issue,
     json: bool,
     now: DateTime<Utc>,
@@ -196,8 +197,8 @@ async fn issue(
         order: command.order,
         note: command.note,
     };
-    let store = open_store(storage).await?;
-    let change = permitted_change(&store, now).await?;
+    let store = open_store(&invocation.storage).await?;
+    let change = invocation.permitted_change(&store, now).await?;
     let (key, stored) = issue_add_on(&store, &request, &change).await?;
     note_change("the add-on key was issued; see 'license-server addons list'");
     store.close().await;
@@ -345,15 +346,15 @@ fn print(add_on: &StoredAddOn) {
 }
 
 async fn redeem(
-    storage: &Storage,
+    invocation: &Invocation,
     license: &str,
     add_on: &str,
     is_preview: bool,
     json: bool,
     now: DateTime<Utc>,
 ) -> anyhow::Result<()> {
-    let store = open_store(storage).await?;
-    let change = permitted_change(&store, now).await?;
+    let store = open_store(&invocation.storage).await?;
+    let change = invocation.permitted_change(&store, now).await?;
     let redeemed = redeem_add_on(&store, license, add_on, &change, !is_preview).await?;
     if !is_preview {
         note_change("the add-on key was redeemed; see 'license-server addons list'");
@@ -375,15 +376,15 @@ async fn redeem(
 }
 
 async fn refund(
-    storage: &Storage,
+    invocation: &Invocation,
     add_on: &str,
     reason: Option<&str>,
     is_preview: bool,
     json: bool,
     now: DateTime<Utc>,
 ) -> anyhow::Result<()> {
-    let store = open_store(storage).await?;
-    let change = permitted_change(&store, now).await?;
+    let store = open_store(&invocation.storage).await?;
+    let change = invocation.permitted_change(&store, now).await?;
     let refunded = refund_add_on(&store, add_on, reason, &change, !is_preview).await?;
     if !is_preview {
         note_change("the add-on key was refunded; see 'license-server addons list'");

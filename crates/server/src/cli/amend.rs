@@ -13,10 +13,11 @@ use license_service::secret_argument::SecretArgument;
 use license_service::stdout::note_change;
 
 use crate::cli::additions::{self, Additions};
+use crate::cli::invocation::Invocation;
 use crate::cli::listing::{CsvFlag, Format, print_csv};
 use crate::cli::seats::over_seats;
 use crate::cli::terms::TermArguments;
-use crate::cli::{license_key, permitted_change, table};
+use crate::cli::{license_key, table};
 use crate::config::Storage;
 use crate::licensing::amend::{Affected, AmendRequest, Amended, ShownAmended, amend, preview};
 use crate::licensing::amendment_words::{all_words, customer_names};
@@ -125,7 +126,7 @@ impl FromStr for End {
 }
 
 pub(super) async fn run(
-    storage: &Storage,
+    invocation: &Invocation,
     command: Amend,
     json: bool,
     now: DateTime<Utc>,
@@ -145,8 +146,8 @@ pub(super) async fn run(
         terms: command.terms.changes(),
     };
     let key = license_key(command.key)?;
-    let store = open_store(storage).await?;
-    let change = permitted_change(&store, now).await?;
+    let store = open_store(&invocation.storage).await?;
+    let change = invocation.permitted_change(&store, now).await?;
     let amended = match command.preview {
         true => preview(&store, &key, &request, &change).await?,
         false => {

@@ -14,8 +14,7 @@ use license_service::stdout::note_change;
 use license_service::text_file;
 use serde_json::json;
 
-use crate::cli::permitted_change;
-use crate::config::Storage;
+use crate::cli::invocation::Invocation;
 use crate::licensing::bulk::{BulkAction, BulkFile, Line, LineResult, Outcome, process};
 use crate::open::open_store;
 use crate::spreadsheet::{Column, head, lines};
@@ -83,7 +82,7 @@ const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
 /// Errors that are shown; the result file has all of them.
 const MAX_SHOWN_ERRORS: usize = 20;
 
-pub(super) async fn run(storage: &Storage, command: Bulk, json: bool) -> anyhow::Result<()> {
+pub(super) async fn run(invocation: &Invocation, command: Bulk, json: bool) -> anyhow::Result<()> {
     let (action, command) = match command {
         Bulk::Issue(file) => (BulkAction::Issue, file),
         Bulk::Renew(file) => (BulkAction::Renew, file),
@@ -116,11 +115,12 @@ pub(super) async fn run(storage: &Storage, command: Bulk, json: bool) -> anyhow:
         "the result file must not be the input file; choose another one with --result"
     );
     let prepared = output_file::prepare(&result, Readers::Owner)?;
-    let store = open_store(storage).await?;
+    let store = open_store(&invocation.storage).await?;
     if !command.dry_run {
         note_change("some lines may have been processed; repeat the command to process the others");
     }
-    let (results, stopped) = process_all(&store, action, &file.lines, command.dry_run).await;
+    let (results, stopped) =
+        process_all(invocation, &store, action, &file.lines, command.dry_run).await;
     store.close().await;
     let written = [head(&COLUMNS), lines(&COLUMNS, &results)].concat();
     prepared.write(&String::from_utf8(written)?)?;
@@ -166,6 +166,7 @@ const COLUMNS: [Column<LineResult>; 4] = [
 /// Processes lines, one after the other, and shows the progress. Stops if the database cannot be used,
 /// or the clock is not trusted: then the number of the line and the reason follow the results.
 async fn process_all(
+    invocation: &Invocation,
     store: &Store,
     action: BulkAction,
     lines: &[Line],
@@ -175,7 +176,7 @@ async fn process_all(
     let mut shown_at = SystemClock.running();
     let mut errors = 0;
     for line in lines {
-        let processed = one(store, action, line, is_dry_run).await;
+        let processed = one(invocation, store, action, line, is_dry_run).await;
         let result = match processed {
             Ok(result) => result,
             Err(error) => return (results, Some((line.number, error))),
@@ -198,13 +199,16 @@ async fn process_all(
 }
 
 async fn one(
+    invocation: &Invocation,
     store: &Store,
     action: BulkAction,
     line: &Line,
     is_dry_run: bool,
 ) -> anyhow::Result<LineResult> {
     // A long file takes some time.
-    let change = permitted_change(store, SystemClock.now()).await?;
+    let change = invocation
+        .permitted_change(store, SystemClock.now())
+        .await?;
     let processed: Result<_, StoreError> = process(store, action, line, is_dry_run, &change).await;
     Ok(processed?)
 }

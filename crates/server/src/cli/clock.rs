@@ -8,8 +8,8 @@ use license_console::escaped;
 use license_service::clock::SystemClock;
 use license_service::stdout::note_change;
 
-use crate::cli::{cli_change, table};
-use crate::config::Storage;
+use crate::cli::invocation::Invocation;
+use crate::cli::table;
 use crate::licensing::clock::{ClockStatus, accept, status};
 use crate::open::open_store;
 
@@ -30,14 +30,14 @@ pub(super) enum Clock {
 }
 
 pub(super) async fn run(
-    storage: &Storage,
+    invocation: &Invocation,
     command: Clock,
     json: bool,
     now: DateTime<Utc>,
 ) -> anyhow::Result<()> {
-    let store = open_store(storage).await?;
+    let store = open_store(&invocation.storage).await?;
     if let Clock::Accept = command {
-        accept(&store, &SystemClock, &cli_change(now)).await?;
+        accept(&store, &SystemClock, &invocation.change(&store, now).await?).await?;
         note_change("the clock was accepted; see 'license-server clock status'");
     }
     let seen = status(&store, Arc::new(SystemClock)).await?;

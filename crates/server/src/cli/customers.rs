@@ -12,9 +12,10 @@ use license_service::stderr::say;
 use license_service::stdout::note_change;
 use sea_orm::ConnectionTrait;
 
-use crate::audit::{Actor, Author};
+use crate::audit::Author;
+use crate::cli::invocation::Invocation;
 use crate::cli::listing::{DEFAULT_LIMIT, JsonArray};
-use crate::cli::{cli_change, table};
+use crate::cli::table;
 use crate::config::Storage;
 use crate::licensing::clock;
 use crate::licensing::customers::{CustomerEdit, add, edit, look_up, merge};
@@ -158,22 +159,23 @@ impl Details {
 }
 
 pub(super) async fn run(
-    storage: &Storage,
+    invocation: &Invocation,
     command: Customers,
     json: bool,
     now: DateTime<Utc>,
 ) -> anyhow::Result<()> {
     match command {
-        Customers::List(command) => show_all(storage, command, json).await,
+        Customers::List(command) => show_all(&invocation.storage, command, json).await,
         Customers::Show { customer } => {
-            let store = open_store(storage).await?;
+            let store = open_store(&invocation.storage).await?;
             let customer = look_up(store.reader(), &customer).await?;
             store.close().await;
             print(&customer, json)
         }
         Customers::Add { name, details } => {
-            let store = open_store(storage).await?;
-            let customer = add(&store, &details.edit(Some(name)), &cli_change(now)).await?;
+            let store = open_store(&invocation.storage).await?;
+            let change = invocation.change(&store, now).await?;
+            let customer = add(&store, &details.edit(Some(name)), &change).await?;
             note_change("the customer was added; see 'license-server customers list'");
             store.close().await;
             print(&customer, json)
@@ -183,8 +185,9 @@ pub(super) async fn run(
             name,
             details,
         } => {
-            let store = open_store(storage).await?;
-            let customer = edit(&store, &customer, &details.edit(name), &cli_change(now)).await?;
+            let store = open_store(&invocation.storage).await?;
+            let change = invocation.change(&store, now).await?;
+            let customer = edit(&store, &customer, &details.edit(name), &change).await?;
             note_change("the customer was changed; see 'license-server customers show'");
             store.close().await;
             print(&customer, json)
@@ -193,7 +196,7 @@ pub(super) async fn run(
             customer,
             into,
             dry_run,
-        } => merge_into(storage, &customer, &into, dry_run, json).await,
+        } => merge_into(invocation, &customer, &into, dry_run, json).await,
     }
 }
 
@@ -321,15 +324,15 @@ fn print(customer: &Customer, json: bool) -> anyhow::Result<()> {
 }
 
 async fn merge_into(
-    storage: &Storage,
+    invocation: &Invocation,
     customer: &str,
     into: &str,
     dry_run: bool,
     json: bool,
 ) -> anyhow::Result<()> {
-    let store = open_store(storage).await?;
+    let store = open_store(&invocation.storage).await?;
     let signing_clock = clock::open(&store, Arc::new(SystemClock)).await?;
-    let author = Author::new(Actor::CommandLine, &SystemClock, &signing_clock);
+    let author = Author::new(invocation.by(&store).await?, &SystemClock, &signing_clock);
     let merged = merge(&store, customer, into, dry_run, &author).await?;
     if !dry_run {
         note_change("the customers were merged; see 'license-server customers show'");

@@ -8,7 +8,7 @@ use license_service::clock::SystemClock;
 use license_service::stdout::note_change;
 use serde_json::json;
 
-use crate::cli::cli_change;
+use crate::audit::{Actor, Change};
 use crate::config::Storage;
 use crate::licensing::{clock, key_record};
 use crate::open::{create_store, make_missing_key};
@@ -21,7 +21,9 @@ pub(super) async fn run(storage: &Storage, json: bool, now: DateTime<Utc>) -> an
     let directory = storage.keys();
     if let Err(SigningError::None(_)) = SigningKeys::load(&directory) {
         let clock = clock::open(&store, Arc::new(SystemClock)).await?;
-        make_missing_key(&store, storage, &clock, &cli_change(now)).await?;
+        let by = Actor::CommandLine;
+        let change = Change { by, at: now };
+        make_missing_key(&store, storage, &clock, &change).await?;
     }
     let loaded = key_record::load(&store, &directory).await;
     store.close().await;

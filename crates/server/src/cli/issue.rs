@@ -9,11 +9,11 @@ use license_core::plan::PlanChoice;
 use license_service::secret_argument::SecretArgument;
 use license_service::stdout::note_change;
 
+use crate::cli::invocation::Invocation;
 use crate::cli::licenses::describe;
 use crate::cli::terms::TermArguments;
 use crate::cli::until::Until;
-use crate::cli::{additions, license_key, permitted_change};
-use crate::config::Storage;
+use crate::cli::{additions, license_key};
 use crate::licensing::amend::Addition;
 use crate::licensing::catalogue::Tier;
 use crate::licensing::issue::{IssueRequest, issue};
@@ -97,7 +97,7 @@ fn quantity(text: &str) -> Result<(String, Quantity), String> {
 }
 
 pub(super) async fn run(
-    storage: &Storage,
+    invocation: &Invocation,
     command: Issue,
     json: bool,
     now: DateTime<Utc>,
@@ -119,8 +119,8 @@ pub(super) async fn run(
         key: command.key.map(license_key).transpose()?,
         ..IssueRequest::of(plan)
     };
-    let store = open_store(storage).await?;
-    let change = permitted_change(&store, now).await?;
+    let store = open_store(&invocation.storage).await?;
+    let change = invocation.permitted_change(&store, now).await?;
     let license = issue(&store, request, &change).await?;
     note_change("the license was issued; see 'license-server list'");
     store.close().await;

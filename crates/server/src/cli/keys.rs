@@ -13,9 +13,8 @@ use license_service::stderr::say;
 use license_service::stdout::note_change;
 use serde_json::json;
 
-use crate::audit::Actor;
-use crate::cli::{cli_change, table};
-use crate::config::Storage;
+use crate::cli::invocation::Invocation;
+use crate::cli::table;
 use crate::licensing::key_changes::{DEFAULT_OVERLAP_DAYS, MAX_OVERLAP_DAYS, revoke, rotate};
 use crate::licensing::{clock, key_record};
 use crate::open::{first_key, make_missing_key, open_store};
@@ -96,15 +95,15 @@ pub(super) struct Issuer {
 }
 
 pub(super) async fn run(
-    storage: &Storage,
+    invocation: &Invocation,
     command: Keys,
     json: bool,
     now: DateTime<Utc>,
 ) -> anyhow::Result<()> {
     match command {
-        Keys::Create => create(storage, json, now).await,
-        Keys::List => list(&SigningKeys::load(&storage.keys())?, json, now),
-        Keys::Export { output } => export(storage, output, now).await,
+        Keys::Create => create(invocation, json, now).await,
+        Keys::List => list(&SigningKeys::load(&invocation.storage.keys())?, json, now),
+        Keys::Export { output } => export(invocation, output, now).await,
         Keys::Rotate {
             overlap_days,
             at_once,
@@ -112,18 +111,19 @@ pub(super) async fn run(
         } => {
             let days = if at_once { 0 } else { overlap_days };
             let overlap = TimeDelta::days(days.into());
-            rotate_key(storage, &issuer, overlap, json, now).await
+            rotate_key(invocation, &issuer, overlap, json, now).await
         }
-        Keys::Accept => accept(storage, json, now).await,
-        Keys::Revoke { kid, issuer } => revoke_key(storage, &issuer, &kid, json, now).await,
+        Keys::Accept => accept(invocation, json, now).await,
+        Keys::Revoke { kid, issuer } => revoke_key(invocation, &issuer, &kid, json, now).await,
     }
 }
 
-async fn create(storage: &Storage, json: bool, now: DateTime<Utc>) -> anyhow::Result<()> {
-    let directory = storage.keys();
-    let store = open_store(storage).await?;
+async fn create(invocation: &Invocation, json: bool, now: DateTime<Utc>) -> anyhow::Result<()> {
+    let directory = invocation.storage.keys();
+    let store = open_store(&invocation.storage).await?;
     permit(&store, now).await?;
-    let made = first_key(&store, storage, &cli_change(now)).await?;
+    let change = invocation.change(&store, now).await?;
+    let made = first_key(&store, &invocation.storage, &change).await?;
     let loaded = key_record::load(&store, &directory).await;
     store.close().await;
     let kid = made.ok_or_else(|| SigningError::Exists(directory.display().to_string()))?;
@@ -147,7 +147,7 @@ async fn create(storage: &Storage, json: bool, now: DateTime<Utc>) -> anyhow::Re
 }
 
 async fn export(
-    storage: &Storage,
+    invocation: &Invocation,
     output: Option<PathBuf>,
     now: DateTime<Utc>,
 ) -> anyhow::Result<()> {
@@ -155,11 +155,12 @@ async fn export(
         Some(file) => Some((output_file::prepare(&file, Readers::Everyone)?, file)),
         None => None,
     };
-    let directory = storage.keys();
+    let directory = invocation.storage.keys();
     if let Err(SigningError::None(_)) = SigningKeys::load(&directory) {
-        let store = open_store(storage).await?;
+        let store = open_store(&invocation.storage).await?;
         let clock = clock::open(&store, Arc::new(SystemClock)).await?;
-        make_missing_key(&store, storage, &clock, &cli_change(now)).await?;
+        let change = invocation.change(&store, now).await?;
+        make_missing_key(&store, &invocation.storage, &clock, &change).await?;
         store.close().await;
         note_change("the first signing key was created; see 'license-server keys list'");
     }
@@ -179,16 +180,17 @@ async fn export(
 }
 
 async fn rotate_key(
-    storage: &Storage,
+    invocation: &Invocation,
     Issuer { issuer }: &Issuer,
     overlap: TimeDelta,
     json: bool,
     now: DateTime<Utc>,
 ) -> anyhow::Result<()> {
-    let store = open_store(storage).await?;
+    let store = open_store(&invocation.storage).await?;
     let at = permit(&store, now).await?;
-    let by = Actor::CommandLine;
-    let (kid, signs_from) = rotate(&store, &storage.keys(), issuer, overlap, by, at).await?;
+    let by = invocation.by(&store).await?;
+    let (kid, signs_from) =
+        rotate(&store, &invocation.storage.keys(), issuer, overlap, by, at).await?;
     note_change("the next signing key was created; see 'license-server keys list'");
     store.close().await;
     if json {
@@ -204,11 +206,11 @@ async fn rotate_key(
     Ok(())
 }
 
-async fn accept(storage: &Storage, json: bool, now: DateTime<Utc>) -> anyhow::Result<()> {
-    let directory = storage.keys();
-    let store = open_store(storage).await?;
+async fn accept(invocation: &Invocation, json: bool, now: DateTime<Utc>) -> anyhow::Result<()> {
+    let directory = invocation.storage.keys();
+    let store = open_store(&invocation.storage).await?;
     let at = permit(&store, now).await?;
-    let accepting = key_record::accept(&store, &directory, Actor::CommandLine, at);
+    let accepting = key_record::accept(&store, &directory, invocation.by(&store).await?, at);
     let version = accepting.await?;
     note_change("the key directory was accepted; see 'license-server audit'");
     store.close().await;
@@ -226,16 +228,16 @@ async fn accept(storage: &Storage, json: bool, now: DateTime<Utc>) -> anyhow::Re
 }
 
 async fn revoke_key(
-    storage: &Storage,
+    invocation: &Invocation,
     Issuer { issuer }: &Issuer,
     kid: &str,
     json: bool,
     now: DateTime<Utc>,
 ) -> anyhow::Result<()> {
-    let store = open_store(storage).await?;
+    let store = open_store(&invocation.storage).await?;
     let at = permit(&store, now).await?;
-    let by = Actor::CommandLine;
-    let version = revoke(&store, &storage.keys(), issuer, kid, by, at).await?;
+    let by = invocation.by(&store).await?;
+    let version = revoke(&store, &invocation.storage.keys(), issuer, kid, by, at).await?;
     note_change("the key was revoked; see 'license-server keys list'");
     store.close().await;
     if json {

@@ -11,9 +11,10 @@ use license_service::stdout::note_change;
 use sea_orm::ConnectionTrait;
 use serde_json::json;
 
+use crate::cli::invocation::Invocation;
 use crate::cli::listing::{CsvFlag, DEFAULT_LIMIT, Format, JsonArray, print_csv};
 use crate::cli::until::Until;
-use crate::cli::{amend, cli_change, permitted_change, seats, table};
+use crate::cli::{amend, seats, table};
 use crate::config::Storage;
 use crate::licensing;
 use crate::licensing::amend::ShownAmended;
@@ -267,15 +268,16 @@ pub(super) async fn show(
 }
 
 pub(super) async fn set(
-    storage: &Storage,
+    invocation: &Invocation,
     key: &str,
     status: Status,
     message: Option<String>,
     json: bool,
     now: DateTime<Utc>,
 ) -> anyhow::Result<()> {
-    let store = open_store(storage).await?;
-    let license = set_status(&store, key, status, message.as_deref(), &cli_change(now)).await?;
+    let store = open_store(&invocation.storage).await?;
+    let change = invocation.change(&store, now).await?;
+    let license = set_status(&store, key, status, message.as_deref(), &change).await?;
     note_change("the status of the license was changed; see 'license-server show'");
     store.close().await;
     if json {
@@ -293,7 +295,7 @@ pub(super) async fn set(
 }
 
 pub(super) async fn renew(
-    storage: &Storage,
+    invocation: &Invocation,
     command: Renew,
     json: bool,
     now: DateTime<Utc>,
@@ -304,8 +306,8 @@ pub(super) async fn renew(
         "missing end date; expected --expires-at 2030-12-31, --expires-in-days 365, or --never"
     );
     let key = super::license_key(command.key)?;
-    let store = open_store(storage).await?;
-    let change = permitted_change(&store, now).await?;
+    let store = open_store(&invocation.storage).await?;
+    let change = invocation.permitted_change(&store, now).await?;
     let request = RenewRequest {
         expires_at: end,
         after: command.after,

@@ -11,6 +11,7 @@ mod customers;
 mod health;
 mod init;
 mod installations;
+mod invocation;
 mod issue;
 mod keys;
 mod licenses;
@@ -28,7 +29,6 @@ mod trial_codes;
 mod until;
 mod usage;
 
-use chrono::{DateTime, Utc};
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use license_core::license_key::{LicenseKey, LicenseKeyError};
 use license_service::clock::{Clock as _, SystemClock};
@@ -41,9 +41,8 @@ use license_service::stderr::say;
 use license_service::telemetry::{self, LogFormat};
 use tracing::level_filters::LevelFilter;
 
-use crate::audit::{Actor, Change, PermittedChange};
+use crate::cli::invocation::{AuthorArgs, Invocation};
 use crate::config::{Serve, Storage};
-use crate::store::Store;
 use crate::store::licenses::Status;
 
 /// License Server of Foxsight Central Command
@@ -57,6 +56,9 @@ use crate::store::licenses::Status;
 pub struct Cli {
     #[command(flatten)]
     storage: Storage,
+
+    #[command(flatten)]
+    author: AuthorArgs,
 
     /// Print JSON
     #[arg(long, global = true)]
@@ -274,6 +276,7 @@ pub fn run(cli: Cli, dot_env: &DotEnv) -> anyhow::Result<()> {
 async fn dispatch(cli: Cli) -> anyhow::Result<()> {
     let Cli {
         storage,
+        author,
         json,
         command,
     } = cli;
@@ -285,42 +288,44 @@ async fn dispatch(cli: Cli) -> anyhow::Result<()> {
     // A command prints its result to standard output; the log is only for problems.
     let warnings = LogFilter::of(LevelFilter::WARN);
     let _log = is_command.then(|| telemetry::start(&warnings, LogFormat::Text));
+    let invocation = Invocation::new(storage, author);
+    let storage = &invocation.storage;
     match command {
-        Command::Serve(settings) => serve::run(&storage, settings).await,
-        Command::Init => init::run(&storage, json, now).await,
-        Command::Keys(command) => keys::run(&storage, command, json, now).await,
-        Command::Issue(command) => issue::run(&storage, *command, json, now).await,
-        Command::Plans(command) => plans::run(&storage, command, json, now).await,
-        Command::List(command) => licenses::list(&storage, command, json, now).await,
-        Command::Installations(command) => installations::run(&storage, command, json, now).await,
-        Command::Usage(command) => usage::run(&storage, command, json, now).await,
-        Command::Show { key } => licenses::show(&storage, &license_key(key)?, json, now).await,
+        Command::Serve(settings) => serve::run(storage, settings).await,
+        Command::Init => init::run(storage, json, now).await,
+        Command::Keys(command) => keys::run(&invocation, command, json, now).await,
+        Command::Issue(command) => issue::run(&invocation, *command, json, now).await,
+        Command::Plans(command) => plans::run(&invocation, command, json, now).await,
+        Command::List(command) => licenses::list(storage, command, json, now).await,
+        Command::Installations(command) => installations::run(storage, command, json, now).await,
+        Command::Usage(command) => usage::run(storage, command, json, now).await,
+        Command::Show { key } => licenses::show(storage, &license_key(key)?, json, now).await,
         Command::Suspend { key, message } => {
             let key = license_key(key)?;
-            licenses::set(&storage, &key, Status::Suspended, message, json, now).await
+            licenses::set(&invocation, &key, Status::Suspended, message, json, now).await
         }
-        Command::Renew(command) => licenses::renew(&storage, command, json, now).await,
-        Command::Amend(command) => amend::run(&storage, *command, json, now).await,
-        Command::Amendments(command) => amend::list(&storage, command, json).await,
-        Command::Bulk(command) => bulk::run(&storage, command, json).await,
-        Command::TrialCodes(command) => trial_codes::run(&storage, command, json, now).await,
-        Command::AddOns(command) => add_ons::run(&storage, command, json, now).await,
+        Command::Renew(command) => licenses::renew(&invocation, command, json, now).await,
+        Command::Amend(command) => amend::run(&invocation, *command, json, now).await,
+        Command::Amendments(command) => amend::list(storage, command, json).await,
+        Command::Bulk(command) => bulk::run(&invocation, command, json).await,
+        Command::TrialCodes(command) => trial_codes::run(&invocation, command, json, now).await,
+        Command::AddOns(command) => add_ons::run(&invocation, command, json, now).await,
         Command::Reinstate { key } => {
             let key = license_key(key)?;
-            licenses::set(&storage, &key, Status::Active, None, json, now).await
+            licenses::set(&invocation, &key, Status::Active, None, json, now).await
         }
         Command::Revoke { key, message } => {
             let key = license_key(key)?;
-            licenses::set(&storage, &key, Status::Revoked, message, json, now).await
+            licenses::set(&invocation, &key, Status::Revoked, message, json, now).await
         }
-        Command::Seats(command) => seats::run(&storage, command, json, now).await,
-        Command::Customers(command) => customers::run(&storage, command, json, now).await,
-        Command::Tokens(command) => tokens::run(&storage, command, json, now).await,
-        Command::Offline(command) => offline::run(&storage, command, json).await,
-        Command::Release(command) => release::run(&storage, command, json, now).await,
-        Command::Clock(command) => clock::run(&storage, command, json, now).await,
-        Command::Suspicions(command) => suspicions::run(&storage, command, json).await,
-        Command::Audit(command) => audit::run(&storage, command, json).await,
+        Command::Seats(command) => seats::run(&invocation, command, json, now).await,
+        Command::Customers(command) => customers::run(&invocation, command, json, now).await,
+        Command::Tokens(command) => tokens::run(&invocation, command, json, now).await,
+        Command::Offline(command) => offline::run(&invocation, command, json).await,
+        Command::Release(command) => release::run(&invocation, command, json, now).await,
+        Command::Clock(command) => clock::run(&invocation, command, json, now).await,
+        Command::Suspicions(command) => suspicions::run(storage, command, json).await,
+        Command::Audit(command) => audit::run(storage, command, json).await,
         Command::Health(command) => health::run(&command, json).await,
         Command::Completions { shell } => {
             // Written to memory first: clap_complete panics if it cannot write.
@@ -346,18 +351,4 @@ const LICENSE_KEY: SecretForm = SecretForm {
 /// The license key argument.
 fn license_key(argument: SecretArgument) -> anyhow::Result<String> {
     argument.read(LICENSE_KEY)
-}
-
-/// Changes by commands are attributed to a user of this machine.
-fn cli_change(now: DateTime<Utc>) -> Change {
-    Change {
-        by: Actor::CommandLine,
-        at: now,
-    }
-}
-
-/// The same for a change that needs a clock that is trusted.
-async fn permitted_change(store: &Store, now: DateTime<Utc>) -> anyhow::Result<PermittedChange> {
-    let at = keys::permit(store, now).await?;
-    Ok(PermittedChange::new(Actor::CommandLine, at))
 }

@@ -16,9 +16,9 @@ use license_service::text_file;
 use serde_json::{Value, json};
 
 use crate::app::App;
-use crate::audit::Actor;
+use crate::cli::invocation::Invocation;
 use crate::cli::table;
-use crate::config::{Storage, Terms};
+use crate::config::Terms;
 use crate::licensing::clock;
 use crate::licensing::day_words::days;
 use crate::licensing::offline::{OfflineLease, read, sign};
@@ -60,7 +60,11 @@ impl Offline {
     }
 }
 
-pub(super) async fn run(storage: &Storage, command: Offline, json: bool) -> anyhow::Result<()> {
+pub(super) async fn run(
+    invocation: &Invocation,
+    command: Offline,
+    json: bool,
+) -> anyhow::Result<()> {
     let Offline::Sign {
         file,
         output,
@@ -77,9 +81,11 @@ pub(super) async fn run(storage: &Storage, command: Offline, json: bool) -> anyh
         false => OfflineLease::Default(terms.offline_days),
     };
     // This command does not create a database.
-    open_store(storage).await?.close().await;
-    let app = App::open(storage, terms, Arc::new(SystemClock)).await?;
-    let signed = sign(&app, request, lease, Actor::CommandLine).await?;
+    let store = open_store(&invocation.storage).await?;
+    let by = invocation.by(&store).await?;
+    store.close().await;
+    let app = App::open(&invocation.storage, terms, Arc::new(SystemClock)).await?;
+    let signed = sign(&app, request, lease, by).await?;
     note_change("the request was answered; sign it again to get the license file");
     clock::record_if_trusted(&app).await;
     let keyring = Keyring::from_jwk_set(app.keys().public());

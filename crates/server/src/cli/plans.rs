@@ -10,8 +10,8 @@ use license_service::stdout::note_change;
 use license_service::text_file;
 use serde_json::{Value, json};
 
-use crate::cli::{cli_change, table};
-use crate::config::Storage;
+use crate::cli::invocation::Invocation;
+use crate::cli::table;
 use crate::licensing::plan_file::PlanFile;
 use crate::licensing::plan_words::{Difference, differences, duration_words, plan_lines};
 use crate::licensing::plans::{Applied, apply, find_plan};
@@ -55,7 +55,7 @@ pub(super) enum Plans {
 }
 
 pub(super) async fn run(
-    storage: &Storage,
+    invocation: &Invocation,
     command: Plans,
     json: bool,
     now: DateTime<Utc>,
@@ -63,8 +63,9 @@ pub(super) async fn run(
     match command {
         Plans::Apply { file, dry_run } => {
             let file = PlanFile::parse(&text_file::read_argument(&file)?)?;
-            let store = open_store(storage).await?;
-            let applied = apply(&store, &file, &cli_change(now), !dry_run).await?;
+            let store = open_store(&invocation.storage).await?;
+            let change = invocation.change(&store, now).await?;
+            let applied = apply(&store, &file, &change, !dry_run).await?;
             if !dry_run {
                 note_change("the plans were published; see 'license-server plans list'");
             }
@@ -72,13 +73,13 @@ pub(super) async fn run(
             print_applied(&applied, dry_run, json)
         }
         Plans::List => {
-            let store = open_store(storage).await?;
+            let store = open_store(&invocation.storage).await?;
             let plans = newest(store.reader()).await?;
             store.close().await;
             print_list(&plans, json)
         }
         Plans::Show { plan, toml } => {
-            let store = open_store(storage).await?;
+            let store = open_store(&invocation.storage).await?;
             let plan = find_plan(store.reader(), &plan).await?;
             store.close().await;
             match toml {

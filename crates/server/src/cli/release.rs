@@ -10,9 +10,8 @@ use license_service::output_file::{self, Readers};
 use license_service::stdout::note_change;
 use serde_json::json;
 
-use crate::audit::Actor;
+use crate::cli::invocation::Invocation;
 use crate::cli::keys::{Issuer, permit};
-use crate::config::Storage;
 use crate::licensing::release::sign;
 use crate::open::open_store;
 
@@ -47,7 +46,7 @@ pub(super) enum Release {
 }
 
 pub(super) async fn run(
-    storage: &Storage,
+    invocation: &Invocation,
     command: Release,
     json: bool,
     now: DateTime<Utc>,
@@ -68,9 +67,9 @@ pub(super) async fn run(
         released,
         exempt,
     };
-    let store = open_store(storage).await?;
+    let store = open_store(&invocation.storage).await?;
     let at = permit(&store, now).await?;
-    let (keys, by) = (storage.keys(), Actor::CommandLine);
+    let (keys, by) = (invocation.storage.keys(), invocation.by(&store).await?);
     let document = sign(&store, &keys, &issuer, &release, by, at).await?;
     store.close().await;
     note_change("the document was signed; repeat the command to get it");

@@ -8,8 +8,8 @@ use license_service::stdout::note_change;
 use sea_orm::ConnectionTrait;
 use serde_json::json;
 
-use crate::cli::{cli_change, license_key, table};
-use crate::config::Storage;
+use crate::cli::invocation::Invocation;
+use crate::cli::{license_key, table};
 use crate::licensing;
 use crate::licensing::current::current;
 use crate::licensing::look_up::look_up;
@@ -74,12 +74,12 @@ pub(super) enum Seats {
 }
 
 pub(super) async fn run(
-    storage: &Storage,
+    invocation: &Invocation,
     command: Seats,
     json: bool,
     now: DateTime<Utc>,
 ) -> anyhow::Result<()> {
-    let store = open_store(storage).await?;
+    let store = open_store(&invocation.storage).await?;
     match command {
         Seats::List { key, limit, cursor } => {
             let license = look_up(&store, &license_key(key)?).await?;
@@ -103,7 +103,8 @@ pub(super) async fn run(
         }
         Seats::Free { key, hardware_id } => {
             let key = license_key(key)?;
-            let seat = licensing::seats::free(&store, &key, &hardware_id, &cli_change(now)).await?;
+            let change = invocation.change(&store, now).await?;
+            let seat = licensing::seats::free(&store, &key, &hardware_id, &change).await?;
             note_change("the seat was freed; see 'license-server seats list'");
             if json {
                 println!("{}", escaped::json(&seat)?);
@@ -123,7 +124,7 @@ pub(super) async fn run(
             hardware_id,
             confirm_until,
         } => {
-            let (key, change) = (license_key(key)?, cli_change(now));
+            let (key, change) = (license_key(key)?, invocation.change(&store, now).await?);
             let releasing =
                 licensing::seats::release(&store, &key, &hardware_id, confirm_until, &change);
             let seat = match releasing.await {

@@ -11,7 +11,8 @@ use license_service::stderr::say;
 use license_service::stdout::note_change;
 use serde::Serialize;
 
-use crate::cli::{additions, cli_change, table};
+use crate::cli::invocation::Invocation;
+use crate::cli::{additions, table};
 use crate::config::Storage;
 use crate::licensing::tokens::{ShownNamedToken, ShownNewToken, TokenRequest, add, revoke};
 use crate::open::open_store;
@@ -61,20 +62,20 @@ pub(super) struct Add {
 }
 
 pub(super) async fn run(
-    storage: &Storage,
+    invocation: &Invocation,
     command: Tokens,
     json: bool,
     now: DateTime<Utc>,
 ) -> anyhow::Result<()> {
     match command {
-        Tokens::Add(command) => create(storage, command, json, now).await,
-        Tokens::List => list(storage, json, now).await,
-        Tokens::Revoke { name } => end(storage, &name, json, now).await,
+        Tokens::Add(command) => create(invocation, command, json, now).await,
+        Tokens::List => list(&invocation.storage, json, now).await,
+        Tokens::Revoke { name } => end(invocation, &name, json, now).await,
     }
 }
 
 async fn create(
-    storage: &Storage,
+    invocation: &Invocation,
     command: Add,
     json: bool,
     now: DateTime<Utc>,
@@ -88,8 +89,8 @@ async fn create(
         Some(file) => Some((output_file::prepare(&file, Readers::Owner)?, file)),
         None => None,
     };
-    let store = open_store(storage).await?;
-    let (token, known) = add(&store, &request, &cli_change(now)).await?;
+    let store = open_store(&invocation.storage).await?;
+    let (token, known) = add(&store, &request, &invocation.change(&store, now).await?).await?;
     note_change("the token was created; see 'license-server tokens list'");
     store.close().await;
     if let Some((prepared, file)) = output {
@@ -187,9 +188,14 @@ async fn list(storage: &Storage, json: bool, now: DateTime<Utc>) -> anyhow::Resu
     Ok(())
 }
 
-async fn end(storage: &Storage, name: &str, json: bool, now: DateTime<Utc>) -> anyhow::Result<()> {
-    let store = open_store(storage).await?;
-    let token = revoke(&store, name, &cli_change(now)).await?;
+async fn end(
+    invocation: &Invocation,
+    name: &str,
+    json: bool,
+    now: DateTime<Utc>,
+) -> anyhow::Result<()> {
+    let store = open_store(&invocation.storage).await?;
+    let token = revoke(&store, name, &invocation.change(&store, now).await?).await?;
     note_change("the token was revoked; see 'license-server tokens list'");
     store.close().await;
     if json {

@@ -13,7 +13,8 @@ use license_service::stdout::note_change;
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::cli::{additions, cli_change, table};
+use crate::cli::invocation::Invocation;
+use crate::cli::{additions, table};
 use crate::config::Storage;
 use crate::licensing::trial_codes::{
     ShownNewTrialCode, ShownTrialCode, TrialCodeRequest, add_trial_code, forget_trial,
@@ -100,16 +101,17 @@ pub(super) struct Add {
 }
 
 pub(super) async fn run(
-    storage: &Storage,
+    invocation: &Invocation,
     command: TrialCodes,
     json: bool,
     now: DateTime<Utc>,
 ) -> anyhow::Result<()> {
     match command {
-        TrialCodes::Add(command) => add(storage, command, json, now).await,
+        TrialCodes::Add(command) => add(invocation, command, json, now).await,
         TrialCodes::ForgetTrial { installation } => {
-            let store = open_store(storage).await?;
-            let trial = forget_trial(&store, &installation, &cli_change(now)).await?;
+            let store = open_store(&invocation.storage).await?;
+            let change = invocation.change(&store, now).await?;
+            let trial = forget_trial(&store, &installation, &change).await?;
             note_change("the trial was forgotten; see 'license-server audit'");
             store.close().await;
             if json {
@@ -123,11 +125,12 @@ pub(super) async fn run(
             }
             Ok(())
         }
-        TrialCodes::List => list(storage, json, now).await,
+        TrialCodes::List => list(&invocation.storage, json, now).await,
         TrialCodes::Withdraw { code } => {
             let code = named(code)?;
-            let store = open_store(storage).await?;
-            let withdrawn = withdraw_trial_code(&store, &code, &cli_change(now)).await?;
+            let store = open_store(&invocation.storage).await?;
+            let withdrawn =
+                withdraw_trial_code(&store, &code, &invocation.change(&store, now).await?).await?;
             note_change("the trial code was withdrawn; see 'license-server trial-codes list'");
             store.close().await;
             let started = withdrawn.allowance.started;
@@ -158,7 +161,7 @@ fn named(code: SecretArgument) -> anyhow::Result<String> {
 }
 
 async fn add(
-    storage: &Storage,
+    invocation: &Invocation,
     command: Add,
     json: bool,
     now: DateTime<Utc>,
@@ -170,8 +173,9 @@ async fn add(
         ends_at: command.ends,
         note: command.note,
     };
-    let store = open_store(storage).await?;
-    let (code, stored) = add_trial_code(&store, &request, &cli_change(now)).await?;
+    let store = open_store(&invocation.storage).await?;
+    let (code, stored) =
+        add_trial_code(&store, &request, &invocation.change(&store, now).await?).await?;
     note_change("the trial code was created; see 'license-server trial-codes list'");
     store.close().await;
     if json {

@@ -16,6 +16,7 @@ use crate::harness::Vendor;
 on_both_engines! {
     commands_create_list_and_revoke_tokens;
     a_token_is_written_to_a_file_that_only_its_owner_reads;
+    commands_with_a_token_have_its_name_as_their_author;
 }
 
 async fn commands_create_list_and_revoke_tokens(engine: Engine) {
@@ -147,4 +148,61 @@ async fn a_server_without_an_admin_token_accepts_a_named_one() {
     assert_eq!(code(token.trim()).await, (200, Value::Null));
     assert_eq!(code("wrong").await, (401, json!("unauthorized")));
     assert!(page().await.contains("Your own token"));
+}
+
+async fn commands_with_a_token_have_its_name_as_their_author(engine: Engine) {
+    let vendor = Vendor::start(engine).await;
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("ana-token");
+    let file = file.to_str().unwrap();
+    json(&vendor, &["tokens", "add", "ana", "--output", file]).await;
+    let with = ["--author-token-file", file];
+    let issue = ["issue", "--tier", "standard", "--customer", "Harbour Ltd"];
+    let issued = json(&vendor, &[&issue[..], &with].concat()).await;
+    let key = issued["licenseKey"].as_str().unwrap();
+    let amend = ["amend", key, "--add", "cameras=4", "--reason", "fair"];
+    let amended = json(&vendor, &[&amend[..], &with].concat()).await;
+    assert_eq!(amended["amendment"]["author"], "ana", "{amended}");
+    json(&vendor, &[&["suspend", key][..], &with].concat()).await;
+    json(&vendor, &["reinstate", key]).await;
+    let log = said(&run(&vendor, &["audit", "--json"]).await);
+    let entries = log.lines().map(|line| serde_json::from_str(line).unwrap());
+    let authors: Vec<_> = entries
+        .map(|entry: Value| {
+            let text = |field: &str| entry[field].as_str().unwrap_or("").to_owned();
+            (text("action"), text("actor"), text("source"))
+        })
+        .filter(|(_, actor, _)| actor != "service")
+        .collect();
+    let by_ana = |action: &str| {
+        (
+            action.to_owned(),
+            "ana".to_owned(),
+            "command line".to_owned(),
+        )
+    };
+    let by_none = |action: &str| (action.to_owned(), "command line".to_owned(), String::new());
+    let expected = [
+        by_none("token_added"),
+        by_ana("issued"),
+        by_ana("amended"),
+        by_ana("suspended"),
+        by_none("reinstated"),
+    ];
+    assert_eq!(authors, expected);
+    let listed = json(&vendor, &["tokens", "list"]).await;
+    assert!(listed[0]["lastUsedAt"].is_string(), "{listed}");
+
+    // Nothing is changed in the name of a person whose token may no longer be used.
+    json(&vendor, &["tokens", "revoke", "ana"]).await;
+    let refused = run(&vendor, &[&["revoke", key][..], &with].concat()).await;
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(
+        said(&refused).contains("it was revoked"),
+        "{}",
+        said(&refused)
+    );
+    let shown = json(&vendor, &[&["show", key][..], &with].concat()).await;
+    assert_eq!(shown["license"]["status"], "active");
+    vendor.end().await;
 }
