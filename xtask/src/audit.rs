@@ -8,7 +8,7 @@ use clap::Args;
 
 use crate::program::{cargo, exists, output, root, step};
 
-/// What to check.
+/// Options of the dependency check.
 #[derive(Args)]
 pub(crate) struct Audit {
     /// A git bundle, or a clone, of the `RustSec` advisory database

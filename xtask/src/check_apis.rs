@@ -13,10 +13,10 @@ use crate::gateways;
 use crate::program::{root, step};
 use crate::stage::{Profile, Running, Size, Stage, TOKEN};
 
-/// How much to send.
+/// Options of the API check.
 #[derive(Args)]
 pub(crate) struct CheckApis {
-    /// Generated requests for each operation
+    /// Number of generated requests for each operation
     #[arg(long, default_value_t = 100)]
     examples: u32,
 

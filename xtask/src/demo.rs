@@ -119,7 +119,7 @@ fn lose_and_regain_contact(stage: &mut Stage) -> Result<()> {
     stage.expect_available(PAID, true)?;
     stage.expect_available(RECORDING, true)?;
 
-    stage.act("The License Client is killed and started again, still without its server");
+    stage.act("The License Client is killed and started again, still without the License Server");
     stage.kill_client()?;
     stage.start_client()?;
     stage.expect_standing("grace")?;

@@ -17,7 +17,7 @@ use tempfile::TempDir;
 use crate::packages::{self, Need};
 use crate::program::{cargo, exists, free_port, is_root, now, output, root, step, stop};
 
-/// What to check.
+/// Options of the deployment check.
 #[derive(Args)]
 pub(crate) struct Deployment {
     /// Skip the release build of the static programs and their run in a bare
@@ -47,7 +47,7 @@ pub(crate) fn run(command: &Deployment) -> Result<()> {
             .current_dir(&prometheus),
     )?;
     step(
-        "alert rules on series",
+        "alert rules, tested with sample series",
         Command::new("promtool")
             .args(["test", "rules", "alerts.test.yaml"])
             .current_dir(&prometheus),

@@ -19,14 +19,14 @@ const TARGETS: [&str; 7] = [
     "path",
 ];
 
-/// How much to fuzz.
+/// Options of the fuzzing run.
 #[derive(Args)]
 pub(crate) struct Fuzz {
     /// Targets; default is all
     #[arg(value_parser = TARGETS)]
     targets: Vec<String>,
 
-    /// Executions of each target
+    /// Number of executions of each target
     #[arg(long, default_value_t = 100_000)]
     runs: u64,
 }

@@ -52,10 +52,11 @@ enum Command {
     /// client libraries from `PyPI` and npm below target/
     #[command(after_help = "Examples:\n  \
         cargo xtask setup\n  \
-        cargo xtask setup --dry-run    # says what is missing")]
+        cargo xtask setup --dry-run    # lists what is missing")]
     Setup(setup::Setup),
 
-    /// Run attacks that once succeeded against the real programs; fails if any of them succeeds
+    /// Run attacks that succeeded in the past against the real programs; fails if any of them
+    /// succeeds again
     #[command(after_help = "Examples:\n  \
         cargo xtask attack\n  \
         cargo xtask attack --only cpu --only memory --size full\n  \
@@ -74,7 +75,7 @@ enum Command {
     #[command(after_help = "Examples:\n  \
         cargo xtask bench                          # everything, on a quiet machine\n  \
         cargo xtask bench --strict                 # fails if a target is not reached\n  \
-        cargo xtask bench check memory             # two parts; only prints\n  \
+        cargo xtask bench check memory             # two parts; prints the results only\n  \
         cargo xtask bench gate --seconds 3 --rounds 1\n  \
         cargo xtask bench --quick --profile dev    # shows that the command works")]
     Bench(bench::Bench),
@@ -91,8 +92,8 @@ enum Command {
         cargo xtask prove\n  cargo xtask prove --hours 10000000 --seed 7")]
     Prove(prove::Prove),
 
-    /// Simulate a fleet of License Clients through outages of the License Server; fails if it
-    /// calls too often afterwards
+    /// Simulate a fleet of License Clients through outages of the License Server; fails if the
+    /// fleet calls too often afterwards
     #[command(after_help = "Examples:\n  \
         cargo xtask simulate\n  \
         cargo xtask simulate --quick\n  \

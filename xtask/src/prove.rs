@@ -5,10 +5,10 @@ use clap::Args;
 
 use crate::program::{cargo, step};
 
-/// The size.
+/// Sizes of the checks.
 #[derive(Args)]
 pub(crate) struct Prove {
-    /// Number of simulated hours of sites
+    /// Number of simulated site hours
     #[arg(long, default_value_t = 1_000_000)]
     hours: u64,
 
@@ -16,11 +16,11 @@ pub(crate) struct Prove {
     #[arg(long, default_value_t = 1)]
     seed: u64,
 
-    /// Replayed answers
+    /// Number of replayed answers
     #[arg(long, default_value_t = 100_000)]
     replays: u64,
 
-    /// Mutated inputs for each parser of untrusted bytes
+    /// Number of mutated inputs for each parser of untrusted bytes
     #[arg(long, default_value_t = 200_000)]
     inputs: u64,
 }

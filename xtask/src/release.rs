@@ -14,7 +14,7 @@ use crate::program::{cargo, exists, output, root, step};
 
 const PROGRAMS: [&str; 2] = ["license-client", "license-server"];
 
-/// What to check.
+/// Options of the release check.
 #[derive(Args)]
 pub(crate) struct Release {
     /// Only check, and do not publish; to publish, follow CONTRIBUTING.md, "Releasing"

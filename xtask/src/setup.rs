@@ -9,7 +9,7 @@ use crate::packages::{self, Need};
 use crate::program::{exists, output};
 use crate::{bench, gateways, postgres};
 
-/// What to set up.
+/// Options of the setup.
 #[derive(Args)]
 pub(crate) struct Setup {
     /// Only what `cargo xtask test --fast` needs

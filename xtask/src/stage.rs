@@ -25,7 +25,7 @@ pub(crate) const FEATURE: &str = "module.map_view";
 pub(crate) enum Size {
     /// Enough to see whether an attack works
     Small,
-    /// As much as when the attack was found
+    /// The amount that was used when the attack was found
     Full,
 }
 
@@ -34,7 +34,7 @@ pub(crate) enum Size {
 pub(crate) enum Profile {
     /// As shipped
     Release,
-    /// Fast to build; time limits are higher
+    /// Faster to build, with higher time limits
     Dev,
 }
 
@@ -156,7 +156,7 @@ impl Stage {
         let start = now();
         while !answers(port) {
             if running.child.try_wait()?.is_some() || start.elapsed() > Duration::from_secs(20) {
-                bail!("a program did not start: {}", running.log());
+                bail!("a program did not start; its log: {}", running.log());
             }
             std::thread::sleep(Duration::from_millis(10));
         }

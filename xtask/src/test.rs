@@ -19,12 +19,12 @@ pub(crate) struct Test {
     #[arg(long)]
     only_tests: bool,
 
-    /// The inner loop, under three minutes: skip gateways, browsers, wrong wall clocks, long
-    /// outages and the search of all logs; implies --only-tests
+    /// Run a quick subset of the tests, in under three minutes: skip tests with gateways, browsers,
+    /// wrong wall clocks or long outages, and the search of all logs; implies --only-tests
     #[arg(long)]
     fast: bool,
 
-    /// Arguments for `cargo test`; default is everything
+    /// Arguments for `cargo test`; default is to run all tests
     #[arg(last = true, value_name = "ARGUMENTS")]
     arguments: Vec<String>,
 }

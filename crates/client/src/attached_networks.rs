@@ -42,7 +42,7 @@ pub enum AttachedNetworksError {
         error: io::Error,
     },
     /// The routing table contains a line that is not a route.
-    #[error("the routing table {table} contains the unexpected line '{line}'")]
+    #[error("the routing table {table} contains an unexpected line: '{line}'")]
     UnexpectedRoute {
         /// The file.
         table: &'static str,

@@ -14,13 +14,13 @@ use rustls::pki_types::CertificateDer;
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CertificatesError {
     /// It is not text, or contains no certificates.
-    #[error("it contains no PEM certificate{0}")]
+    #[error("the file contains no PEM certificate{0}")]
     None(String),
     /// The content between two PEM markers is not a certificate.
-    #[error("it contains a damaged PEM certificate: {0}")]
+    #[error("the file contains a damaged PEM certificate: {0}")]
     Damaged(String),
     /// Possibly certificates, but in an unsupported format.
-    #[error("it is {format}; to get the certificates, run: {command}")]
+    #[error("the file contains {format}; to extract the certificates, run: {command}")]
     OtherFormat {
         /// The format.
         format: &'static str,
@@ -74,11 +74,11 @@ fn der(file: &[u8]) -> Result<Option<CertificateDer<'static>>, CertificatesError
     let (format, command) = match content {
         [0x30, ..] => return Ok(Some(CertificateDer::from(file.to_vec()))),
         [0x06, ..] => (
-            "PKCS #7 (.p7b) in DER",
+            "PKCS #7 data in DER (.p7b)",
             "openssl pkcs7 -inform der -print_certs -in FILE -out ca.pem",
         ),
         [0x02, 0x01, 0x03, ..] => (
-            "PKCS #12 (.p12, .pfx)",
+            "PKCS #12 data (.p12, .pfx)",
             "openssl pkcs12 -nokeys -in FILE -out ca.pem",
         ),
         [0x02, ..] => (
@@ -119,13 +119,13 @@ fn pem(text: &str) -> Result<Vec<CertificateDer<'static>>, CertificatesError> {
             }
             "TRUSTED CERTIFICATE" => {
                 other = Some((
-                    "a certificate with OpenSSL's trust settings (TRUSTED CERTIFICATE)",
+                    "a certificate with OpenSSL trust settings (TRUSTED CERTIFICATE)",
                     "openssl x509 -in FILE -out ca.pem",
                 ));
             }
             "PKCS7" | "CMS" => {
                 other = Some((
-                    "PKCS #7 (.p7b)",
+                    "PKCS #7 data (.p7b)",
                     "openssl pkcs7 -print_certs -in FILE -out ca.pem",
                 ));
             }

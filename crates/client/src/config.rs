@@ -42,15 +42,15 @@ pub struct Settings {
     #[arg(skip)]
     pub shown: serde_json::Value,
 
-    /// The proxies in the environment. Set by commands; none elsewhere.
+    /// The proxies from environment variables. Set by commands; empty elsewhere.
     #[arg(skip)]
     pub proxies: ProxySettings,
 
-    /// The limits of connections. Not a setting; tests shorten the waits.
+    /// Connection limits. Not a setting; tests shorten the timeouts.
     #[arg(skip)]
     pub limits: Limits,
 
-    /// The limits of request bodies. Not a setting.
+    /// Limits on request bodies. Not a setting.
     #[arg(skip)]
     pub body_limits: BodyLimits,
 
@@ -58,16 +58,16 @@ pub struct Settings {
     #[arg(skip)]
     pub database_timeouts: Timeouts,
 
-    /// Address of the License Server: the part before `/licenses/…`
+    /// URL of the License Server, up to but not including `/licenses/…`
     #[arg(long, env, default_value = "http://localhost:4000/api", value_parser = http_url, value_name = "URL")]
     pub license_api_url: SecretUrl,
 
-    /// Timeout for one response from the License Server, in seconds
+    /// Timeout of one request to the License Server, in seconds
     #[arg(long, env, default_value = "30", value_parser = seconds, value_name = "SECONDS")]
     pub license_api_timeout: Duration,
 
-    /// JWK Set of the keys that licenses must be signed with; without it, unsigned responses from
-    /// the License Server are accepted
+    /// File with the JWK Set of the keys that licenses must be signed with; without this file,
+    /// unsigned responses from the License Server are accepted
     #[arg(long, env, value_name = "FILE")]
     pub license_trusted_keys: Option<PathBuf>,
 
@@ -111,12 +111,12 @@ pub struct Settings {
     #[arg(long, env, default_value = "4", value_parser = interval, value_name = "HOURS")]
     pub heartbeat_interval_hours: TimeDelta,
 
-    /// Hours between validations; a shorter lease is validated sooner
+    /// Hours between validations; a license with a shorter lease is validated sooner
     #[arg(long, env, default_value = "24", value_parser = interval, value_name = "HOURS")]
     pub validation_interval_hours: TimeDelta,
 
-    /// Number of hours that features keep working without a confirmed validation; this can only
-    /// shorten the grace period signed into the license
+    /// Number of hours that features keep working without a confirmed validation; this setting can
+    /// only shorten the grace period signed into the license
     #[arg(long, env, default_value = "72", value_parser = hours, value_name = "HOURS")]
     pub offline_grace_period_hours: TimeDelta,
 
@@ -143,8 +143,8 @@ pub struct Settings {
     #[arg(long, env, value_name = "FILE")]
     pub gate_routes: Option<PathBuf>,
 
-    /// Signed document of the installed release, which the VMS ships; read every minute; default is
-    /// release.jwt in STATE_DIR
+    /// Signed document of the installed release, shipped with the VMS; read every minute; default
+    /// is release.jwt in STATE_DIR
     #[arg(long, env, value_name = "FILE")]
     pub release_document: Option<PathBuf>,
 
@@ -162,13 +162,14 @@ pub struct Settings {
     pub ext_authz_port: Option<u16>,
 
     /// Maximum number of open connections on both ports together; a quarter is reserved for
-    /// TRUSTED_NETWORKS, and any other address may use a sixteenth
+    /// TRUSTED_NETWORKS, and each other address may use at most one sixteenth
     #[arg(long, env, default_value = "8192", value_parser = max_connections, value_name = "NUMBER")]
     pub max_connections: usize,
 
-    /// Networks that may make changes without a token: `loopback`, `attached` (the subnets of this
-    /// machine's interfaces, except gateways and its own addresses), `gateway` (those exceptions), or
-    /// CIDR; or `none`, alone
+    /// Networks whose callers may make changes without a token: `loopback`, `attached` (the subnets
+    /// of this machine's interfaces, except gateways and its own addresses), `gateway` (these
+    /// gateways and addresses), or networks such as 10.1.0.0/16; `none`, as the only entry, for no
+    /// network
     #[arg(
         long,
         env,
@@ -178,7 +179,7 @@ pub struct Settings {
     )]
     pub trusted_networks: Vec<TrustedNetwork>,
 
-    /// Who may make changes from any other network
+    /// Token for callers from all other networks
     #[command(flatten)]
     pub admin_token: AdminTokenSettings,
 
@@ -186,8 +187,8 @@ pub struct Settings {
     #[command(flatten)]
     pub trusted_proxies: TrustedProxies,
 
-    /// Host names of the service, in addition to addresses and single-label names: vms.example,
-    /// or *.example for all names below it
+    /// Host names of the service, in addition to addresses and single-label names: vms.example, or
+    /// *.example for all names below example
     #[arg(
         long,
         env,

@@ -145,7 +145,7 @@ fn parse(text: &str) -> Result<Option<RouteTable>, (usize, String)> {
             let name = method.as_ref().to_ascii_uppercase();
             let is_letter = |byte: u8| byte.is_ascii_uppercase() || byte == b'-';
             if name.is_empty() || !name.bytes().all(is_letter) {
-                return Err(wrong(&method, format!("'{name}' is not a method")));
+                return Err(wrong(&method, format!("'{name}' is not an HTTP method")));
             }
             methods.push(name);
         }

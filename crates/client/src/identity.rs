@@ -152,7 +152,7 @@ impl Found {
             tracing::error!(
                 security = true,
                 key,
-                "the row of an id in system_config was changed or removed by hand and is being \
+                "a row with an id in system_config was changed or removed by hand and is being \
                  rewritten"
             );
         }

@@ -89,7 +89,7 @@ impl Metrics {
         let security_events = Counter::default();
         registry.register(
             "foxsight_license_security_events",
-            "Answers, rows and key sets that were forged, replayed or intended for another \
+            "Responses, rows and key sets that were forged, replayed or intended for another \
              recipient",
             security_events.clone(),
         );

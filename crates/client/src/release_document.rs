@@ -26,10 +26,10 @@ pub enum ReleaseDocument {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UnusableDocument {
     /// The file cannot be read.
-    #[error("it cannot be read: {0}")]
+    #[error("the file cannot be read: {0}")]
     Unreadable(String),
     /// No keys are trusted.
-    #[error("it cannot be verified, because LICENSE_TRUSTED_KEYS is not set")]
+    #[error("the document cannot be verified, because LICENSE_TRUSTED_KEYS is not set")]
     Unsigned,
     /// The document is not one of the vendor about a release of this product.
     #[error(transparent)]

@@ -42,28 +42,28 @@ pub(crate) struct ServiceArgs {
     #[arg(long, env = "LICENSE_CLIENT_URL", value_parser = http_url, value_name = "URL")]
     url: Option<SecretUrl>,
 
-    /// Where the service listens
+    /// Address that the service listens on
     #[arg(long, env, default_value = "127.0.0.1", value_name = "ADDRESS")]
     host: IpAddr,
 
-    /// Where the service listens
+    /// Port that the service listens on
     #[arg(long, env, default_value_t = 8000, value_name = "PORT")]
     port: u16,
 
-    /// For changes from outside the trusted networks
+    /// Token for changes from outside the trusted networks
     #[command(flatten)]
     admin_token: AdminTokenSettings,
 
-    /// Directory of the service's state: its owner may run the service
+    /// State directory of the service; a service run by the owner of this directory is trusted
     #[arg(long, env, value_name = "DIR")]
     state_dir: Option<PathBuf>,
 
-    /// File with certificates to trust in addition to the system's certificate authorities, if the
-    /// address is https
+    /// File with certificates to trust in addition to the system's certificate authorities, for
+    /// https addresses
     #[arg(long, env, value_name = "FILE")]
     license_ca_file: Option<PathBuf>,
 
-    /// Print the service's answer as JSON
+    /// Print the service's response as JSON
     #[arg(long)]
     pub(crate) json: bool,
 }
@@ -339,8 +339,8 @@ impl ServiceArgs {
                     let unread = Unreadable::new(directory, &unread);
                     anyhow::anyhow!(
                         "a program run by the user with id {user} is listening on {address}, and \
-                         it is not known whether this is the License Client, because the owner of \
-                         {unread}. No secret was sent"
+                         it cannot be determined whether this program is the License Client, \
+                         because the owner of {unread}. No secret was sent"
                     )
                 }
                 None => error.into(),
@@ -407,7 +407,7 @@ fn redirected(url: &Url, path: &str, place: &str, location: &str) -> String {
             )
         }
         None => format!(
-            "the address {place} redirects to another one that cannot be shown; correct \
+            "the address {place} redirects to another address that cannot be shown; correct \
              LICENSE_CLIENT_URL"
         ),
     }

@@ -146,14 +146,14 @@ fn announce(
     }
     if access.is_closed() {
         tracing::warn!(
-            "TRUSTED_NETWORKS is none and no ADMIN_TOKEN is set: no caller can make changes"
+            "TRUSTED_NETWORKS is none and no ADMIN_TOKEN is set, so no caller can make changes"
         );
     }
     if let Some(attached) = access.attached() {
         tracing::info!(
             attached = %attached,
             "callers from gateways and from this machine's own addresses need the ADMIN_TOKEN, \
-             unless TRUSTED_NETWORKS names them"
+             unless TRUSTED_NETWORKS includes them"
         );
     }
     if let Some(table) = app.gate_routes.table() {

@@ -172,9 +172,9 @@ impl ServerCertVerifier for CertificateVerifier {
 
 /// The explanation of an [`IncompleteChain`].
 const INCOMPLETE: &str = "the server's certificate is not signed by a trusted authority, and the \
-    server sends no intermediate certificate; have the server send the whole chain (its own \
-    certificate, then the intermediate ones; often in fullchain.pem), or, if a private authority \
-    has issued it, list that authority's certificate in LICENSE_CA_FILE";
+    server sends no intermediate certificate; configure the server to send the whole chain (its \
+    own certificate, then the intermediate ones; often in fullchain.pem), or, if a private \
+    authority has issued the certificate, add that authority's certificate to LICENSE_CA_FILE";
 
 /// The server sent only its own certificate, which no trusted authority has signed.
 #[derive(Debug, thiserror::Error)]
@@ -294,8 +294,8 @@ pub fn explain(error: &Error, url: &Url, setting: &'static str) -> Option<Explan
     let untrusting = SystemAuthorities::read().untrusting();
     if are_none && let Some(none) = &untrusting {
         return Some(of_certificate(format!(
-            "{none}; if a private authority has issued the server's certificate, list that \
-             authority's certificate in LICENSE_CA_FILE"
+            "{none}; if a private authority has issued the server's certificate, add that \
+             authority's certificate to LICENSE_CA_FILE"
         )));
     }
     let mut explained = match is_incomplete {

@@ -9,9 +9,9 @@ use license_service::presentable_url::presentable_path;
 /// Variables that replace the system's authorities.
 const VARIABLES: [&str; 2] = ["SSL_CERT_FILE", "SSL_CERT_DIR"];
 const INSTALL: &str = "install the package ca-certificates";
-const CORRECT: &str = "correct or unset it";
-const EXTEND: &str =
-    "if the right authority is missing, add its certificate there, or unset the variable";
+const CORRECT: &str = "correct or unset the variable";
+const EXTEND: &str = "if the required authority is missing, add its certificate to this file or directory, or unset \
+     the variable";
 
 /// What was found.
 #[derive(Debug)]
@@ -115,13 +115,13 @@ mod tests {
         let none = "the system has no certificate authorities; install the package \
                     ca-certificates";
         assert_eq!(found(0, &[], None), Some((none.to_owned(), true)));
-        let wrong = "the system has no certificate authorities: SSL_CERT_FILE is '/x', not \
-                     found at '/x'; correct or unset it";
+        let wrong = "the system has no certificate authorities: SSL_CERT_FILE is '/x', not found \
+                     at '/x'; correct or unset the variable";
         let given = found(0, &["SSL_CERT_FILE is '/x'"], Some("not found at '/x'"));
         assert_eq!(given, Some((wrong.to_owned(), true)));
-        let one = "the system has 1 certificate authority: SSL_CERT_FILE is '/x'; \
-                   if the right authority is missing, add its certificate there, or unset the \
-                   variable";
+        let one = "the system has 1 certificate authority: SSL_CERT_FILE is '/x'; if the required \
+                   authority is missing, add its certificate to this file or directory, or unset \
+                   the variable";
         let given = found(1, &["SSL_CERT_FILE is '/x'"], None);
         assert_eq!(given, Some((one.to_owned(), false)));
     }

@@ -71,7 +71,7 @@ impl TunnelAnswer {
             }
             accepted if accepted.is_success() => format!(
                 "the proxy {proxy} accepts the connection, but this program does not support the \
-                 form of its response (HTTP {status})"
+                 format of its response (HTTP {status})"
             ),
             _ => format!("the proxy {proxy} refuses the connection with HTTP {status}"),
         }
@@ -84,11 +84,12 @@ impl TunnelAnswer {
         } = self;
         match self.status {
             _ if self.demands_sign_in() => format!(
-                "write the user and the password into {variable}: http://user:password@host:port"
+                "include the user name and the password in {variable}: \
+                 http://user:password@host:port"
             ),
             accepted if accepted.is_success() => format!(
-                "let the proxy answer CONNECT with HTTP 200 and less than 8 KiB of headers, or \
-                 list {server} in NO_PROXY if this machine can reach it directly"
+                "configure the proxy to answer CONNECT with HTTP 200 and less than 8 KiB of \
+                 headers, or list {server} in NO_PROXY if this machine can reach it directly"
             ),
             _ => format!(
                 "allow CONNECT to {server} on the proxy, or list {server} in NO_PROXY if this \

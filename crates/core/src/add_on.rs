@@ -85,10 +85,7 @@ pub fn check_grants(
             .check(&grant.key, grant.quantity)
             .map_err(|error| invalid(field(error.field()), error.to_string()))?;
         if let Some(until) = grant.until.filter(|until| *until < grant.begins(now)) {
-            let why = format!(
-                "the end {until} is before the beginning {}",
-                grant.begins(now)
-            );
+            let why = format!("the end {until} is before the start {}", grant.begins(now));
             return Err(invalid(field("until"), why));
         }
         grant
@@ -159,13 +156,15 @@ pub enum RedeemRefusal {
     #[error("the add-on key was refunded")]
     Refunded,
     /// It had to be redeemed earlier.
-    #[error("the add-on key had to be redeemed by {}", .redeem_by.format("%Y-%m-%d %H:%M:%S UTC"))]
+    #[error("the add-on key could be redeemed only until \
+        {}", .redeem_by.format("%Y-%m-%d %H:%M:%S UTC"))]
     TooLate {
         /// The last instant at which it could be redeemed.
         redeem_by: DateTime<Utc>,
     },
     /// All that it grants has ended.
-    #[error("all that the add-on key grants ended by {}", .until.format("%Y-%m-%d %H:%M:%S UTC"))]
+    #[error("the last entitlement of the add-on key ended at \
+        {}", .until.format("%Y-%m-%d %H:%M:%S UTC"))]
     Ended {
         /// The last end.
         until: DateTime<Utc>,

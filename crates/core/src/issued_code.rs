@@ -105,11 +105,11 @@ impl fmt::Display for IssuedCodeError {
                 )
             }
             LicenseKeyError::Alphabet(c) => {
-                write!(f, "a {name} never contains the character {}", shown(*c))
+                write!(f, "{name}s never contain the character {}", shown(*c))
             }
             LicenseKeyError::CheckCharacter => write!(f, "the {name} contains a typing error"),
             LicenseKeyError::Several => {
-                write!(f, "the text contains more than one {name}; enter one")
+                write!(f, "the text contains more than one {name}; enter only one")
             }
         }
     }

@@ -24,7 +24,7 @@ pub struct KeyRecord {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RecordDoubt {
     /// It ends before the recorded set: it is an older copy, or files are missing.
-    #[error("it ends with key set {found}, but key set {recorded} was already in use")]
+    #[error("the directory ends with key set {found}, but key set {recorded} was already in use")]
     Behind {
         /// Version of its newest set.
         found: u64,
@@ -33,7 +33,7 @@ pub enum RecordDoubt {
     },
     /// It contains a different set than the recorded one: it is a different directory, or two
     /// copies of one directory were changed separately.
-    #[error("its key set {version} differs from the one that was in use")]
+    #[error("key set {version} in the directory differs from the one that was in use")]
     Foreign {
         /// Version of the set that differs.
         version: u64,

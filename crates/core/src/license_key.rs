@@ -37,7 +37,7 @@ pub enum LicenseKeyError {
     #[error("the license key contains a typing error")]
     CheckCharacter,
     /// More than one key.
-    #[error("the text contains several license keys; enter one")]
+    #[error("the text contains several license keys; enter only one")]
     Several,
 }
 

@@ -136,14 +136,14 @@ fn listed_limit(license: &License, resource: Resource) -> Option<u64> {
     limit.and_then(|limit| u64::try_from(limit).ok())
 }
 
-/// How much of a limit is in use, for people: "73 of 64 cameras are in use (9 over)".
+/// How much of a limit is in use, for people: "cameras: 73 of 64 in use (9 over)".
 #[must_use]
 pub fn usage_words(key: &str, in_use: u64, limit: u64) -> String {
     let over = match in_use.saturating_sub(limit) {
         0 => String::new(),
         over => format!(" ({over} over)"),
     };
-    format!("{in_use} of {limit} {key} are in use{over}")
+    format!("{key}: {in_use} of {limit} in use{over}")
 }
 
 /// Decides whether `requested` more may be added to the current usage. Limits also apply

@@ -10,7 +10,7 @@ pub fn for_operator(code: &str) -> &str {
     match code {
         "core" => "Core feature, always available",
         "licensed" => "In the license",
-        "grace_period" => "In the license, grace period",
+        "grace_period" => "In the license, during the grace period",
         "no_license" => "No license is activated",
         "not_in_license" => "Not in the license",
         "starts_later" => "In the license, but not in force yet",
@@ -30,7 +30,7 @@ pub fn for_operator(code: &str) -> &str {
         "unknown_add_on" => "Unknown add-on key",
         "add_on_elsewhere" => "The add-on key was redeemed for another license",
         "add_on_refunded" => "The add-on key was refunded",
-        "add_on_not_possible" => "The license cannot have what the add-on key grants",
+        "add_on_not_possible" => "The license cannot include what the add-on key grants",
         "redeemed" => "The add-on key was redeemed",
         "unknown_trial_code" => "Unknown trial code",
         "trial_code_used_up" => "All trials of the trial code have been started",

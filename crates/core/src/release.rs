@@ -38,7 +38,7 @@ pub enum ReleaseError {
     )]
     Version(String),
     /// Not a date.
-    #[error("'{0}' is not a date: expected one such as 2027-01-15 or 2027-01-15T12:00:00Z")]
+    #[error("'{0}' is not a date: expected a date such as 2027-01-15 or 2027-01-15T12:00:00Z")]
     Date(String),
 }
 

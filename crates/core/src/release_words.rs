@@ -50,20 +50,20 @@ pub fn upgrade(
         Coverage::Covered => return format!("The license covers release {version}."),
         Coverage::Unknown => {
             return format!(
-                "It is not known whether release {version} is covered: no license is activated, or \
-                 the license's updatesUntil cannot be read."
+                "Cannot determine whether release {version} is covered: no license is activated, \
+                 or the license's updatesUntil cannot be read."
             );
         }
         Coverage::NotCovered { until } => day(until),
     };
     let follows = match (consequence, features) {
         (Consequence::FeaturesOff, []) => {
-            "No licensed feature is in force, so none would be switched off.".to_owned()
+            "No licensed features are in effect, so none would be switched off.".to_owned()
         }
         (Consequence::FeaturesOff, features) => {
             let features: Vec<&str> = features.iter().map(FeatureKey::as_str).collect();
             let features = features.join(", ");
-            format!("It would switch off {features}; core features would stay on.")
+            format!("This release would switch off {features}; core features would stay on.")
         }
         _ => "All features would stay on, with a warning.".to_owned(),
     };

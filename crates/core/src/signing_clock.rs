@@ -67,7 +67,7 @@ pub enum ClockDoubt {
     },
     /// The clock has advanced by more than a day since the server last ran.
     #[error(
-        "the clock is {} the newest recorded time {recorded}; if it is correct, run \
+        "the clock is {} the newest recorded time {recorded}; if the clock is correct, run \
          'license-server clock accept'",
         distance(*ahead)
     )]
@@ -79,8 +79,8 @@ pub enum ClockDoubt {
     },
     /// The clock shows a time before one at which a server has already run.
     #[error(
-        "the clock is {} behind the newest recorded time {recorded}; correct the clock, or if it \
-         is correct, run 'license-server clock accept'",
+        "the clock is {} behind the newest recorded time {recorded}; if the clock is wrong, \
+         correct it; if it is correct, run 'license-server clock accept'",
         span(*by)
     )]
     Behind {
@@ -91,7 +91,8 @@ pub enum ClockDoubt {
     },
     /// The clock was set forward while the server was running.
     #[error(
-        "the clock was set forward by {}; if it is correct, run 'license-server clock accept'",
+        "the clock was set forward by {}; if the clock is correct, run \
+         'license-server clock accept'",
         span(*by)
     )]
     Jumped {

@@ -121,7 +121,7 @@ impl Remembered {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotTakenOver {
     /// It is signed, but older than the known evidence.
-    #[error("a newer document is known")]
+    #[error("a newer document was seen before")]
     Older,
     /// The license was deactivated, and the document is not newer.
     #[error("the license was deactivated")]

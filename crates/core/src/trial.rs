@@ -48,15 +48,16 @@ pub enum TrialRefusal {
     #[error("no more trials can be started today")]
     DayUsedUp,
     /// The installation has started a trial on another machine.
-    #[error("this installation has started a trial on another machine")]
+    #[error("this installation has already started a trial on another machine")]
     OtherMachine,
     /// The installation has started a trial, and nothing proves that the same site asks again.
     #[error(
-        "this installation has started a trial, and only the site that started it gets its key"
+        "this installation has already started a trial; only the site that started the trial \
+         receives the license key"
     )]
     NotProven,
     /// The license of the trial is no longer a trial.
-    #[error("the license of this trial was converted")]
+    #[error("this trial was converted to a regular license")]
     Converted,
     /// The seat of the trial was given back or freed.
     #[error("the seat of this trial was given back or freed")]

@@ -67,7 +67,7 @@ fn checks(criterion: &mut Criterion) {
     // wait for each other.
     let (gate, _client) = gate_of(10);
     for threads in [1, 2] {
-        criterion.bench_function(&format!("check, {threads} threads at once"), |bencher| {
+        criterion.bench_function(&format!("check, {threads} concurrent threads"), |bencher| {
             bencher.iter_custom(|times| at_once(&gate, threads, times));
         });
     }

@@ -177,7 +177,7 @@ impl GateBuilder {
         };
         if !schemes.contains(&base.expose().scheme()) {
             let expected = schemes.join(" or ");
-            let why = format!("expected {expected}; https needs the feature 'tls'");
+            let why = format!("expected {expected}; https requires the crate feature 'tls'");
             return Err(address(why));
         }
         let keys = self.keys.as_deref().map(Keyring::from_json).transpose();

@@ -98,8 +98,7 @@ struct Exit(Weak<Shared>);
 impl Drop for Exit {
     fn drop(&mut self) {
         tracing::error!(
-            "contact is lost because the thread that follows the License Client has ended; this is \
-             a bug"
+            "contact lost: the thread that follows the License Client has ended; this is a bug"
         );
         if let Some(shared) = self.0.upgrade() {
             shared.stop();

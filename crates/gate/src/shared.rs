@@ -233,7 +233,8 @@ impl Shared {
             if !std::mem::replace(is_warned, true) {
                 tracing::warn!(
                     feature = feature.as_str(),
-                    "this feature is in neither the product nor the license; is its key misspelled?"
+                    "unknown feature: it is in neither the product nor the license; is its key \
+                     misspelled?"
                 );
             }
         }

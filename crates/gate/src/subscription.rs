@@ -129,7 +129,7 @@ impl Subscription {
         let failed = ContactError::Connection;
         let looking_up = tokio::net::lookup_host((host.trim_matches(['[', ']']), port));
         let found = tokio::time::timeout(CONNECT_TIMEOUT, looking_up).await;
-        let found = found.map_err(|_| failed("the name server does not answer".to_owned()))?;
+        let found = found.map_err(|_| failed("the name server did not respond".to_owned()))?;
         let found = found.map_err(|error| failed(error.to_string()))?;
         trusted.extend(&self.listener_users);
         match first_trusted(found, &trusted) {
@@ -280,7 +280,7 @@ fn with_tls(
         if certificates.is_empty() {
             return Err(GateError::Certificate {
                 what: "root certificate",
-                why: "it contains no certificate".to_owned(),
+                why: "the PEM text contains no certificate".to_owned(),
             });
         }
         roots.extend(certificates);

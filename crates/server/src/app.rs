@@ -79,7 +79,7 @@ impl App {
             Ok(Err(error)) => {
                 tracing::warn!(%error, "failed to store the call counts, retrying");
             }
-            Err(error) => tracing::error!(%error, "failed to store the counts of calls"),
+            Err(error) => tracing::error!(%error, "failed to store the call counts"),
         }
     }
 

@@ -71,10 +71,10 @@ impl Storage {
     }
 }
 
-/// What is signed into a document.
+/// The contents of signed documents.
 #[derive(Clone, Debug, Args)]
 pub struct Terms {
-    /// Issuer of the documents
+    /// Issuer named in signed documents
     #[arg(
         long,
         env,
@@ -104,12 +104,12 @@ pub struct Terms {
 /// Trials that sites start without a code.
 #[derive(Clone, Debug, Args)]
 pub struct TrialSettings {
-    /// Plan of the trials that sites start without a trial code, which is off unless this is set; it
-    /// must be a plan for trials and have a duration
+    /// Plan of the trials that sites start without a trial code: a plan for trials that has a
+    /// duration. Without this setting, a trial needs a code
     #[arg(long, env, value_name = "NAME[@VERSION]")]
     pub open_trial_plan: Option<PlanChoice>,
 
-    /// Maximum number of trials that are started without a trial code on one day (UTC)
+    /// Maximum number of trials per day (UTC) that are started without a trial code
     #[arg(
         long,
         env,
@@ -136,7 +136,7 @@ impl Default for TrialSettings {
 /// Settings of `serve`.
 #[derive(Clone, Debug, Args)]
 pub struct Serve {
-    /// What is signed into a document
+    /// Contents of signed documents
     #[command(flatten)]
     pub terms: Terms,
 

@@ -219,7 +219,8 @@ async fn watch_clock(app: Arc<App>) -> Infallible {
         if let Some(error) = failed.as_ref().filter(|_| failed != reported) {
             tracing::error!(
                 error,
-                "cannot compare the clock with the database's, or record that it is trusted"
+                "cannot compare the clock with the database's clock, or record that the clock is \
+                 trusted"
             );
         }
         reported = failed;

@@ -177,8 +177,8 @@ fn not_utf8(command: &Command, arguments: &[OsString]) -> String {
     }
     let names: Vec<String> = names.into_iter().collect();
     format!(
-        "{} is not in UTF-8, which is required; write it in UTF-8 ('iconv -f latin1 -t utf8 FILE' \
-         converts a file in Latin-1)",
+        "{} must be in UTF-8; convert to UTF-8 ('iconv -f latin1 -t utf8 FILE' converts a file in \
+         Latin-1)",
         names.join(", ")
     )
 }

@@ -103,7 +103,7 @@ fn read(directory: &Path, user: u32) -> anyhow::Result<Found> {
             "the file .env of the working directory is not read, because {why}. Run this command \
              as the user who owns the file, or in another directory; to have it read, make root or \
              user {user} the owner of the file and its directory, and remove the write permission \
-             of all others (chmod go-w)"
+             of all other users (chmod go-w)"
         ))
     };
     let of_directory = distrust("the directory", directory, &place, user);

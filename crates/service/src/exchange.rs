@@ -29,7 +29,7 @@ pub async fn within<T: Send + 'static>(
         .spawn(run)
         .context("cannot start a thread")?;
     match tokio::time::timeout(limit, result).await {
-        Ok(result) => result.context("the exchange ended early")?,
+        Ok(result) => result.context("the request ended without a result")?,
         Err(_) => Err(anyhow!("no answer within {} s", limit.as_secs())),
     }
 }

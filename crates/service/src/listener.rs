@@ -168,7 +168,8 @@ impl Server {
                     if let Err(refusal) = self.start(stream, peer, protocol, answers) {
                         self.counts.refuse(refusal);
                         tracing::warn!(
-                            "connection refused: too many are open; raise MAX_CONNECTIONS if this load is expected"
+                            "connection refused: too many connections are open; raise \
+                             MAX_CONNECTIONS if this load is expected"
                         );
                     }
                 }

@@ -44,8 +44,8 @@ pub(crate) fn distrust(what: &str, path: &Path, found: &Metadata, user: u32) -> 
 /// Another user may have chosen what is at a relative path.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "{setting}: '{path}' is relative, and another user may have chosen what is there. Set {setting} \
-     to an absolute path, or start the program in a directory to which only root and your own user \
+    "{setting}: '{path}' is relative, and another user may control its contents. Set {setting} to \
+     an absolute path, or start the program in a directory to which only root and your own user \
      can write"
 )]
 pub struct OthersChoice {

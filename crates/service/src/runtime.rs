@@ -25,7 +25,7 @@ pub const RAISE_THREADS: &str = "raise the limit on threads: pids_limit of the c
 /// call that older container runtimes do not know and refuse; it uses another one only if the
 /// answer is ENOSYS.
 const PERMIT_THREADS: &str = "the seccomp filter of the container refuses the system call clone3: \
-    update Docker to 20.10.10 or newer, with libseccomp 2.5 or newer, or, to try whether that is \
+    update Docker to 20.10.10 or newer, with libseccomp 2.5 or newer, or, to check whether that is \
     the cause, run the container with --security-opt seccomp=unconfined";
 /// The advice if there is no memory for a thread.
 const ADD_MEMORY: &str = "add memory, or raise the memory limit of the container or the unit, or \

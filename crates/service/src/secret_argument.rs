@@ -101,7 +101,7 @@ impl SecretArgument {
                 let typed = SecretString::from(asked.context("the terminal cannot be read")?);
                 first_line(typed.expose_secret().as_bytes(), what)
             }
-            None => bail!("no {what}: pass one, or - to read it from standard input"),
+            None => bail!("no {what}: pass it as an argument, or - to read it from standard input"),
         }
     }
 }

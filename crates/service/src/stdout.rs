@@ -39,7 +39,7 @@ pub fn end_quietly_when_it_is_closed() {
         if why.starts_with("Broken pipe") {
             exit(0);
         }
-        say_error(format_args!("standard output cannot be written: {why}"));
+        say_error(format_args!("cannot write to standard output: {why}"));
         exit(1);
     }));
 }

@@ -152,7 +152,8 @@ impl<'a> TlsServer<'a> {
         // A self-signed certificate does not replace one of an authority that others trust.
         let reissue = |wanted: &str| {
             format!(
-                "have its authority issue {wanted}, or, if it is self-signed, create one: {make}"
+                "have the certificate's authority issue {wanted}, or, if the certificate is \
+                 self-signed, create one: {make}"
             )
         };
         match why {
@@ -167,9 +168,7 @@ impl<'a> TlsServer<'a> {
             }
             CertificateError::NotValidForNameContext { presented, .. } if presented.is_empty() => {
                 let why = match self.is_postgres {
-                    true => {
-                        ": it names no host as subjectAltName, and a common name does not count"
-                    }
+                    true => ": it names no host as subjectAltName, and a common name is ignored",
                     false => "",
                 };
                 format!(
@@ -191,10 +190,10 @@ impl<'a> TlsServer<'a> {
                 match self.is_postgres {
                     true => format!(
                         "the server's certificate is a CA certificate (CA:TRUE, the default of \
-                         'openssl req -x509'). Unlike psql, this program does not accept one from a \
-                         server, even if sslrootcert lists it; create a certificate with CA:FALSE, \
-                         name it and its key in ssl_cert_file and ssl_key_file of the server, and \
-                         set sslrootcert to it: {make}"
+                         'openssl req -x509'). Unlike psql, this program does not accept a CA \
+                         certificate from a server, even if sslrootcert lists it; create a \
+                         certificate with CA:FALSE, name it and its key in ssl_cert_file and \
+                         ssl_key_file of the server, and set sslrootcert to it: {make}"
                     ),
                     false => format!(
                         "the server's certificate is self-signed and is not listed as trusted; {}",
@@ -217,8 +216,8 @@ impl<'a> TlsServer<'a> {
         match self.root {
             Some(root) => format!(
                 "the server's certificate is not signed by an authority of {}; if it is signed by \
-                 an intermediate authority, append the certificate of that one to ssl_cert_file of \
-                 the server, and otherwise {}",
+                 an intermediate authority, append that authority's certificate to ssl_cert_file \
+                 of the server; otherwise, {}",
                 named("sslrootcert", root),
                 self.listing(bare)
             ),
@@ -243,11 +242,12 @@ impl<'a> TlsServer<'a> {
                  -showcerts </dev/null"
             ),
             false => format!(
-                "if it is {}, list that exact certificate in LICENSE_CA_FILE: openssl s_client \
-                 -connect {host}:{port}{server_name} </dev/null | openssl x509 -out license-server.pem",
+                "if the certificate is {}, add that exact certificate to LICENSE_CA_FILE: openssl \
+                 s_client -connect {host}:{port}{server_name} </dev/null | openssl x509 -out \
+                 license-server.pem",
                 match self.setting {
                     "LICENSE_API_URL" => "the vendor's",
-                    _ => "the one of your service",
+                    _ => "your service's",
                 }
             ),
         }
@@ -359,7 +359,7 @@ fn unusable_key(file: &str) -> Option<String> {
         )
     } else {
         (
-            "no PEM private key",
+            "not a PEM private key",
             "set sslkey to the private key of sslcert",
         )
     };

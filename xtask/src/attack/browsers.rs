@@ -30,7 +30,8 @@ pub(super) fn lockout(stage: &Stage) -> Result<Outcome> {
         let after_wrong = sign_in(running, TOKEN)?;
         held &= after_nothing == 303 && after_wrong == 303;
         seen.push(format!(
-            "{name}: {after_nothing} after calls without a token, {after_wrong} after wrong ones"
+            "{name}: {after_nothing} after calls without a token, {after_wrong} after sign-ins \
+             with a wrong token"
         ));
     }
     Ok(Outcome::new(held, seen.join("; ")))
@@ -84,7 +85,7 @@ pub(super) fn framing(stage: &Stage) -> Result<Outcome> {
         }
     }
     let seen = match bare.as_slice() {
-        [] => "all responses forbid it".to_owned(),
+        [] => "all responses forbid framing".to_owned(),
         bare => format!("allowed by {}", bare.join(", ")),
     };
     Ok(Outcome::new(bare.is_empty(), seen))

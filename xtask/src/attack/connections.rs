@@ -47,7 +47,7 @@ pub(super) fn memory(stage: &Stage) -> Result<Outcome> {
     let after = resident_kib(client.pid())?;
     let added = after.saturating_sub(before);
     let seen = format!(
-        "{} MB become {} MB, {refused} of {} refused while they sent",
+        "memory grew from {} MB to {} MB; {refused} of {} connections refused while sending",
         before / 1024,
         after / 1024,
         held.len()
@@ -102,7 +102,10 @@ pub(super) fn stalls(stage: &Stage) -> Result<Outcome> {
         }
     });
     let seen = match works.as_slice() {
-        [] => format!("no HTTP/2, and all {} stalls end", stalls.len() * 2),
+        [] => format!(
+            "no HTTP/2, and all {} stalled connections are closed",
+            stalls.len() * 2
+        ),
         works => format!("{} (after {} s)", works.join(", "), wait.as_secs()),
     };
     Ok(Outcome::new(works.is_empty(), seen))

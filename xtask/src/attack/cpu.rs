@@ -53,7 +53,7 @@ pub(super) fn gate_questions(stage: &Stage) -> Result<Outcome> {
         }
     }
     let seen = format!(
-        "{} µs at most ({}); {} µs are allowed",
+        "at most {} µs ({}); the limit is {} µs",
         worst.0.as_micros(),
         worst.1,
         bound.as_micros()

@@ -26,11 +26,11 @@ use crate::stage::{Profile, Size, Stage};
 /// Which attacks to run, and against which programs.
 #[derive(Args)]
 pub(crate) struct Attack {
-    /// Only attacks whose name contains this; can be given several times
+    /// Only attacks whose name contains this text; can be repeated
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
 
-    /// How much to send
+    /// Size of the attacks
     #[arg(long, value_enum, default_value_t = Size::Small)]
     size: Size,
 
@@ -88,7 +88,7 @@ const ATTACKS: [Entry; 22] = [
     Entry {
         name: "cpu",
         does: "gate checks with unusual paths, queries and headers",
-        before: "243 ms for one, 3 s for one with 45 headers",
+        before: "243 ms for one check, 3 s for a check with 45 headers",
         attempt: cpu::gate_questions,
     },
     Entry {
@@ -105,13 +105,13 @@ const ATTACKS: [Entry; 22] = [
     },
     Entry {
         name: "offline-cycling",
-        does: "the same with request files",
+        does: "activate and deactivate in turn, with request files",
         before: "five 90-day leases on one seat in a second",
         attempt: seats::offline_cycling,
     },
     Entry {
         name: "clones",
-        does: "a copy that leaves out X-License-Seq",
+        does: "a copy that omits X-License-Seq",
         before: "not noticed",
         attempt: seats::hidden_clone,
     },
@@ -136,7 +136,7 @@ const ATTACKS: [Entry; 22] = [
     Entry {
         name: "rotated-deactivation",
         does: "deactivate right after the keys were rotated",
-        before: "'was not deactivated', and the seat is gone",
+        before: "'was not deactivated' is reported, but the seat is gone",
         attempt: seats::deactivation_after_rotation,
     },
     Entry {
@@ -172,7 +172,7 @@ const ATTACKS: [Entry; 22] = [
     Entry {
         name: "memory",
         does: "connections that hold a body one byte short",
-        before: "81 MB become 718 MB",
+        before: "memory grows from 81 MB to 718 MB",
         attempt: connections::memory,
     },
     Entry {

@@ -166,7 +166,7 @@ pub(super) fn command_lines(stage: &Stage) -> Result<Outcome> {
     drop(input);
     let activated = activating.wait_with_output()?.status.success();
     if !activated || client.standing()? != "active" {
-        works.push("'activate -' reads no key");
+        works.push("'activate -' does not read the key");
     }
 
     for program in ["license-client", "license-server"] {

@@ -27,8 +27,8 @@ pub(super) fn measure(plan: &Plan, results: &mut Results) -> Result<()> {
         for switch in [false, true] {
             let (first, last) = change(&mut subscribers, &client, switch)?;
             println!(
-                "round {round}  one change, {} subscribers: the first hears after {first:.1} ms, \
-                 the last after {last:.1} ms",
+                "round {round}  one change, {} subscribers: the first receives it after {first:.1} \
+                 ms, the last after {last:.1} ms",
                 subscribers.len()
             );
             results.add("first-event", first)?;

@@ -54,7 +54,7 @@ pub(super) fn measure(plan: &Plan, results: &mut Results) -> Result<()> {
         (&server, "hostile-server", "License Server", server_routes()),
     ] {
         let measured = measure_all(program, cases, plan.sized(REQUESTS / 20, REQUESTS))?;
-        println!("{group}: {} requests, the most expensive", measured.len());
+        println!("{group}: the most expensive of {} requests", measured.len());
         for (cpu_us, case) in measured.iter().take(8) {
             println!("  {cpu_us:>7.1} µs  {}", case.name);
         }

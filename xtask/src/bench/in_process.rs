@@ -43,7 +43,7 @@ pub(super) fn measure(plan: &Plan, results: &mut Results) -> Result<()> {
         }
     }
     results.add("gate-100000", check(10)?.median / check(100_000)?.median)?;
-    let [one, two] = [1, 2].map(|threads| read(&format!("check, {threads} threads at once")));
+    let [one, two] = [1, 2].map(|threads| read(&format!("check, {threads} concurrent threads")));
     results.add("gate-threads", two?.median / one?.median)?;
     let [bare, gated] =
         ["without the layer", "with the layer"].map(|how| read(&format!("axum request, {how}")));

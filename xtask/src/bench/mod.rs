@@ -36,14 +36,14 @@ use crate::packages::{self, Need};
 use crate::program::{now, root};
 use crate::stage::Profile;
 
-/// What to measure, and for how long.
+/// Options of the benchmarks.
 #[derive(Args)]
 pub(crate) struct Bench {
     /// What to measure; default is everything, which also writes the report
     #[arg(value_enum, value_name = "PART")]
     parts: Vec<Part>,
 
-    /// Seconds of each measurement of requests; default is 5
+    /// Duration of each request measurement in seconds; default is 5
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=60))]
     seconds: Option<u64>,
 
@@ -51,11 +51,11 @@ pub(crate) struct Bench {
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=20))]
     rounds: Option<u64>,
 
-    /// Number of event subscribers for delays; default is 1,000
+    /// Number of event subscribers for measuring delays; default is 1,000
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=4000))]
     subscribers: Option<u32>,
 
-    /// Show only that everything works: 1 second, 1 round, small plots; the report goes to
+    /// Only check that everything works: 1 second, 1 round, small plots; the report goes to
     /// target/benchmarks
     #[arg(long)]
     quick: bool,
@@ -169,7 +169,7 @@ fn measure(parts: &[Part], plan: &Plan, results: &mut Results) -> Vec<String> {
     let start = now();
     let total: Duration = parts.iter().map(|part| part.time(plan)).sum();
     println!(
-        "── {} round(s) of {} s: about {} min",
+        "── rounds: {}, {} s each; about {} min",
         plan.rounds,
         plan.seconds,
         total.as_secs().div_ceil(60)

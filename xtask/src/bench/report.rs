@@ -133,11 +133,11 @@ fn with_measured(page: &str, measured: &str) -> Result<String> {
 fn parts(page: &str) -> Result<(&str, &str, &str)> {
     let begin = page
         .split_once(BEGIN)
-        .context("the page has no measured part")?;
+        .context("the page has no benchmark section")?;
     let (measured, after) = begin
         .1
         .split_once(END)
-        .context("the measured part has no end")?;
+        .context("the benchmark section has no end marker")?;
     Ok((begin.0, measured, after))
 }
 

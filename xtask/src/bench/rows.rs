@@ -109,19 +109,19 @@ pub(super) const ROWS: [Row; 29] = [
     ),
     row(
         "first-event",
-        "a change until the first event subscriber receives it",
+        "time from a change until the first event subscriber receives it",
         "ms",
         Target::Any,
     ),
     row(
         "last-event",
-        "a change until the last event subscriber receives it",
+        "time from a change until the last event subscriber receives it",
         "ms",
         Target::Any,
     ),
     row(
         "start",
-        "start with an existing SQLite file until the first 200",
+        "time from a start with an existing SQLite file until the first 200",
         "ms",
         Target::AtMost(15.0),
     ),

@@ -7,7 +7,7 @@ use super::results::Results;
 
 pub(super) fn measure(plan: &Plan, results: &mut Results) -> Result<()> {
     if !plan.is_release() {
-        println!("only release builds have the size of what is shipped");
+        println!("skipped: only release builds have the size of the shipped programs");
         return Ok(());
     }
     for (id, name) in [

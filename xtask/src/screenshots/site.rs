@@ -23,7 +23,7 @@ pub(super) fn take(browser: &Browser, pictures: &Path) -> Result<()> {
     let issue = "issue --tier professional --customer Harbour --json";
     let issued = output(site.program("license-server").args(issue.split(' ')))?;
     let issued: Value = serde_json::from_str(&issued)?;
-    let key = issued["licenseKey"].as_str().context("no key is issued")?;
+    let key = issued["licenseKey"].as_str().context("no key was issued")?;
 
     site.start_client()?;
     let offline = format!("http://127.0.0.1:{}/console/offline", site.client_port);

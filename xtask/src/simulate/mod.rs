@@ -25,18 +25,18 @@ use clap::Args;
 use self::results::{Plan, Results};
 use crate::program::{now, root, step};
 
-/// What to simulate.
+/// Options of the simulation.
 #[derive(Args)]
 pub(crate) struct Simulate {
     /// Number of License Clients; default is 1000000
     #[arg(long, value_parser = clap::value_parser!(u64).range(1_000..=100_000_000))]
     clients: Option<u64>,
 
-    /// Hours of an outage of the License Server, repeatable; default is 1, 6 and 24
+    /// Length of a License Server outage in hours; can be repeated; default is 1, 6 and 24
     #[arg(long = "outage", value_name = "HOURS", value_parser = clap::value_parser!(u16).range(1..=720))]
     outages: Vec<u16>,
 
-    /// Number of seeds, each of which is a different fleet; default is 5
+    /// Number of seeds, each of which simulates a different fleet; default is 5
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=1_000))]
     seeds: Option<u64>,
 
@@ -45,8 +45,8 @@ pub(crate) struct Simulate {
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 
-    /// A small fleet in seconds, without a release build: by default 20000 clients, 2 seeds, and
-    /// an outage of 1 hour
+    /// Simulate a small fleet within seconds, without a release build: by default 20000 clients, 2
+    /// seeds, and an outage of 1 hour
     #[arg(long)]
     quick: bool,
 }

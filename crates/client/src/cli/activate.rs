@@ -16,15 +16,16 @@ use crate::running_service::ServiceArgs;
 
 #[derive(Debug, Args)]
 pub(super) struct Activate {
-    /// License key, in any spelling; - reads it from standard input. Without
-    /// this argument you are prompted, so that other users cannot see the key
+    /// License key, in uppercase or lowercase, with or without hyphens; - reads it from standard
+    /// input. If this argument is omitted, you are prompted for the key, so that other users cannot
+    /// see it
     key: Option<SecretArgument>,
 
-    /// If another license is active, replace it without a question
+    /// If another license is active, replace it without asking for confirmation
     #[arg(long)]
     yes: bool,
 
-    /// If another license is active, free the seat that this machine has of it
+    /// If the key replaces another license, free the seat of the previous license
     #[arg(long)]
     give_back: bool,
 

@@ -20,15 +20,15 @@ pub(super) struct CheckUpgrade {
     #[arg(value_parser = version, required_unless_present = "document", requires = "released")]
     version: Option<String>,
 
-    /// When it was released: a day, which means the beginning of that day in UTC, or an exact time
+    /// Release date: a day, which stands for 00:00 UTC on that day, or an exact time
     #[arg(long, value_parser = date, requires = "version", value_name = "DATE")]
     released: Option<String>,
 
-    /// The vendor has marked the release as exempt: every license covers it
+    /// The vendor has marked the release as exempt, so every license covers it
     #[arg(long, requires = "version")]
     exempt: bool,
 
-    /// Check the release of this signed document instead; - is standard input
+    /// Check the release described in this signed document instead; - is standard input
     #[arg(long, conflicts_with = "version", value_name = "FILE")]
     document: Option<PathBuf>,
 

@@ -42,12 +42,14 @@ pub(super) async fn run(
         Ok(answer) => {
             let database = answer["database"].as_str().unwrap_or("-").to_owned();
             let differing = differences(&answer["settings"], &own);
-            say(format_args!("Settings of the service at {place}."));
+            say(format_args!(
+                "Showing the settings of the service at {place}."
+            ));
             (answer["settings"].clone(), database, Some(differing))
         }
         Err(error) => {
             say(format_args!(
-                "Settings of this command, not of a running service: {}.",
+                "Showing the settings of this command, not of a running service: {}.",
                 with_causes(&*error)
             ));
             (own, command.settings.database().to_string(), None)

@@ -9,8 +9,7 @@ use crate::running_service::ServiceArgs;
 
 #[derive(Debug, Args)]
 pub(super) struct Deactivate {
-    /// Deactivate even if the License Server cannot be reached; the vendor
-    /// then has to free the seat
+    /// Deactivate even if the License Server cannot be reached; the vendor must then free the seat
     #[arg(long)]
     force: bool,
 

@@ -151,7 +151,9 @@ fn compared(place: &str, differing: &[Difference]) -> Finding {
 /// No service ran the checks.
 fn alone(error: &anyhow::Error) -> Finding {
     let error = with_causes(&**error);
-    let found = format!("this command ran these checks with its own settings: {error}");
+    let found = format!(
+        "this command ran these checks with its own settings, because no service ran them: {error}"
+    );
     Finding::warning(
         SETTINGS,
         found,

@@ -9,8 +9,8 @@ use crate::running_service::ServiceArgs;
 
 #[derive(Debug, Args)]
 pub(super) struct Health {
-    /// Check readiness, which includes the database, instead of only whether
-    /// the service is running
+    /// Check whether the service is ready, including its database, rather than only whether it is
+    /// running
     #[arg(long)]
     ready: bool,
 

@@ -82,7 +82,7 @@ enum Command {
     #[command(after_help = "Examples:\n  \
         license-client activate                   (prompts for the key)\n  \
         license-client activate - < license-key   (reads it from standard input)\n  \
-        license-client activate --give-back       (frees the seat of a license that it replaces)\n\n\
+        license-client activate --give-back       (also frees the seat of the replaced license)\n\n\
         If another license is active, the command shows what changes and, on a terminal, asks for confirmation.")]
     Activate(activate::Activate),
 
@@ -97,7 +97,7 @@ enum Command {
     #[command(after_help = "Examples:\n  \
         license-client start-trial                  (prompts for the code)\n  \
         license-client start-trial - < trial-code   (reads it from standard input)\n\n\
-        An installation starts one trial, and gets the same one if it asks again.\n\
+        Each installation can start one trial. Starting it again returns the same trial.\n\
         Without internet: license-client offline request trial")]
     StartTrial(start_trial::StartTrial),
 
@@ -122,18 +122,18 @@ enum Command {
         license-client check-upgrade 3.2.0 --released 2027-01-15\n  \
         license-client check-upgrade 3.1.9 --released 2027-01-15 --exempt\n  \
         license-client check-upgrade --document release.jwt --json\n\n\
-        Exit codes: 0 the release is covered, 3 it is not, 4 this is not known, because there is no \
-        license or its updatesUntil cannot be read.")]
+        Exit codes: 0 the release is covered, 3 the release is not covered, 4 unknown, because \
+        there is no license or its updatesUntil cannot be read.")]
     CheckUpgrade(check_upgrade::CheckUpgrade),
 
-    /// List features, and why each is on or off, or switch one off or on for this site
+    /// List features and why each is on or off, or switch a feature on or off for this site
     #[command(after_help = "Examples:\n  \
         license-client features\n  \
         license-client features off module.map_view\n  \
         license-client features on module.map_view")]
     Features(features::Features),
 
-    /// Check whether the license allows more cameras, users, storage or anything else that it limits
+    /// Check whether the license allows more cameras, users, storage or anything else it limits
     #[command(after_help = "Examples:\n  \
         license-client limits\n  \
         license-client limits cameras 8\n  \
@@ -144,7 +144,7 @@ enum Command {
     #[command(after_help = "Example:\n  license-client attempts --limit 20")]
     Attempts(attempts::Attempts),
 
-    /// Show how this machine is identified, and what has changed
+    /// Show how this machine is identified, and which hardware has changed
     #[command(after_help = "Example:\n  license-client hardware")]
     Hardware(ServiceArgs),
 
@@ -158,11 +158,11 @@ enum Command {
         license-client deactivate --force   (the License Server cannot be reached)")]
     Deactivate(deactivate::Deactivate),
 
-    /// License a site without internet, by file
+    /// License a site without internet access, by exchanging files
     #[command(subcommand)]
     Offline(offline::Offline),
 
-    /// Exit with 0 if the service is running; for container probes
+    /// Exit with code 0 if the service is running; for container probes
     #[command(
         after_help = "Examples:\n  license-client health\n  HEALTHCHECK CMD [\"license-client\", \"health\"]"
     )]
@@ -174,7 +174,7 @@ enum Command {
         license-client config --port 8010 --json")]
     Config(Box<config::Config>),
 
-    /// Check everything that the service depends on, and give advice
+    /// Check everything that the service depends on, and suggest fixes
     #[command(after_help = "Examples:\n  \
         license-client doctor\n  \
         license-client doctor --bundle support.json   (contains no license key, token or password)")]

@@ -41,8 +41,8 @@ pub(super) struct Request {
     /// Purpose of the request
     purpose: Purpose,
 
-    /// License key, add-on key or trial code; - reads it from standard input. Without this argument you
-    /// are prompted, so that other users cannot see the key
+    /// License key, add-on key or trial code; - reads it from standard input. If this argument is
+    /// omitted, you are prompted for the key or code, so that other users cannot see it
     key: Option<SecretArgument>,
 
     /// File to write; default is standard output

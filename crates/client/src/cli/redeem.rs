@@ -31,8 +31,9 @@ pub(super) fn find(kind: CodeKind, text: &str) -> Option<String> {
 
 #[derive(Debug, Args)]
 pub(super) struct Redeem {
-    /// Add-on key, in any spelling; - reads it from standard input. Without this argument you are
-    /// prompted, so that other users cannot see the key
+    /// Add-on key, in uppercase or lowercase, with or without hyphens; - reads it from standard
+    /// input. If this argument is omitted, you are prompted for the key, so that other users cannot
+    /// see it
     key: Option<SecretArgument>,
 
     #[command(flatten)]

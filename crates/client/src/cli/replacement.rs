@@ -48,7 +48,7 @@ impl Replacement {
     /// Shows what changes, and asks on a terminal. Returns whether to give the seat back; `None` if
     /// the license is to stay.
     pub(super) fn confirm(self, choice: Choice) -> anyhow::Result<Option<bool>> {
-        say("another license is active; this one would replace it, not add to it:");
+        say("another license is active; the new license would replace it, not add to it:");
         for line in &self.lines {
             say(format_args!("  {}", escaped(line)));
         }
@@ -56,8 +56,8 @@ impl Replacement {
         if choice.yes || !can_ask {
             if !choice.give_back {
                 say(
-                    "note: the seat of the previous license stays taken; free it with --give-back, \
-                     or ask your vendor",
+                    "note: the seat of the previous license remains in use; to free it, use \
+                     --give-back or ask your vendor",
                 );
             }
             return Ok(Some(choice.give_back));
@@ -91,7 +91,7 @@ fn changes(preview: &Answer) -> Vec<String> {
     let gains = changes.iter().filter(|change| !is_loss(change));
     let lines: Vec<String> = losses.chain(gains).map(line).collect();
     match lines.is_empty() {
-        true => vec!["both licenses grant the same".to_owned()],
+        true => vec!["both licenses grant the same entitlements".to_owned()],
         false => lines,
     }
 }

@@ -20,12 +20,12 @@ pub(super) const TRIAL_CODE: SecretForm = SecretForm {
 
 #[derive(Debug, Args)]
 pub(super) struct StartTrial {
-    /// Trial code, in any spelling; - reads it from standard input. Without this argument you are
-    /// prompted
+    /// Trial code, in uppercase or lowercase, with or without hyphens; - reads it from standard
+    /// input. If this argument is omitted, you are prompted for the code
     #[arg(conflicts_with = "without_code")]
     code: Option<SecretArgument>,
 
-    /// Start a trial without a code, where the vendor allows it
+    /// Start a trial without a code, if the vendor allows it
     #[arg(long)]
     without_code: bool,
 

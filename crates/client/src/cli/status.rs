@@ -27,9 +27,9 @@ pub(super) async fn run(service: &ServiceArgs) -> anyhow::Result<ExitCode> {
 fn print(answer: &Answer) {
     let headline = match answer.text("standing") {
         "active" => "Active: the license is confirmed.",
-        "grace" => "Grace period: everything works, but the license is not being confirmed.",
+        "grace" => "Grace period: everything works, but the license cannot be confirmed.",
         "lapsed" => lapse::shown::SUMMARY,
-        _ if answer.text("message") != NO_LICENSE => "It is not known whether there is a license.",
+        _ if answer.text("message") != NO_LICENSE => "Unknown: the license could not be read.",
         _ => "No license is activated. Activate one with 'license-client activate'.",
     };
     println!("{headline}");

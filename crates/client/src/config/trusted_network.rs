@@ -52,7 +52,7 @@ impl FromStr for TrustedNetwork {
                 .or_else(|_| other.parse::<IpAddr>().map(IpNet::from))
                 .map(|network| Self::Cidr(canonical(network)))
                 .map_err(|_| {
-                    "expected loopback, attached, gateway or a network such as 10.1.0.0/16, or none"
+                    "expected loopback, attached, gateway, none or a network such as 10.1.0.0/16"
                         .into()
                 }),
         }

@@ -4,13 +4,13 @@ use super::Finding;
 use crate::attached_networks::AttachedNetworksError;
 use crate::config::{Settings, TrustedNetwork};
 
-const WHAT: &str = "who may make changes";
+const WHAT: &str = "permission to make changes";
 
 pub(super) fn check(settings: &Settings) -> Finding {
     let networks = match described(&settings.trusted_networks) {
         Ok(networks) => networks,
         Err(error) => {
-            let advice = "name networks in TRUSTED_NETWORKS, such as 10.1.0.0/16";
+            let advice = "list networks in TRUSTED_NETWORKS, such as 10.1.0.0/16";
             return Finding::error(WHAT, format!("TRUSTED_NETWORKS: {error}"), advice);
         }
     };
@@ -25,8 +25,8 @@ pub(super) fn check(settings: &Settings) -> Finding {
     match settings.trusted_networks[..] {
         [TrustedNetwork::None] => Finding::warning(
             WHAT,
-            format!("{found}: no caller can make changes"),
-            "set ADMIN_TOKEN_FILE, or name networks in TRUSTED_NETWORKS",
+            format!("{found}, so no caller can make changes"),
+            "set ADMIN_TOKEN_FILE, or list networks in TRUSTED_NETWORKS",
         ),
         _ => Finding::ok(WHAT, found),
     }

@@ -32,7 +32,7 @@ pub(super) fn check(directory: &Path) -> Finding {
         return Finding::error(
             WHAT,
             format!("cannot write to '{shown}': {error}"),
-            "give the service's user write permission, or set STATE_DIR",
+            "give the service's user write permission, or set STATE_DIR to another directory",
         );
     }
     match rustix::fs::statvfs(directory) {
@@ -51,7 +51,7 @@ pub(super) fn check(directory: &Path) -> Finding {
         Err(error) => Finding::warning(
             WHAT,
             format!("'{shown}' is writable, but the free space is unknown: {error}"),
-            "check it with df",
+            "check the free space with df",
         ),
     }
 }

@@ -20,12 +20,12 @@ pub(super) async fn check(settings: &Settings, examiner: Examiner<'_>) -> Option
         }
     };
     Some(match trouble {
-        None => Finding::ok(WHAT, "it is stored for the next start"),
+        None => Finding::ok(WHAT, "the effective time is stored for the next start"),
         Some(trouble) => Finding::error(
             WHAT,
             trouble,
-            "check the owner and free space of STATE_DIR, mounts over its files and over /proc, \
-             and triggers in the database",
+            "check the owner and free space of STATE_DIR, any mounts over its files or over /proc, \
+             and any triggers in the database",
         ),
     })
 }

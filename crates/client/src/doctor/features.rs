@@ -45,6 +45,6 @@ fn finding(keys: &[String]) -> Finding {
             shown.join(", ")
         ),
         "correct the spelling in the gateway's configuration, in GATE_ROUTES or in the service \
-         that asks; 'license-client features' lists the known features",
+         that makes the check; 'license-client features' lists the known features",
     )
 }

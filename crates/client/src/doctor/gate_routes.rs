@@ -25,8 +25,8 @@ pub(super) fn check(file: Option<&Path>) -> Option<Finding> {
         Err(error) => Finding::error(
             WHAT,
             error.to_string(),
-            "correct the file; a running service keeps its previous table, but cannot be restarted \
-             until then",
+            "correct the file; until then, a running service keeps its previous table, but cannot \
+             be restarted",
         ),
     })
 }

@@ -46,7 +46,7 @@ fn route(settings: &Settings) -> Vec<Finding> {
     let mut found = match route {
         Ok(route) => format!("the License Server is contacted {route}"),
         Err(error) => {
-            let advice = "correct it, or unset it to call the License Server directly";
+            let advice = "correct the variable, or unset it to call the License Server directly";
             return vec![Finding::error(WHAT, error.to_string(), advice)];
         }
     };
@@ -62,8 +62,8 @@ fn route(settings: &Settings) -> Vec<Finding> {
         findings.push(Finding::warning(
             "NO_PROXY",
             format!("entries that match nothing: {}", unreadable.join(", ")),
-            "an entry is a host, .domain, address or network such as 10.0.0.0/8, each with or \
-             without :port, or *",
+            "valid entries are *, and hosts, .domains, addresses and networks such as 10.0.0.0/8, \
+             each with or without :port",
         ));
     }
     findings
@@ -127,8 +127,8 @@ async fn ask(settings: &Settings, examiner: Examiner<'_>) -> Result<Response, Fi
         let why = cause(&error, url.expose());
         let advice = match why.kind {
             CauseKind::Certificate => {
-                "if a proxy intercepts TLS, list its authority in LICENSE_CA_FILE; a wrong clock can \
-                 also be the cause"
+                "if a proxy intercepts TLS, add its certificate authority to LICENSE_CA_FILE; a \
+                 wrong clock can also be the cause"
             }
             CauseKind::Handshake => {
                 "check LICENSE_API_URL and the TLS settings of the License Server or of the proxy \
@@ -182,7 +182,7 @@ fn client(
         None => None,
         Some(file) => Some(certificate_file::read(file).map_err(|error| {
             let found = format!("'{}' cannot be read: {error}", presentable_path(file));
-            let advice = "set it to a file that contains PEM or DER certificates";
+            let advice = "set LICENSE_CA_FILE to a file that contains PEM or DER certificates";
             Finding::error("LICENSE_CA_FILE", found, advice)
         })?),
     };
@@ -214,8 +214,8 @@ async fn answered(settings: &Settings, answer: Response) -> Finding {
         );
     }
     let advice = format!(
-        "the response may come from something else, such as a proxy, a sign-in page or another \
-         service: {}",
+        "the response may come from something other than a License Server, such as a proxy, a \
+         sign-in page or another service: {}",
         what_to_check(settings)
     );
     let found = match status.as_u16() {
@@ -242,9 +242,9 @@ fn what_to_check(settings: &Settings) -> &'static str {
     let path = path.trim_end_matches('/');
     if path.ends_with("/licenses") {
         "remove /licenses from the end of LICENSE_API_URL, which must contain only the part before \
-         it"
+         /licenses"
     } else if path.is_empty() {
-        "LICENSE_API_URL is the part before /licenses, which usually ends with /api"
+        "LICENSE_API_URL must be the part of the URL before /licenses, which usually ends with /api"
     } else {
         "check LICENSE_API_URL: it must be the part of the URL before /licenses"
     }
@@ -272,7 +272,7 @@ fn time(answer: &Response, clock: &dyn Clock) -> Finding {
     };
     let ahead = clock.now() - theirs.to_utc();
     if ahead.abs() <= TOLERATED {
-        return Finding::ok(WHAT, "agrees with the License Server's");
+        return Finding::ok(WHAT, "the clock agrees with the License Server's");
     }
     let (minutes, word) = (
         ahead.num_minutes().abs(),
@@ -284,7 +284,7 @@ fn time(answer: &Response, clock: &dyn Clock) -> Finding {
     );
     Finding::warning(
         WHAT,
-        format!("is {minutes} min {word} the License Server's"),
-        "set it, and keep it correct with NTP: licenses and grace periods depend on it",
+        format!("the clock is {minutes} min {word} the License Server's"),
+        "set the clock, and keep it synchronized with NTP: licenses and grace periods depend on it",
     )
 }

@@ -33,7 +33,7 @@ fn hardware() -> Finding {
         return Finding::warning(
             WHAT,
             found,
-            "with fewer than two components, a change of machine cannot be detected; this is \
+            "with fewer than two components, a move to another machine cannot be detected; this is \
              normal in a container",
         );
     }
@@ -44,7 +44,8 @@ fn keys(file: Option<&Path>, examiner: Examiner<'_>) -> Option<Finding> {
     const WHAT: &str = "LICENSE_TRUSTED_KEYS";
     let file = file?;
     let shown = presentable_path(file);
-    let advice = "set it to the file that the vendor exported with 'license-server keys export'";
+    let advice = "set LICENSE_TRUSTED_KEYS to the file that the vendor exported with \
+                  'license-server keys export'";
     let read = text_file::read(file).map_err(|error| error.to_string());
     let keyring =
         read.and_then(|text| Keyring::from_json(&text).map_err(|error| error.to_string()));
@@ -56,7 +57,7 @@ fn keys(file: Option<&Path>, examiner: Examiner<'_>) -> Option<Finding> {
                 Examiner::Service(app) if !app.keys.began_with(&keyring) => Finding::warning(
                     WHAT,
                     format!("{found}, but the file has changed since the service was started"),
-                    "restart the License Client to use it",
+                    "restart the License Client to use the new file",
                 ),
                 Examiner::Service(_) | Examiner::Command => Finding::ok(WHAT, found),
             }

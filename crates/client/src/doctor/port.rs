@@ -31,7 +31,7 @@ pub(super) async fn check(settings: &Settings) -> Finding {
                 _ => Finding::error(
                     WHAT,
                     format!("another program is using {host}:{port}"),
-                    "stop it, or choose another port with PORT",
+                    "stop that program, or choose another port with PORT",
                 ),
             }
         }

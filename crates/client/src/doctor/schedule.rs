@@ -15,12 +15,12 @@ pub(super) async fn check(settings: &Settings, examiner: Examiner<'_>) -> Option
         }
     };
     if !is_stopped {
-        return Some(Finding::ok(WHAT, "a process is making them"));
+        return Some(Finding::ok(WHAT, "a process is making the scheduled calls"));
     }
     Some(Finding::error(
         WHAT,
-        "no process is making them, although the License Server is reachable; overdue validations \
-         are made instead",
+        "no process is making the scheduled calls, although the License Server is reachable; the \
+         service makes overdue validations instead",
         "check whether triggers or other programs change the row license_client.scheduler of \
          system_config; stop any unresponsive process that uses this database",
     ))

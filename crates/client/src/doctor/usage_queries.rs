@@ -21,14 +21,14 @@ pub(super) async fn check(settings: &Settings, db: &Database) -> Vec<Finding> {
             Ok(Some(number)) => Finding::ok(setting, format!("counts {number}")),
             Ok(None) => Finding::warning(
                 setting,
-                "does not return a number",
+                "the query does not return a number",
                 "write a SELECT with one row and one column, whose value is 0 or more",
             ),
             Err(error) => Finding::error(
                 setting,
                 format!("fails: {error}"),
-                "correct the query, or allow the user in DATABASE_URL to read its tables; the last \
-                 number is reported until it works",
+                "correct the query, or allow the user in DATABASE_URL to read its tables; until \
+                 the query works, the last known number is reported",
             ),
         });
     }

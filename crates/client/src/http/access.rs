@@ -54,7 +54,7 @@ pub enum AccessError {
     )]
     Origin(String),
     /// The networks of this machine cannot be read.
-    #[error("TRUSTED_NETWORKS: {0}; name networks such as 10.1.0.0/16 instead")]
+    #[error("TRUSTED_NETWORKS: {0}; list networks such as 10.1.0.0/16 instead")]
     Attached(#[from] AttachedNetworksError),
 }
 

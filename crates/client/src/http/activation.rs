@@ -21,20 +21,20 @@ use crate::licensing::replace::FormerSeat;
 /// A key may be pasted with text around it, which does not count.
 pub(super) const LICENSE_KEY: Text = Text::new(
     "licenseKey",
-    "The license key, as typed by the customer; at most 255 characters, not counting \
-     spaces around it",
+    "The license key, as typed by the customer; at most 255 characters, excluding surrounding \
+     spaces",
 )
 .example("FXSGHT-AAAA-BBBB-CCCC-DDDD");
 
 /// Whether to free the seat of a license that is replaced.
 const GIVE_BACK: Flag = Flag::optional(
     "giveBack",
-    "If the key replaces another license, free the seat that this machine has of that one",
+    "If the key replaces another license, free the seat of the previous license",
 );
 
 body!(
     LicenseActivationRequest,
-    object("What to activate", &[&LICENSE_KEY, &GIVE_BACK])
+    object("The license key to activate", &[&LICENSE_KEY, &GIVE_BACK])
 );
 
 /// An activated license.
@@ -65,7 +65,7 @@ pub(super) struct LicenseActivationResponse {
     request_body = LicenseActivationRequest,
     responses(
         (status = 200, description = "Activated", body = LicenseActivationResponse),
-        (status = 400, description = "Refused by the License Server, or no contact", body = ErrorResponse),
+        (status = 400, description = "The License Server refused the license key, or could not be reached", body = ErrorResponse),
         (status = 503, description = "The license could not be stored", body = ErrorResponse),
         ChangeErrors,
         BodyErrors,
@@ -98,7 +98,7 @@ pub(crate) fn activated_message(former_seat: Option<&FormerSeat>) -> String {
         None => activated.to_owned(),
         Some(FormerSeat::Freed) => format!("{activated}; the seat of the previous license is free"),
         Some(FormerSeat::NotHeld) => {
-            format!("{activated}; there was no seat of the previous license to free")
+            format!("{activated}; the previous license had no seat to free")
         }
         Some(FormerSeat::Kept(why)) => format!(
             "{activated}; the seat of the previous license could not be freed, so your vendor must \
@@ -121,7 +121,7 @@ pub(super) fn read_key(body: &mut JsonObject) -> Result<String, ApiError> {
 
 body!(
     ActivationPreviewRequest,
-    object("What would be activated", &[&LICENSE_KEY])
+    object("The license key to preview", &[&LICENSE_KEY])
 );
 
 /// What activating a license key would change.
@@ -136,16 +136,16 @@ pub(super) struct ActivationPreviewResponse {
     changes: Vec<LicenseDifference>,
 }
 
-/// Something that is different with another license.
+/// A difference between the active license and another one.
 #[derive(Serialize, ToSchema)]
 struct LicenseDifference {
     /// The feature, what is counted, or `ends` for the end of the license.
     key: String,
-    /// How it is now: true or false for a feature; a number or `unlimited` for what is counted; a
-    /// time or `never` for the end.
+    /// The current value: true or false for a feature; a number or `unlimited` for what is
+    /// counted; a time or `never` for the end.
     #[schema(value_type = Value)]
     before: Value,
-    /// How it is with the other license.
+    /// The value with the other license.
     #[schema(value_type = Value)]
     after: Value,
     /// Whether the site loses something.
@@ -172,9 +172,10 @@ impl From<Difference> for LicenseDifference {
     path = "/api/license/activate/preview",
     request_body = ActivationPreviewRequest,
     responses(
-        (status = 200, description = "What would change", body = ActivationPreviewResponse),
-        (status = 400, description = "Refused by the License Server", body = ErrorResponse),
-        (status = 503, description = "No contact with the License Server, or it does not tell", body = ErrorResponse),
+        (status = 200, description = "The changes that the activation would \
+            make", body = ActivationPreviewResponse),
+        (status = 400, description = "The License Server refused the license key", body = ErrorResponse),
+        (status = 503, description = "The License Server cannot be reached, or does not support previews", body = ErrorResponse),
         ChangeErrors,
         BodyErrors,
     )

@@ -64,7 +64,7 @@ pub(super) struct AttemptListResponse {
     get,
     path = "/api/license/attempts",
     params(
-        ("limit" = Option<u64>, Query, minimum = 1, maximum = 500, description = "Maximum number of lines, 1 to 500; default 50; long messages make a page shorter"),
+        ("limit" = Option<u64>, Query, minimum = 1, maximum = 500, description = "Maximum number of entries, 1 to 500; default 50; a page with long messages has fewer entries"),
         ("cursor" = Option<String>, Query, description = "The `nextCursor` of the previous page"),
     ),
     responses(

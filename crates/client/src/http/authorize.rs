@@ -59,7 +59,7 @@ pub(super) fn respond(app: &App, request: &Head<'_>) -> DirectResponse {
     get,
     path = "/api/license/authorize",
     operation_id = "authorize",
-    params(("feature" = Option<String>, Query, description = "The feature that the request needs; may be repeated up to four times")),
+    params(("feature" = Option<String>, Query, description = "The feature that the request needs; can be specified up to four times")),
     responses(
         (status = 200, description = "The request may pass; the response has no body"),
         (status = 400, description = "The request is invalid, and the gateway asked for this \

@@ -25,7 +25,7 @@ const FORCE: Flag = Flag::optional(
 
 body!(
     LicenseDeactivationRequest,
-    object("How to deactivate; the body is optional", &[&FORCE])
+    object("Options for deactivation; the body is optional", &[&FORCE])
 );
 
 /// A body may be missing, but not null: the derived document has both or neither.
@@ -60,7 +60,7 @@ pub(super) struct LicenseDeactivationResponse {
     responses(
         (status = 200, description = "Deactivated", body = LicenseDeactivationResponse),
         (status = 409, description = "No license is active", body = ErrorResponse),
-        (status = 503, description = "No contact with the License Server or the database", body = ErrorResponse),
+        (status = 503, description = "The License Server or the database cannot be reached", body = ErrorResponse),
         ChangeErrors,
         BodyErrors,
     )

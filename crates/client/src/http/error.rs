@@ -197,8 +197,8 @@ impl ApiError {
             Self::AttemptsUnavailable => "The attempts log is unavailable because the database \
                 is unavailable; see the service log"
                 .to_owned(),
-            Self::Untrusted => "Changes require a caller in TRUSTED_NETWORKS, or the header \
-                'Authorization: Bearer' with the ADMIN_TOKEN"
+            Self::Untrusted => "To make changes, call from a network in TRUSTED_NETWORKS, or send \
+                the header 'Authorization: Bearer' with the ADMIN_TOKEN"
                 .to_owned(),
             Self::SignIn(error) => error.to_string(),
             Self::CrossSite => "The request seems to come from a page on another site. A proxy \

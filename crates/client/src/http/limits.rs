@@ -143,7 +143,7 @@ fn message(resource: &str, decision: &LimitDecision) -> String {
         (_, None, _) => format!("No limit applies to {resource}"),
         (_, Some(limit), Some(in_use)) => limits::usage_words(resource, in_use, limit),
         (_, Some(limit), None) => {
-            format!("The limit is {limit} {resource}; the number in use is unknown")
+            format!("The limit for {resource} is {limit}; the current usage is unknown")
         }
     }
 }

@@ -40,7 +40,7 @@ pub(super) async fn metrics(
     read_connections(&state, &mut readings);
     read_process(&state, &mut readings);
     let text = state.app.metrics.text(&readings).map_err(|error| {
-        tracing::error!(%error, "the metrics cannot be written");
+        tracing::error!(%error, "failed to write the metrics");
         ApiError::Internal
     })?;
     Ok(exposition::respond(&headers, text))
@@ -108,19 +108,19 @@ fn read_license(app: &App, readings: &mut Readings) {
     });
     readings.number(
         "foxsight_license_expiry_timestamp_seconds",
-        "When the license expires",
+        "Time at which the license expires",
         expiry.map(seconds),
     );
     read_release(&snapshot, readings);
     readings.number(
         "foxsight_license_grace_end_timestamp_seconds",
-        "When the grace period ends, or would end if no further validation succeeded",
+        "Time at which the grace period ends, or would end if no further validation succeeded",
         snapshot.grace_end().map(seconds),
     );
     let lease = snapshot.evidence.lease.as_ref();
     readings.number(
         "foxsight_license_lease_end_timestamp_seconds",
-        "When the lease expires unless the license is validated",
+        "Time at which the lease expires unless the license is validated",
         lease.map(Lease::valid_until).map(seconds),
     );
     readings.number(
@@ -159,7 +159,7 @@ fn read_release(snapshot: &Snapshot, readings: &mut Readings) {
     let until = snapshot.license().map(License::updates_until);
     readings.number(
         "foxsight_license_updates_until_timestamp_seconds",
-        "The last instant of the releases that the license covers",
+        "Latest release time that the license covers",
         match until {
             Some(Expiry::At(at)) => Some(seconds(at)),
             Some(Expiry::Never | Expiry::Unreadable) | None => None,
@@ -195,13 +195,13 @@ fn read_calls(app: &App, readings: &mut Readings) {
     let contact = snapshot.license().and(snapshot.evidence.confirmed_at);
     readings.number(
         "foxsight_license_last_contact_timestamp_seconds",
-        "The last confirmed validation or activation",
+        "Time of the last confirmed validation or activation",
         contact.map(seconds),
     );
     let due = due(app, now);
     readings.number(
         "foxsight_license_next_validation_timestamp_seconds",
-        "When the next call to the License Server is due",
+        "Time at which the next call to the License Server is due",
         due.validation.map(seconds),
     );
     let overdue = due.planned_validation.map(|at| now - at);
@@ -249,7 +249,7 @@ fn read_hardware(app: &App, readings: &mut Readings) {
     });
     readings.number(
         "foxsight_license_hardware_drift",
-        "Whether this looks like a different machine from the recorded one",
+        "Whether this machine appears to differ from the recorded machine",
         drift,
     );
     let changed = comparison.iter().flat_map(|c| c.changed());
@@ -269,7 +269,7 @@ fn read_usage(app: &App, readings: &mut Readings) {
     let keys: Vec<String> = keys.map(str::to_owned).collect();
     readings.labelled(
         "foxsight_license_usage",
-        "What is in use, by resource",
+        "Usage by resource",
         "resource",
         keys.iter()
             .map(|key| (key.clone(), usage.of(key).map(|n| n as f64))),

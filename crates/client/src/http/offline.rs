@@ -22,7 +22,7 @@ use crate::licensing::offline::Outcome;
 
 const PURPOSE: Choice<Purpose> = Choice::new(
     "purpose",
-    "What the request is for; 'deactivate' gives up the license immediately",
+    "Purpose of the request; 'deactivate' deactivates the license immediately",
     &Purpose::ALL,
     Purpose::as_str,
 );
@@ -59,7 +59,8 @@ pub(super) struct OfflineRequestResponse {
     request_body = OfflineRequestRequest,
     responses(
         (status = 200, description = "The file", body = OfflineRequestResponse),
-        (status = 400, description = "The key is of another kind", body = ErrorResponse),
+        (status = 400, description = "The key or code is not valid for this \
+            purpose", body = ErrorResponse),
         (status = 409, description = "No license is active, a trial would replace the active license, or no keys are trusted", body = ErrorResponse),
         (status = 503, description = "The database is unavailable", body = ErrorResponse),
         ChangeErrors,
@@ -89,7 +90,10 @@ pub(super) async fn request(
 
 const FILE: Text = Text::new("file", "The unmodified license file");
 
-body!(OfflineImportRequest, object("What to import", &[&FILE]));
+body!(
+    OfflineImportRequest,
+    object("The license file to import", &[&FILE])
+);
 
 /// The result.
 #[derive(Serialize, ToSchema)]

@@ -61,12 +61,12 @@ body!(EvaluationRequest, object("An evaluation", &[&CONTEXT]));
     post,
     path = "/ofrep/v1/evaluate/flags/{key}",
     request_body = EvaluationRequest,
-    params(("key" = String, Path, description = "A feature key, or `limit.cameras`, `limit.users`, `limit.storage_gb`")),
+    params(("key" = String, Path, description = "A feature key, or `limit.cameras`, `limit.users` or `limit.storage_gb`")),
     responses(
         (status = 200, description = "`key`, `value`, `reason`, `variant`, `metadata`"),
         (status = 400, description = "`errorCode` is `PARSE_ERROR` or `INVALID_CONTEXT`"),
         (status = 404, description = "`errorCode` is `FLAG_NOT_FOUND`"),
-        (status = 413, description = "The body is too long"),
+        (status = 413, description = "The body is too large"),
     )
 )]
 pub(super) async fn evaluate(
@@ -123,12 +123,12 @@ fn evaluated(app: &App, key: &str) -> Option<Bytes> {
     post,
     path = "/ofrep/v1/evaluate/flags",
     request_body = EvaluationRequest,
-    params(("If-None-Match" = Option<String>, Header, description = "The `ETag` of an earlier answer")),
+    params(("If-None-Match" = Option<String>, Header, description = "The `ETag` of an earlier response")),
     responses(
         (status = 200, description = "`flags`, `metadata`, `eventStreams`"),
         (status = 304, description = "Nothing has changed"),
         (status = 400, description = "`errorCode` is `PARSE_ERROR` or `INVALID_CONTEXT`"),
-        (status = 413, description = "The body is too long"),
+        (status = 413, description = "The body is too large"),
     )
 )]
 pub(super) async fn evaluate_all(

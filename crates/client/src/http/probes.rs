@@ -90,8 +90,8 @@ pub(super) struct ReadinessResponse {
     path = "/readyz",
     responses(
         (status = 200, description = "Ready", body = ReadinessResponse),
-        (status = 503, description = "The database does not accept changes, or a background job \
-            fails", body = ReadinessResponse),
+        (status = 503, description = "The database does not accept changes, or a background job is \
+            failing", body = ReadinessResponse),
     )
 )]
 pub(super) async fn readyz(

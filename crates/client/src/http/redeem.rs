@@ -19,20 +19,23 @@ use crate::licensing;
 /// An add-on key, which may be pasted with text around it.
 pub(super) const ADD_ON_KEY: Text = Text::new(
     "addOnKey",
-    "The add-on key, as the customer types it; at most 255 characters",
+    "The add-on key, as typed by the customer; at most 255 characters",
 )
 .example("FXSADD-AAAA-BBBB-CCCC-DDDD")
 .max_chars(MAX_KEY_CHARS);
 
-body!(RedeemAddOnRequest, object("What to redeem", &[&ADD_ON_KEY]));
+body!(
+    RedeemAddOnRequest,
+    object("The add-on key to redeem", &[&ADD_ON_KEY])
+);
 
 /// A redeemed add-on key.
 #[derive(Serialize, ToSchema)]
 pub(super) struct RedeemAddOnResponse {
     /// Always true; failures are returned as errors.
     success: bool,
-    /// The license with what the key grants; null if it is not here yet, because the validation
-    /// failed. It then comes with the next validation.
+    /// The license with what the key grants; null if the validation failed. The site then receives
+    /// the license with the next validation.
     license: Option<Map<String, Value>>,
     /// The number of the license's amendment that the key became.
     amendment: u32,
@@ -50,9 +53,9 @@ pub(super) struct RedeemAddOnResponse {
     request_body = RedeemAddOnRequest,
     responses(
         (status = 200, description = "Redeemed", body = RedeemAddOnResponse),
-        (status = 400, description = "Not an add-on key, or refused by the License Server", body = ErrorResponse),
+        (status = 400, description = "The key is not an add-on key, or the License Server refused it", body = ErrorResponse),
         (status = 409, description = "No license is active", body = ErrorResponse),
-        (status = 503, description = "No contact with the License Server, it does not support add-on keys, or the database is unavailable", body = ErrorResponse),
+        (status = 503, description = "The License Server cannot be reached or does not support add-on keys, or the database is unavailable", body = ErrorResponse),
         ChangeErrors,
         BodyErrors,
     )
@@ -68,8 +71,8 @@ pub(super) async fn redeem(
     let message = match &redeemed.license {
         Some(_) => "Add-on key redeemed",
         None => {
-            "Add-on key redeemed; what it grants comes with the next validation, because the \
-             License Server could not be asked for it now"
+            "Add-on key redeemed; its entitlements take effect with the next validation, because \
+             the License Server could not be reached just now"
         }
     };
     Ok(Json(RedeemAddOnResponse {

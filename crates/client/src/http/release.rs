@@ -85,8 +85,7 @@ const VERSION: Parsed<String> = Parsed {
 const RELEASED: Parsed<DateTime<Utc>> = Parsed {
     text: Text::new(
         "released",
-        "When it was released: a day, which means the beginning of that day in UTC, or an exact \
-         time",
+        "Release date: a day, which stands for 00:00 UTC on that day, or an exact time",
     )
     .example("2027-01-15"),
     pattern: r"^[0-9]{4}-[0-9]{2}-[0-9]{2}",
@@ -99,7 +98,7 @@ body!(
     UpgradeCheckRequest,
     any_of([
         object(
-            "The release in a signed document; other fields are not read",
+            "The release in a signed document; other fields are ignored",
             &[&DOCUMENT]
         ),
         object("A release", &[&VERSION, &RELEASED, &EXEMPT]),

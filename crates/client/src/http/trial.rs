@@ -20,8 +20,8 @@ use crate::licensing;
 pub(super) const TRIAL_CODE: OptionalText = OptionalText(
     Text::new(
         "trialCode",
-        "The trial code, as the customer types it; missing where the vendor starts trials without \
-         one",
+        "The trial code, as typed by the customer; omitted if the vendor starts trials without a \
+         code",
     )
     .example("FXSTRY-AAAA-BBBB-CCCC-DDDD")
     .max_chars(MAX_KEY_CHARS),
@@ -29,7 +29,7 @@ pub(super) const TRIAL_CODE: OptionalText = OptionalText(
 
 body!(
     StartTrialRequest,
-    object("Which trial to start", &[&TRIAL_CODE])
+    object("The trial to start", &[&TRIAL_CODE])
 );
 
 /// A started trial.
@@ -45,17 +45,17 @@ pub(super) struct StartTrialResponse {
 
 /// Start Trial
 ///
-/// Starts a trial with a trial code, and makes its license the active one. An installation starts
-/// one trial, and gets the same one if it asks again.
+/// Starts a trial with a trial code, and makes its license the active one. Each installation can
+/// start one trial; starting it again returns the same trial.
 #[utoipa::path(
     post,
     path = "/api/license/trial",
     request_body = StartTrialRequest,
     responses(
         (status = 200, description = "Started", body = StartTrialResponse),
-        (status = 400, description = "Not a trial code, or refused by the License Server", body = ErrorResponse),
+        (status = 400, description = "The code is not a trial code, or the License Server refused it", body = ErrorResponse),
         (status = 409, description = "A license is active", body = ErrorResponse),
-        (status = 503, description = "No contact with the License Server, it does not support trials, or the database is unavailable", body = ErrorResponse),
+        (status = 503, description = "The License Server cannot be reached or does not support trials, or the database is unavailable", body = ErrorResponse),
         ChangeErrors,
         BodyErrors,
     )

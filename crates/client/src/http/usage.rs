@@ -25,7 +25,7 @@ const MAX_EXPIRY_SECONDS: u64 = MAX_EXPIRY.num_seconds().unsigned_abs();
 
 const SOURCE: Text = Text::new(
     "source",
-    "Name of the service; its next report replaces this one",
+    "Name of the service; the next report with the same name replaces this report",
 )
 .example("recorder-1")
 .not_blank()
@@ -35,7 +35,7 @@ const USERS: Number = Number::new("users", "Users of this service");
 const STORAGE_GB: Number = Number::new("storageGb", "Storage in use by this service");
 const COUNTS: Amounts = Amounts {
     name: "counts",
-    description: "Anything else that a license limits, by its key",
+    description: "Usage of anything else that a license limits, by key",
     example: ("anpr_lanes", 8),
 };
 const EXPIRES_IN_SECONDS: Number = Number::new("expiresInSeconds", "How long the report is valid")
@@ -46,7 +46,7 @@ body!(
     UsageReportRequest,
     with_one_of(
         object(
-            "What one service of the VMS uses; usage is the sum over all services",
+            "Usage of one service of the VMS; the usage of the site is the sum over all services",
             &[
                 &SOURCE,
                 &CAMERAS,
@@ -89,7 +89,7 @@ pub(super) struct UsageResponse {
     request_body = UsageReportRequest,
     responses(
         (status = 200, description = "Accepted; the current usage", body = UsageResponse),
-        (status = 409, description = "Too many sources, or too many keys in all reports", body = ErrorResponse),
+        (status = 409, description = "Too many sources, or too many keys in all reports together", body = ErrorResponse),
         ChangeErrors,
         BodyErrors,
     )

@@ -48,9 +48,9 @@ async fn watch_effective_time(app: &App, clock: &EffectiveClock) -> Infallible {
         if lag > TimeDelta::zero() && !lagged {
             tracing::warn!(
                 minutes = lag.num_minutes(),
-                "the time is not certain, so anything that the license grants in the future starts \
-                 later by this amount; a response from the License Server or a license file \
-                 confirms the time"
+                "the time is not certain, so entitlements that start in the future are delayed by \
+                 this amount; a response from the License Server or a license file confirms the \
+                 time"
             );
         }
         lagged = lag > TimeDelta::zero();

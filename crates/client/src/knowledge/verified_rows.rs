@@ -97,13 +97,13 @@ enum NotGenuine {
     #[error(transparent)]
     Document(#[from] DocumentError),
     /// The license was signed before.
-    #[error("its signature was removed")]
+    #[error("the signature was removed from the license")]
     SignatureRemoved,
     /// It belongs to another installation or machine.
-    #[error("it is for another installation or machine")]
+    #[error("the license is for another installation or machine")]
     Foreign,
     /// It is unsigned, and the period for adoption is over.
-    #[error("it is unsigned, and unsigned licenses are no longer adopted")]
+    #[error("the license is unsigned, and unsigned licenses are no longer adopted")]
     AdoptionOver,
 }
 
@@ -150,8 +150,8 @@ impl Knowledge {
         if is_another {
             tracing::error!(
                 security = true,
-                "another unsigned license appeared; it gets what remains of the first one's grace \
-                 period"
+                "another unsigned license appeared; it is valid only for the rest of the first \
+                 license's grace period"
             );
         }
         if verified.is_tampered || is_another || (is_lost && is_other) {

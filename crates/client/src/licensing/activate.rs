@@ -47,8 +47,8 @@ pub enum ActivateError {
     #[error(
         "{}",
         .0.of_change(
-            "The license was not activated, because it could not be stored (retrying uses no \
-             additional seat)"
+            "The license was not activated, because it could not be stored (retrying does not use \
+             an additional seat)"
         )
     )]
     NotStored(#[from] StoreError),

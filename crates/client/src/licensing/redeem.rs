@@ -19,8 +19,8 @@ pub enum RedeemError {
     Key(#[from] NotAnAddOn),
     /// There is no license that it could add to.
     #[error(
-        "No license activated: an add-on key adds to a license. Activate the license key first, \
-         then redeem the add-on key"
+        "No license is activated, and an add-on key only adds to a license. Activate the license \
+         key first, then redeem the add-on key"
     )]
     Unlicensed,
     /// The License Server denied the request.
@@ -28,14 +28,15 @@ pub enum RedeemError {
     Refused(String),
     /// The License Server does not support add-on keys.
     #[error(
-        "The add-on key was not redeemed, because the License Server does not support add-on keys; ask \
-         your vendor to update it, or to add what the key grants to the license"
+        "The add-on key was not redeemed, because the License Server does not support add-on keys; \
+         ask your vendor to update the License Server, or to add the entitlements of the key to \
+         the license"
     )]
     NotOffered,
     /// The License Server did not respond.
     #[error(
-        "It is not known whether the add-on key was redeemed: {0}. Try again: redeeming the same key \
-         on this license again changes nothing"
+        "The add-on key may or may not have been redeemed: {0}. Try again: redeeming a key for the \
+         same license more than once has no further effect"
     )]
     NoContact(NoContact),
     /// The database returned an error.
@@ -50,7 +51,7 @@ pub enum NotAnAddOn {
     #[error("This is a license key, not an add-on key; activate it instead")]
     LicenseKey,
     /// It is a trial code.
-    #[error("This is a trial code, not an add-on key; start the trial with it instead")]
+    #[error("This is a trial code, not an add-on key; use it to start the trial instead")]
     TrialCode,
     /// It is not a valid code.
     #[error("This is not an add-on key: {0}")]

@@ -17,7 +17,8 @@ pub async fn follow(app: &App) {
     let read = match tokio::task::spawn_blocking(reading).await {
         Ok(read) => read,
         Err(error) => {
-            tracing::error!(%error, "failed to read the release document, keeping the last one");
+            tracing::error!(%error, "failed to read the release document, keeping the previous \
+                one");
             return;
         }
     };
@@ -44,7 +45,7 @@ fn log(app: &App, read: &ReleaseDocument) {
             if security {
                 app.metrics.security_event();
             }
-            tracing::warn!(security, %why, "the release document is not used");
+            tracing::warn!(security, %why, "ignoring the release document");
         }
     }
 }

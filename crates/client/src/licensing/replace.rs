@@ -36,15 +36,15 @@ pub enum PreviewError {
     Refused(String),
     /// The License Server does not tell.
     #[error(
-        "It is not known what the license key grants, because the License Server does not tell \
-         before it is activated"
+        "Cannot preview what the license key grants, because the License Server does not support \
+         previews"
     )]
     NotOffered,
     /// The License Server did not respond.
-    #[error("It is not known what the license key grants: {0}")]
+    #[error("Cannot preview what the license key grants: {0}")]
     NoContact(NoContact),
     /// It is not known which machine this is.
-    #[error("{}", .0.of_change("It is not known what the license key grants"))]
+    #[error("{}", .0.of_change("Cannot preview what the license key grants"))]
     NoIdentity(#[from] StoreError),
 }
 

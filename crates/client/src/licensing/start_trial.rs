@@ -34,16 +34,16 @@ pub enum StartTrialError {
     NotOffered,
     /// The License Server did not respond.
     #[error(
-        "The trial was not started: {0}. Try again: an installation starts one trial, and gets the \
-         same one if it asks again"
+        "The trial was not started: {0}. Try again: each installation can start one trial, and a \
+         retry returns the same trial"
     )]
     NoContact(NoContact),
     /// The License Server confirmed, but the license could not be stored.
     #[error(
         "{}",
         .0.of_change(
-            "The trial was not started, because its license could not be stored (retrying starts no \
-             second trial)"
+            "The trial was not started, because its license could not be stored (retrying does not \
+             start a second trial)"
         )
     )]
     NotStored(#[from] StoreError),
@@ -56,7 +56,9 @@ pub enum NotATrialCode {
     #[error("This is a license key, not a trial code; activate it instead")]
     LicenseKey,
     /// It is an add-on key.
-    #[error("This is an add-on key, not a trial code; it adds to a license")]
+    #[error(
+        "This is an add-on key, not a trial code; redeem it after a license has been activated"
+    )]
     AddOn,
     /// It is not a valid code.
     #[error("This is not a trial code: {0}")]

@@ -146,10 +146,10 @@ pub enum StoreError {
 /// license in the local copy. Neither overwrites the other.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the database holds the ids and the license of another installation ({database}) than STATE_DIR \
-     ({local}), whose license stays in use; check DATABASE_URL, or restore the database; if this is to \
-     be the installation in the database, stop the service, move local-copy.json out of STATE_DIR, and \
-     start it again"
+    "the database holds the ids and the license of the installation {database}, but STATE_DIR \
+     belongs to the installation {local}, whose license stays in use; check DATABASE_URL, or \
+     restore the database; to use the installation in the database instead, stop the service, move \
+     local-copy.json out of STATE_DIR, and start the service again"
 )]
 pub struct OtherInstallation {
     /// The installation id in the local copy.

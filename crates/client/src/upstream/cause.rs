@@ -56,8 +56,8 @@ pub fn cause(error: &reqwest::Error, url: &Url) -> Cause {
                 return of(
                     CauseKind::Head,
                     format!(
-                        "{innermost}: the server or a proxy sends more than {MAX_HEADERS} headers, \
-                         or malformed ones"
+                        "{innermost}: the server or a proxy sent more than {MAX_HEADERS} headers, \
+                         or malformed headers"
                     ),
                 );
             }

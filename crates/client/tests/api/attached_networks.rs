@@ -44,7 +44,7 @@ fn assert_statuses(found: &Value, expected: &[(&str, u16)]) {
 fn access_in_doctor(found: &Value) -> &str {
     let findings = found["doctor"].as_array().unwrap();
     let mut findings = findings.iter();
-    let access = findings.find(|it| it["what"] == "who may make changes");
+    let access = findings.find(|it| it["what"] == "permission to make changes");
     access.unwrap()["found"].as_str().unwrap()
 }
 

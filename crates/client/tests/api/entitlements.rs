@@ -215,7 +215,7 @@ async fn what_ends_is_warned_of_and_what_changes_next_is_named(engine: Engine) {
     assert_eq!(over["overLimit"], json!(["anpr_lanes"]), "{over}");
     let page = page().await;
     assert!(
-        page.contains("<li>9 of 8 anpr_lanes are in use (1 over)</li>"),
+        page.contains("<li>anpr_lanes: 9 of 8 in use (1 over)</li>"),
         "{page}"
     );
     site.end().await;

@@ -114,8 +114,8 @@ async fn a_listed_certificate_for_another_name_is_refused_with_the_command() {
         (
             "-subj /CN=localhost",
             "127.0.0.1",
-            "is not valid for 127.0.0.1; have its authority issue one that is, or, if it is \
-             self-signed, create one: openssl req -x509",
+            "is not valid for 127.0.0.1; have the certificate's authority issue one that is, or, \
+             if the certificate is self-signed, create one: openssl req -x509",
         ),
         (
             "-subj /CN=127.0.0.1",
@@ -277,10 +277,10 @@ async fn a_server_without_its_intermediate_certificate_is_to_send_the_whole_chai
             continue;
         }
         assert_eq!(status, StatusCode::BAD_REQUEST, "{detail}");
-        let advice = "have the server send the whole chain";
+        let advice = "configure the server to send the whole chain";
         assert!(detail.contains(advice), "{detail}");
         // It would be needed again with each renewal of the certificate.
-        assert!(!detail.contains("list that exact certificate"), "{detail}");
+        assert!(!detail.contains("add that exact certificate"), "{detail}");
     }
 }
 

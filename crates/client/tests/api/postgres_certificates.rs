@@ -180,7 +180,7 @@ async fn authorities_are_verified_as_by_psql() {
     // The server sends only its own certificate.
     let said = server.refusal(&verify_full(made.path(), "root.pem")).await;
     let said = said.unwrap();
-    assert!(said.contains("append the certificate of that one to ssl_cert_file"));
+    assert!(said.contains("append that authority's certificate to ssl_cert_file"));
     assert!(said.contains("root.pem'"), "{said}");
     assert!(!server.psql(&verify_full(made.path(), "root.pem")));
 

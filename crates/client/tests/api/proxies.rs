@@ -247,7 +247,7 @@ async fn answering(answer: String) -> String {
 async fn what_a_proxy_answers_is_reported_for_https_as_for_http() {
     let site = Site::start(Engine::Sqlite, "http://127.0.0.1:9/api", &[]).await;
     let refuses = "refuses the connection with HTTP";
-    let accepts = "accepts the connection, but this program does not support the form";
+    let accepts = "accepts the connection, but this program does not support the format";
     let long = format!("X-Filler: {}\r\n", "x".repeat(9000));
     for (line, headers, status, said) in [
         (

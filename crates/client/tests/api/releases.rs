@@ -277,7 +277,7 @@ async fn an_upgrade_is_checked_before_it_is_installed(engine: Engine) {
     let late = ["3.2.0", "--released", "2026-07-01T00:00:00Z"];
     for (arguments, code, expected) in [
         (&covered[..], 0, "The license covers release 3.1.0"),
-        (&late, 3, "It would switch off"),
+        (&late, 3, "This release would switch off"),
         (&late, 3, "  off  module.map_view"),
         (
             &["--document", &signed],

@@ -41,7 +41,7 @@ async fn commands_trust_the_listed_certificates() {
     let (_, text) = said(&["status"], &[address]).await;
     assert!(text.contains("cannot establish a TLS connection"), "{text}");
     assert!(
-        text.contains("in LICENSE_CA_FILE: openssl s_client"),
+        text.contains("to LICENSE_CA_FILE: openssl s_client"),
         "{text}"
     );
     assert!(!text.contains("start it with"), "{text}");

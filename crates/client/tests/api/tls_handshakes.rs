@@ -227,7 +227,7 @@ fn a_file_of_the_database_url_is_named_with_what_is_wrong() {
             certificate(),
             "is a certificate; set sslkey to the private key",
         ),
-        (certificate(), file("text.pem"), "is no PEM private key"),
+        (certificate(), file("text.pem"), "is not a PEM private key"),
         (
             certificate(),
             file("missing.pem"),

@@ -80,7 +80,7 @@ async fn a_license_that_cannot_be_read_is_not_reported_as_missing(engine: Engine
     assert!(!page.contains("No license is activated"), "{page}");
     let status = command(&site, &["status"]);
     assert!(
-        status.starts_with("It is not known whether there is a license."),
+        status.starts_with("Unknown: the license could not be read."),
         "{status}"
     );
     assert!(status.contains(CONFIG_INDEX), "{status}");
@@ -161,7 +161,7 @@ fn a_state_directory_that_was_never_there_is_not_to_be_restored() {
     assert_eq!(errors.clone().count(), 1, "{said}");
     assert!(errors.clone().all(|line| line.contains(reason)), "{said}");
     assert!(
-        !said.contains("restore it") && !said.contains("write permission"),
+        !said.contains("restore the file") && !said.contains("write permission"),
         "{said}"
     );
 }

@@ -72,7 +72,7 @@ async fn the_advised_settings_keep_local_users_from_changes() {
     let findings: Vec<Value> = serde_json::from_slice(&doctor.stdout).unwrap();
     let access = findings
         .iter()
-        .find(|it| it["what"] == "who may make changes");
+        .find(|it| it["what"] == "permission to make changes");
     let found = access.unwrap()["found"].as_str().unwrap();
     assert!(found.starts_with("TRUSTED_NETWORKS is none"), "{found}");
 }

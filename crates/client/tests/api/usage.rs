@@ -191,7 +191,7 @@ async fn limits_are_those_of_the_license(engine: Engine) {
     let fits = limit(&site, "cameras", 4).await;
     let expected = json!({
         "resource": "cameras", "requested": 4, "allowed": true, "reason": "within_limit",
-        "message": "60 of 64 cameras are in use", "limit": 64, "inUse": 60, "remaining": 4,
+        "message": "cameras: 60 of 64 in use", "limit": 64, "inUse": 60, "remaining": 4,
     });
     assert_eq!(fits, expected);
     assert_eq!(limit(&site, "cameras", 5).await["reason"], "limit_reached");
@@ -260,7 +260,7 @@ async fn anything_else_is_counted_by_its_key(engine: Engine) {
     let ninth = limit(&site, "anpr_lanes", 1).await;
     let expected = json!({
         "resource": "anpr_lanes", "requested": 1, "allowed": false, "reason": "limit_reached",
-        "message": "8 of 8 anpr_lanes are in use", "limit": 8, "inUse": 8, "remaining": 0,
+        "message": "anpr_lanes: 8 of 8 in use", "limit": 8, "inUse": 8, "remaining": 0,
     });
     assert_eq!(ninth, expected);
     // The heartbeat of version 1.0.0 has no field for it, and is unchanged; a header has it.

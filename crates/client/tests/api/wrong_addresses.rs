@@ -127,7 +127,7 @@ fn an_answer_with_too_many_or_malformed_headers_is_said() {
         "x y: 1\r\n".to_owned(),
     ] {
         let found = finding(&head(&headers), &[]);
-        let expected = "the server or a proxy sends more than 256 headers, or malformed ones";
+        let expected = "the server or a proxy sent more than 256 headers, or malformed headers";
         assert_says(&found, "error", expected, "check whether the response");
         let text = found["found"].as_str().unwrap();
         assert!(!text.contains("cannot be reached"), "{text}");

@@ -56,7 +56,7 @@ pub enum AmendmentError {
     TooLarge,
     /// All amendments together change too much.
     #[error(
-        "the amendments of a license can have at most {MAX_ALL_CHANGES} changes together; issue a \
+        "the amendments of a license can have at most {MAX_ALL_CHANGES} changes in total; issue a \
          new license"
     )]
     HistoryTooLarge,
@@ -87,8 +87,8 @@ pub enum AmendmentError {
     },
     /// The license would end before the amendment takes effect.
     #[error(
-        "the license would end at {until}, before the amendment takes effect at {at}; state \
-         another end with it, or suspend or revoke the license"
+        "the license would end at {until}, before the amendment takes effect at {at}; change the \
+         end of the license in the same amendment, or suspend or revoke the license"
     )]
     EndsInThePast {
         /// The end.

@@ -64,13 +64,13 @@ pub enum DocumentError {
     #[error("invalid document payload: {0}")]
     Payload(String),
     /// A license that answers a call other than an activation or a validation.
-    #[error("the document answers a call that grants no lease ({answered})")]
+    #[error("the document is the response to a call that grants no lease ({answered})")]
     NotALease {
         /// The call that the document names.
         answered: &'static str,
     },
     /// The release of another product.
-    #[error("the document is about another product, '{0}'")]
+    #[error("the document is for another product, '{0}'")]
     OtherProduct(String),
     /// `iat`, `validUntil` and `exp` are not in this order, or `released` is after `iat`.
     #[error("the document's times contradict each other")]

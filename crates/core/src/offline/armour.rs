@@ -27,13 +27,13 @@ pub enum FileError {
     #[error(transparent)]
     NotText(#[from] NotText),
     /// There is no line that begins the armor.
-    #[error("not a license or request file: line '-----BEGIN {expected}-----' is missing")]
+    #[error("not a license or request file: the line '-----BEGIN {expected}-----' is missing")]
     NotAFile {
         /// The expected label.
         expected: &'static str,
     },
     /// Something that people have at hand beside such files.
-    #[error("the file is {found}, expected a '{expected}'")]
+    #[error("the file is {found}; expected a '{expected}'")]
     SomethingElse {
         /// The expected label.
         expected: &'static str,
@@ -41,7 +41,7 @@ pub enum FileError {
         found: &'static str,
     },
     /// A file of the other of the two kinds.
-    #[error("the file is a '{found}', expected a '{expected}'")]
+    #[error("the file is a '{found}'; expected a '{expected}'")]
     OtherKind {
         /// The expected label.
         expected: &'static str,

@@ -36,7 +36,7 @@ pub enum ImportError {
     NotRequested,
     /// It is the license of a trial, and another license is active.
     #[error(
-        "a license is active on this site, and the trial of the license file would replace it; \
+        "a license is active on this site, and the trial in the license file would replace it; \
          deactivate the license first"
     )]
     Licensed,

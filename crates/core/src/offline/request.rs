@@ -147,8 +147,8 @@ pub struct Pending {
 /// A request dated in the future. Signing it would sign a future time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the request was written at {}, but it is {} here: set the clock of the site's machine, then \
-     write a new request there",
+    "the request was written at {}, but the time here is {}: set the clock of the site's machine, \
+     then write a new request there",
     .written_at.format("%Y-%m-%d %H:%M UTC"),
     .now.format("%Y-%m-%d %H:%M UTC")
 )]

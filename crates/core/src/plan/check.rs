@@ -102,12 +102,12 @@ impl Plan {
     /// An add-on consists of entitlements alone, and a key does not grant more than fit.
     fn check_add_on(&self) -> Result<(), InvalidPlan> {
         let only =
-            |field: &str, what: &str| Err(invalid(field, format!("an add-on has no {what}")));
+            |field: &str, what: &str| Err(invalid(field, format!("an add-on cannot have {what}")));
         if self.trial {
-            return only("trial", "trial");
+            return only("trial", "a trial");
         }
         if self.duration.is_some() {
-            return only("duration", "duration; its entitlements may have one");
+            return only("duration", "a duration; its entitlements can");
         }
         if self.terms != PlanTerms::default() {
             return only("terms", "terms");
@@ -115,7 +115,7 @@ impl Plan {
         match (1..=MAX_ADD_ON_GRANTS).contains(&self.entitlements.len()) {
             true => Ok(()),
             false => {
-                let why = format!("an add-on has 1 to {MAX_ADD_ON_GRANTS}");
+                let why = format!("an add-on must have 1 to {MAX_ADD_ON_GRANTS} entitlements");
                 Err(invalid("entitlements", why))
             }
         }

@@ -134,7 +134,7 @@ impl Request for DeactivateRequest {
         classify(Self::CALL, reply, question, trust, |answer| {
             // The site forgets the license because of this response.
             if answer.get("success") != Some(&Value::Bool(true)) {
-                return Err(Unread::Unexpected("success is not true"));
+                return Err(Unread::Unexpected("'success' is not true"));
             }
             let nothing = Map::new();
             let data = inner(answer).unwrap_or(&nothing);
@@ -168,7 +168,7 @@ impl Request for RedeemRequest {
     fn judge(reply: &Reply, question: &Question, trust: &Trust) -> Contact<Redeemed> {
         classify(Self::CALL, reply, question, trust, |answer| {
             if answer.get("success") != Some(&Value::Bool(true)) {
-                return Err(Unread::Unexpected("success is not true"));
+                return Err(Unread::Unexpected("'success' is not true"));
             }
             let data = inner(answer).ok_or(Unread::Unexpected("no data"))?;
             let receipt = receipt(Self::CALL, data, &DenialReason::Redeemed, question, trust)?;
@@ -240,7 +240,7 @@ pub fn key_sets(reply: &Reply) -> Result<KeySetsAnswer, NoContact> {
     let (status, answer) = read(reply)?;
     let chain = answer.get("chain").and_then(Value::as_array);
     let Some(chain) = chain.filter(|_| (200..300).contains(&status)) else {
-        let what = "no chain of key sets";
+        let what = "no key set chain";
         return Err(NoContact::Unexpected { status, what });
     };
     let texts = chain.iter().filter_map(Value::as_str);
@@ -288,14 +288,14 @@ fn classify<Y>(
         }
         let unexpected = |what| NoContact::Unexpected { status, what };
         if !(200..300).contains(&status) {
-            return Err(unexpected("neither success nor refusal"));
+            return Err(unexpected("neither a success nor a refusal"));
         }
         // Some servers omit `success`; if it is present, only `true` is a confirmation.
         if answer
             .get("success")
             .is_some_and(|it| *it != Value::Bool(true))
         {
-            return Err(unexpected("success is not true"));
+            return Err(unexpected("'success' is not true"));
         }
         match read_yes(&answer) {
             Ok(yes) => Ok(Contact::Confirmed(yes)),

@@ -23,7 +23,7 @@ pub enum NoContact {
     },
     /// 401, 407, or 511 from a captive portal.
     #[error(
-        "a proxy or portal between here and the License Server requires a sign-in (HTTP {status}); check HTTPS_PROXY and the network"
+        "a proxy or portal between this machine and the License Server requires a sign-in (HTTP {status}); check HTTPS_PROXY and the network"
     )]
     SignInDemanded {
         /// Status code.
@@ -92,7 +92,7 @@ pub enum NoContact {
 #[non_exhaustive]
 pub enum Mismatch {
     /// The nonce of another request, or none: a replayed response.
-    #[error("it answers another request (wrong nonce)")]
+    #[error("it answers a different request (wrong nonce)")]
     Nonce,
     /// Another installation's document.
     #[error("it is for the installation '{found}'")]
@@ -110,7 +110,7 @@ pub enum Mismatch {
     #[error("it is for another add-on key or trial code")]
     Code,
     /// The response to another call: the request was changed in transit.
-    #[error("it answers another call ({answered} instead of {asked})")]
+    #[error("it answers a different call ({answered} instead of {asked})")]
     Question {
         /// The call that was made.
         asked: &'static str,

@@ -21,7 +21,7 @@ pub enum PathError {
     #[error("the path has more than {MAX_SEGMENTS} segments")]
     TooManySegments,
     /// More than [`MAX_AMBIGUOUS_PLACES`], or too many ways to read the path to compare all of them.
-    #[error("the path can be read in too many ways")]
+    #[error("the path can be interpreted in too many ways")]
     TooAmbiguous,
     /// A percent sign is not followed by two hexadecimal digits, or the decoded bytes are not
     /// UTF-8.
@@ -41,6 +41,6 @@ pub enum PathError {
     #[error("the path leads above the root")]
     AboveRoot,
     /// Services read it differently, and their readings need different features.
-    #[error("the path may be read in ways that need different features")]
+    #[error("the path can be interpreted in ways that require different features")]
     Ambiguous,
 }

@@ -53,7 +53,7 @@ pub(super) enum AddOns {
         license-server addons issue --add module.analytics_advanced --until 2027-07-29\n  \
         license-server addons issue --add module.analytics_advanced --for P90D --redeem-by 2027-12-31\n  \
         license-server addons issue --plan analytics-90 > add-on-key\n\n\
-        Days are in UTC. --for is counted from the day on which the key is redeemed.")]
+        Days are in UTC. The --for period starts on the day the key is redeemed.")]
     Issue(Box<Issue>),
 
     /// List add-on keys, newest first
@@ -62,12 +62,12 @@ pub(super) enum AddOns {
         license-server addons list --state redeemed --json")]
     List(List),
 
-    /// Show an add-on key, and what became of it
+    /// Show an add-on key and its state
     #[command(after_help = "Examples:\n  \
         license-server addons show 31\n  \
         license-server addons show - < add-on-key")]
     Show {
-        /// Number or add-on key; - reads it from standard input
+        /// Add-on key or its number; - reads it from standard input
         add_on: SecretArgument,
     },
 
@@ -75,10 +75,10 @@ pub(super) enum AddOns {
     #[command(after_help = "Examples:\n  \
         license-server addons redeem FXSGHT-ABCD-EFGH-JKMN-PQRS - --preview < add-on-key\n  \
         license-server addons redeem FXSGHT-ABCD-EFGH-JKMN-PQRS - < add-on-key\n\n\
-        Sites receive what the key grants at their next validation. Repeating it for the same license \
-        changes nothing.")]
+        Sites receive what the key grants at their next validation. Redeeming the key again for \
+        the same license changes nothing.")]
     Redeem {
-        /// License key, in any spelling, or id
+        /// License key, in uppercase or lowercase, with or without hyphens, or license id
         license: SecretArgument,
         /// Add-on key; - reads it from standard input
         add_on: SecretArgument,
@@ -87,14 +87,14 @@ pub(super) enum AddOns {
         preview: bool,
     },
 
-    /// Refund an add-on key: it can no longer be redeemed, and what it granted ends
+    /// Refund an add-on key: it can no longer be redeemed, and its entitlements end
     #[command(after_help = "Examples:\n  \
         license-server addons refund 31 --preview\n  \
         license-server addons refund 31 --reason 'Ordered twice'")]
     Refund {
-        /// Number or add-on key; - reads it from standard input
+        /// Add-on key or its number; - reads it from standard input
         add_on: SecretArgument,
-        /// The reason, as free text
+        /// Reason for the refund
         #[arg(long, value_name = "TEXT")]
         reason: Option<String>,
         /// Only show what would change
@@ -105,14 +105,14 @@ pub(super) enum AddOns {
 
 #[derive(Debug, Args)]
 pub(super) struct Issue {
-    /// Plan for add-on keys whose entitlements the key grants; without a version, the newest
+    /// Plan for add-on keys whose entitlements the key grants; default is the newest version
     #[arg(long, value_name = "NAME[@VERSION]", conflicts_with = "add")]
     plan: Option<PlanChoice>,
 
     #[command(flatten)]
     grants: Grants,
 
-    /// Last day, or exact time, at which the key can be redeemed (UTC); no deadline by default
+    /// Last day, or exact deadline, for redeeming the key (UTC); default is no deadline
     #[arg(long, value_name = "DATE", value_parser = additions::end)]
     redeem_by: Option<DateTime<Utc>>,
 
@@ -120,18 +120,18 @@ pub(super) struct Issue {
     #[arg(long, value_name = "TEXT")]
     order: Option<String>,
 
-    /// A note, as free text
+    /// Free-text note
     #[arg(long, value_name = "TEXT")]
     note: Option<String>,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct List {
-    /// Only those in this state
+    /// Only add-on keys in this state
     #[arg(long, value_enum, value_name = "STATE")]
     state: Option<AddOnState>,
 
-    /// Only those redeemed for this license, given by its key or id
+    /// Only add-on keys redeemed for this license (key or id)
     #[arg(long, value_name = "LICENSE")]
     license: Option<SecretArgument>,
 
@@ -208,7 +208,7 @@ async fn issue(
     }
     println!("{}", key.as_str());
     say(format_args!(
-        "note: this is the only time that add-on key {} is shown; it is sent to the customer, who \
+        "note: this is the only time that add-on key {} is shown; send it to the customer, who \
          redeems it with 'license-client redeem' or in the console",
         stored.id
     ));
@@ -368,7 +368,8 @@ async fn redeem(
     match &redeemed.amended {
         Some(amended) => amend::print(amended, &[], is_preview),
         None => println!(
-            "The add-on key is amendment {} of this license already; nothing was changed.",
+            "The add-on key was already redeemed for this license as amendment {}; nothing was \
+             changed.",
             redeemed.amendment
         ),
     }
@@ -400,12 +401,12 @@ async fn refund(
         (Some(amended), _) => amend::print(amended, &[], is_preview),
         (None, true) => println!(
             "Preview: nothing was changed. {key} could no longer be redeemed. No license would \
-             change, because none has what the key grants."
+             change, because no license includes what the key grants."
         ),
         (None, false) => {
             println!(
-                "{key} can no longer be redeemed. No license was changed, because none has what \
-                 the key grants."
+                "{key} can no longer be redeemed. No license was changed, because no license \
+                 includes what the key grants."
             );
         }
     }

@@ -18,7 +18,8 @@ impl Args for Additions {
         let add = argument(
             "add",
             "KEY[=N]",
-            "Feature to add, or counted item with its number or 'unlimited'; can be repeated",
+            "Feature or quantity to add, such as module.map_view, cameras=16 or \
+             cameras=unlimited; can be repeated",
         );
         let from = argument(
             "from",
@@ -82,7 +83,7 @@ pub(super) fn set_each<A, T: Clone + Send + Sync + 'static>(
             return Err(Error::raw(ErrorKind::MissingRequiredArgument, why));
         };
         if member(addition).replace(value).is_some() {
-            let why = format!("--{name} is given twice for one --add\n");
+            let why = format!("--{name} is given twice for the same --add\n");
             return Err(Error::raw(ErrorKind::ArgumentConflict, why));
         }
     }

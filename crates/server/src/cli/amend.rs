@@ -28,18 +28,19 @@ use crate::store::amendments::of_license;
 
 #[derive(Debug, Args)]
 pub(super) struct Amend {
-    /// License key, in any spelling; - reads it from standard input
+    /// License key, in uppercase or lowercase, with or without hyphens; - reads it from standard
+    /// input
     key: SecretArgument,
 
-    /// Plan that replaces the current one; without a version, the newest. What the current plan
-    /// grants ends; anything that was added separately stays
+    /// Plan that replaces the current one; default is its newest version. Entitlements of the
+    /// current plan end; entitlements that were added separately stay
     #[arg(long, value_name = "NAME[@VERSION]")]
     plan: Option<PlanChoice>,
 
     #[command(flatten)]
     additions: Additions,
 
-    /// Feature or counted item to end; can be repeated
+    /// Feature or quantity to end, such as module.map_view or cameras; can be repeated
     #[arg(long, value_name = "KEY")]
     end: Vec<String>,
 
@@ -67,7 +68,7 @@ pub(super) struct Amend {
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
 
-    /// Reference of the order
+    /// Order reference
     #[arg(long, value_name = "TEXT")]
     order: Option<String>,
 
@@ -75,7 +76,8 @@ pub(super) struct Amend {
     #[arg(long, value_name = "DATE", value_parser = additions::start)]
     effective: Option<DateTime<Utc>>,
 
-    /// Number of the newest amendment that you know of; the command fails if there is a later one
+    /// Number of the newest amendment that you know of; the command fails if the license has a
+    /// newer one
     #[arg(long, value_name = "N")]
     after: Option<u32>,
 
@@ -86,8 +88,8 @@ pub(super) struct Amend {
 
 #[derive(Debug, Args)]
 pub(super) struct Amendments {
-    /// License key, in any spelling; - reads it from standard input; can be omitted with --csv, for
-    /// the amendments of all licenses
+    /// License key, in uppercase or lowercase, with or without hyphens; - reads it from standard
+    /// input; can be omitted with --csv, to print the amendments of all licenses
     #[arg(required_unless_present = "csv")]
     key: Option<SecretArgument>,
 
@@ -174,8 +176,8 @@ pub(super) async fn run(
 pub(super) fn print_confirmation(previewed: &Amended) {
     let after = previewed.amendment.number.saturating_sub(1);
     println!(
-        "\nTo make this change, repeat the command with --after {after} instead of --preview. It \
-         fails if the license is amended before."
+        "\nTo make this change, repeat the command with --after {after} instead of --preview. The \
+         command fails if the license is amended in the meantime."
     );
 }
 
@@ -198,7 +200,7 @@ pub(super) fn print(amended: &Amended, known: &[Amendment], is_preview: bool) {
     }
     println!();
     if amended.installations.is_empty() {
-        println!("No machine has a seat of this license.");
+        println!("No seats of this license are in use.");
         return;
     }
     let (held, seats) = (amended.seats_held, amended.seats);

@@ -35,7 +35,7 @@ pub(super) enum Bulk {
     /// Set the end of a license for each line
     #[command(
         after_help = "Columns: licenseKey and expiresAt (a date, or 'never'), after, reason, order. \
-        A file\nof 'license-server list --csv' can be edited and used: its other columns are \
+        You can\nedit the output of 'license-server list --csv' and use it here; other columns are \
         ignored.\n\nExamples:\n  \
         license-server bulk renew --from renewals.csv --dry-run\n  \
         license-server bulk renew --from renewals.csv"
@@ -56,21 +56,21 @@ pub(super) enum Bulk {
 
 #[derive(Debug, Args)]
 pub(super) struct File {
-    /// CSV file: the first line has the names of the columns
+    /// CSV file; the first line contains the column names
     #[arg(long, value_name = "FILE")]
     from: PathBuf,
 
-    /// Only check each line, and change nothing
+    /// Check each line without changing anything
     #[arg(long)]
     dry_run: bool,
 
-    /// File for the result of each line; default is FILE with '.result.csv' in place of '.csv', and
-    /// with '.dry-run.csv' for a dry run
+    /// File for the result of each line; default is FILE with '.csv' replaced by '.result.csv', or
+    /// by '.dry-run.csv' for a dry run
     #[arg(long, value_name = "FILE")]
     result: Option<PathBuf>,
 
-    /// Name by which a repeated command recognizes the lines that were processed; default is the
-    /// name of FILE, without its directory
+    /// Name by which a repeated command recognizes lines that have already been processed; default
+    /// is the name of FILE, without its directory
     #[arg(long, value_name = "NAME")]
     batch: Option<String>,
 }
@@ -112,12 +112,12 @@ pub(super) async fn run(invocation: &Invocation, command: Bulk, json: bool) -> a
         .unwrap_or_else(|| from.with_extension(extension));
     anyhow::ensure!(
         result != *from,
-        "the result file must not be the input file; choose another one with --result"
+        "the result file must not be the input file; choose another file with --result"
     );
     let prepared = output_file::prepare(&result, Readers::Owner)?;
     let store = open_store(&invocation.storage).await?;
     if !command.dry_run {
-        note_change("some lines may have been processed; repeat the command to process the others");
+        note_change("some lines may have been processed; repeat the command to process the rest");
     }
     let (results, stopped) =
         process_all(invocation, &store, action, &file.lines, command.dry_run).await;
@@ -129,8 +129,8 @@ pub(super) async fn run(invocation: &Invocation, command: Bulk, json: bool) -> a
     if let Some((line, error)) = stopped {
         return Err(error).with_context(|| {
             format!(
-                "stopped at line {line}; repeat the command to process the other lines: it skips \
-                 those that were processed"
+                "stopped at line {line}; repeat the command to process the remaining lines: lines \
+                 that have already been processed are skipped"
             )
         });
     }
@@ -262,7 +262,7 @@ impl Report {
 
 fn words(outcome: Outcome) -> &'static str {
     match outcome {
-        Outcome::AlreadyDone => "done before",
+        Outcome::AlreadyDone => "already done",
         outcome => outcome.as_str(),
     }
 }

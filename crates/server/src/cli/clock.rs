@@ -15,12 +15,11 @@ use crate::open::open_store;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Clock {
-    /// Show this machine's clock, its reference, and whether the License Server
-    /// signs
+    /// Show this machine's clock, its reference, and whether the License Server can sign
     #[command(after_help = "Example:\n  license-server clock status")]
     Status,
 
-    /// Confirm that this machine's clock is correct, so that the License Server signs again
+    /// Confirm that this machine's clock is correct, so that the License Server can sign again
     #[command(
         after_help = "Compare the clock with another source first: if the clock is ahead,\n\
                       licenses signed from now on will end too late.\n\n\

@@ -47,14 +47,14 @@ pub(super) enum Customers {
         license-server customers add 'Harbour Ltd' --reference K-1017 \
         --contact 'Ana Silva;ana@harbour.example;+351 21 000 00 00'")]
     Add {
-        /// Name that licenses carry
+        /// Name of the customer, as shown in licenses
         name: String,
 
         #[command(flatten)]
         details: Details,
     },
 
-    /// Change a customer; a new name appears in the next lease of each of its licenses
+    /// Edit a customer; a new name appears in the next lease of each of the customer's licenses
     #[command(after_help = "Examples:\n  \
         license-server customers edit K-1017 --name 'Harbour Limited'\n  \
         license-server customers edit K-1017 --reference ''")]
@@ -70,8 +70,8 @@ pub(super) enum Customers {
         details: Details,
     },
 
-    /// Merge a customer into another one: its licenses are amended, and its record points to the
-    /// other
+    /// Merge a customer into another one: the licenses of the merged customer are amended, and its
+    /// record points to the remaining customer
     #[command(after_help = "Examples:\n  \
         license-server customers merge 'Harbor Ltd' 'Harbour Ltd' --dry-run\n  \
         license-server customers merge 'Harbor Ltd' 'Harbour Ltd'")]

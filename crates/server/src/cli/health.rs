@@ -47,11 +47,11 @@ pub(super) async fn run(command: &Health, json: bool) -> anyhow::Result<()> {
     };
     let answered = exchange::within(ANSWER_TIMEOUT, exchange).await;
     let (status, text) = answered.with_context(|| {
-        format!("no License Server answers at {address}; start it with 'license-server serve'")
+        format!("no License Server responds at {address}; start one with 'license-server serve'")
     })?;
     ensure!(
         text.len() <= MAX_ANSWER_BYTES,
-        "the program at {address} is not a License Server: its answer does not end"
+        "the program at {address} is not a License Server: its response is too long"
     );
     let text = String::from_utf8_lossy(&text);
     ensure!(

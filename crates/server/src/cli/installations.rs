@@ -15,15 +15,17 @@ pub(super) struct Installations {
     #[arg(long)]
     standing: Option<Seen>,
 
-    /// Only installations of this version of the VMS
+    /// Only installations with this VMS version
     #[arg(long, value_name = "VERSION")]
     vms_version: Option<String>,
 
-    /// Only installations that use more than their license grants, or with 'false' only the others
+    /// Only installations that use more than their license grants; with 'false', only installations
+    /// within their limits
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     over_limit: Option<bool>,
 
-    /// Only installations with suspicions in the last 30 days, or with 'false' only the others
+    /// Only installations with suspicions in the last 30 days; with 'false', only installations
+    /// without suspicions
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     suspected: Option<bool>,
 

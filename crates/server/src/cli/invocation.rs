@@ -18,11 +18,11 @@ use crate::store::{Store, admin_tokens};
 const SETTING: &str = "AUTHOR_TOKEN_FILE";
 const ADVICE: &str = "create one with 'license-server tokens add NAME'";
 
-/// Who is the author of what a command changes.
+/// The author of a command's changes.
 #[derive(Debug, Args)]
 pub(super) struct AuthorArgs {
-    /// File with your named token: you are the author of what the command changes. Without it, the
-    /// author is "command line"
+    /// File with your named token, which makes you the author of the command's changes. Without a
+    /// token, the author is "command line"
     #[arg(long, env, global = true, value_name = "FILE")]
     author_token_file: Option<PathBuf>,
 }

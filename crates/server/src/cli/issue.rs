@@ -22,7 +22,7 @@ use crate::open::open_store;
 
 #[derive(Debug, Args)]
 pub(super) struct Issue {
-    /// Plan, with or without a version; without one, the newest
+    /// Plan, with or without a version; default is the newest version
     #[arg(
         long,
         value_name = "NAME[@VERSION]",
@@ -31,7 +31,7 @@ pub(super) struct Issue {
     )]
     plan: Option<PlanChoice>,
 
-    /// Plan of this name
+    /// Plan with this name, in its newest version
     #[arg(long)]
     tier: Option<Tier>,
 
@@ -54,7 +54,7 @@ pub(super) struct Issue {
     #[arg(long, allow_negative_numbers = true, value_name = "N")]
     max_storage_gb: Option<i64>,
 
-    /// Quantity of anything that is counted, in place of the plan's: a number or 'unlimited'; can be
+    /// Quantity that replaces the plan's, such as anpr_lanes=8 or anpr_lanes=unlimited; can be
     /// repeated
     #[arg(long = "quantity", value_name = "KEY=N", value_parser = quantity)]
     quantities: Vec<(String, Quantity)>,
@@ -78,7 +78,7 @@ pub(super) struct Issue {
     #[arg(long, conflicts_with_all = ["expires_at", "expires_in_days"])]
     never_expires: bool,
 
-    /// License key to use, for example one that was sold already; - reads it from standard
+    /// License key to use, for example one that has already been sold; - reads it from standard
     /// input; default is a new key
     #[arg(long, value_name = "KEY")]
     key: Option<SecretArgument>,

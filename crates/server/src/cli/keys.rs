@@ -32,8 +32,8 @@ pub(super) enum Keys {
     #[command(after_help = "Example:\n  license-server keys list")]
     List,
 
-    /// Export the public keys, for `LICENSE_TRUSTED_KEYS` of License Clients and for
-    /// builds with embedded keys
+    /// Export the public keys, for the `LICENSE_TRUSTED_KEYS` setting of License Clients and
+    /// for builds with embedded keys
     #[command(after_help = "Example:\n  license-server keys export --output trusted-keys.json")]
     Export {
         /// File to write; default is standard output
@@ -44,7 +44,7 @@ pub(super) enum Keys {
     /// Create the next signing key and publish it in a signed set, which clients
     /// adopt automatically
     #[command(after_help = "Examples:\n  \
-        license-server keys rotate                    (signs in 7 days)\n  \
+        license-server keys rotate                    (the new key signs after 7 days)\n  \
         license-server keys rotate --at-once          (the old key is compromised)")]
     Rotate {
         /// Days until the new key is used for signing; until then the old key is used
@@ -59,15 +59,15 @@ pub(super) enum Keys {
         issuer: Issuer,
     },
 
-    /// Use this key directory from now on, even if it is older than the database's record or a
-    /// different one. Use this only if the newest directory is lost
+    /// Accept this key directory from now on, even if it is older than the one recorded in the
+    /// database, or different. Use this command only if the newest directory is lost
     #[command(
         after_help = "Example:\n  license-server keys accept\n\nStop all servers first, and start \
                       them again afterwards. Revoked keys stay revoked."
     )]
     Accept,
 
-    /// Revoke a key: everything that it has signed becomes invalid
+    /// Revoke a key: everything signed with it becomes invalid
     #[command(
         after_help = "Example:\n  license-server keys rotate --at-once && license-server keys revoke KEY"
     )]
@@ -84,7 +84,7 @@ pub(super) enum Keys {
 /// The issuer of a key set or of the document of a release.
 #[derive(Debug, Args)]
 pub(super) struct Issuer {
-    /// Issuer of what is signed
+    /// Issuer named in signed documents
     #[arg(
         long,
         env,
@@ -170,9 +170,12 @@ async fn export(
     match output {
         Some((prepared, file)) => {
             prepared.write(&(text + "\n"))?;
-            let count = set.keys.len();
+            let keys = match set.keys.len() {
+                1 => "1 public key".to_owned(),
+                count => format!("{count} public keys"),
+            };
             let file = escaped(&file.to_string_lossy());
-            println!("Wrote {count} public key(s) to {file}");
+            println!("Wrote {keys} to {file}");
         }
         None => println!("{text}"),
     }
@@ -200,8 +203,8 @@ async fn rotate_key(
         );
     } else {
         let from = table::time(Some(signs_from), "");
-        println!("Created signing key {kid}, which signs from {from} UTC");
-        println!("Running servers load it within seconds. Back up the key directory.");
+        println!("Created signing key {kid}, which is used for signing from {from} UTC");
+        println!("Running servers load the key within seconds. Back up the key directory.");
     }
     Ok(())
 }
@@ -247,7 +250,8 @@ async fn revoke_key(
         );
     } else {
         println!(
-            "Revoked {kid} with key set {version}; sites receive it with their next validation"
+            "Revoked {kid} with key set {version}; sites receive the key set with their next \
+             validation"
         );
     }
     Ok(())

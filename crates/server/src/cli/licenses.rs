@@ -44,11 +44,11 @@ pub(super) struct List {
     #[arg(long)]
     status: Option<ShownStatus>,
 
-    /// Only trials, or with 'false' only the others
+    /// Only trials; with 'false', only licenses that are not trials
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     trial: Option<bool>,
 
-    /// Only licenses of this plan, or of this version of it
+    /// Only licenses of this plan or plan version
     #[arg(long, value_name = "NAME[@VERSION]")]
     plan: Option<PlanChoice>,
 
@@ -72,7 +72,8 @@ pub(super) struct List {
 
 #[derive(Debug, Args)]
 pub(super) struct Renew {
-    /// License key, in any spelling; - reads it from standard input
+    /// License key, in uppercase or lowercase, with or without hyphens; - reads it from standard
+    /// input
     key: SecretArgument,
 
     #[command(flatten)]
@@ -86,11 +87,12 @@ pub(super) struct Renew {
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
 
-    /// Reference of the order
+    /// Order reference
     #[arg(long, value_name = "TEXT")]
     order: Option<String>,
 
-    /// Number of the newest amendment that you know of; the command fails if there is a later one
+    /// Number of the newest amendment that you know of; the command fails if the license has a
+    /// newer one
     #[arg(long, value_name = "N")]
     after: Option<u32>,
 

@@ -139,7 +139,7 @@ pub(super) async fn print_csv<E: Export>(store: &Store, export: E) -> anyhow::Re
         match output.write_all(&piece).and_then(|()| output.flush()) {
             // The reader has seen enough.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
-            written => written.context("standard output cannot be written")?,
+            written => written.context("cannot write to standard output")?,
         }
     }
     Ok(())

@@ -112,7 +112,7 @@ enum Command {
         license-server installations --over-limit --csv > installations.csv")]
     Installations(installations::Installations),
 
-    /// List what machines have used on each day
+    /// List the daily usage of machines
     #[command(after_help = "Examples:\n  \
         license-server usage FXSGHT-ABCD-EFGH-JKMN-PQRS\n  \
         license-server usage --days 31 --csv > usage.csv")]
@@ -121,9 +121,10 @@ enum Command {
     /// Show one license and its seats
     #[command(after_help = "Examples:\n  \
         license-server show - < license-key   (reads the key from standard input)\n  \
-        license-server show FXSGHT-ABCD-EFGH-JKMN-PQRS   (other users of the machine can see it)")]
+        license-server show FXSGHT-ABCD-EFGH-JKMN-PQRS   (visible to other users of the machine)")]
     Show {
-        /// License key, in any spelling; - reads it from standard input
+        /// License key, in uppercase or lowercase, with or without hyphens; - reads it from
+        /// standard input
         key: SecretArgument,
     },
 
@@ -131,7 +132,8 @@ enum Command {
     #[command(after_help = "Example:\n  \
         license-server suspend FXSGHT-ABCD-EFGH-JKMN-PQRS --message 'Your invoice is overdue'")]
     Suspend {
-        /// License key, in any spelling; - reads it from standard input
+        /// License key, in uppercase or lowercase, with or without hyphens; - reads it from
+        /// standard input
         key: SecretArgument,
         /// Message for the site's operator
         #[arg(long, value_name = "TEXT")]
@@ -170,32 +172,34 @@ enum Command {
     #[command(subcommand, name = "addons")]
     AddOns(add_ons::AddOns),
 
-    /// Create, list and withdraw trial codes, with which sites start trials
+    /// Create, list and withdraw trial codes, which sites use to start trials
     #[command(subcommand)]
     TrialCodes(trial_codes::TrialCodes),
 
     /// Reinstate a suspended license
     #[command(after_help = "Example:\n  license-server reinstate FXSGHT-ABCD-EFGH-JKMN-PQRS")]
     Reinstate {
-        /// License key, in any spelling; - reads it from standard input
+        /// License key, in uppercase or lowercase, with or without hyphens; - reads it from
+        /// standard input
         key: SecretArgument,
     },
 
     /// Revoke a license permanently
     #[command(after_help = "Example:\n  license-server revoke FXSGHT-ABCD-EFGH-JKMN-PQRS")]
     Revoke {
-        /// License key, in any spelling; - reads it from standard input
+        /// License key, in uppercase or lowercase, with or without hyphens; - reads it from
+        /// standard input
         key: SecretArgument,
         /// Message for the site's operator
         #[arg(long, value_name = "TEXT")]
         message: Option<String>,
     },
 
-    /// List seats, free a seat, or release it before its lease has ended
+    /// List seats, free a seat, or release a freed seat before its lease has ended
     #[command(subcommand)]
     Seats(seats::Seats),
 
-    /// List, add, change and merge customers
+    /// List, add, edit and merge customers
     #[command(subcommand)]
     Customers(customers::Customers),
 
@@ -203,7 +207,7 @@ enum Command {
     #[command(subcommand)]
     Tokens(tokens::Tokens),
 
-    /// License sites without internet, by file
+    /// Sign license files for sites without internet
     #[command(subcommand)]
     Offline(offline::Offline),
 

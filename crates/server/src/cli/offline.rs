@@ -27,7 +27,7 @@ use crate::open::open_store;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Offline {
-    /// Answer the request file of a site without internet
+    /// Answer a request file from a site without internet
     #[command(after_help = "Examples:\n  \
         license-server offline sign request.txt --output license.txt\n  \
         license-server offline sign request.txt --offline-days 30")]
@@ -43,7 +43,7 @@ pub(super) enum Offline {
         #[command(flatten)]
         terms: Terms,
 
-        /// Whether `--offline-days` was given, not only `OFFLINE_DAYS`
+        /// Whether `--offline-days` was given on the command line
         #[arg(skip)]
         has_days: bool,
     },

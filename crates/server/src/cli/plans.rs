@@ -24,7 +24,7 @@ pub(super) enum Plans {
     #[command(after_help = "Examples:\n  \
         license-server plans apply plans.toml --dry-run\n  \
         license-server plans apply plans.toml\n\n\
-        A plan that has changed becomes a new version; sold licenses keep theirs. Plans and \
+        A changed plan becomes a new version; existing licenses keep their versions. Plans and \
         entries that are not in the file do not change.")]
     Apply {
         /// File; - is standard input
@@ -44,11 +44,11 @@ pub(super) enum Plans {
         license-server plans show professional\n  license-server plans show professional@3 --json\n  \
         license-server plans show professional --toml > professional.toml")]
     Show {
-        /// Plan, with or without a version; without one, the newest
+        /// Plan, with or without a version; default is the newest version
         #[arg(value_name = "NAME[@VERSION]")]
         plan: PlanChoice,
 
-        /// Print it as a file for 'plans apply'
+        /// Print the plan as a file for 'plans apply'
         #[arg(long, conflicts_with = "json")]
         toml: bool,
     },

@@ -27,12 +27,12 @@ pub(super) enum Release {
         #[arg(long, value_parser = version, value_name = "VERSION")]
         version: String,
 
-        /// When it was released, not in the future: a day, which means the beginning of that day in
-        /// UTC, or an exact time
+        /// Release date, not in the future: a day, which stands for 00:00 UTC on that day, or an
+        /// exact time
         #[arg(long, value_parser = date, value_name = "DATE")]
         released: DateTime<Utc>,
 
-        /// Every license covers the release, for example because it is a security fix
+        /// Let every license cover the release, for example because it is a security fix
         #[arg(long)]
         exempt: bool,
 

@@ -31,7 +31,8 @@ pub(super) enum Seats {
         license-server seats list FXSGHT-ABCD-EFGH-JKMN-PQRS\n  \
         license-server seats list FXSGHT-ABCD-EFGH-JKMN-PQRS --limit 1000")]
     List {
-        /// License key, in any spelling; - reads it from standard input
+        /// License key, in uppercase or lowercase, with or without hyphens; - reads it from
+        /// standard input
         key: SecretArgument,
 
         /// Maximum number of seats, up to 1000; default is 100 in a table, and all with --json
@@ -47,7 +48,8 @@ pub(super) enum Seats {
     #[command(after_help = "Example:\n  \
         license-server seats free FXSGHT-ABCD-EFGH-JKMN-PQRS 42aac9ae7f55…")]
     Free {
-        /// License key, in any spelling; - reads it from standard input
+        /// License key, in uppercase or lowercase, with or without hyphens; - reads it from
+        /// standard input
         key: SecretArgument,
         /// Hardware id, as shown by 'seats list', or at least its first 8 characters
         #[arg(allow_hyphen_values = true)]
@@ -55,19 +57,20 @@ pub(super) enum Seats {
     },
 
     /// Release a freed seat before its lease has ended, so that another machine can take
-    /// it without using a move
+    /// the seat without using a move
     #[command(after_help = "Examples:\n  \
         license-server seats release FXSGHT-ABCD-EFGH-JKMN-PQRS 42aac9ae7f55…\n  \
         license-server seats release FXSGHT-ABCD-EFGH-JKMN-PQRS 42aac9ae7f55… --confirm-until 2030-03-31T12:00:00Z")]
     Release {
-        /// License key, in any spelling; - reads it from standard input
+        /// License key, in uppercase or lowercase, with or without hyphens; - reads it from
+        /// standard input
         key: SecretArgument,
         /// Hardware id, as shown by 'seats list', or at least its first 8 characters
         #[arg(allow_hyphen_values = true)]
         hardware_id: String,
 
-        /// Confirms the time until which the old machine may still run; without it, the command
-        /// shows this time and releases nothing
+        /// Time until which the old machine may still run, to confirm the release; without this
+        /// option, the command shows the time and releases nothing
         #[arg(long, value_name = "INSTANT")]
         confirm_until: Option<DateTime<Utc>>,
     },
@@ -220,8 +223,8 @@ pub(super) fn print(page: &SeatsPage, now: DateTime<Utc>) {
 /// What more held seats than a license has means.
 pub(super) fn over_seats(held: u64, seats: u32) -> String {
     format!(
-        "Seats held: {held} of {seats}. The machines that took theirs last get no new lease, \
-         and run until their current lease and grace period end. To keep one of them licensed, \
-         free the seat of another machine."
+        "Seats held: {held} of {seats}. The machines that took their seats last get no new lease, \
+         and run until their current lease and grace period end. To keep one of these machines \
+         licensed, free the seat of another machine."
     )
 }

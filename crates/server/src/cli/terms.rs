@@ -8,7 +8,7 @@ use license_core::amendment::{TermChanges, UpdateRule};
 
 use crate::cli::additions;
 
-/// The terms to change.
+/// Terms to change.
 #[derive(Debug, Args)]
 pub(super) struct TermArguments {
     /// Maximum number of machines at the same time
@@ -39,11 +39,12 @@ pub(super) struct TermArguments {
     #[arg(long, value_name = "DAYS")]
     offline_days: Option<NumberOrDefault>,
 
-    /// Last day, or exact end, of the releases that are covered (UTC), or 'unlimited'
+    /// Last release date that the license covers: a day or an exact time (UTC), or 'unlimited'
     #[arg(long, value_name = "DATE")]
     updates_until: Option<UpdatesUntil>,
 
-    /// What happens with later releases: the site is warned, or licensed features are off
+    /// Rule for later releases: 'warn' shows a warning, and 'enforce' switches licensed features
+    /// off
     #[arg(long, value_name = "RULE")]
     updates: Option<Updates>,
 }
@@ -97,7 +98,7 @@ impl FromStr for UpdatesUntil {
     }
 }
 
-/// What happens with releases that are not covered.
+/// The rule for releases that are not covered.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Updates {
     Warn,

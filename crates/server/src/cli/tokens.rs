@@ -56,7 +56,7 @@ pub(super) struct Add {
     #[arg(long, value_name = "TEXT")]
     note: Option<String>,
 
-    /// File to write the token to, which only you can read; default is standard output
+    /// File to write the token to, readable only by you; default is standard output
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
 }
@@ -103,7 +103,7 @@ async fn create(
     }
     println!("{token}");
     say(format_args!(
-        "note: this is the only time that the token of {} is shown; keep it like a password. Use \
+        "note: this is the only time that the token of {} is shown; treat it like a password. Use \
          it to sign in to the console; programs send it as 'Authorization: Bearer'",
         known.name
     ));
@@ -202,7 +202,7 @@ async fn end(
         let token = ShownNamedToken::of(token, now);
         println!("{}", escaped::json(&token)?);
     } else {
-        println!("The token of {name} is revoked. Running servers refuse it within 3 seconds.");
+        println!("The token of {name} is revoked. Running servers reject it within 3 seconds.");
     }
     Ok(())
 }

@@ -46,8 +46,8 @@ pub(super) enum TrialCodes {
     #[command(after_help = "Examples:\n  \
         license-server trial-codes add --plan trial --max 200 --ends 2027-06-30 --note 'Fair'\n  \
         license-server trial-codes add --plan trial@2 --max 1000 --max-a-day 50 > trial-code\n\n\
-        Sites start a trial with 'license-client start-trial', in the console or by request file, \
-        each installation once.")]
+        Each installation can start one trial: with 'license-client start-trial', in the console \
+        or by request file.")]
     Add(Add),
 
     /// List all trial codes, newest first, including those that were withdrawn
@@ -60,14 +60,16 @@ pub(super) enum TrialCodes {
         license-server trial-codes withdraw 3f2c8a54-6a3e-4a0e-9d53-0a1f3f1f3b11\n  \
         license-server trial-codes withdraw - < trial-code")]
     Withdraw {
-        /// Id or trial code; - reads it from standard input
+        /// Trial code or its id; - reads it from standard input
         code: SecretArgument,
     },
 
-    /// Remove the record that an installation has started a trial, so that it can start another one
+    /// Remove the record that an installation has started a trial, so that the installation can
+    /// start another trial
     #[command(
         after_help = "The license of the trial stays unchanged. Use this if a site is refused \
-        because another machine has used its installation id, or because it has lost STATE_DIR.\n\n\
+        because another machine has used the site's installation id, or because the site has lost \
+        STATE_DIR.\n\n\
         Example:\n  \
         license-server trial-codes forget-trial b5684f06-7c6a-4b44-bfbd-68bd127e7617"
     )]
@@ -79,7 +81,8 @@ pub(super) enum TrialCodes {
 
 #[derive(Debug, Args)]
 pub(super) struct Add {
-    /// Plan of its trials, which must be for trials and have a duration; without a version, the newest
+    /// Plan of the trials, which must be a plan for trials with a duration; default is the newest
+    /// version
     #[arg(long, value_name = "NAME[@VERSION]")]
     plan: PlanChoice,
 
@@ -87,15 +90,15 @@ pub(super) struct Add {
     #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..=i64::from(MAX_STARTS)))]
     max: u32,
 
-    /// Maximum number of trials on one day (UTC); default is all of them
+    /// Maximum number of trials per day (UTC); default is no daily maximum
     #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..=i64::from(MAX_STARTS)))]
     max_a_day: Option<u32>,
 
-    /// Last day, or exact end, on which it starts trials (UTC); default is no end
+    /// Last day, or exact end, of the trial code (UTC); default is no end
     #[arg(long, value_name = "DATE", value_parser = additions::end)]
     ends: Option<DateTime<Utc>>,
 
-    /// A note, as free text
+    /// Free-text note
     #[arg(long, value_name = "TEXT")]
     note: Option<String>,
 }

@@ -48,7 +48,7 @@ pub(super) fn additions(fields: &Fields, count: usize) -> Result<Vec<Addition>, 
 fn addition(row: AdditionRow) -> Result<Addition, ApiError> {
     if row.key.is_empty() {
         let number = row.number + 1;
-        let message = format!("choose what to add in row {number}, or empty the row");
+        let message = format!("choose what to add in row {number}, or clear the row");
         return Err(ApiError::BadRequest(message));
     }
     Ok(Addition {

@@ -173,7 +173,7 @@ pub(super) fn no_day(day: &str) -> Result<(), ApiError> {
     match day.is_empty() {
         true => Ok(()),
         false => Err(ApiError::BadRequest(format!(
-            "the last day {day} was entered, but another end is chosen; choose one of them"
+            "the last day {day} was entered, but another end is chosen; choose only one"
         ))),
     }
 }

@@ -80,7 +80,7 @@ fn effect(effect: &Effect, items: &ItemNames, now: DateTime<Utc>) -> ShownEffect
         let key = change.key.as_str();
         let value = value_words(items, key, Some(change.before), change.after);
         match change.before == change.after {
-            true => format!("{value}, as without the amendment"),
+            true => format!("{value}, unchanged by the amendment"),
             false => value,
         }
     });

@@ -217,7 +217,7 @@ pub(super) async fn ask_revoke(State(app): State<Arc<App>>, Path(name): Path<Str
             to_revoke(&token.name, facts).ask("tokens")
         }
         Ok(None) => {
-            let message = format!("there is no token '{name}', or it was revoked already");
+            let message = format!("there is no token '{name}', or it has already been revoked");
             trouble("tokens", ApiError::Unknown(message))
         }
         Err(error) => trouble("tokens", error),

@@ -80,7 +80,7 @@ impl ListQuery {
             "" => Ok(None),
             text => match from_text(text) {
                 Ok(cursor) => Ok(Some(cursor)),
-                Err(_) => Err(unknown("page", text, "the address of an older page")),
+                Err(_) => Err(unknown("page", text, "the cursor of an older page")),
             },
         }
     }
@@ -277,7 +277,7 @@ pub(super) async fn ask_withdraw(
 ) -> Response {
     match look_up_trial_code(app.store.reader(), &code).await {
         Ok(code) if code.allowance.is_withdrawn => {
-            let message = "the trial code was withdrawn already".to_owned();
+            let message = "the trial code has already been withdrawn".to_owned();
             trouble("trial-codes", ApiError::Conflict(message))
         }
         Ok(code) => to_withdraw(code).ask("trial-codes"),

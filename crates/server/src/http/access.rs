@@ -164,7 +164,9 @@ impl Access {
     /// Makes a new token known to this server immediately; other servers notice it within seconds.
     pub(crate) async fn follow_addition(&self) {
         if self.named.reread().await.is_err() {
-            tracing::warn!("a new token can be used when the database can be read again");
+            tracing::warn!(
+                "failed to read the tokens; a new token can be used when they are readable again"
+            );
         }
     }
 

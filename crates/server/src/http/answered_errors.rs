@@ -97,7 +97,7 @@ pub(super) enum CustomerErrors {
 /// Errors of operations on one trial code.
 #[derive(IntoResponses)]
 pub(super) enum TrialCodeErrors {
-    /// `not_found`: no trial code is like this, or has this id.
+    /// `not_found`: there is no such trial code.
     #[response(status = 404)]
     NotFound(ErrorBody),
 }
@@ -105,7 +105,7 @@ pub(super) enum TrialCodeErrors {
 /// Errors of operations on one add-on key.
 #[derive(IntoResponses)]
 pub(super) enum AddOnErrors {
-    /// `not_found`: no add-on key is like this, or has this number.
+    /// `not_found`: there is no such add-on key.
     #[response(status = 404)]
     NotFound(ErrorBody),
 }

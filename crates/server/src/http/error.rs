@@ -180,8 +180,8 @@ impl ApiError {
                 seconds(*wait)
             ),
             Self::Interrupted(moved, why) => format!(
-                "The merge was interrupted (licenses moved by it: {moved}); repeat it to move the \
-                 others. {}",
+                "The merge was interrupted (licenses moved by it: {moved}); repeat the merge to \
+                 move the remaining licenses. {}",
                 why.message()
             ),
             Self::NotSigning => "The License Server cannot sign at present; see its log".to_owned(),
@@ -200,7 +200,8 @@ impl ApiError {
             }
             Self::Unavailable => "The database is unavailable; see the server log".to_owned(),
             Self::Uncertain => "The change may have been stored: the connection to the database \
-                failed before it was confirmed. Check whether it was stored before you repeat it."
+                failed before the change was confirmed. Check whether the change was stored before \
+                you repeat it."
                 .to_owned(),
             Self::Internal => "Internal error; see the server log".to_owned(),
         }
@@ -347,7 +348,7 @@ impl From<AnswerError> for ApiError {
             AnswerError::TooManyCalls(wait) => Self::TooManyCalls(wait),
             AnswerError::Store(error) => error.into(),
             error @ AnswerError::Document(SignError::TooLong { .. }) => {
-                tracing::error!(security = true, %error, "a site gets no license");
+                tracing::error!(security = true, %error, "no license was signed for a site");
                 Self::Internal
             }
             error @ (AnswerError::Document(_) | AnswerError::NotIssued(_)) => {

@@ -49,7 +49,7 @@ pub(super) fn json_text(received: Result<Bytes, BytesRejection>) -> Result<Bytes
         bytes.advance(BYTE_ORDER_MARK.len());
     }
     if std::str::from_utf8(&bytes).is_err() {
-        let message = "the body is not in UTF-8; send UTF-8".to_owned();
+        let message = "the body is not valid UTF-8; send UTF-8".to_owned();
         return Err(ApiError::BadRequest(message));
     }
     if bytes.windows(6).any(|part| part == b"\\u0000") {
@@ -295,7 +295,7 @@ pub(super) fn expiry_schema() -> OneOfBuilder {
 
 /// The same for a license to issue.
 pub(super) fn plan_expiry_schema() -> OneOfBuilder {
-    end_schema("is the end that the plan sets")
+    end_schema("means the end that the plan sets")
 }
 
 /// The schema of the end of the releases that a license covers.
@@ -316,7 +316,7 @@ pub(super) fn start_schema() -> OneOfBuilder {
     until_schema()
         .item(ObjectBuilder::new().schema_type(Type::Null))
         .description(Some(
-            "An instant, or a day, which means the beginning of that day in UTC; `null` means no \
+            "An instant, or a day, which stands for 00:00 UTC on that day; `null` means no \
              bound",
         ))
 }

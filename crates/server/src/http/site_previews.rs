@@ -18,7 +18,7 @@ use crate::http::site_messages::{self, PreviewAnswer};
 use crate::licensing::admit::SiteCall;
 use crate::licensing::site_preview::previewed;
 
-/// Tell what a license key grants, without taking a seat.
+/// Show what a license key grants, without taking a seat.
 ///
 /// The answer is not signed: it is only shown, before the key replaces another one.
 #[utoipa::path(

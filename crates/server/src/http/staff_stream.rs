@@ -56,9 +56,9 @@ pub(crate) struct StaffStream {
 enum EndedEarly {
     #[error("the reader's token was revoked or has expired, or its session has ended")]
     NotAllowed,
-    #[error("it is not known whether the reader's token may still be used")]
+    #[error("cannot determine whether the reader's token is still valid")]
     NotKnown,
-    #[error("it was not read within {} minutes", MAX_DURATION.as_secs() / 60)]
+    #[error("the file was not read within {} minutes", MAX_DURATION.as_secs() / 60)]
     TooSlow,
     #[error(transparent)]
     Store(#[from] StoreError),

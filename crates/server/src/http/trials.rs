@@ -21,8 +21,8 @@ use crate::licensing::start_trial::{TrialStart, answer_trial};
 
 /// Start a trial with a trial code, and take the seat of its license.
 ///
-/// An installation starts one trial, and gets the same one if it asks again and sends the secret with
-/// which it started it, or, if it sent none, the same code.
+/// Each installation can start one trial. Repeating the call returns the same trial if the call
+/// contains the same secret or, if the trial was started without a secret, the same code.
 #[utoipa::path(
     post, path = "/trial", operation_id = "start_trial", tag = "sites",
     request_body = site_messages::TrialRequest, params(SiteHeaders),

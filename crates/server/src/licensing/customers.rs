@@ -67,7 +67,7 @@ pub enum CustomerError {
     #[error("the name is empty")]
     NoName,
     /// The name looks like an id.
-    #[error("the name '{0}' has the form of an id")]
+    #[error("the name '{0}' looks like an id")]
     NameIsId(String),
     /// Another customer has the name.
     #[error("there is already a customer '{0}'; names that differ only in case count as the same")]
@@ -78,7 +78,7 @@ pub enum CustomerError {
     /// The name is the reference of another customer, or the other way round.
     #[error(
         "'{text}' is the {is} of the customer {other}; the name of a customer cannot be the \
-         reference of another one, regardless of case"
+         reference of another customer, regardless of case"
     )]
     Confusing {
         /// The name or reference.
@@ -118,7 +118,7 @@ pub enum CustomerError {
         into: String,
     },
     /// Others have changed the customer in the meantime.
-    #[error("the customer was changed in the meantime; review the changes, and repeat yours")]
+    #[error("the customer was changed in the meantime; review the change, then make yours again")]
     Changed,
     /// A customer cannot be merged into itself.
     #[error("a customer cannot be merged into itself")]
@@ -133,8 +133,8 @@ pub enum CustomerError {
     },
     /// A merge has moved only some of the licenses.
     #[error(
-        "the merge was interrupted (licenses moved by it: {moved}); repeat it to move the others: \
-         {error}"
+        "the merge was interrupted (licenses moved by it: {moved}); repeat the merge to move the \
+         remaining licenses: {error}"
     )]
     Interrupted {
         /// How many it has moved.
@@ -393,7 +393,7 @@ fn edited(customer: Customer, request: &CustomerEdit) -> Result<Customer, Custom
         if name.trim().is_empty() && email.is_none() && phone.is_none() {
             return Err(CustomerError::Field {
                 field: "contacts",
-                why: "a contact must have a name, an email address or a telephone number"
+                why: "a contact must have a name, an e-mail address or a telephone number"
                     .to_owned(),
             });
         }

@@ -50,11 +50,11 @@ const VERSIONS: usize = 12;
 pub enum Seen {
     /// Its lease is valid.
     Active,
-    /// Its validation is overdue, and it works until the end of grace.
+    /// Its validation is overdue; it works until its grace period ends.
     Grace,
     /// It has not validated for so long that its licensed features are off.
     Silent,
-    /// Its license is suspended, revoked or has expired.
+    /// Its license is suspended or revoked, or has expired.
     Stopped,
 }
 
@@ -134,18 +134,18 @@ pub struct Version {
     pub installations: u64,
 }
 
-/// The number of installations whose last call was within …
+/// The number of installations by the time of their last call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = LastSeenCounts)]
 pub struct LastSeen {
-    /// … a day,
+    /// Within a day.
     pub day: u64,
-    /// … a week but not a day,
+    /// Within a week, but not within a day.
     pub week: u64,
-    /// … thirty days but not a week,
+    /// Within 30 days, but not within a week.
     pub month: u64,
-    /// … a longer time.
+    /// More than 30 days ago.
     pub longer: u64,
 }
 

@@ -9,16 +9,16 @@ use utoipa::ToSchema;
 
 use crate::store::licenses::{License, Status};
 
-/// The status of a license: the vendor's decision, or where the license is in its time.
+/// The status of a license: the vendor's decision, or the phase of its validity period.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
 #[schema(as = LicenseStatus)]
 pub enum ShownStatus {
     /// Its start is in the future.
     Scheduled,
-    /// It may be used for more than 30 days, or has no end.
+    /// It is valid, and ends in more than 30 days or never.
     Active,
-    /// It may be used, and ends within 30 days.
+    /// It is valid, and ends within 30 days.
     Expiring,
     /// Its end has passed.
     Expired,

@@ -10,7 +10,7 @@ use crate::store::licenses::License;
 
 /// The change of a line was made before.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("this line was done before, as amendment {} at {}", .0.amendment, .0.done_at)]
+#[error("this line has already been processed, as amendment {} at {}", .0.amendment, .0.done_at)]
 pub struct LineDone(pub DoneLine);
 
 /// Why the change of a line is not made.

@@ -34,13 +34,13 @@ pub enum OfflineError {
     WrittenAhead(#[from] WrittenAhead),
     /// The vendor answers no request files.
     #[error(
-        "this License Server refuses request files because OFFLINE_DAYS is 0; to answer one, use \
-         'license-server offline sign --offline-days 90'"
+        "this License Server refuses request files because OFFLINE_DAYS is 0; to sign this \
+         request, use 'license-server offline sign --offline-days 90'"
     )]
     NotOffered,
     /// The key sets that the site lacks do not fit into a file.
     #[error(
-        "the site has version {known} of the key set, and the newer sets do not fit into a license file; install the output of 'license-server keys export' there as LICENSE_TRUSTED_KEYS, and write a new request"
+        "the site has version {known} of the key set, and the newer sets do not fit into a license file; install the output of 'license-server keys export' at the site as LICENSE_TRUSTED_KEYS, and write a new request"
     )]
     TooFarBehind {
         /// Version of the set that the site has.

@@ -31,7 +31,7 @@ pub enum RedeemError {
     #[error(transparent)]
     Refused(#[from] RedeemRefusal),
     /// The license cannot be amended in this way.
-    #[error("the license cannot have what the add-on key grants: {0}")]
+    #[error("the license cannot include what the add-on key grants: {0}")]
     Amend(AmendError),
     /// Revocation is permanent.
     #[error("the license was revoked, which cannot be undone; issue a new one")]

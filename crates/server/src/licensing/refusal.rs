@@ -170,7 +170,8 @@ impl Refused {
             StartTrialError::NoSecret => (
                 Refusal::UnknownTrialCode,
                 "A trial without a code needs a secret that the License Client keeps in STATE_DIR; \
-                 make sure that it can write there, or ask your vendor for a trial code"
+                 make sure that the License Client can write there, or ask your vendor for a trial \
+                 code"
                     .to_owned(),
             ),
             StartTrialError::Refused(refused) => {
@@ -246,13 +247,13 @@ impl Refused {
         let message = match (limit, license.seats) {
             (SeatLimit::AllHeld, 1) => {
                 "The license is for one machine, and another machine is using it; deactivate it \
-                 there, or ask your vendor to free the seat or sell you another one"
+                 there, or ask your vendor to free the seat or sell you another seat"
                     .to_owned()
             }
             (SeatLimit::AllHeld, n) => format!(
                 "The license is for {n} machines, and other machines are using all of its seats; \
-                 deactivate it on one of them, or ask your vendor to free a seat or sell you \
-                 another one"
+                 deactivate the license on one of them, or ask your vendor to free a seat or sell \
+                 you another seat"
             ),
             (SeatLimit::NoMovesLeft { until }, _) => format!(
                 "A seat of the license is free, but the machine that had it may run until {}, and \

@@ -38,8 +38,8 @@ pub struct ListedSeat {
     /// The seat.
     #[serde(flatten)]
     pub seat: Seat,
-    /// Whether it counts although the license has fewer seats, because others were taken earlier.
-    /// Its lease is not extended; the machine may run until `signedUntil`.
+    /// Whether the seat is excess: more seats are held than the license has, and this one was taken
+    /// after the others. Its lease is not extended; the machine may run until `signedUntil`.
     #[serde(rename = "excess")]
     pub is_excess: bool,
 }
@@ -78,7 +78,7 @@ pub enum FreeError {
     #[error(transparent)]
     LookUp(#[from] LookUpError),
     /// This machine holds no seat.
-    #[error("the machine '{0}' has no seat of this license")]
+    #[error("the machine '{0}' does not hold a seat of this license")]
     NotHeld(String),
     /// Several machines match.
     #[error(transparent)]

@@ -14,7 +14,7 @@ pub(super) async fn redeem(held: &mut HeldLicense<'_>, key: &str) -> Result<Site
     let (seat, amendment) = take(held, key).await?;
     let receipt = Denied {
         reason: DenialReason::Redeemed,
-        message: format!("The add-on key is amendment {amendment} of the license"),
+        message: format!("The add-on key was redeemed as amendment {amendment} of the license"),
         amendment: Some(amendment),
     };
     let receipt = held.sign_receipt(seat, &receipt).await?;

@@ -45,8 +45,8 @@ pub enum TokenError {
     Name(String),
     /// The name is that of another author, or looks like it.
     #[error(
-        "the name '{0}' is reserved, or looks like a reserved one; choose one that people cannot \
-         mistake for another author"
+        "the name '{0}' is reserved, or looks like a reserved one; choose a name that people \
+         cannot mistake for another author"
     )]
     Reserved(String),
     /// The name is in use.
@@ -62,7 +62,9 @@ pub enum TokenError {
     #[error("the token would expire at {0}, which has passed")]
     Ended(DateTime<Utc>),
     /// No token that could be revoked has this name.
-    #[error("there is no token '{0}', or it was revoked already; see 'license-server tokens list'")]
+    #[error(
+        "there is no token '{0}', or it has already been revoked; see 'license-server tokens list'"
+    )]
     Unknown(String),
     /// The database returned an error.
     #[error(transparent)]
@@ -221,7 +223,7 @@ pub struct ShownNamedToken {
     pub name: String,
     /// Whether it may be used now.
     pub status: TokenStatus,
-    /// For people.
+    /// A free-text note.
     pub note: Option<String>,
     /// When it was created.
     pub created_at: DateTime<Utc>,

@@ -65,7 +65,7 @@ pub enum TrialCodeError {
     #[error("there is no trial code {0}; see 'license-server trial-codes list'")]
     Unknown(String),
     /// There already is a trial code like this.
-    #[error("the trial code {0} was created already, and is not shown again")]
+    #[error("the trial code {0} has already been created, and is not shown again")]
     Exists(String),
     /// The installation has started no trial.
     #[error("the installation '{0}' has not started a trial")]
@@ -318,7 +318,7 @@ async fn try_forget(
 pub struct ShownTrialCode {
     /// UUID.
     pub id: String,
-    /// The beginning and the end of the code.
+    /// The first and last characters of the code.
     pub masked_code: String,
     /// Whether it starts trials now, as far as its own limits are concerned.
     pub usable: bool,
@@ -332,7 +332,7 @@ pub struct ShownTrialCode {
     pub ends_at: Option<DateTime<Utc>>,
     /// The number of trials so far.
     pub started: u32,
-    /// For people.
+    /// A free-text note.
     pub note: Option<String>,
     /// When it was created.
     pub created_at: DateTime<Utc>,

@@ -91,7 +91,7 @@ pub enum SigningError {
     )]
     OnlyKey(String),
     /// The published sets do not follow each other.
-    #[error("the key sets in '{path}' do not follow each other: {error}")]
+    #[error("the key sets in '{path}' do not form an unbroken chain: {error}")]
     BrokenChain {
         /// Which directory.
         path: String,
@@ -108,12 +108,12 @@ pub enum SigningError {
     },
     /// A set is missing, but later ones exist.
     #[error(
-        "the key set '{0}' is missing, and without it no site can follow the later ones; restore the key directory from a backup"
+        "the key set '{0}' is missing; without it, no site can verify later key sets. Restore the key directory from a backup"
     )]
     SetMissing(String),
     /// The directory does not continue the sets that were used before.
     #[error(
-        "the key directory '{path}' does not match the key sets that were used before: {doubt}. Restore the newest key directory from a backup, and check KEYS_DIR, STATE_DIR and DATABASE_URL. If this directory is the one to use from now on, stop all servers, run 'license-server keys accept', and start them"
+        "the key directory '{path}' does not match the key sets that were used before: {doubt}. Restore the newest key directory from a backup, and check KEYS_DIR, STATE_DIR and DATABASE_URL. If this directory is the one to use from now on, stop all servers, run 'license-server keys accept', and start the servers again"
     )]
     Record {
         /// Which directory.
@@ -174,7 +174,7 @@ pub enum SignError {
     Clock(#[from] ClockDoubt),
     /// No site could read the document.
     #[error(
-        "the document for the license {license} is {bytes} bytes long, and sites read at most \
+        "the document for the license {license} is {bytes} bytes long, and sites accept at most \
          {max}; amend the license to have fewer features", max = document::MAX_BYTES
     )]
     TooLong {

@@ -88,7 +88,7 @@ pub struct AddOnsQuery {
     pub expired_at: Option<DateTime<Utc>>,
 }
 
-/// What became of an add-on key.
+/// The state of an add-on key.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, utoipa::ToSchema, clap::ValueEnum,
 )]

@@ -58,9 +58,9 @@ pub struct Customer {
     /// The vendor's own reference, such as the customer number in the accounting system. No other
     /// customer can have the same reference, or it as a name.
     pub reference: Option<String>,
-    /// Whom to call.
+    /// The contacts.
     pub contacts: Vec<Contact>,
-    /// For people.
+    /// Free-text notes.
     pub notes: String,
     /// The id of the customer that this record was merged into.
     pub merged_into: Option<String>,
@@ -70,14 +70,14 @@ pub struct Customer {
     pub updated_at: DateTime<Utc>,
 }
 
-/// A person to call.
+/// A contact of a customer.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Contact {
     /// The name.
     #[serde(default)]
     pub name: String,
-    /// The email address.
+    /// The e-mail address.
     #[serde(default)]
     pub email: Option<String>,
     /// The telephone number.

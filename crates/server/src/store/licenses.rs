@@ -127,9 +127,9 @@ pub struct License {
     /// Maximum number of machines at the same time.
     pub seats: u32,
     /// How many times in a period a seat may move to another machine while the old machine's lease
-    /// is still valid …
+    /// is still valid.
     pub moves: u32,
-    /// … and the length of that period in days.
+    /// Length of the period for moves, in days.
     pub moves_period_days: u32,
     /// How long a lease is valid; `null` is the License Server's setting, here and below.
     pub lease_hours: Option<u32>,

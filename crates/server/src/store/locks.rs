@@ -112,8 +112,8 @@ pub async fn hold(db: &impl ConnectionTrait, lock: Lock) -> Result<(), StoreErro
     match found.one(db).await? {
         Some(_) => Ok(()),
         None => Err(StoreError::Database(DbErr::Custom(format!(
-            "the row '{}' in table locks is missing, or hidden by row-level security; insert it, or \
-             make the user in DATABASE_URL the owner of the tables",
+            "the row '{}' in table locks is missing, or hidden by row-level security; insert the \
+             row, or make the user in DATABASE_URL the owner of the tables",
             lock.name()
         )))),
     }

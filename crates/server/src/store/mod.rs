@@ -80,10 +80,10 @@ pub enum StoreError {
     Missing,
     /// The database has tables of these names that this program has not created.
     #[error(
-        "the database already has tables with the names of this program's, which it has not \
-         created: {0}. Nothing was changed. Use a database of its own for the License Server, or a \
-         schema of its own with options=-csearch_path=NAME in DATABASE_URL; if the tables come from \
-         an incomplete restore, restore the whole backup"
+        "the database already has tables that have the names of this program's tables, but were \
+         not created by this program: {0}. Nothing was changed. Use a separate database for the \
+         License Server, or a separate schema with options=-csearch_path=NAME in DATABASE_URL; if \
+         the tables come from an incomplete restore, restore the whole backup"
     )]
     OthersTables(String),
     /// It is not known whether there is a database.
@@ -99,7 +99,7 @@ pub enum StoreError {
     #[error("the license {0} has no rows in the table 'amendments'; restore them from a backup")]
     NoAmendments(String),
     /// A license belongs to a customer that there is no record of.
-    #[error("there is no customer {0} in the table 'customers'; restore it from a backup")]
+    #[error("there is no customer {0} in the table 'customers'; restore the row from a backup")]
     NoCustomer(String),
     /// The token of the author of a change was revoked.
     #[error("the token '{0}' was revoked; nothing was changed")]

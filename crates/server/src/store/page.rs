@@ -98,7 +98,7 @@ impl<'de, T: Datelike + Deserialize<'de>> Deserialize<'de> for Storable<T> {
         let time = T::deserialize(from)?;
         match (0..=9999).contains(&time.year()) {
             true => Ok(Self(time)),
-            false => Err(D::Error::custom("a year from 0 to 9999 is expected")),
+            false => Err(D::Error::custom("expected a year from 0 to 9999")),
         }
     }
 }

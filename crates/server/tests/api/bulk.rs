@@ -272,7 +272,7 @@ async fn amendments_are_made_once_and_equal_lines_each(engine: Engine) {
     let results = batch.results();
     assert_eq!(
         results[4]["error"],
-        "from and until are the period of add, which is missing"
+        "from and until apply to add, which is missing"
     );
     assert!(
         results[5]["error"].starts_with("licenseKey: "),

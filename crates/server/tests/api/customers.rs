@@ -354,7 +354,7 @@ async fn an_invalid_customer_is_refused_with_its_field(engine: Engine) {
             "POST",
             "/customers",
             json!({"name": unknown}),
-            (400, "form of an id"),
+            (400, "looks like an id"),
         ),
         (
             "POST",

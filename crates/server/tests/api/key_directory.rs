@@ -154,7 +154,10 @@ async fn an_older_key_directory_never_signs(engine: Engine) {
             std::fs::remove_file(directory.join(format!("set-{version:06}.jws"))).unwrap();
         }
         let before = names(&directory);
-        let expected = format!("it ends with key set {found}, but key set 3 was already in use");
+        let expected = format!(
+            "the directory ends with key set {found}, but key set 3 was already \
+            in use"
+        );
         let error = watch(&vendor.app).await.unwrap_err().to_string();
         assert!(error.contains(&expected), "{error}");
         assert_eq!(vendor.app.keys().version(), 3);
@@ -182,7 +185,10 @@ async fn an_older_key_directory_never_signs(engine: Engine) {
         SigningKeys::rotate(&backup, "test", now, TimeDelta::days(1)).unwrap();
     }
     let error = open(&vendor, &backup).await.unwrap_err();
-    assert!(error.contains("its key set 3 differs"), "{error}");
+    assert!(
+        error.contains("key set 3 in the directory differs"),
+        "{error}"
+    );
     watch(&vendor.app).await.unwrap();
     assert_eq!(vendor.activate(&key, "machine").await.word(), "yes");
     vendor.end().await;
@@ -195,10 +201,16 @@ async fn another_key_directory_never_signs_until_it_is_accepted(engine: Engine) 
     let now = vendor.clock.now();
     let kid = SigningKeys::create(&other, now).unwrap();
     let error = open(&vendor, &other).await.unwrap_err();
-    assert!(error.contains("its key set 1 differs"), "{error}");
+    assert!(
+        error.contains("key set 1 in the directory differs"),
+        "{error}"
+    );
     assert!(error.contains("license-server keys accept"), "{error}");
     for error in change_keys(&vendor, &other).await {
-        assert!(error.contains("its key set 1 differs"), "{error}");
+        assert!(
+            error.contains("key set 1 in the directory differs"),
+            "{error}"
+        );
     }
     let accepted = accept(
         &vendor.app.store,
@@ -243,7 +255,10 @@ async fn a_server_stops_signing_when_another_directory_was_accepted(engine: Engi
     .await;
     accepted.unwrap();
     let error = watch(&vendor.app).await.unwrap_err().to_string();
-    assert!(error.contains("its key set 1 differs"), "{error}");
+    assert!(
+        error.contains("key set 1 in the directory differs"),
+        "{error}"
+    );
     let unready = (
         503,
         "the key directory does not match the database".to_owned(),
@@ -338,7 +353,10 @@ fn a_key_that_is_made_beside_the_one_in_use_signs_after_it_was_accepted() {
     for refused in [&["init"][..], &["keys", "rotate"]] {
         let (code, said) = run(refused, Some(&other));
         assert_eq!(code, Some(1), "{refused:?}");
-        assert!(said.contains("its key set 1 differs"), "{said}");
+        assert!(
+            said.contains("key set 1 in the directory differs"),
+            "{said}"
+        );
         assert!(said.contains("'license-server keys accept'"), "{said}");
     }
     assert_eq!(run(&["keys", "rotate"], None).0, Some(0));

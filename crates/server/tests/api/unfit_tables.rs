@@ -245,7 +245,7 @@ async fn tables_of_another_program_are_named_before_anything_is_created(engine: 
     let said = error.unwrap().to_string();
     for part in [
         "customers, plans.",
-        "a database of its own",
+        "a separate database",
         "-csearch_path=NAME",
     ] {
         assert!(said.contains(part), "{said}");

@@ -124,7 +124,7 @@ impl Access {
                 };
                 let (name, quoted) = (&it.name, &it.quoted);
                 format!(
-                    "it has to create tables in the schema {name}: GRANT {rights} ON SCHEMA \
+                    "the user has to create tables in the schema {name}: GRANT {rights} ON SCHEMA \
                      {quoted} TO {user}"
                 )
             }

@@ -30,13 +30,13 @@ impl OpenSchema {
         if let Some(owner) = &self.owner {
             let found = format!(
                 "another database user owns the schema {schema} ({owner}), and may create objects \
-                 in it, such as operators that the queries of others then call"
+                 in it, such as operators that other users' queries then call"
             );
             return foreign_text::message(&found);
         }
         let found = format!(
             "other database users may create objects in the schema {schema} ({roles}), such as \
-             operators that the queries of others then call"
+             operators that other users' queries then call"
         );
         foreign_text::message(&found)
     }
@@ -47,8 +47,8 @@ impl OpenSchema {
         let (schema, roles) = (&self.schema, self.roles.join(", "));
         if self.owner.is_some() {
             let advice = format!(
-                "if you do not trust its owner, remove it from the search path, or ALTER SCHEMA \
-                 {schema} OWNER TO the user in DATABASE_URL or the owner of the database"
+                "if you do not trust its owner, remove the schema from the search path, or ALTER \
+                 SCHEMA {schema} OWNER TO the user in DATABASE_URL or the owner of the database"
             );
             return foreign_text::message(&advice);
         }

@@ -296,15 +296,15 @@ fn misfits(expected: &[ExpectedTable], catalog: &Catalog, backend: DbBackend) ->
     let parts = [
         ("missing tables: ", tables.join(", ")),
         (
-            "tables of another program, for which this one needs a database of its own, or a \
-             schema of its own with options=-csearch_path=NAME in DATABASE_URL: ",
+            "tables of another program (use a separate database for this one, or a separate \
+             schema with options=-csearch_path=NAME in DATABASE_URL): ",
             others.join(", "),
         ),
         ("missing columns: ", columns.join(", ")),
         ("missing unique indexes: ", indexes.join("; ")),
         ("ids without a default: ", ids.join("; ")),
         (
-            "columns without a default that must not be null and that this program does not fill: ",
+            "NOT NULL columns without a default that this program does not fill: ",
             unfilled.join(", "),
         ),
         (

@@ -88,8 +88,8 @@ async fn advance(db: &impl ConnectionTrait, schema: &str, table: &str) -> Result
     db.query_one_raw(advanced).await?;
     tracing::warn!(
         sequence,
-        "the sequence was behind the ids of its table, which happens if only the rows are \
-         restored, and has been advanced"
+        "advanced a sequence that was behind the ids of its table, which happens if only the rows \
+         are restored"
     );
     Ok(())
 }

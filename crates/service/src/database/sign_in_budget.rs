@@ -26,8 +26,8 @@ const SHARE: u32 = 10;
 /// The minimum for each call: it is enough to be handed an existing connection.
 const FREE: Duration = Duration::from_millis(1);
 pub(super) const EXHAUSTED: &str = "signing in to the database takes too much computation: the password was \
-    stored with too many SCRAM iterations, or another program answers in its place; set the \
-    password again with the default number (scram_iterations = 4096)";
+    stored with too many SCRAM iterations, or another program answers in place of the database; \
+    set the password again with the default number (scram_iterations = 4096)";
 
 thread_local! {
     /// Whether a connection was handed out while this thread polled a call.

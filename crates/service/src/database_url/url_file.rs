@@ -98,7 +98,7 @@ impl UrlFile {
                 tracing::warn!(
                     file,
                     "keeping the previous DATABASE_URL: the content of \
-                    DATABASE_URL_FILE has changed and is not used: {why}"
+                    DATABASE_URL_FILE has changed and cannot be used: {why}"
                 );
                 state.warned = Some(why);
             }

@@ -45,7 +45,7 @@ pub(super) async fn bind_other_localhost(listener: &TcpListener) -> Option<TcpLi
                     %error,
                     "cannot listen on the other address of localhost: programs that connect to \
                      localhost may reach another program; stop that program, and let gateways \
-                     connect to an address instead of localhost"
+                     connect to an IP address instead of localhost"
                 );
             }
             None
@@ -62,7 +62,7 @@ pub fn why_not(setting: &str, address: SocketAddr, error: &io::Error) -> String 
         ),
         ErrorKind::AddrNotAvailable => {
             "this machine does not have the address; set HOST to one of its addresses or to \
-             0.0.0.0, or start the program once the network is up"
+             0.0.0.0, or start the program after the network is up"
                 .to_owned()
         }
         ErrorKind::PermissionDenied => format!(
@@ -70,7 +70,7 @@ pub fn why_not(setting: &str, address: SocketAddr, error: &io::Error) -> String 
              port above 1023, or grant CAP_NET_BIND_SERVICE"
         ),
         _ if error.raw_os_error() == Some(Errno::AFNOSUPPORT.raw_os_error()) => {
-            "this machine does not support addresses of this kind; set HOST to another one"
+            "this machine does not support addresses of this kind; set HOST to another address"
                 .to_owned()
         }
         _ => format!("check HOST and {setting}"),

@@ -90,7 +90,8 @@ impl Limits {
             tracing::warn!(
                 connections = permitted,
                 configured = self.max_connections,
-                "fewer connections are possible than MAX_CONNECTIONS; raise the limit on open files"
+                "the limit on open files allows fewer connections than MAX_CONNECTIONS; raise \
+                 this limit"
             );
         }
         Self {

@@ -109,10 +109,10 @@ mod tests {
             let text = server.explain(&error.into()).unwrap().text;
             assert!(text.contains(said), "{text}");
             assert!(!text.contains("Context"), "{text}");
-            let advice = "have its authority issue";
+            let advice = "have the certificate's authority issue";
             assert!(text.contains(advice), "{text}");
             assert!(
-                text.contains("or, if it is self-signed, create one: openssl"),
+                text.contains("or, if the certificate is self-signed, create one: openssl"),
                 "{text}"
             );
         }

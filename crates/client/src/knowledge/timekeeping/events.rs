@@ -14,13 +14,13 @@ fn log_one(event: &ClockEvent) {
         ClockEvent::Behind { by } => tracing::error!(
             security = true,
             minutes = minutes(*by),
-            "the wall clock is behind the effective time and is ignored; set it, and keep it \
-             correct with NTP"
+            "the wall clock is behind the effective time and is ignored; set the clock, and keep \
+             it synchronized with NTP"
         ),
         ClockEvent::Doubted { ahead } => tracing::warn!(
             minutes = minutes(*ahead),
-            "the wall clock is far ahead and is not trusted until the License Server confirms it \
-             or it has stayed ahead for 72 h"
+            "the wall clock is far ahead and is not trusted until the License Server confirms the \
+             time or the clock has stayed ahead for 72 h"
         ),
         ClockEvent::Believed { ahead } => tracing::warn!(
             minutes = minutes(*ahead),

@@ -192,7 +192,8 @@ impl Timekeeping {
                 if signed.is_some() && file.was_removed(remembered) {
                     tracing::error!(
                         security = true,
-                        "there is a signed license but no time.json; was it removed?"
+                        "time.json is missing although there is a signed license; the file may \
+                         have been removed"
                     );
                     self.metrics.security_event();
                 }

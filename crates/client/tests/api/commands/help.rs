@@ -41,7 +41,7 @@ fn a_completion_script_that_cannot_be_written_is_an_error() {
         let output = command.output().unwrap();
         let text = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(1), "{shell}: {text}");
-        let expected = "error: standard output cannot be written: No space left on device";
+        let expected = "error: cannot write to standard output: No space left on device";
         assert!(text.starts_with(expected), "{shell}: {text}");
     }
 }

@@ -165,32 +165,32 @@ async fn limits_say_what_is_over_and_what_would_fit() {
             63,
             &["limits"][..],
             0,
-            "ok   63 of 64 cameras are in use  (within_limit)",
+            "ok   cameras: 63 of 64 in use  (within_limit)",
         ),
         (
             64,
             &["limits"],
             0,
-            "ok   64 of 64 cameras are in use  (within_limit)",
+            "ok   cameras: 64 of 64 in use  (within_limit)",
         ),
         (
             70,
             &["limits"],
             3,
-            "over 70 of 64 cameras are in use (6 over)  (over_limit)",
+            "over cameras: 70 of 64 in use (6 over)  (over_limit)",
         ),
-        (70, &["limits", "cameras", "0"], 3, "over 70 of 64 cameras"),
+        (70, &["limits", "cameras", "0"], 3, "over cameras: 70 of 64"),
         (
             70,
             &["limits", "cameras"],
             3,
-            "no   70 of 64 cameras are in use (6 over)  (limit_reached)",
+            "no   cameras: 70 of 64 in use (6 over)  (limit_reached)",
         ),
         (
             63,
             &["limits", "cameras"],
             0,
-            "yes  63 of 64 cameras are in use  (within_limit)",
+            "yes  cameras: 63 of 64 in use  (within_limit)",
         ),
     ] {
         site.put("/api/license/usage", report(cameras)).await;
@@ -231,7 +231,7 @@ async fn everything_that_is_counted_and_what_changes_next_is_shown() {
             &["limits"][..],
             3,
             &[
-                "over 9 of 8 anpr_lanes are in use (1 over)  (over_limit)",
+                "over anpr_lanes: 9 of 8 in use (1 over)  (over_limit)",
                 "ok   No limit applies to channels  (unlimited)",
                 "cameras",
             ][..],

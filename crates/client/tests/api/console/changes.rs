@@ -188,6 +188,6 @@ async fn a_site_without_internet_is_licensed_in_three_steps() {
     scene.browser.trouble().await;
     import(&signed.file).await;
     scene.shows("Everything is OK").await;
-    assert!(scene.text().await.contains("valid without contact until"));
+    assert!(scene.text().await.contains("valid without contact with"));
     scene.end().await;
 }

@@ -68,13 +68,13 @@ async fn the_real_program_is_activated_switched_renewed_by_file_and_given_up() {
     browser.press("Create renewal request").await;
     import(&request(&browser).await).await;
     browser.shows("Everything is OK").await;
-    assert!(browser.text().await.contains("valid without contact until"));
+    assert!(browser.text().await.contains("valid without contact with"));
 
     // Given up by file, after a question.
     browser.open(&program.url("/console/offline")).await;
     browser.press("Deactivate").await;
     browser.shows("Deactivate the license?").await;
-    browser.press("Deactivate by file").await;
+    browser.press("Deactivate offline").await;
     let receipt = request(&browser).await;
     browser.open(&program.url("/")).await;
     browser.shows("No license").await;

@@ -92,10 +92,10 @@ async fn amend(browser: &Chromium, console: &str, year: i32) {
     browser.press("Customer").await;
     browser.shows("Habour Ltd").await;
     browser.press("Change").await;
-    browser.shows("Change Habour Ltd").await;
+    browser.shows("Edit Habour Ltd").await;
     browser.type_into("#name", "Harbour Ltd").await;
     browser.press("Review").await;
-    browser.shows("Change this customer?").await;
+    browser.shows("Save these changes?").await;
     browser.click("#yes").await;
     reads(browser, "Customer changed.").await;
 }

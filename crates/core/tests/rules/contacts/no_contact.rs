@@ -133,7 +133,7 @@ fn a_malformed_answer_names_the_problem() {
         (r#"{"data":7}"#, "no data"),
         ("{}", "no isValid"),
         (r#"{"isValid":true,"license":7}"#, "no license"),
-        (r#"{"success":1,"isValid":true}"#, "success is not true"),
+        (r#"{"success":1,"isValid":true}"#, "'success' is not true"),
         (
             r#"{"isValid":false,"isValid":true}"#,
             "an object has a duplicate member",
@@ -149,7 +149,7 @@ fn a_malformed_answer_names_the_problem() {
         assert_eq!(why, NoContact::Unexpected { status: 200, what });
     }
     let why = no_contact(validation(&answer(404, YES), &question(), &Trust::Unsigned));
-    let what = "neither success nor refusal";
+    let what = "neither a success nor a refusal";
     assert_eq!(why, NoContact::Unexpected { status: 404, what });
 }
 

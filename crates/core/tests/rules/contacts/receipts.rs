@@ -25,7 +25,7 @@ fn a_receipt_needs_success_to_be_exactly_true() {
         else {
             panic!("{body} is a receipt");
         };
-        let what = "success is not true";
+        let what = "'success' is not true";
         assert_eq!(why, NoContact::Unexpected { status: 200, what }, "{body}");
     };
     for body in [

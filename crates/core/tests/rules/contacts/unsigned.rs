@@ -288,7 +288,7 @@ fn an_acknowledgement_needs_no_signature() {
     assert_eq!((no.reason(), no.message()), ("revoked", Some("No")));
     assert_eq!(why(503, REFUSED), NoContact::ServerFault { status: 503 });
     assert_eq!(why(200, HTML), NoContact::NotJson { status: 200 });
-    let what = "neither success nor refusal";
+    let what = "neither a success nor a refusal";
     assert_eq!(why(404, "{}"), NoContact::Unexpected { status: 404, what });
 }
 

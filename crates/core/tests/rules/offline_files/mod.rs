@@ -88,7 +88,7 @@ fn a_request_from_the_future_is_refused_by_either_of_its_times() {
     };
     assert_eq!(
         request.check_written(T0).unwrap_err().to_string(),
-        "the request was written at 2100-01-01 00:00 UTC, but it is 2026-03-01 00:00 UTC here: \
+        "the request was written at 2100-01-01 00:00 UTC, but the time here is 2026-03-01 00:00 UTC: \
          set the clock of the site's machine, then write a new request there"
     );
     // No time is too far away, and none overflows.

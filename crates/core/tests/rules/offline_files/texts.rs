@@ -182,7 +182,7 @@ fn errors_name_the_type_of_the_file() {
             FileError::SomethingElse { expected, found },
             "{text}"
         );
-        let shown = format!("the file is {found}, expected a '{expected}'");
+        let shown = format!("the file is {found}; expected a '{expected}'");
         assert_eq!(error.to_string(), shown);
     }
     let line = file.lines().nth(1).unwrap();

@@ -19,23 +19,24 @@ impl Args for Grants {
         let add = argument(
             "add",
             "KEY[=N]",
-            "Feature to grant, or what is counted with its number or 'unlimited'; can be repeated",
+            "Feature or quantity to grant, such as module.map_view, cameras=16 or \
+             cameras=unlimited; can be repeated",
         );
         let from = argument(
             "from",
             "DATE",
-            "First day, or exact start, of the --add before it (UTC); default is when the key is \
+            "First day, or exact start, of the preceding --add (UTC); default is when the key is \
              redeemed",
         );
         let until = argument(
             "until",
             "DATE",
-            "Last day, or exact end, of the --add before it (UTC)",
+            "Last day, or exact end, of the preceding --add (UTC)",
         );
         let duration = argument(
             "for",
             "DURATION",
-            "How long the --add before it lasts, in years, months, weeks and days, such as P90D",
+            "Duration of the preceding --add in years, months, weeks and days, such as P90D",
         );
         command
             .arg(add.value_parser(Addition::from_str))

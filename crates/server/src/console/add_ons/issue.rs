@@ -173,9 +173,9 @@ async fn review(app: &App, actor: Actor, fields: &Fields) -> Result<ReviewPage, 
 /// The error in the words of the form.
 fn refused(error: AddOnError) -> ApiError {
     match error {
-        AddOnError::Contents => ApiError::BadRequest(
-            "choose either a plan, or what the key grants in the rows".to_owned(),
-        ),
+        AddOnError::Contents => {
+            ApiError::BadRequest("choose either a plan or entitlements in the rows".to_owned())
+        }
         error => error.into(),
     }
 }

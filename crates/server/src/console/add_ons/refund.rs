@@ -127,7 +127,7 @@ pub(in crate::console) async fn confirm(
 
 async fn refund(app: &App, actor: Actor, add_on: &str, fields: &Fields) -> Result<(), ApiError> {
     let number = fields.some("amendment");
-    let number = number.map(|text| fields::number("number of an amendment", &text));
+    let number = number.map(|text| fields::number("amendment number", &text));
     let (number, reason) = (number.transpose()?, fields.some("reason"));
     let change = app.permitted_change(actor)?;
     let store = &app.store;

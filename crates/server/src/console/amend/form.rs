@@ -42,7 +42,7 @@ pub(super) fn request(fields: &Fields) -> Result<AmendRequest, ApiError> {
         reason: fields.some("reason"),
         order: fields.some("order"),
         effective_at: effective_at(fields)?,
-        undoes: number("undo", "number of an amendment")?,
+        undoes: number("undo", "amendment number")?,
         plan: plan.transpose()?,
         end: fields.all("stop").map(str::to_owned).collect(),
         add: additions(fields, MAX_ROWS)?,
@@ -66,13 +66,17 @@ fn unused_day<T>(label: &str, day: &str, chosen: T) -> Result<T, ApiError> {
     match day.is_empty() {
         true => Ok(chosen),
         false => Err(ApiError::BadRequest(format!(
-            "the {label} {day} was entered, but is not chosen; choose it, or empty the field"
+            "the {label} {day} was entered, but its option is not selected; select the option, or \
+             clear the field"
         ))),
     }
 }
 
 fn effective_at(fields: &Fields) -> Result<Option<DateTime<Utc>>, ApiError> {
-    let (label, day) = ("day from which it applies", fields.text("effective_day"));
+    let (label, day) = (
+        "day from which the amendment applies",
+        fields.text("effective_day"),
+    );
     match fields.text("effective") {
         "" | "now" => unused_day(label, day, None),
         "day" => chosen_day(label, fields::start(label, day)).map(Some),

@@ -118,7 +118,7 @@ fn request(fields: &Fields) -> Result<CustomerEdit, ApiError> {
         .map(|text| text.parse::<DateTime<Utc>>());
     let known_at = known_at.transpose();
     let known_at = known_at.map_err(|_| {
-        ApiError::BadRequest("the form has no valid time; open it again".to_owned())
+        ApiError::BadRequest("the form has an invalid timestamp; open the form again".to_owned())
     })?;
     Ok(CustomerEdit {
         name: Some(fields.text("name").to_owned()),

@@ -89,7 +89,7 @@ pub(in crate::console) async fn ask(
 
 async fn review(app: &App, actor: Actor, from: &str, into: &str) -> Result<Review, ApiError> {
     if into.is_empty() {
-        let message = "enter the customer that is left".to_owned();
+        let message = "enter the customer that remains".to_owned();
         return Err(ApiError::BadRequest(message));
     }
     let mut merged = merge(&app.store, from, into, true, &app.author(actor)).await?;

@@ -143,8 +143,8 @@ pub(in crate::console) async fn change(
                 Err(error) => return trouble("licenses", error),
             };
             let error = ApiError::Conflict(format!(
-                "others have amended the license in the meantime: {changes}. What you entered is \
-                 still here. Review it, and confirm it again."
+                "others have amended the license in the meantime: {changes}. Your entries have \
+                 been kept. Review them, and confirm again."
             ));
             question(&license, what, &given).ask_again("licenses", &error)
         }

@@ -20,7 +20,7 @@ const MAX_LISTED: usize = 200;
 /// Maximum number of scheduled changes in the list.
 const MAX_SCHEDULED: usize = 50;
 /// The text alternative of the timeline.
-const SUMMARY: &str = "Entitlements from today on; the table has the same dates";
+const SUMMARY: &str = "Entitlements from today on; the table lists the same dates";
 
 /// What a license grants from now on.
 pub(super) struct Entitlements {

@@ -106,9 +106,9 @@ pub(in crate::http) struct AddOnBody {
     #[serde(default, deserialize_with = "until")]
     #[schema(schema_with = expiry_schema)]
     redeem_by: Option<DateTime<Utc>>,
-    /// The reference of the order, which the amendment gets.
+    /// The reference of the order, which is copied to the amendment.
     order: Option<String>,
-    /// For people.
+    /// A free-text note.
     note: Option<String>,
 }
 
@@ -193,10 +193,10 @@ pub(in crate::http) async fn show(
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::http) struct RefundBody {
-    /// Only tell what would change.
+    /// Only show what would change.
     #[serde(default)]
     preview: bool,
-    /// Why.
+    /// The reason.
     reason: Option<String>,
 }
 
@@ -205,10 +205,10 @@ pub(in crate::http) struct RefundBody {
     post, path = "/addons/{addOn}/refund", operation_id = "refund_add_on", tag = "add-ons",
     request_body = RefundBody, params(("addOn" = String, Path)),
     responses(
-        (status = 200, description = "The refund, or what it would change",
+        (status = 200, description = "The refund, or a preview of it",
             body = ShownRefundedAddOn),
         AdminErrors, BodyErrors, AddOnErrors,
-        (status = 409, body = ErrorBody, description = "The add-on key was refunded already"),
+        (status = 409, body = ErrorBody, description = "The add-on key has already been refunded"),
     )
 )]
 pub(in crate::http) async fn refund(
@@ -230,7 +230,7 @@ pub(in crate::http) async fn refund(
 pub(in crate::http) struct RedeemBody {
     /// The add-on key.
     add_on_key: String,
-    /// Only tell what would change.
+    /// Only show what would change.
     #[serde(default)]
     preview: bool,
 }
@@ -240,13 +240,13 @@ pub(in crate::http) struct RedeemBody {
     post, path = "/licenses/{license}/redeem", operation_id = "redeem_add_on", tag = "add-ons",
     request_body = RedeemBody, params(("license" = String, Path)),
     responses(
-        (status = 200, description = "The redeemed key, or what it would change",
+        (status = 200, description = "The redeemed key, or a preview of the redemption",
             body = ShownRedeemedAddOn),
         AdminErrors, BodyErrors,
         (status = 404, body = ErrorBody, description = "`not_found`: no license has this id or \
-            key, or there is no such add-on key"),
-        (status = 409, body = ErrorBody, description = "The key was redeemed for another license \
-            or refunded, its time is over, or the license is revoked"),
+            key, or the add-on key does not exist"),
+        (status = 409, body = ErrorBody, description = "The key was redeemed for another \
+            license, was refunded or has expired, or the license is revoked"),
     )
 )]
 pub(in crate::http) async fn redeem(

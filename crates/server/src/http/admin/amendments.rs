@@ -91,7 +91,7 @@ pub(in crate::http) struct AmendBody {
     /// The number of the newest amendment that the caller knows of. If the license was amended
     /// after that, nothing is changed.
     after: Option<u32>,
-    /// Why.
+    /// The reason.
     reason: Option<String>,
     /// The reference of the order.
     order: Option<String>,
@@ -203,7 +203,7 @@ impl AmendBody {
 
 pub(super) fn addition_schema() -> OneOfBuilder {
     let none = ObjectBuilder::new().schema_type(Type::Null);
-    let description = "How much; missing for a feature";
+    let description = "Quantity; missing for a feature";
     quantity_schema().item(none).description(Some(description))
 }
 

@@ -141,10 +141,10 @@ pub(in crate::http) struct CustomerBody {
     name: String,
     /// The vendor's own reference.
     reference: Option<String>,
-    /// Whom to call.
+    /// The contacts.
     #[serde(default)]
     contacts: Vec<Contact>,
-    /// For people.
+    /// Free-text notes.
     #[serde(default)]
     notes: String,
 }
@@ -156,7 +156,8 @@ pub(in crate::http) struct CustomerBody {
     responses(
         (status = 201, description = "The new customer", body = Customer),
         AdminErrors, BodyErrors,
-        (status = 409, body = ErrorBody, description = "Another customer has the name or reference"),
+        (status = 409, body = ErrorBody,
+            description = "Another customer already has this name or reference"),
     )
 )]
 pub(in crate::http) async fn add(
@@ -179,7 +180,7 @@ pub(in crate::http) async fn add(
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::http) struct EditBody {
-    /// The name that licenses carry from their next lease on.
+    /// The name; licenses get a new one with their next lease.
     name: Option<String>,
     /// The vendor's own reference; `null` removes it.
     #[serde(default, deserialize_with = "stated")]
@@ -187,18 +188,19 @@ pub(in crate::http) struct EditBody {
     reference: Option<Option<String>>,
     /// All contacts.
     contacts: Option<Vec<Contact>>,
-    /// For people.
+    /// Free-text notes.
     notes: Option<String>,
 }
 
-/// Change a customer. The next lease of each license carries a new name.
+/// Edit a customer. The next lease of each license carries a new name.
 #[utoipa::path(
     patch, path = "/customers/{customer}", operation_id = "edit_customer", tag = "customers",
     request_body = EditBody, params(("customer" = String, Path)),
     responses(
         (status = 200, description = "The customer", body = Customer),
         AdminErrors, BodyErrors, CustomerErrors,
-        (status = 409, body = ErrorBody, description = "Another customer has the name or reference"),
+        (status = 409, body = ErrorBody,
+            description = "Another customer already has this name or reference"),
     )
 )]
 pub(in crate::http) async fn edit(
@@ -236,7 +238,7 @@ pub(in crate::http) struct MergeBody {
     post, path = "/customers/{customer}/merge", operation_id = "merge_customer", tag = "customers",
     request_body = MergeBody, params(("customer" = String, Path)),
     responses(
-        (status = 200, description = "What was or would be done", body = Merged),
+        (status = 200, description = "The result of the merge, or its preview", body = Merged),
         AdminErrors, BodyErrors, CustomerErrors,
         (status = 409, body = ErrorBody,
             description = "One of the two was already merged into another customer"),

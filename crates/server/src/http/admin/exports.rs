@@ -35,7 +35,7 @@ pub(in crate::http) struct LicensesExportParams {
     search: String,
     #[param(inline)]
     status: Option<ShownStatus>,
-    /// Only licenses whose plan is for trying the product out, or only the others.
+    /// `true` selects only licenses with a trial plan, `false` only licenses with other plans.
     trial: Option<bool>,
     tier: Option<String>,
     /// Only licenses of this plan, such as `professional`, or of a version of it, such as
@@ -94,9 +94,11 @@ pub(in crate::http) async fn licenses(
 pub(in crate::http) struct InstallationsExportParams {
     standing: Option<Seen>,
     installation_version: Option<String>,
-    /// Only installations that use more than their license allows, or only the others.
+    /// `true` selects only installations that use more than their license allows, `false` only
+    /// installations that do not.
     over_limit: Option<bool>,
-    /// Only installations with suspicions in the last 30 days, or only the others.
+    /// `true` selects only installations with suspicions in the last 30 days, `false` only
+    /// installations without suspicions.
     suspected: Option<bool>,
 }
 

@@ -49,11 +49,11 @@ enum InstallationsSort {
 pub(in crate::http) struct InstallationsParams {
     standing: Option<Seen>,
     installation_version: Option<String>,
-    /// `true` lists only installations that use more than their license allows, `false` only the
-    /// others.
+    /// `true` lists only installations that use more than their license allows, `false` only
+    /// installations that do not.
     over_limit: Option<bool>,
-    /// `true` lists only installations with suspicions in the last 30 days, `false` only the
-    /// others.
+    /// `true` lists only installations with suspicions in the last 30 days, `false` only
+    /// installations without suspicions.
     suspected: Option<bool>,
     /// Default is `lastSeenAt`.
     #[param(inline)]

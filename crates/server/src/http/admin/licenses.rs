@@ -50,7 +50,7 @@ pub(in crate::http) struct LicensesParams {
     search: String,
     #[param(inline)]
     status: Option<ShownStatus>,
-    /// Only licenses whose plan is for trying the product out, or only the others.
+    /// `true` selects only licenses with a trial plan, `false` only licenses with other plans.
     trial: Option<bool>,
     tier: Option<String>,
     /// Only licenses of this plan, such as `professional`, or of a version of it, such as
@@ -254,7 +254,7 @@ impl IssueBody {
             }
         };
         if self.never_expires && self.expires_at.is_some() {
-            let message = "invalid neverExpires: expiresAt is stated as well".to_owned();
+            let message = "invalid neverExpires: expiresAt is set as well".to_owned();
             return Err(ApiError::BadRequest(message));
         }
         Ok(IssueRequest {

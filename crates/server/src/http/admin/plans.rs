@@ -126,7 +126,7 @@ pub(in crate::http) struct PublishBody {
     /// The plan: 1 to 64 characters from a to z, 0 to 9, `_` and `-`.
     name: String,
     /// Optional: the number of the version that the caller expects to publish. If another version
-    /// was published in the meantime, the answer is 409.
+    /// was published in the meantime, the response is 409.
     version: Option<u32>,
     /// What it consists of.
     #[schema(value_type = PlanText)]
@@ -143,7 +143,8 @@ pub(in crate::http) struct PublishBody {
         (status = 201, description = "The new version", body = ShownPlan),
         AdminErrors, BodyErrors,
         (status = 409, body = ErrorBody,
-            description = "The version is not the next one, or there are too many"),
+            description = "The version is not the next one, or there are too many plans \
+                or versions"),
     )
 )]
 pub(in crate::http) async fn publish(

@@ -81,7 +81,7 @@ pub(in crate::http) struct TokenBody {
     #[serde(default, deserialize_with = "until")]
     #[schema(schema_with = expiry_schema)]
     expires_at: Option<DateTime<Utc>>,
-    /// For people.
+    /// A free-text note.
     note: Option<String>,
 }
 
@@ -92,7 +92,7 @@ pub(in crate::http) struct TokenBody {
         (status = 201, description = "The new token", body = ShownNewToken),
         AdminErrors, BodyErrors,
         (status = 409, body = ErrorBody,
-            description = "There is a token with this name already, or there are too many"),
+            description = "A token with this name already exists, or there are too many tokens"),
     )
 )]
 pub(in crate::http) async fn add(
@@ -121,7 +121,7 @@ pub(in crate::http) async fn add(
         (status = 200, description = "The token", body = ShownNamedToken),
         AdminErrors,
         (status = 404, body = ErrorBody,
-            description = "`not_found`: no token has this name, or it was revoked already"),
+            description = "`not_found`: no token has this name, or it has already been revoked"),
     )
 )]
 pub(in crate::http) async fn revoke(

@@ -91,7 +91,7 @@ pub(in crate::http) struct TrialCodeBody {
     #[serde(default, deserialize_with = "until")]
     #[schema(schema_with = expiry_schema)]
     ends_at: Option<DateTime<Utc>>,
-    /// For people.
+    /// A free-text note.
     note: Option<String>,
 }
 

@@ -85,7 +85,7 @@ pub(in crate::http) enum RedeemAnswer {
     Refused(Refused),
 }
 
-/// The license has what the key grants.
+/// The license includes what the key grants.
 #[derive(Serialize, ToSchema)]
 pub(in crate::http) struct Redeemed {
     /// Always true.

@@ -13,7 +13,7 @@ use crate::store::StoreError;
 #[derive(Debug, thiserror::Error)]
 pub enum AddOnError {
     /// It is not known what the key grants, or it would be both.
-    #[error("state either 'plan' or 'add': what the key grants")]
+    #[error("specify what the key grants with either 'plan' or 'add'")]
     Contents,
     /// The plan does not exist.
     #[error("invalid plan: {0}")]
@@ -45,7 +45,7 @@ pub enum AddOnError {
     #[error("the add-on key has already been refunded")]
     Refunded,
     /// There already is an add-on key like this.
-    #[error("the add-on key {0} was issued already, and is not shown again")]
+    #[error("the add-on key {0} has already been issued, and is not shown again")]
     Issued(String),
     /// The refund would do something other than its preview said.
     #[error(

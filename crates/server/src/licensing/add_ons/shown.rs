@@ -18,7 +18,7 @@ use crate::store::add_ons::{AddOnState, StoredAddOn};
 pub struct ShownAddOn {
     /// Its number.
     pub id: i64,
-    /// The beginning and the end of the key.
+    /// The first and last characters of the key.
     pub masked_key: String,
     /// What became of it.
     #[schema(inline)]
@@ -32,7 +32,7 @@ pub struct ShownAddOn {
     pub redeem_by: Option<DateTime<Utc>>,
     /// The reference of the order.
     pub order: Option<String>,
-    /// For people.
+    /// A free-text note.
     pub note: Option<String>,
     /// When it was issued.
     pub created_at: DateTime<Utc>,

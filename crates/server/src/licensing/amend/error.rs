@@ -61,9 +61,9 @@ pub enum AmendError {
     },
     /// It restores what a refunded add-on key granted.
     #[error(
-        "invalid undoes: this would restore amendment {0}, which granted what a refunded add-on key \
-         was sold for, and a refund cannot be undone; issue another add-on key, or grant the \
-         entitlements again"
+        "invalid undoes: this would restore amendment {0}, which granted the entitlements of a \
+         refunded add-on key, and a refund cannot be undone; issue another add-on key, or grant \
+         the entitlements again"
     )]
     Refunded(u32),
     /// No site could read the license's documents.

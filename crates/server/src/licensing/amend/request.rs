@@ -138,7 +138,7 @@ impl AmendRequest {
                 return Err(AmendError::Field {
                     field: "plan".to_owned(),
                     why: format!(
-                        "'{}' is a plan for add-on keys; redeem such a key instead",
+                        "'{}' is a plan for add-on keys; redeem an add-on key instead",
                         plan.version
                     ),
                 });

@@ -179,7 +179,7 @@ pub struct ShownAmendment {
     pub number: u32,
     /// Who made it.
     pub author: String,
-    /// Why.
+    /// The reason.
     pub reason: Option<String>,
     /// The reference of the order.
     pub order: Option<String>,

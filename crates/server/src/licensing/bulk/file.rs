@@ -29,7 +29,7 @@ pub enum FileError {
     #[error("the file has more than {MAX_LINES} lines; split it")]
     TooManyLines,
     /// A column is unknown.
-    #[error("line 1: unknown column '{name}'; expected some of {expected}")]
+    #[error("line 1: unknown column '{name}'; expected any of {expected}")]
     UnknownColumn {
         /// Its name.
         name: String,
@@ -226,12 +226,12 @@ impl Columns {
             && record.iter().skip(columns).all(str::is_empty);
         if !is_of_columns {
             return Err(format!(
-                "the number of cells ({cells}) is not the number of columns in the first line \
-                 ({columns}); enclose cells that contain a separator in quotation marks"
+                "the number of cells ({cells}) differs from the number of columns in the first \
+                 line ({columns}); enclose cells that contain a separator in quotation marks"
             ));
         }
         if record.iter().any(|cell| cell.contains('\0')) {
-            return Err("it contains a NUL character".to_owned());
+            return Err("a cell contains a NUL character".to_owned());
         }
         let cells = self.names.iter().zip(record);
         let cells = cells.filter_map(|(name, text)| Some(((*name)?, original(text).into_owned())));

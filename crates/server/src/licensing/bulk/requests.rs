@@ -128,7 +128,7 @@ impl Cells<'_> {
         let mut additions: Vec<Addition> = self.values("add")?;
         let (from, until) = (self.start("from")?, self.end("until")?);
         if additions.is_empty() && (from.is_some() || until.is_some()) {
-            return Err("from and until are the period of add, which is missing".to_owned());
+            return Err("from and until apply to add, which is missing".to_owned());
         }
         for addition in &mut additions {
             addition.period.from = from;

@@ -47,7 +47,7 @@ pub struct NotAmended {
     pub license_id: String,
     /// The masked license key.
     pub license_key: String,
-    /// Why.
+    /// Why it cannot be amended.
     pub why: String,
 }
 

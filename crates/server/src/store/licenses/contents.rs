@@ -278,8 +278,8 @@ pub fn counts_schema() -> ObjectBuilder {
     let quantity = OneOfBuilder::new()
         .item(number.minimum(Some(0)).maximum(Some(u64::MAX)))
         .item(unlimited);
-    let description = "How much of everything else that is counted is granted, by its key: a number, \
-        or `unlimited`";
+    let description = "The quantity of each other counted item, by its key: a number, or \
+        `unlimited`";
     ObjectBuilder::new()
         .schema_type(Type::Object)
         .description(Some(description))

@@ -47,7 +47,7 @@ async fn an_add_on_key_goes_through_its_life_by_commands(engine: Engine) {
     assert_eq!(license(&vendor, &key).await.max_cameras, 32);
     let again = said(&run(&vendor, &["addons", "redeem", &key, add_on]).await);
     assert!(
-        again.contains("amendment 2 of this license already"),
+        again.contains("already redeemed for this license as amendment 2"),
         "{again}"
     );
     let number = redeemed["addOn"]["id"].to_string();

@@ -125,10 +125,10 @@ async fn spell_the_name_right(browser: &Chromium) {
     browser.press("Customer").await;
     browser.shows("Habour Ltd").await;
     browser.press("Change").await;
-    browser.shows("Change Habour Ltd").await;
+    browser.shows("Edit Habour Ltd").await;
     browser.type_into("#name", "Harbour Ltd").await;
     browser.press("Review").await;
-    browser.shows("Change this customer?").await;
+    browser.shows("Save these changes?").await;
     browser.examine_shown("the review of a customer").await;
     browser.click("#yes").await;
     browser.shows("Harbour Ltd").await;

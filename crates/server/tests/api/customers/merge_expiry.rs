@@ -47,7 +47,8 @@ async fn a_merge_ends_with_the_token_of_its_author_and_can_be_repeated(engine: E
     assert!(count < LICENSES, "the merge went on");
     assert_eq!(answer["error"]["code"], "token_expired");
     let message = answer["error"]["message"].as_str().unwrap();
-    let expected = format!("The merge was interrupted (licenses moved by it: {count}); repeat it");
+    let expected =
+        format!("The merge was interrupted (licenses moved by it: {count}); repeat the merge");
     assert!(message.starts_with(&expected), "{message}");
     // Each license was amended at its own time.
     let log = vendor.audit("?limit=500").await;

@@ -103,7 +103,7 @@ async fn a_key_is_issued_after_a_review_and_shown_once(engine: Engine) {
     let (status, form) = staff.post("/console/add-ons/issue", &fields).await;
     assert_eq!(status, 409);
     contains_all(&form, &KEPT);
-    contains_all(&form, &[&masked, "was issued already"]);
+    contains_all(&form, &[&masked, "has already been issued"]);
     assert!(!form.contains(&key), "{form}");
     let all = staff.add_ons().await;
     assert_eq!(
@@ -214,7 +214,7 @@ async fn what_cannot_be_issued_is_said_and_kept() {
         (
             "until.0=2027-07-29",
             "until.0=2020-07-29",
-            "is before the beginning",
+            "is before the start",
         ),
         ("until.0=2027-07-29", "until.0=soon", "Invalid last day"),
         (

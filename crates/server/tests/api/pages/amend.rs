@@ -32,7 +32,7 @@ impl Staff {
     async fn preview(&self, license: &str, fields: &str) -> String {
         let (status, page) = self.post(&format!("{license}/amend"), fields).await;
         assert_eq!(status, 200, "{page}");
-        assert!(page.contains("nothing is stored yet"), "{page}");
+        assert!(page.contains("nothing has been saved yet"), "{page}");
         page
     }
 
@@ -71,7 +71,7 @@ async fn an_amendment_is_previewed_confirmed_and_told_in_words() {
             "Cameras: 96 instead of 64",
             "Advanced alarms: on",
             "<dt>From 30 July 2027</dt>",
-            "Advanced alarms: off, as without the amendment",
+            "Advanced alarms: off, unchanged by the amendment",
             "Harbour Ltd <span class=\"chip wait\">New customer</span>",
             "<time datetime=\"2026-11-25T12:00:00+00:00\">25 November 2026, 12:00 UTC</time>",
         ],
@@ -264,7 +264,7 @@ async fn what_cannot_be_amended_is_said_and_kept() {
     contains_all(
         &preview,
         &[
-            "1 would use more than is granted",
+            "Installations that would exceed a limit: 1.",
             "Cameras: 60 of 48 (12 over) from",
             "Cameras: 48 instead of 64",
         ],

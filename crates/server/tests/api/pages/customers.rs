@@ -61,7 +61,10 @@ async fn a_customer_is_added_after_a_review() {
     for (body, why) in [
         ("name=", "name is empty"),
         ("name=x&contact_email.0=y&reference=K-1", ""),
-        ("name=cus_00000000000000000000000000000000", "form of an id"),
+        (
+            "name=cus_00000000000000000000000000000000",
+            "looks like an id",
+        ),
     ] {
         let (status, page) = staff.post(NEW, body).await;
         assert_eq!(status, if why.is_empty() { 200 } else { 400 }, "{body}");
@@ -89,10 +92,7 @@ async fn a_new_name_is_on_every_license() {
     let filled = format!("{known_at}&name=Harbour+Ltd&reference=K-1&notes=");
     let (status, review) = staff.post(&format!("{path}/edit"), &filled).await;
     assert_eq!(status, 200);
-    assert!(
-        review.contains("1 license carries the new name"),
-        "{review}"
-    );
+    assert!(review.contains("1 license gets the new name"), "{review}");
     assert_eq!(staff.stored(&id).await["name"], "Habour Ltd");
     let fields = hidden_fields(&review);
     staff.vendor.clock.advance(TimeDelta::minutes(1));

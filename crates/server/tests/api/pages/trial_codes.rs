@@ -51,7 +51,7 @@ impl Staff {
 async fn a_code_is_created_after_a_review_and_shown_once(engine: Engine) {
     let staff = Staff::signed_in_with(engine).await;
     let (_, empty) = staff.get("/console/trial-codes/new").await;
-    contains_all(&empty, &["No plan is for trials."]);
+    contains_all(&empty, &["There is no plan for trials."]);
     // Publishes the plan, too.
     code(&staff.vendor, json!({"max": 1})).await;
     let (status, review) = staff.post("/console/trial-codes/new", FILLED).await;
@@ -82,7 +82,7 @@ async fn a_code_is_created_after_a_review_and_shown_once(engine: Engine) {
     let (status, form) = staff.post("/console/trial-codes/add", &fields).await;
     assert_eq!(status, 409);
     contains_all(&form, &KEPT);
-    contains_all(&form, &[&masked, "was created already"]);
+    contains_all(&form, &[&masked, "has already been created"]);
     assert!(!form.contains(&code), "{form}");
     assert_eq!(staff.trial_codes().await["total"], 2);
 
@@ -213,7 +213,7 @@ async fn the_list_says_what_becomes_of_a_code(engine: Engine) {
     told(&staff.vendor, &small, "one", "machine").await;
     told(&staff.vendor, &daily, "two", "other").await;
     assert_eq!(staff.chip("Small").await, "Used up");
-    assert_eq!(staff.chip("Daily").await, "Used up today");
+    assert_eq!(staff.chip("Daily").await, "Daily maximum reached");
     staff.vendor.clock.advance(TimeDelta::days(1));
     staff.sign_in().await;
     assert_eq!(staff.chip("Daily").await, "Usable");

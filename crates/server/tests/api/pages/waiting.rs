@@ -80,7 +80,7 @@ async fn a_license_that_waits_for_its_activation_never_reads_as_perpetual() {
     let form = "plan=month%401&customer=Harbour+Ltd&feature=module.map_view&seats=2&end=plan";
     let (status, review) = staff.post("/console/licenses/new", form).await;
     assert_eq!(status, 200, "{review}");
-    let ends = format!("<dt>Ends</dt><dd>{LASTS} <small class=\"soft\">as the plan says");
+    let ends = format!("<dt>Ends</dt><dd>{LASTS} <small class=\"soft\">as defined in the plan");
     assert!(review.contains(&ends), "{review}");
     staff.vendor.end().await;
 }

@@ -232,7 +232,7 @@ async fn commands_show_which_seats_are_excess(engine: Engine) {
     for machine in ["a", "b", "c"] {
         vendor.validate(&key, machine).await;
     }
-    let over = "Seats held: 3 of 2. The machines that took theirs last get no new lease";
+    let over = "Seats held: 3 of 2. The machines that took their seats last get no new lease";
     for amend in [&["--preview"][..], &[]] {
         let arguments = [&["amend", &key, "--seats", "2"], amend].concat();
         let text = said(&run(&vendor, &arguments).await);

@@ -103,7 +103,7 @@ async fn a_converted_trial_and_one_without_its_seat_are_not_given_again(engine: 
     let message = answer["error"]["message"].as_str().unwrap();
     assert_eq!(
         message,
-        "The license of this trial was converted; ask your vendor for the license key"
+        "This trial was converted to a regular license; ask your vendor for the license key"
     );
     assert_eq!(vendor.validate(&key, "machine").await.word(), "yes");
     vendor.end().await;

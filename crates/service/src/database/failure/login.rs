@@ -5,13 +5,13 @@ const METHOD: &str = "PostgreSQL asks for an authentication method that this pro
     support (GSS, SSPI); use scram-sha-256, cert or peer for this user in pg_hba.conf";
 /// Before it has accepted a user, PostgreSQL writes messages in the language and the encoding of its
 /// own settings.
-const FOREIGN_ENCODING: &str = "PostgreSQL refused the connection with a message in another \
-    encoding than UTF-8. Its log contains the message, which is most often about the user, the \
-    password or the database name in DATABASE_URL; with lc_messages = 'C' in postgresql.conf, it \
-    is shown here";
+const FOREIGN_ENCODING: &str = "PostgreSQL refused the connection with a message in an \
+    encoding other than UTF-8. Its log contains the message, which is most often about the user, \
+    the password or the database name in DATABASE_URL; to see it here, set lc_messages = 'C' in \
+    postgresql.conf";
 const PASSWORD: &str = "the password in DATABASE_URL contains characters that this program cannot \
     use for scram-sha-256 (RFC 4013), such as emoji, or text in both writing directions; set \
-    another one with ALTER ROLE";
+    another password with ALTER ROLE";
 const USER: &str = "the user name in DATABASE_URL contains characters that this program cannot \
     use for scram-sha-256 (RFC 4013), such as emoji, or text in both writing directions; use \
     another user";

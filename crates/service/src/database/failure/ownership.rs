@@ -39,7 +39,7 @@ pub(in crate::database) fn no_connect(error: &sqlx::Error, url: &DatabaseUrl) ->
     let options = pool::postgres_options(url).ok()?;
     let user = quoted(options.get_username());
     let database = quoted(options.get_database().unwrap_or(options.get_username()));
-    let why = format!("it may not connect: GRANT CONNECT ON DATABASE {database} TO {user}");
+    let why = format!("the user may not connect: GRANT CONNECT ON DATABASE {database} TO {user}");
     Some(no_access(&foreign_text::message(&why)))
 }
 
@@ -64,7 +64,7 @@ pub(in crate::database) fn schemas_of_others(schemas: &str) -> DbErr {
 /// Objects with the names of missing tables or their indexes.
 pub(in crate::database) fn obstructed(objects: &str) -> DbErr {
     DbErr::Custom(format!(
-        "{OBSTRUCTED} {objects}. Drop or rename what is not needed, or use another schema \
+        "{OBSTRUCTED} {objects}. Drop or rename objects that are not needed, or use another schema \
          (search_path)"
     ))
 }

@@ -15,7 +15,7 @@ use super::{Failure, Trouble, database_code, library_error, sqlite_code};
 pub(super) const UNAVAILABLE: &str = "the SQLite file cannot be used:";
 
 const OVER_QUOTA: &str = "the SQLite file cannot grow: the disk quota of its directory is used up; \
-    raise the quota, or free space in it";
+    raise the quota, or free space in the directory";
 const OVER_FILE_SIZE: &str = "the SQLite file cannot grow: the limit on the size of files is";
 /// `IOERR_WRITE`, `IOERR_FSYNC`, `IOERR_TRUNCATE`, `IOERR_SHMSIZE`: for SQLite, only ENOSPC is a full disk.
 const WRITE_CODES: [&str; 4] = ["778", "1034", "1546", "4874"];
@@ -57,7 +57,7 @@ fn limited(size: u64, limit: Option<u64>, probed: io::Result<()>) -> Option<Stri
         Ok(()) | Err(ErrorKind::FileTooLarge) if is_reached => {
             let limit = limit.unwrap_or_default();
             Some(format!(
-                "{OVER_FILE_SIZE} {limit} bytes; raise it: 'ulimit -f' of the user, or \
+                "{OVER_FILE_SIZE} {limit} bytes; raise the limit: 'ulimit -f' of the user, or \
                  LimitFSIZE of the systemd unit"
             ))
         }

@@ -121,7 +121,11 @@ fn every_kind_of_outage_says_what_to_do() {
         // program_limit_exceeded (also: no more transaction ids), raise_exception
         ("54000", Failure::Unknown, "see PostgreSQL's log"),
         ("P0001", Failure::Unknown, "see PostgreSQL's log"),
-        ("42P10", Failure::Schema, "repair what the message names"),
+        (
+            "42P10",
+            Failure::Schema,
+            "repair the object that the message names",
+        ),
         ("42703", Failure::Schema, "with its indexes, defaults"),
         ("42804", Failure::Schema, "with its indexes, defaults"),
         ("42883", Failure::Schema, "with its indexes, defaults"),
@@ -279,7 +283,7 @@ fn no_advice_about_an_sqlite_file_is_about_a_server() {
         let error = of_file(error, Path::new("a.db"));
         let said = words(&error);
         assert!(!said.contains("DATABASE_URL"), "{said}");
-        assert!(said.contains("check that its disk"), "{said}");
+        assert!(said.contains("check that the disk"), "{said}");
         assert!(Failure::of(&error).is_outage());
         assert_eq!(words(&of_file(error, Path::new("a.db"))), said);
     }

@@ -124,11 +124,11 @@ impl Failure {
                  default_transaction_read_only"
             }
             Self::Uncertain => "check whether it was stored before you repeat it",
-            Self::Panicked => "see the log for where it happened, and report it to the vendor",
+            Self::Panicked => "see the log for details, and report the error to the vendor",
             Self::Threads => RAISE_THREADS,
             Self::File => {
-                "restore it; to use another file, stop the service and remove the old file's -wal \
-                 and -shm files"
+                "restore the file; to use another file, stop the service and remove the old file's \
+                 -wal and -shm files"
             }
             Self::FileReadOnly => "change their owner or mode",
             Self::CannotOpen => {
@@ -136,8 +136,8 @@ impl Failure {
                  service may write to both"
             }
             Self::FileUnavailable => {
-                "check that its disk or network file system responds, and that no other program \
-                 keeps it locked"
+                "check that the disk or network file system of the file responds, and that no \
+                 other program keeps the file locked"
             }
             Self::Disk => "check the disk that holds the SQLite file, and the kernel log",
             Self::Full => "free space on the disk of the database",
@@ -150,13 +150,13 @@ impl Failure {
             }
             Self::Schema => {
                 "restore the database from a backup with its indexes, defaults and constraints, \
-                 or repair what the message names"
+                 or repair the object that the message names"
             }
             Self::NoDatabase => CREATE_DATABASE,
             Self::Login => {
                 "check the user and the password in DATABASE_URL, and that pg_hba.conf allows \
-                 this user from this machine; a new password in the file of DATABASE_URL_FILE is \
-                 used without a restart"
+                 this user from this machine; a new password in the file named by \
+                 DATABASE_URL_FILE takes effect without a restart"
             }
             Self::TooManyConnections(limit) => limit.advice(),
             Self::Tls => {

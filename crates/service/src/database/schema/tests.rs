@@ -76,8 +76,7 @@ async fn what_works_fits() {
 async fn what_is_missing_is_named_with_its_repair() {
     let index =
         "missing unique indexes: CREATE UNIQUE INDEX things_name_day ON things (name, day);";
-    let filled = "columns without a default that must not be null and that this program does not \
-                  fill: things.";
+    let filled = "NOT NULL columns without a default that this program does not fill: things.";
     let columns = "name, day, note";
     for (create, expected) in [
         (
@@ -130,7 +129,7 @@ async fn what_is_missing_is_named_with_its_repair() {
         let found = found(&create).await.unwrap();
         assert!(found.contains(&expected), "{create}: {found}");
         assert!(
-            found.ends_with("or repair what the message names"),
+            found.ends_with("or repair the object that the message names"),
             "{found}"
         );
     }

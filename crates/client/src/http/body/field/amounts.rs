@@ -84,7 +84,9 @@ impl Field for Amounts {
             let unacceptable = |why: &str| unacceptable(self.name, why, key.clone().into());
             let parsed = FeatureKey::parse(&key).map_err(|why| unacceptable(&why.to_string()))?;
             if Resource::of(&key).is_some() {
-                return Err(unacceptable(&format!("'{key}' has its own field")));
+                return Err(unacceptable(&format!(
+                    "'{key}' must be reported in its own field"
+                )));
             }
             let number = amount.as_number().and_then(whole_number);
             let number = number.and_then(|number| number.as_u64());

@@ -71,7 +71,7 @@ fn amounts_are_read_by_key() {
     );
     assert!(of(Value::Null).unwrap().is_empty());
     assert!(refusal(json!({"lanes": null})).contains("'lanes' should be a whole number"));
-    assert!(refusal(json!({"cameras": 1})).contains("'cameras' has its own field"));
+    assert!(refusal(json!({"cameras": 1})).contains("'cameras' must be reported in its own field"));
     assert!(refusal(json!({"": 1})).contains("at least one character"));
     let many: Map<_, _> = (0..33).map(|key| (key.to_string(), json!(1))).collect();
     assert!(refusal(many.into()).contains("at most 32"));

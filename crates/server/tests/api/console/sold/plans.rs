@@ -78,7 +78,7 @@ async fn edit_the_plan(browser: &Chromium, url: &str) {
     assert!(text.contains("standard@2 (was standard@1)"), "{text}");
     browser.examine_shown("the review of a plan").await;
     browser.click("#yes").await;
-    let published = "Published. Sold licenses keep the versions of their plans.";
+    let published = "Published. Existing licenses keep their plan versions.";
     notice(browser, published).await;
     browser.shows("Standard").await;
     assert!(browser.text().await.contains("standard@2"));

@@ -27,7 +27,7 @@ impl Staff {
         let path = format!("/console/add-ons/{id}/refund");
         let (status, page) = self.get(&path).await;
         assert_eq!(status, 200, "{page}");
-        contains_all(&page, &["Refund this add-on key?", "nothing is stored yet"]);
+        contains_all(&page, &["Refund this add-on key?", "has been saved yet"]);
         page
     }
 }
@@ -45,7 +45,7 @@ async fn a_refund_does_what_its_preview_said(engine: Engine) {
             "amendment 2 undone",
             "<dt>Amendment</dt><dd>3</dd>",
             "Cameras: 16 instead of 32",
-            "1 would use more than is granted",
+            "Installations that would exceed a limit: 1.",
             "Cameras: 20 of 16 (4 over) from",
         ],
     );
@@ -106,7 +106,7 @@ async fn a_key_that_no_license_has_is_refunded(engine: Engine) {
     let preview = staff.refund_preview(&id).await;
     contains_all(
         &preview,
-        &["The license no longer has what the key granted", &key],
+        &["The license no longer includes the entitlements", &key],
     );
     assert_eq!(staff.refund(&preview, &id, "").await.0, 303);
     let all = staff.add_ons().await;
