@@ -177,8 +177,7 @@ fn not_utf8(command: &Command, arguments: &[OsString]) -> String {
     }
     let names: Vec<String> = names.into_iter().collect();
     format!(
-        "{} must be in UTF-8; convert to UTF-8 ('iconv -f latin1 -t utf8 FILE' converts a file in \
-         Latin-1)",
+        "{} must be in UTF-8 ('iconv -f latin1 -t utf8 FILE' converts a file in Latin-1)",
         names.join(", ")
     )
 }

@@ -67,7 +67,8 @@ pub(super) const ROWS: [Row; 29] = [
     ),
     row(
         "outage-rate",
-        "feature check without database and License Server: requests/s, relative to normal",
+        "feature check while the database and the License Server are down: requests/s, relative to \
+         normal operation",
         TIMES,
         Target::AtLeast(0.98),
     ),

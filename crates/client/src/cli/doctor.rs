@@ -30,7 +30,7 @@ pub(super) struct Doctor {
     pub(super) settings: Settings,
 
     /// Also write the findings, the settings and the service's responses to this
-    /// file, without license keys, tokens and passwords
+    /// file, without license keys, tokens or passwords
     #[arg(long, value_name = "FILE")]
     bundle: Option<PathBuf>,
 

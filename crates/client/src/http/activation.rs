@@ -49,8 +49,8 @@ pub(super) struct LicenseActivationResponse {
     message: Option<String>,
     /// Always null.
     error: Option<String>,
-    /// Whether the seat of the license that was replaced is free; null if it was not to be given
-    /// back.
+    /// Whether the seat of the replaced license is free; null if `giveBack` was not set or no
+    /// license was replaced.
     former_seat_freed: Option<bool>,
 }
 

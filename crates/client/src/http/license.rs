@@ -50,10 +50,10 @@ pub(super) struct LicenseStatusResponse {
     /// To whom the license was sold; null for callers that may not make changes.
     customer: Option<String>,
     tier: Option<String>,
-    /// When the license starts; null if something of it is in force.
+    /// When the license starts; null if any part of it is already in force.
     starts_at: Option<String>,
     expires_at: Option<String>,
-    /// The whole days until then; null if the license has no end.
+    /// The whole days until `expiresAt`; null if the license has no end.
     days_left: Option<i64>,
     /// The last instant of the releases that the license covers; null if it covers all.
     updates_until: Option<String>,
@@ -113,7 +113,7 @@ pub(super) struct LicenseChange {
     /// What is different since then: a feature, what is counted, `ends` for the end of the license,
     /// `customer`, `tier` or `updatesUntil`. At most 20.
     changes: Vec<ChangedItem>,
-    /// How many more there are.
+    /// The number of changes that are not listed.
     more: usize,
 }
 
@@ -121,8 +121,8 @@ pub(super) struct LicenseChange {
 #[derive(Serialize, ToSchema)]
 struct ChangedItem {
     key: String,
-    /// How it was before: true or false for a feature; a number or `unlimited` for what is counted;
-    /// otherwise a text, or null.
+    /// The previous value: true or false for a feature; a number or `unlimited` for what is
+    /// counted; otherwise a string, or null.
     #[schema(value_type = Value)]
     before: Value,
     #[schema(value_type = Value)]

@@ -85,7 +85,7 @@ pub(super) async fn check(
 #[derive(Serialize, ToSchema)]
 pub(super) struct LimitListResponse {
     /// Cameras, users and storage, then everything else that the license limits or services report,
-    /// by key. Each is a check of whether 0 more may be added.
+    /// sorted by key. Each is a check of whether 0 more may be added.
     limits: Vec<LimitCheckResponse>,
 }
 

@@ -69,7 +69,7 @@ pub(super) async fn livez() -> &'static str {
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct ReadinessResponse {
-    /// Whether everything below is ready.
+    /// Whether the service is ready.
     ready: bool,
     /// `ok`, or the problem: `unavailable` for callers that may not make changes. Decisions are
     /// answered from memory either way.

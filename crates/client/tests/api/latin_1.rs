@@ -24,7 +24,7 @@ pub fn what_is_not_utf_8_is_named(program: &str, command: &[&str], settings: &[(
     };
     let is_refused = |output: Output, name: &str| {
         let said = said(&output);
-        let expected = format!("error: {name} must be in UTF-8; convert to UTF-8");
+        let expected = format!("error: {name} must be in UTF-8 ('iconv");
         assert!(said.starts_with(&expected), "{said}");
         assert!(!said.contains("ln is"), "{said}");
         assert_eq!(output.status.code(), Some(2), "{said}");

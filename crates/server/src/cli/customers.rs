@@ -29,7 +29,7 @@ const PAGE_SIZE: u64 = 1000;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Customers {
-    /// List customers by name
+    /// List customers, sorted by name
     #[command(after_help = "Examples:\n  \
         license-server customers list\n  \
         license-server customers list --search harbour --json")]

@@ -20,7 +20,7 @@ use crate::licensing::site_preview::previewed;
 
 /// Show what a license key grants, without taking a seat.
 ///
-/// The answer is not signed: it is only shown, before the key replaces another one.
+/// The response is not signed: it is only for display, before the key replaces another one.
 #[utoipa::path(
     post, path = "/preview", operation_id = "preview", tag = "sites",
     request_body = site_messages::PreviewRequest,

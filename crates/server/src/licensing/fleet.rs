@@ -106,11 +106,11 @@ pub struct Fleet {
     pub trials: u64,
     /// Machines that hold a seat.
     pub installations: u64,
-    /// These machines by standing: `active`, `grace`, `silent`, `stopped`.
+    /// Machines that hold a seat, by standing: `active`, `grace`, `silent`, `stopped`.
     pub standings: BTreeMap<String, u64>,
-    /// These machines by VMS version, most frequent first.
+    /// Machines that hold a seat, by VMS version, most frequent first.
     pub versions: Vec<Version>,
-    /// These machines by the time of their last call.
+    /// Machines that hold a seat, by the time of their last call.
     pub last_seen: LastSeen,
     /// The number of installations that exceed a limit of their license.
     pub over_limit: u64,

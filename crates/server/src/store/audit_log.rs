@@ -46,8 +46,8 @@ pub struct Entry {
     /// When.
     pub at: DateTime<Utc>,
     /// The author: the name of a token, `break-glass` for the `ADMIN_TOKEN`, `command line`, `site`
-    /// or `service`. Entries made before there were named tokens also contain what is now the
-    /// source.
+    /// or `service`. In entries from before named tokens existed, it also contains what is now in
+    /// `source`.
     pub actor: String,
     /// From where staff made the change: `console from 10.0.0.5` or `API from 10.0.0.5`; `null` for
     /// other authors.

@@ -56,7 +56,7 @@ pub struct Customer {
     /// The name that licenses carry. No other customer can have the same name, regardless of case.
     pub name: String,
     /// The vendor's own reference, such as the customer number in the accounting system. No other
-    /// customer can have the same reference, or it as a name.
+    /// customer can have it as a reference or as a name.
     pub reference: Option<String>,
     /// The contacts.
     pub contacts: Vec<Contact>,

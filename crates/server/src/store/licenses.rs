@@ -131,11 +131,11 @@ pub struct License {
     pub moves: u32,
     /// Length of the period for moves, in days.
     pub moves_period_days: u32,
-    /// How long a lease is valid; `null` is the License Server's setting, here and below.
+    /// How long a lease is valid; `null` is the License Server's setting.
     pub lease_hours: Option<u32>,
-    /// Length of the grace period after the lease.
+    /// Length of the grace period after the lease; `null` is the License Server's setting.
     pub grace_hours: Option<u32>,
-    /// Length of a lease for a site without internet.
+    /// Length of a lease for a site without internet; `null` is the License Server's setting.
     pub offline_days: Option<u32>,
     /// Releases of the product until this instant are covered; `null` covers all.
     pub updates_until: Option<DateTime<Utc>>,
@@ -152,7 +152,7 @@ pub struct License {
     /// The last instant at which the license may be used.
     pub expires_at: Option<DateTime<Utc>>,
     /// How long it may be used from its first activation on, which will set its end: an ISO 8601
-    /// duration. `null` if it was activated, or its end does not depend on that.
+    /// duration. `null` if it has already been activated, or if its end does not depend on that.
     #[schema(value_type = Option<String>)]
     pub lasts_from_activation: Option<CalendarDuration>,
     /// When it was issued.

@@ -59,11 +59,11 @@ pub struct UsageDay {
     pub hardware_id: String,
     /// The number of its reports.
     pub heartbeats: u64,
-    /// Maximum number of cameras in use; `null` if it was never known, here and below.
+    /// Maximum number of cameras in use; `null` if it was never known.
     pub cameras: Option<u64>,
-    /// Maximum number of users.
+    /// Maximum number of users; `null` if it was never known.
     pub users: Option<u64>,
-    /// Maximum size of recordings, in GB.
+    /// Maximum size of recordings, in GB; `null` if it was never known.
     pub storage_gb: Option<u64>,
     /// Maximum number of everything else that was counted, by its key.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]

@@ -251,7 +251,7 @@ async fn what_cannot_be_done_is_named_and_changes_nothing() {
             format!("/licenses/{key}/free-seat"),
             json!({"hardwareId": "none"}),
             409,
-            "has no seat",
+            "does not hold a seat",
         ),
         (
             format!("/licenses/{unknown}/revoke"),

@@ -178,12 +178,12 @@ async fn a_machine_is_named_by_the_beginning_of_its_hardware_id(engine: Engine) 
     }
     for (machine, expected) in [
         ("42aac9ae7f", "hardware ids begin with"),
-        ("42aac9a", "has no seat"),
-        ("", "has no seat"),
-        ("…", "has no seat"),
-        ("________", "has no seat"),
-        ("%%%%%%%%", "has no seat"),
-        ("42aac9ae7f5594980", "has no seat"),
+        ("42aac9a", "does not hold a seat"),
+        ("", "does not hold a seat"),
+        ("…", "does not hold a seat"),
+        ("________", "does not hold a seat"),
+        ("%%%%%%%%", "does not hold a seat"),
+        ("42aac9ae7f5594980", "does not hold a seat"),
     ] {
         let output = run(&vendor, &["seats", "free", key, machine]).await;
         assert_eq!(output.status.code(), Some(1), "{machine}");

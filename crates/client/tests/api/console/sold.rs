@@ -91,7 +91,7 @@ async fn amend(browser: &Chromium, console: &str, year: i32) {
     reads(browser, "License amended.").await;
     browser.press("Customer").await;
     browser.shows("Habour Ltd").await;
-    browser.press("Change").await;
+    browser.press("Edit").await;
     browser.shows("Edit Habour Ltd").await;
     browser.type_into("#name", "Harbour Ltd").await;
     browser.press("Review").await;

@@ -145,7 +145,7 @@ impl From<GrantBody> for AddOnGrant {
     }
 }
 
-/// Issue an add-on key. The answer is the only one that contains it.
+/// Issue an add-on key. Only this response contains the key.
 #[utoipa::path(
     post, path = "/addons", operation_id = "issue_add_on", tag = "add-ons",
     request_body = AddOnBody,

@@ -108,7 +108,7 @@ pub(in crate::http) struct AmendBody {
     /// What to end: the features, and what is counted.
     #[serde(default)]
     end: Vec<String>,
-    /// What to grant in addition, after that.
+    /// What to grant in addition, after `end` and `plan` have been applied.
     #[serde(default)]
     add: Vec<AdditionBody>,
     /// When anything of the license is first in force; `null` removes this bound.
@@ -128,15 +128,15 @@ pub(in crate::http) struct AmendBody {
     moves: Option<u32>,
     /// Length of the period for moves, in days.
     moves_period_days: Option<u32>,
-    /// How long a lease is valid; `null` is the setting of the License Server, here and below.
+    /// How long a lease is valid; `null` is the setting of the License Server.
     #[serde(default, deserialize_with = "stated")]
     #[schema(value_type = Option<u32>)]
     lease_hours: Option<Option<u32>>,
-    /// Length of the grace period after the lease.
+    /// Length of the grace period after the lease; `null` is the setting of the License Server.
     #[serde(default, deserialize_with = "stated")]
     #[schema(value_type = Option<u32>)]
     grace_hours: Option<Option<u32>>,
-    /// Length of the lease of a site without internet.
+    /// Length of the lease of a site without internet; `null` is the setting of the License Server.
     #[serde(default, deserialize_with = "stated")]
     #[schema(value_type = Option<u32>)]
     offline_days: Option<Option<u32>>,

@@ -143,7 +143,7 @@ pub(in crate::http) struct UsageExportParams {
     days: UsageDays,
 }
 
-/// Export the daily usage of each machine as CSV, by license, machine and day.
+/// Export the daily usage of each machine as CSV, sorted by license, machine and day.
 #[utoipa::path(
     get, path = "/usage/export", operation_id = "export_usage", tag = "fleet",
     params(UsageExportParams),

@@ -158,7 +158,7 @@ pub(in crate::http) struct IssueBody {
     /// The plan, with or without a version: `professional`, `professional@3`. Without a version, it
     /// is the newest one.
     plan: Option<String>,
-    /// The plan of this name, if `plan` is missing.
+    /// The plan with this name, if `plan` is missing.
     #[schema(inline)]
     tier: Option<Tier>,
     /// The customer: its id, its name or its reference. A new name adds a customer.
@@ -170,15 +170,15 @@ pub(in crate::http) struct IssueBody {
     moves: Option<u32>,
     /// Length of the period for moves, in days.
     moves_period_days: Option<u32>,
-    /// How long a lease is valid; `null` is the setting of the License Server, here and below.
+    /// How long a lease is valid; `null` is the setting of the License Server.
     #[serde(default, deserialize_with = "stated")]
     #[schema(value_type = Option<u32>)]
     lease_hours: Option<Option<u32>>,
-    /// Length of the grace period after the lease.
+    /// Length of the grace period after the lease; `null` is the setting of the License Server.
     #[serde(default, deserialize_with = "stated")]
     #[schema(value_type = Option<u32>)]
     grace_hours: Option<Option<u32>>,
-    /// Length of the lease of a site without internet.
+    /// Length of the lease of a site without internet; `null` is the setting of the License Server.
     #[serde(default, deserialize_with = "stated")]
     #[schema(value_type = Option<u32>)]
     offline_days: Option<Option<u32>>,

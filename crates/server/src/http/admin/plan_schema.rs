@@ -58,11 +58,11 @@ struct PlanTermsText {
     /// Length of the period for moves, in days.
     #[schema(required = false)]
     moves_period_days: u32,
-    /// How long a lease is valid; by default as set on the License Server, here and below.
+    /// How long a lease is valid; by default as set on the License Server.
     lease_hours: Option<u32>,
-    /// Length of the grace period after the lease.
+    /// Length of the grace period after the lease; by default as set on the License Server.
     grace_hours: Option<u32>,
-    /// Length of the lease of a site without internet.
+    /// Length of the lease of a site without internet; by default as set on the License Server.
     offline_days: Option<u32>,
     /// For how long releases of the product are covered, such as `P1Y`; without it, all are covered.
     updates_for: Option<String>,

@@ -82,7 +82,7 @@ pub(in crate::http) struct Plans {
     plans: Vec<ShownPlan>,
 }
 
-/// List the newest version of each plan, by name.
+/// List the newest version of each plan, sorted by name.
 #[utoipa::path(
     get, path = "/plans", operation_id = "list_plans", tag = "plans",
     responses(
@@ -102,7 +102,8 @@ pub(in crate::http) async fn list(State(app): State<Arc<App>>) -> Result<Json<Pl
     responses(
         (status = 200, description = "The versions", body = Plans),
         AdminErrors,
-        (status = 404, body = ErrorBody, description = "`not_found`: there is no plan of this name"),
+        (status = 404, body = ErrorBody,
+            description = "`not_found`: there is no plan with this name"),
     )
 )]
 pub(in crate::http) async fn versions(
@@ -170,7 +171,7 @@ pub(in crate::http) async fn publish(
 /// What can be sold.
 #[derive(Serialize, ToSchema)]
 pub(in crate::http) struct CatalogueEntries {
-    /// At most 1000, by key.
+    /// At most 1000, sorted by key.
     #[schema(value_type = Vec<CatalogueEntryText>)]
     catalogue: Vec<CatalogueEntry>,
 }

@@ -24,7 +24,7 @@ pub(in crate::http) struct RenewBody {
     #[serde(deserialize_with = "until")]
     #[schema(required, schema_with = expiry_schema)]
     expires_at: Option<DateTime<Utc>>,
-    /// The number of the newest amendment that the caller knows. If there is a newer one, the
+    /// The number of the newest amendment that the caller knows of. If there is a newer one, the
     /// response is 409 and names what it changed.
     after: Option<u32>,
     /// The reason, as free text of at most 1000 characters.

@@ -95,7 +95,7 @@ pub(in crate::http) struct TrialCodeBody {
     note: Option<String>,
 }
 
-/// Create a trial code. The answer is the only one that contains it.
+/// Create a trial code. Only this response contains the code.
 #[utoipa::path(
     post, path = "/trial-codes", operation_id = "add_trial_code", tag = "trials",
     request_body = TrialCodeBody,

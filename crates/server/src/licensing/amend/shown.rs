@@ -22,8 +22,9 @@ pub struct ShownAmended {
     license: ShownLicense,
     /// The differences from the license without the amendment, and when each begins.
     effects: Vec<ShownEffect>,
-    /// What else is different when the amendment takes effect, also by undoing another one, in the
-    /// form of `changes`: the plan, the customer, the start, the end and the terms.
+    /// What else changes when the amendment takes effect, including changes from undoing another
+    /// amendment, in the form of `changes`: the plan, the customer, the start, the end and the
+    /// terms.
     #[schema(value_type = Vec<Object>)]
     differences: Vec<Change>,
     /// How many machines hold a seat.

@@ -79,11 +79,11 @@ pub struct ShownInstallation {
     /// The usage that it last reported; `null` where it is not known.
     #[schema(value_type = Object)]
     pub usage: Usage,
-    /// What its license grants; -1 is unlimited, here and below.
+    /// The number of cameras that its license grants; -1 is unlimited.
     pub max_cameras: i64,
-    /// Users.
+    /// The number of users that its license grants; -1 is unlimited.
     pub max_users: i64,
-    /// Storage, in GB.
+    /// The storage that its license grants, in GB; -1 is unlimited.
     pub max_storage_gb: i64,
     /// Everything else that is counted, by its key.
     #[schema(schema_with = counts_schema)]

@@ -124,7 +124,7 @@ async fn cameras_from_may_on_analytics_for_the_fair_and_a_name_spelled_right() {
 async fn spell_the_name_right(browser: &Chromium) {
     browser.press("Customer").await;
     browser.shows("Habour Ltd").await;
-    browser.press("Change").await;
+    browser.press("Edit").await;
     browser.shows("Edit Habour Ltd").await;
     browser.type_into("#name", "Harbour Ltd").await;
     browser.press("Review").await;

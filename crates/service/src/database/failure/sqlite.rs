@@ -150,7 +150,7 @@ mod tests {
                 mib,
                 Some(mib),
                 Ok(()),
-                Some("1048576 bytes; raise it: 'ulimit -f'"),
+                Some("1048576 bytes; raise the limit: 'ulimit -f'"),
             ),
             (
                 mib,

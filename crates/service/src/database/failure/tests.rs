@@ -205,7 +205,7 @@ fn an_authentication_method_that_is_not_supported_is_no_outage_of_the_network() 
         assert_eq!(trouble.failure, Failure::ForeignEncoding);
         assert!(trouble.failure.is_temporary(), "{trouble}");
         assert!(
-            trouble.to_string().ends_with("it is shown here"),
+            trouble.to_string().ends_with("in postgresql.conf"),
             "{trouble}"
         );
     }

@@ -104,7 +104,7 @@ async fn what_is_missing_is_named_with_its_repair() {
         ),
         (
             "CREATE TABLE things (email, price)".to_owned(),
-            "in DATABASE_URL: things;".to_owned(),
+            "in DATABASE_URL): things;".to_owned(),
         ),
         (
             "CREATE TABLE things (id INTEGER PRIMARY KEY, name, day, UNIQUE (name, day))"
