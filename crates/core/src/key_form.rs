@@ -5,8 +5,7 @@
 //! weights detects every single wrong character and every swap of two. The sum is another one for
 //! each kind of key, so a key whose prefix is missing is not taken for one of another kind.
 
-use crate::license_key::LicenseKeyError;
-use crate::pasted_text::{OddCharacters, half_width, is_dash, is_invisible};
+use crate::pasted_text::{OddCharacters, half_width, is_dash, is_invisible, shown};
 
 /// Digits and capitals without 0, 1, I, L and O.
 pub(crate) const ALPHABET: &[u8; 31] = b"23456789ABCDEFGHJKMNPQRSTUVWXYZ";
@@ -213,4 +212,42 @@ impl Entered {
         let is_over = self.0.get(end).is_none_or(|next| next.before == Gap::Break);
         self.0.get(start..end).filter(|_| is_over)
     }
+}
+
+/// Why a text is not a license key.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LicenseKeyError {
+    /// The text does not have the format of a key.
+    #[error("a license key looks like FXSGHT-XXXX-XXXX-XXXX-XXXX{}", contained(.0))]
+    Form(OddCharacters),
+    /// A character that keys never contain.
+    #[error("license keys never contain the character {}", shown(*.0))]
+    Alphabet(char),
+    /// All characters are valid, but the check character does not match: a typing error.
+    #[error("the license key contains a typing error")]
+    CheckCharacter,
+    /// More than one key.
+    #[error("the text contains several license keys; enter only one")]
+    Several,
+}
+
+impl LicenseKeyError {
+    /// Characters that do not belong in a key and are easily overlooked, such as
+    /// `U+0410, U+200B`; `None` if the text contains no such characters.
+    #[must_use]
+    pub fn odd_characters(&self) -> Option<String> {
+        match self {
+            Self::Form(odd) if !odd.is_empty() => Some(odd.to_string()),
+            Self::Alphabet(c) if !c.is_ascii() => Some(shown(*c)),
+            _ => None,
+        }
+    }
+}
+
+/// The part of a message about characters that do not belong in a key.
+fn contained(odd: &OddCharacters) -> String {
+    if odd.is_empty() {
+        return String::new();
+    }
+    format!("; this text contains {odd}")
 }

@@ -14,6 +14,7 @@ use crate::entitlement::{Entitlement, Granted, SkippedEntitlement};
 use crate::feature::{FeatureKey, FeatureKeyError, MAX_FEATURES};
 use crate::foreign_text::{self, MAX_MESSAGE_CHARS};
 pub use crate::iso_8601::parse_instant;
+use crate::usage::Resource;
 
 /// A license object of the cloud protocol.
 #[derive(Clone, Debug, PartialEq)]
@@ -171,6 +172,18 @@ impl License {
     #[must_use]
     pub fn max_storage_gb(&self) -> Option<i64> {
         self.integer("maxStorageGb")
+    }
+
+    /// The limit in the field for a resource; `None` if there is none: a negative number means
+    /// "unlimited".
+    #[must_use]
+    pub fn listed_limit(&self, resource: Resource) -> Option<u64> {
+        let limit = match resource {
+            Resource::Cameras => self.max_cameras(),
+            Resource::Users => self.max_users(),
+            Resource::StorageGb => self.max_storage_gb(),
+        };
+        limit.and_then(|limit| u64::try_from(limit).ok())
     }
 
     /// `seats`: how many machines may use the license at a time; `None` if absent. Version

@@ -12,8 +12,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest as _, Sha256};
 
+pub use crate::key_form::LicenseKeyError;
 use crate::key_form::{ADD_ON, Entered, KEY_CHARS, KeyForm, LICENSE, TRIAL};
-use crate::pasted_text::{OddCharacters, half_width, is_dash, is_invisible, is_quote, shown};
+use crate::pasted_text::{half_width, is_dash, is_invisible, is_quote};
 
 /// Maximum length of a license key in any format, in characters: the width of its column.
 pub const MAX_KEY_CHARS: usize = 255;
@@ -23,44 +24,6 @@ const FORMS: [KeyForm; 3] = [LICENSE, ADD_ON, TRIAL];
 /// A well-formed license key, in canonical spelling.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct LicenseKey(String);
-
-/// Why a text is not a license key.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum LicenseKeyError {
-    /// The text does not have the format of a key.
-    #[error("a license key looks like FXSGHT-XXXX-XXXX-XXXX-XXXX{}", contained(.0))]
-    Form(OddCharacters),
-    /// A character that keys never contain.
-    #[error("license keys never contain the character {}", shown(*.0))]
-    Alphabet(char),
-    /// All characters are valid, but the check character does not match: a typing error.
-    #[error("the license key contains a typing error")]
-    CheckCharacter,
-    /// More than one key.
-    #[error("the text contains several license keys; enter only one")]
-    Several,
-}
-
-impl LicenseKeyError {
-    /// Characters that do not belong in a key and are easily overlooked, such as
-    /// `U+0410, U+200B`; `None` if the text contains no such characters.
-    #[must_use]
-    pub fn odd_characters(&self) -> Option<String> {
-        match self {
-            Self::Form(odd) if !odd.is_empty() => Some(odd.to_string()),
-            Self::Alphabet(c) if !c.is_ascii() => Some(shown(*c)),
-            _ => None,
-        }
-    }
-}
-
-/// The part of a message about characters that do not belong in a key.
-fn contained(odd: &OddCharacters) -> String {
-    if odd.is_empty() {
-        return String::new();
-    }
-    format!("; this text contains {odd}")
-}
 
 impl LicenseKey {
     /// Creates a key from random bytes. Bytes of 248 and more are skipped, so that every

@@ -89,7 +89,7 @@ impl Limit {
             (None, None) => return Self::NotGranted(LimitReason::NoLicense),
             (Some(license), resource) => match (entitlements.count(key, now), resource) {
                 (Some(granted), _) => granted.number(),
-                (None, Some(resource)) => listed_limit(license, resource),
+                (None, Some(resource)) => license.listed_limit(resource),
                 (None, None) => return Self::NotGranted(LimitReason::NotInLicense),
             },
         };
@@ -124,16 +124,6 @@ pub fn limits(
         (key.as_str().to_owned(), granted.and_then(Quantity::number))
     });
     known.into_iter().chain(counted).collect()
-}
-
-/// The limit in the license's own fields, which use a negative number for "unlimited".
-fn listed_limit(license: &License, resource: Resource) -> Option<u64> {
-    let limit = match resource {
-        Resource::Cameras => license.max_cameras(),
-        Resource::Users => license.max_users(),
-        Resource::StorageGb => license.max_storage_gb(),
-    };
-    limit.and_then(|limit| u64::try_from(limit).ok())
 }
 
 /// How much of a limit is in use, for people: "cameras: 73 of 64 in use (9 over)".

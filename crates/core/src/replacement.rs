@@ -5,12 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::Value;
 
-use crate::entitlement::Grant;
+use crate::entitlement::{Grant, Quantity};
 use crate::feature::{FeatureKey, is_core};
-use crate::gate::Entitlements;
 use crate::license::{Expiry, License};
-use crate::limits::limits;
 use crate::plausible_time::PlausibleTime;
+use crate::usage::Resource;
 
 /// Something that is different with another license.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,18 +104,26 @@ fn amounts(license: &License, now: DateTime<Utc>) -> BTreeMap<String, Amount> {
         let is_in_force = granted.feature(key, at) == Grant::InForce;
         (key.to_owned(), Amount::Feature(is_in_force))
     });
-    let entitlements = Entitlements::new(license.granted(), BTreeSet::new());
-    let counts = limits(Some(license), &entitlements, at).into_iter();
-    let counts = counts.map(|(key, limit)| {
+    let listed = Resource::ALL.map(|resource| {
+        let limit = license.listed_limit(resource);
         let amount = limit.map_or(Amount::Unlimited, Amount::Limit);
-        (key, amount)
+        (resource.as_str().to_owned(), amount)
+    });
+    let counted = granted.counted().map(|key| {
+        let sum = granted.count(key.as_str(), at);
+        let amount = match sum.unwrap_or(Quantity::Of(0)) {
+            Quantity::Of(number) => Amount::Limit(number),
+            Quantity::Unlimited => Amount::Unlimited,
+        };
+        (key.as_str().to_owned(), amount)
     });
     let end = match license.expiry() {
         Expiry::At(end) => Amount::End(end),
         Expiry::Never | Expiry::Unreadable => Amount::Never,
     };
     let end = [(ENDS.to_owned(), end)];
-    features.chain(counts).chain(end).collect()
+    // What the license counts is more precise than its fields.
+    features.chain(listed).chain(counted).chain(end).collect()
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::cli::replacement::{Choice, Replacement};
 use crate::cli::{LICENSE_KEY, NO};
-use crate::licensing::activate::check_is_no_code;
+use crate::licensing::entered_key::check_is_no_code;
 use crate::running_service::ServiceArgs;
 
 #[derive(Debug, Args)]

@@ -16,7 +16,7 @@ use serde_json::json;
 use crate::cli::redeem::ADD_ON_KEY;
 use crate::cli::start_trial::TRIAL_CODE;
 use crate::cli::{LICENSE_KEY, NO};
-use crate::licensing::activate::check_is_no_code;
+use crate::licensing::entered_key::check_is_no_code;
 use crate::running_service::ServiceArgs;
 
 #[derive(Debug, Subcommand)]

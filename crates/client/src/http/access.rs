@@ -26,7 +26,11 @@ use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 use crate::attached_networks::{AttachedNetworks, AttachedNetworksError};
 use crate::config::TrustedNetwork;
 use crate::http::error::ApiError;
-use crate::http::probes;
+
+/// The paths that are answered regardless of the name in `Host`: orchestrators, load balancers and
+/// Prometheus call by names of their own, or by none. The responses contain no license key and
+/// change nothing.
+const ANSWERED_TO_ANY_NAME: [&str; 4] = ["/health", "/livez", "/readyz", "/metrics"];
 
 /// Headers in which proxies name the caller. A request with one of these is not local, regardless
 /// of its value.
@@ -224,7 +228,7 @@ pub(super) async fn identify(
     next: Next,
 ) -> Response {
     let caller = match access.hosts.unknown_host(&request) {
-        Some(_) if probes::ANSWERED_TO_ANY_NAME.contains(&request.uri().path()) => {
+        Some(_) if ANSWERED_TO_ANY_NAME.contains(&request.uri().path()) => {
             access.caller_by_any_name(request.headers())
         }
         Some(host) => return ApiError::UnknownHost(host).into_response(),

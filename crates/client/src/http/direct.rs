@@ -11,8 +11,7 @@ use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use axum::body::Bytes;
-use axum::http::{StatusCode, header};
+use axum::http::header;
 use license_service::direct::{ByHead, Direct, DirectResponse, Head};
 use license_service::listener::log_panic;
 use serde_json::json;
@@ -21,6 +20,7 @@ use crate::app::App;
 use crate::http::access::Access;
 use crate::http::body::is_json;
 use crate::http::error::ApiError;
+use crate::http::json_answer::{json, json_bytes};
 use crate::http::{authorize, features, license, ofrep};
 
 /// Headers that layers read: from a browser, in a session, with a wait for 100 (Continue), or with
@@ -128,13 +128,8 @@ fn caught(answer: impl FnOnce() -> DirectResponse) -> DirectResponse {
 fn failed(panic: &(dyn Any + Send)) -> DirectResponse {
     log_panic(panic);
     let error = ApiError::Internal;
-    let detail = features::json_bytes(&json!({"detail": error.detail()}));
+    let detail = json_bytes(&json!({"detail": error.detail()}));
     DirectResponse::json(error.status(), detail)
-}
-
-/// A response with this JSON.
-pub(super) fn json(body: Bytes) -> DirectResponse {
-    DirectResponse::json(StatusCode::OK, body)
 }
 
 #[cfg(test)]

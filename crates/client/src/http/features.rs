@@ -18,9 +18,9 @@ use utoipa::ToSchema;
 use crate::app::App;
 use crate::http::body::field::{Flag, Text, body, object};
 use crate::http::body::{FEATURE_KEYS, FeatureKeys, JsonObject};
-use crate::http::direct::json;
 use crate::http::error::{ApiError, BodyErrors, ChangeErrors, ErrorResponse};
 use crate::http::instant::naive;
+use crate::http::json_answer::{json, json_bytes};
 use crate::knowledge::snapshot::Snapshot;
 use crate::licensing;
 
@@ -253,11 +253,6 @@ pub(super) async fn list(State(app): State<Arc<App>>) -> impl IntoResponse {
     ]
     .concat();
     ([(header::CONTENT_TYPE, "application/json")], body)
-}
-
-/// One of our values as JSON; serialization always succeeds.
-pub(super) fn json_bytes(value: &impl Serialize) -> Bytes {
-    serde_json::to_vec(value).unwrap_or_default().into()
 }
 
 fn describe(snapshot: &Snapshot, key: &str, now: PlausibleTime) -> Feature {

@@ -23,11 +23,10 @@ use utoipa::ToSchema;
 
 use crate::app::App;
 use crate::http::access::Caller;
-use crate::http::direct::json;
 use crate::http::error::{ApiError, ChangeErrors};
-use crate::http::features::json_bytes;
 use crate::http::hardware::drift;
 use crate::http::instant::naive;
+use crate::http::json_answer::{json, json_bytes};
 use crate::http::release::{InstalledRelease, update_rule};
 use crate::http::upcoming::{MAX_UPCOMING, UpcomingChange};
 use crate::knowledge::snapshot::Snapshot;

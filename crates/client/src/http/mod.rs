@@ -17,6 +17,7 @@ mod gate_question;
 pub(crate) mod hardware;
 mod heartbeat;
 mod instant;
+mod json_answer;
 pub(crate) mod license;
 mod limits;
 mod metrics;

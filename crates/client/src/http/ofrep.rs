@@ -23,9 +23,8 @@ use serde_json::{Value, json};
 use crate::app::App;
 use crate::http::body::JsonObject;
 use crate::http::body::field::{AnyObject, body, object};
-use crate::http::direct;
 use crate::http::error::ApiError;
-use crate::http::features::json_bytes;
+use crate::http::json_answer::{json, json_bytes};
 use crate::licensing::decide::note_unknown;
 
 /// The prefix of the keys of limits: `limit.cameras`.
@@ -89,7 +88,7 @@ pub(super) async fn evaluate(
         return (StatusCode::BAD_REQUEST, Json(error)).into_response();
     }
     if let Some(flag) = evaluated(&app, &key) {
-        return direct::json(flag).into_response();
+        return json(flag).into_response();
     }
     note_unknown(&app, &key, app.clock.now());
     not_found(&key)

@@ -12,11 +12,6 @@ use utoipa::ToSchema;
 use crate::app::App;
 use crate::http::access::Caller;
 
-/// The paths that are answered regardless of the name in `Host`: orchestrators, load balancers and
-/// Prometheus call by names of their own, or by none. The responses contain no license key and
-/// change nothing.
-pub(super) const ANSWERED_TO_ANY_NAME: [&str; 4] = ["/health", "/livez", "/readyz", "/metrics"];
-
 /// The identity of the service.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]

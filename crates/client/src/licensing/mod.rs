@@ -8,6 +8,7 @@ pub mod catch_up;
 pub mod deactivate;
 pub mod decide;
 pub mod due;
+pub mod entered_key;
 pub mod exchange;
 pub mod heartbeat;
 pub mod offline;

@@ -14,7 +14,7 @@ use license_core::schedule::unsigned_validity;
 
 use crate::app::App;
 use crate::knowledge::turn::Turn;
-use crate::licensing::activate::{NotALicenseKey, check_is_no_code};
+use crate::licensing::entered_key::{NotALicenseKey, check_is_no_code};
 use crate::licensing::redeem::{NotAnAddOn, add_on_key};
 use crate::licensing::start_trial::{NotATrialCode, trial_code};
 use crate::random;

@@ -10,7 +10,7 @@ use license_core::response::{Contact, NoContact, Unpreviewed, previewed};
 
 use crate::app::App;
 use crate::identity::Identity;
-use crate::licensing::activate::{NotALicenseKey, check_is_no_code};
+use crate::licensing::entered_key::{NotALicenseKey, check_is_no_code};
 use crate::licensing::exchange::exchange_about;
 use crate::store::StoreError;
 

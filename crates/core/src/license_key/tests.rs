@@ -1,5 +1,6 @@
 use super::*;
 use crate::key_form::ALPHABET;
+use crate::pasted_text::OddCharacters;
 
 #[test]
 fn pasted_text_is_sent_as_the_intended_key() {

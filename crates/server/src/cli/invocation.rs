@@ -6,13 +6,14 @@ use std::sync::Arc;
 use anyhow::{Context as _, ensure};
 use chrono::{DateTime, Utc};
 use clap::Args;
+use license_core::signing_clock::SigningTime;
 use license_service::admin_token::{AdminToken, read_token};
 use license_service::clock::{Clock as _, SystemClock};
 use tokio::sync::OnceCell;
 
 use crate::audit::{Actor, AuthorToken, Change, PermittedChange};
-use crate::cli::keys::permit;
 use crate::config::Storage;
+use crate::licensing::clock;
 use crate::store::{Store, admin_tokens};
 
 const SETTING: &str = "AUTHOR_TOKEN_FILE";
@@ -83,6 +84,12 @@ impl Invocation {
         let at = permit(store, now).await?;
         Ok(PermittedChange::new(self.by(store).await?, at))
     }
+}
+
+/// Whether this machine's clock is trusted.
+pub(super) async fn permit(store: &Store, now: DateTime<Utc>) -> anyhow::Result<SigningTime> {
+    let clock = clock::open(store, Arc::new(SystemClock)).await?;
+    Ok(clock.permit(now)?)
 }
 
 /// The person or program whose token is in a file.

@@ -6,20 +6,18 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 use clap::{Args, Subcommand};
 use license_console::escaped::{self, escaped};
-use license_core::signing_clock::SigningTime;
 use license_service::clock::SystemClock;
 use license_service::output_file::{self, Readers};
 use license_service::stderr::say;
 use license_service::stdout::note_change;
 use serde_json::json;
 
-use crate::cli::invocation::Invocation;
+use crate::cli::invocation::{Invocation, permit};
 use crate::cli::table;
 use crate::licensing::key_changes::{DEFAULT_OVERLAP_DAYS, MAX_OVERLAP_DAYS, revoke, rotate};
 use crate::licensing::{clock, key_record};
 use crate::open::{first_key, make_missing_key, open_store};
 use crate::signing::{SigningError, SigningKeys};
-use crate::store::Store;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Keys {
@@ -255,12 +253,6 @@ async fn revoke_key(
         );
     }
     Ok(())
-}
-
-/// Whether this machine's clock is trusted.
-pub(super) async fn permit(store: &Store, now: DateTime<Utc>) -> anyhow::Result<SigningTime> {
-    let clock = clock::open(store, Arc::new(SystemClock)).await?;
-    Ok(clock.permit(now)?)
 }
 
 fn list(keys: &SigningKeys, json: bool, now: DateTime<Utc>) -> anyhow::Result<()> {

@@ -10,8 +10,8 @@ use license_service::output_file::{self, Readers};
 use license_service::stdout::note_change;
 use serde_json::json;
 
-use crate::cli::invocation::Invocation;
-use crate::cli::keys::{Issuer, permit};
+use crate::cli::invocation::{Invocation, permit};
+use crate::cli::keys::Issuer;
 use crate::licensing::release::sign;
 use crate::open::open_store;
 

@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi, openapi};
 
-use crate::http::licenses::MAX_TEXT_CHARS;
+use crate::http::site_messages::MAX_TEXT_CHARS;
 use crate::licensing::amend::{MAX_ORDER_CHARS, MAX_REASON_CHARS};
 use crate::licensing::catalogue::UNLIMITED;
 use crate::licensing::customers::{MAX_CONTACTS, MAX_NOTES_CHARS};

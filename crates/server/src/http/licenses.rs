@@ -42,8 +42,8 @@ use crate::http::answered_errors::{BodyErrors, QueryErrors, SiteErrors};
 use crate::http::error::{ApiError, ErrorBody};
 use crate::http::given::{Params, from_json, json_text};
 use crate::http::site_messages::{
-    self, ActivateAnswer, DeactivateAnswer, KeySet, OfflineAnswer, OfflineRequest, RedeemAnswer,
-    SiteHeaders, UsageHeader, ValidateAnswer,
+    self, ActivateAnswer, DeactivateAnswer, KeySet, MAX_NONCE_CHARS, MAX_TEXT_CHARS, OfflineAnswer,
+    OfflineRequest, RedeemAnswer, SiteHeaders, UsageHeader, ValidateAnswer,
 };
 use crate::licensing::admit::{SiteCall, admit_trial};
 use crate::licensing::answer::answer;
@@ -51,11 +51,6 @@ use crate::licensing::document::Addressee;
 use crate::licensing::offline;
 use crate::licensing::site_answer::SiteAnswer;
 use crate::licensing::site_question::{CallDetails, SiteQuestion};
-
-/// Maximum length of an id, name or key, in characters: the width of its column.
-pub(super) const MAX_TEXT_CHARS: usize = 255;
-/// Maximum length of a nonce, in characters; ours have 43.
-pub(super) const MAX_NONCE_CHARS: usize = 128;
 
 pub(super) type ReceivedBody = Result<Bytes, BytesRejection>;
 pub(super) type Reply = Result<Json<Value>, ApiError>;

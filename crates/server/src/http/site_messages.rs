@@ -18,8 +18,6 @@ use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{IntoParams, PartialSchema, ToSchema};
 
-use crate::http::licenses::{MAX_NONCE_CHARS, MAX_TEXT_CHARS};
-
 /// Headers of a call about a license.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Header)]
@@ -52,6 +50,11 @@ pub(super) struct UsageHeader {
     #[param(rename = "X-License-Usage", nullable = false)]
     usage: Option<String>,
 }
+
+/// Maximum length of an id, name or key, in characters: the width of its column.
+pub(super) const MAX_TEXT_CHARS: usize = 255;
+/// Maximum length of a nonce, in characters; ours have 43.
+pub(super) const MAX_NONCE_CHARS: usize = 128;
 
 type InstallationIdHeader = HeaderText<MAX_TEXT_CHARS>;
 type NonceHeader = HeaderText<MAX_NONCE_CHARS>;
