@@ -22,7 +22,7 @@ use crate::release::{PRODUCT, Release, parse_version};
 use crate::{foreign_text, unambiguous_json};
 
 pub(crate) use claims::Claims;
-pub use claims::{DenialClaims, DenialReason, LicenseClaims, ReleaseClaims};
+pub use claims::{DenialClaims, DenialReason, KeyConfirmation, LicenseClaims, ReleaseClaims};
 pub use error::DocumentError;
 
 /// Maximum size of a document in bytes.

@@ -11,10 +11,10 @@ use chrono::serde::ts_seconds_option;
 use chrono::{DateTime, Utc};
 use ed25519_dalek::VerifyingKey;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 
 use crate::foreign_text;
 use crate::pasted_text::{half_width, is_dash, is_invisible, is_quote, kind_of_text};
+use crate::thumbprint::Thumbprint;
 use crate::unambiguous_json;
 
 /// Maximum number of keys in a set, so that every set is cheap to read.
@@ -292,8 +292,7 @@ fn with_straight_quotes(text: &str) -> String {
 /// RFC 7638 thumbprint of an Ed25519 public key in base64url.
 #[must_use]
 pub fn thumbprint(x: &str) -> String {
-    let canonical = format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{x}"}}"#);
-    URL_SAFE_NO_PAD.encode(Sha256::digest(canonical))
+    Thumbprint::of_x(x).to_string()
 }
 
 #[cfg(test)]

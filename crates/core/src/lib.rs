@@ -71,6 +71,7 @@ pub mod standing;
 pub mod suspicion;
 pub mod taking_over;
 pub mod text_encoding;
+pub mod thumbprint;
 pub mod time_guard;
 pub mod trial;
 pub mod trial_secret;

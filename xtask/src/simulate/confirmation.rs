@@ -88,6 +88,7 @@ fn claims(signed_at: DateTime<Utc>) -> LicenseClaims {
         hardware_id: HARDWARE_ID.to_owned(),
         offline: false,
         key_set: None,
+        cnf: None,
         license: Map::from_iter([("licenseKey".to_owned(), json!(LICENSE_KEY))]),
     }
 }

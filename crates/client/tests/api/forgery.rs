@@ -66,6 +66,7 @@ fn claims(site: &Site, nonce: &str, seq: u64) -> LicenseClaims {
         hardware_id: HARDWARE_ID.into(),
         offline: false,
         key_set: None,
+        cnf: None,
         license: license.as_object().unwrap().clone(),
     }
 }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::call::Call;
+use crate::thumbprint::Thumbprint;
 
 /// The payload of a signed license. Instants are whole seconds since 1970.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -53,8 +54,30 @@ pub struct LicenseClaims {
     /// behind.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key_set: Option<u64>,
+    /// The installation key that is bound to the seat; `None` if none is, and in documents of older
+    /// servers. A lease is valid at a site with another key, too: only the License Server asks for
+    /// proofs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cnf: Option<KeyConfirmation>,
     /// The whole license object.
     pub license: Map<String, Value>,
+}
+
+impl LicenseClaims {
+    /// The installation key that is bound to the seat.
+    #[must_use]
+    pub fn bound_key(&self) -> Option<Thumbprint> {
+        self.cnf?.jkt
+    }
+}
+
+/// How the holder of a document proves that it is the holder (RFC 7800, section 3.1). Other methods
+/// than ours are ignored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyConfirmation {
+    /// With the key of this thumbprint (RFC 9449, section 6.1).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jkt: Option<Thumbprint>,
 }
 
 /// The payload of a signed denial.

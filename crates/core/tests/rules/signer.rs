@@ -203,6 +203,7 @@ pub fn license_claims() -> LicenseClaims {
         hardware_id: HARDWARE.into(),
         offline: false,
         key_set: None,
+        cnf: None,
         license: license_object(),
     }
 }

@@ -119,6 +119,7 @@ pub fn signed_license(
         hardware_id: to.hardware_id.clone(),
         offline: offline.is_some(),
         key_set: Some(keys.version()),
+        cnf: None,
         license: object.clone(),
     };
     let jws = app.sign(DocumentType::License, &claims, at)?;

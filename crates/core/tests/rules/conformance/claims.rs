@@ -233,3 +233,18 @@ pub(super) fn license_with(
     assert_eq!(claims.license["licenseKey"], KEY);
     Signer::vendor().license(&claims)
 }
+
+/// The installation key that a lease is bound to.
+pub(super) fn bound_keys(cases: &mut Cases) {
+    let jkt = "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k";
+    for (name, cnf, expect) in [
+        ("bound to a key", json!({"jkt": jkt}), "ok"),
+        ("bound by a method of later", json!({"jwk": {}}), "ok"),
+        ("bound to nothing", json!({}), "ok"),
+        ("bound to half a key", json!({"jkt": &jkt[1..]}), "Payload"),
+        ("bound to a number", json!({"jkt": 1}), "Payload"),
+        ("bound without a method", json!("x"), "Payload"),
+    ] {
+        cases.claim(name, "cnf", Some(cnf), expect);
+    }
+}

@@ -16,7 +16,7 @@ use license_core::keyring::Keyring;
 use license_core::rotation::walk;
 
 use self::case::{Case, Cases};
-use self::claims::{claims, denials};
+use self::claims::{bound_keys, claims, denials};
 use self::forms::{forms, headers, signatures};
 use self::key_sets::{key_sets, key_windows, sets_of_keys};
 use self::releases::releases;
@@ -105,6 +105,7 @@ fn cases() -> Vec<Case> {
     key_windows(&mut cases);
     key_sets(&mut cases);
     sets_of_keys(&mut cases);
+    bound_keys(&mut cases);
     cases.all
 }
 

@@ -4,8 +4,11 @@ mod forms;
 mod payloads;
 mod signatures;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use license_core::document::{
-    DenialReason, DocumentError, LicenseClaims, key_id, verify_denial, verify_license,
+    DenialReason, DocumentError, KeyConfirmation, LicenseClaims, key_id, verify_denial,
+    verify_license,
 };
 use serde_json::{Value, json};
 
@@ -42,6 +45,32 @@ fn a_license_has_the_signed_content() {
     assert_eq!(document.jws(), jws);
     assert_eq!(document.license().license_key(), Some(KEY));
     assert_eq!(document.license().signature(), jws);
+}
+
+#[test]
+fn a_license_names_the_installation_key_that_is_bound_to_its_seat() {
+    const JKT: &str = "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k";
+    let vendor = Signer::vendor();
+    let bound = |cnf| {
+        let document = verify_license(&with_claim("cnf", cnf), &vendor.keyring()).unwrap();
+        document.claims().bound_key().map(|key| key.to_string())
+    };
+    assert_eq!(bound(Some(json!({"jkt": JKT}))).as_deref(), Some(JKT));
+    assert_eq!(
+        bound(Some(json!({"jkt": JKT, "later": 1}))).as_deref(),
+        Some(JKT)
+    );
+    assert_eq!(bound(Some(json!({"jwk": {"kty": "OKP"}}))), None);
+    assert_eq!(bound(None), None);
+    let jws = signed(|claims| {
+        let jkt = Some(JKT.parse().unwrap());
+        claims.cnf = Some(KeyConfirmation { jkt });
+    });
+    let payload = URL_SAFE_NO_PAD.decode(parts(&jws)[1]).unwrap();
+    let payload: Value = serde_json::from_slice(&payload).unwrap();
+    assert_eq!(payload["cnf"], json!({"jkt": JKT}));
+    let older = serde_json::to_value(license_claims()).unwrap();
+    assert_eq!(older.get("cnf"), None, "older documents stay the same");
 }
 
 #[test]
