@@ -10,6 +10,7 @@ mod armour;
 mod import;
 mod license_file;
 mod request;
+mod request_file;
 
 pub use armour::{FileError, MAX_FILE_BYTES};
 pub use import::{ImportError, Imported, Reader, import, is_about_license};
@@ -18,3 +19,4 @@ pub use request::{
     MAX_PENDING, MAX_REQUEST_CHARS, MAX_REQUEST_SKEW, OfflineRequest, Pending, Purpose,
     WrittenAhead, is_outdated, nonce,
 };
+pub use request_file::RequestFile;

@@ -1,17 +1,18 @@
 //! What a site asks for by file, and what it keeps of that until the answer comes.
 
 use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::armour::{FileError, REQUEST, armour, unarmour};
+use super::armour::{FileError, REQUEST, armour};
+use super::request_file::RequestFile;
 use crate::license_key::fingerprint;
 use crate::protocol::Call;
-use crate::{foreign_text, unambiguous_json};
 
 /// Maximum length of the text inside the armor of a request, in characters. Seven texts of 255
-/// characters of four bytes each take less than 10,500 characters in JSON and base64.
+/// characters of four bytes each take less than 10,500 characters in JSON and base64,
+/// and a proof less than 1,100.
 pub const MAX_REQUEST_CHARS: usize = 12 * 1024;
 /// Maximum time by which a request may be ahead of the vendor's clock.
 pub const MAX_REQUEST_SKEW: TimeDelta = TimeDelta::minutes(10);
@@ -160,27 +161,24 @@ pub struct WrittenAhead {
 }
 
 impl OfflineRequest {
-    /// The request as a file.
+    /// The request as a file without a proof.
     #[must_use]
     pub fn to_file(&self) -> String {
-        // A struct of strings can always be serialized as JSON.
-        let json = serde_json::to_vec(self).unwrap_or_default();
-        armour(REQUEST, &STANDARD.encode(json))
+        armour(REQUEST, &STANDARD.encode(self.to_json()))
     }
 
-    /// Reads a file.
+    /// The content of a file without a proof.
+    pub(super) fn to_json(&self) -> String {
+        // A struct of strings can always be serialized as JSON.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
+    /// Reads a file, regardless of its proof: see [`RequestFile`].
     ///
     /// # Errors
     /// One [`FileError`] for each reason.
     pub fn from_file(text: &str) -> Result<Self, FileError> {
-        let inside = unarmour(REQUEST, text, MAX_REQUEST_CHARS)?;
-        let json = STANDARD_NO_PAD
-            .decode(inside)
-            .map_err(|error| FileError::Damaged(error.to_string()))?;
-        let json =
-            String::from_utf8(json).map_err(|error| FileError::Damaged(error.to_string()))?;
-        unambiguous_json::from_str(&json)
-            .map_err(|error| FileError::Damaged(foreign_text::json_fault(&error)))
+        RequestFile::read(text).map(|file| file.request)
     }
 
     /// Checks that it was written before `now`, the vendor's time, according to both times that it

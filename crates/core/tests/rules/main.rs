@@ -25,6 +25,7 @@ mod limits;
 mod naive_paths;
 mod offline_files;
 mod plans;
+mod proofs;
 mod properties;
 mod rates;
 mod releases;

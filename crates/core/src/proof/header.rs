@@ -1,0 +1,58 @@
+//! The header of a proof: exactly three members, and the public key.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ed25519_dalek::VerifyingKey;
+use serde_json::{Map, Value};
+
+use super::ProofError;
+use crate::document::read_part;
+use crate::foreign_text;
+
+/// `typ` of a `DPoP` proof (RFC 9449, section 4.2).
+const TYPE: &str = "dpop+jwt";
+
+/// The header of proofs by the key with this `x`, which is base64url and needs no escapes.
+pub(super) fn of(x: &str) -> String {
+    format!(r#"{{"typ":"{TYPE}","alg":"EdDSA","jwk":{{"kty":"OKP","crv":"Ed25519","x":"{x}"}}}}"#)
+}
+
+/// The key in a header.
+///
+/// # Errors
+/// The first [`ProofError`] that applies: the header is not exactly that of a proof.
+pub(super) fn key(header: &str) -> Result<VerifyingKey, ProofError> {
+    let header: Map<String, Value> = read_part(header).map_err(ProofError::Header)?;
+    only(&header, &["typ", "alg", "jwk"])?;
+    if !has(&header, "typ", TYPE) {
+        return Err(ProofError::Type);
+    }
+    if !has(&header, "alg", "EdDSA") {
+        return Err(ProofError::Algorithm);
+    }
+    let jwk = header.get("jwk").and_then(Value::as_object);
+    let jwk = jwk.ok_or(ProofError::Key)?;
+    only(jwk, &["kty", "crv", "x"])?;
+    if !has(jwk, "kty", "OKP") || !has(jwk, "crv", "Ed25519") {
+        return Err(ProofError::Key);
+    }
+    jwk.get("x")
+        .and_then(Value::as_str)
+        .and_then(|x| URL_SAFE_NO_PAD.decode(x).ok())
+        .and_then(|bytes| <[u8; 32]>::try_from(bytes).ok())
+        .and_then(|bytes| VerifyingKey::from_bytes(&bytes).ok())
+        .filter(|key| !key.is_weak())
+        .ok_or(ProofError::Key)
+}
+
+fn only(object: &Map<String, Value>, names: &[&str]) -> Result<(), ProofError> {
+    let mut others = object.keys().filter(|name| !names.contains(&name.as_str()));
+    match others.next() {
+        Some(name) => Err(ProofError::UnexpectedMember(foreign_text::identifier(name))),
+        None => Ok(()),
+    }
+}
+
+fn has(object: &Map<String, Value>, name: &str, value: &str) -> bool {
+    object.get(name).and_then(Value::as_str) == Some(value)
+}
