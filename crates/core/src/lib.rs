@@ -19,6 +19,7 @@
 pub mod add_on;
 pub mod amendment;
 pub mod announcement;
+pub mod binding;
 pub mod calendar_duration;
 pub mod call;
 pub mod catalogue;

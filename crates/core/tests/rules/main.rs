@@ -6,6 +6,7 @@
 mod add_ons;
 mod amendments;
 mod announcements;
+mod bindings;
 mod calls;
 mod clocks;
 mod conformance;
