@@ -17,6 +17,7 @@
 //! - a site whose validations all succeed is never in grace.
 
 pub mod add_on;
+pub mod allocation;
 pub mod amendment;
 pub mod announcement;
 pub mod binding;

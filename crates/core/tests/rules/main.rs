@@ -4,6 +4,8 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod add_ons;
+mod allocation_model;
+mod allocations;
 mod amendments;
 mod announcements;
 mod bindings;
@@ -11,6 +13,7 @@ mod calls;
 mod clocks;
 mod conformance;
 mod contacts;
+mod dice;
 mod documents;
 mod entitlements;
 mod exhaustive;

@@ -7,7 +7,6 @@
 //! of its site.
 
 mod checks;
-mod dice;
 mod license_server;
 mod machine;
 mod process;
@@ -22,7 +21,7 @@ use license_core::response::Trust;
 use license_core::standing::Policy;
 use license_core::time_guard::{Believed, Mark, Readings, TimeGuard};
 
-use self::dice::Dice;
+use crate::dice::Dice;
 use crate::signer::{Signer, T0, license_claims};
 
 const PAID: &str = "module.map_view";
