@@ -16,6 +16,10 @@ pub(crate) struct Prove {
     #[arg(long, default_value_t = 1)]
     seed: u64,
 
+    /// Number of simulated steps of allocations
+    #[arg(long, default_value_t = 10_000_000)]
+    allocation_steps: u64,
+
     /// Number of replayed answers
     #[arg(long, default_value_t = 100_000)]
     replays: u64,
@@ -28,13 +32,16 @@ pub(crate) struct Prove {
 pub(crate) fn run(command: &Prove) -> Result<()> {
     let tests = ["test", "--release", "--locked"];
     step(
-        "flipped bits, truncations, replays, and simulated sites",
+        "flipped bits, truncations, replays, simulated sites and allocations",
         cargo(&tests)
             .args(["-p", "license-core", "--test", "rules", "--"])
-            .args(["exhaustive", "simulator", "--nocapture", "--test-threads=2"])
+            .args(["exhaustive", "simulator", "allocation_model"])
+            .args(["--nocapture", "--test-threads=2"])
             .env("GOLDEN_DOCUMENTS", "20")
             .env("REPLAYS", command.replays.to_string())
             .env("SIMULATED_HOURS", command.hours.to_string())
+            .env("ALLOCATION_STEPS", command.allocation_steps.to_string())
+            .env("ALLOCATION_SEED", command.seed.to_string())
             .env("SIMULATOR_SEED", command.seed.to_string()),
     )?;
     step(
