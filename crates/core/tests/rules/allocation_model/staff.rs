@@ -1,6 +1,6 @@
 //! What staff do, and what sites do with their seats.
 
-use license_core::allocation::{Excess, check_release};
+use license_core::allocation::{Excess, Holding, check_release};
 use license_core::seat::{DEFAULT_MOVES, Overlap, TransferBudget};
 
 use super::calls::pool;
@@ -45,7 +45,7 @@ impl World {
             true => Overlap::Moved,
             false => Overlap::Released,
         });
-        seat.holdings = seat.holdings.each_ref().map(|it| it.with_place_passed_on());
+        seat.holdings = seat.holdings.each_ref().map(Holding::with_place_passed_on);
         let all = self.documents.iter().filter(|it| it.site == site);
         all.for_each(|it| it.state.set(DocumentState::PlacePassedOn));
     }
@@ -71,7 +71,7 @@ impl World {
         if !by_staff {
             self.license.moves_spent.push(now);
         }
-        seat.holdings = seat.holdings.each_ref().map(|it| it.with_excess_released());
+        seat.holdings = seat.holdings.each_ref().map(Holding::with_excess_released);
         self.counted.releases += 1;
         let newest = seat.newest_seq;
         let documents = self.documents.iter().filter(|it| it.is_pooled());
