@@ -36,6 +36,7 @@ pub mod foreign_text;
 pub mod gate;
 pub mod hardware;
 pub mod installation_key;
+pub mod idempotency;
 mod iso_8601;
 pub mod issued_code;
 mod key_form;

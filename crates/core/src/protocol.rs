@@ -33,7 +33,7 @@ pub const KEYS: &str = "/licenses/keys";
 pub const INSTALLATION_ID_HEADER: &str = "x-installation-id";
 /// Header with 32 random bytes in base64url, which the answer must repeat.
 pub const NONCE_HEADER: &str = "x-license-nonce";
-/// Header that identifies a repeated activation.
+/// Header that identifies a repeated call: see [`crate::idempotency`].
 pub const IDEMPOTENCY_HEADER: &str = "idempotency-key";
 
 /// Header with the highest sequence number known to the site. In a response that asks for a newer

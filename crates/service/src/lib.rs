@@ -13,6 +13,7 @@ pub mod clock;
 pub mod command_line;
 mod connection;
 pub mod cross_site;
+pub mod current_call;
 pub mod cursor;
 pub mod dangling_link;
 pub mod database;

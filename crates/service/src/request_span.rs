@@ -55,6 +55,24 @@ impl RequestId {
     }
 }
 
+/// The id of a request, for its work that runs elsewhere.
+pub(crate) struct CarriedId(Option<RequestId>);
+
+impl CarriedId {
+    /// The id of the request that is being answered.
+    pub(crate) fn current() -> Self {
+        Self(RequestId::current())
+    }
+
+    /// Runs work of the request.
+    pub(crate) async fn scope<T>(self, work: impl Future<Output = T>) -> T {
+        match self.0 {
+            Some(id) => CURRENT.scope(id, work).await,
+            None => work.await,
+        }
+    }
+}
+
 impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
