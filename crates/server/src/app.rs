@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use license_core::document::DocumentType;
 use license_core::signing_clock::ClockDoubt;
 use license_service::clock::Clock;
+use license_service::turns::Turns;
 use serde::Serialize;
 
 use crate::audit::{Actor, Author, Change, PermittedChange};
@@ -35,6 +36,8 @@ pub struct App {
     pub rates: Rates,
     /// The queues of sites' calls.
     pub queues: CallQueues,
+    /// The queues of calls with the same `Idempotency-Key`.
+    pub(crate) keyed_calls: Turns,
     /// Whether this machine's clock is trusted for signing.
     pub signing_clock: SigningClock,
     /// The sequence numbers that the database accounts for.

@@ -17,6 +17,7 @@ use license_service::sessions::Door;
 use sea_orm::ConnectionTrait;
 use serde_json::{Value, json};
 
+use crate::keyed_call::note_change;
 use crate::signing::clock::SigningClock;
 use crate::store::audit_log::{self, Entry};
 use crate::store::licenses::License;
@@ -316,6 +317,7 @@ impl Change {
         // That something did not happen is recorded in any case.
         if action != Action::KeysUnchanged {
             self.check_author(db).await?;
+            note_change(db, &done(action, license_id, &subject)).await?;
         }
         let entry = Entry {
             number: 0,
@@ -328,5 +330,14 @@ impl Change {
             details: Some(details).filter(|details| !details.is_null()),
         };
         audit_log::append(db, entry).await
+    }
+}
+
+/// What was done, for the caller of a call whose answer is lost.
+fn done(action: Action, license_id: Option<&str>, subject: &str) -> String {
+    let action = action.as_str();
+    match license_id {
+        Some(id) => format!("{action} {subject}, license {id}"),
+        None => format!("{action} {subject}"),
     }
 }

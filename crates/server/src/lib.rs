@@ -13,6 +13,7 @@ pub mod commit_proofs;
 pub mod config;
 pub mod console;
 pub mod http;
+pub mod keyed_call;
 pub mod licensing;
 pub mod metrics;
 pub mod numbering;

@@ -1,11 +1,13 @@
 //! Open the database and the keys, and create what is missing.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use license_core::signing_clock::ClockDoubt;
 use license_service::clock::Clock;
 use license_service::database::ConnectError;
 use license_service::state_dir;
+use license_service::turns::{QueueBounds, Turns};
 
 use crate::app::App;
 use crate::audit::{Action, Actor, Change};
@@ -48,6 +50,13 @@ pub enum OpenError {
         directory: String,
     },
 }
+
+/// Calls with the same `Idempotency-Key`.
+const SAME_KEY_BOUNDS: QueueBounds = QueueBounds {
+    at_a_time: 1,
+    max_waiting: 8,
+    timeout: Duration::from_secs(5),
+};
 
 impl OpenError {
     /// Whether the database may become available soon.
@@ -101,6 +110,7 @@ impl App {
             traffic: Arc::default(),
             rates: Rates::default(),
             queues: CallQueues::default(),
+            keyed_calls: Turns::new(SAME_KEY_BOUNDS),
             signing_clock,
             numbering,
             metrics: Metrics::new(),

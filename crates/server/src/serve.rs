@@ -17,6 +17,7 @@ use crate::app::App;
 use crate::console;
 use crate::http::access::Access;
 use crate::http::{self, HttpState};
+use crate::keyed_call;
 use crate::licensing::current::catch_up;
 use crate::licensing::fleet::Survey;
 use crate::licensing::keys_error::KeysError;
@@ -35,6 +36,8 @@ const RETRY_CLOCK_INTERVAL: Duration = Duration::from_secs(2);
 const WATCH_COMMITS_INTERVAL: Duration = Duration::from_secs(2);
 /// How often old history is removed.
 const PRUNE_INTERVAL: Duration = Duration::from_secs(60 * 60);
+/// How often answers are removed that are no longer repeated.
+const PRUNE_KEYS_INTERVAL: Duration = Duration::from_secs(60);
 /// How often licenses are updated that start, end or are amended on their own.
 const FOLLOW_AMENDMENTS_INTERVAL: Duration = Duration::from_secs(60);
 /// How often the fleet is evaluated for the metrics.
@@ -155,6 +158,10 @@ fn start_jobs(
     jobs.run("evaluate the fleet", move || {
         look_at_fleet(looking.clone(), survey.clone())
     });
+    let pruned = app.clone();
+    jobs.run("prune idempotency keys", move || {
+        prune_keyed_calls(pruned.clone())
+    });
     let amended = app.clone();
     jobs.run("update amended licenses", move || {
         follow_amendments(amended.clone())
@@ -207,6 +214,19 @@ async fn follow_amendments(app: Arc<App>) -> Infallible {
             tracing::debug!(%error, "failed to update amended licenses");
         }
         tokio::time::sleep(FOLLOW_AMENDMENTS_INTERVAL).await;
+    }
+}
+
+/// Removes answers that are no longer repeated. None is removed while the clock may be wrong.
+async fn prune_keyed_calls(app: Arc<App>) -> Infallible {
+    loop {
+        tokio::time::sleep(PRUNE_KEYS_INTERVAL).await;
+        if let Ok(now) = app.signing_clock.permit(app.clock.now())
+            && let Err(error) = keyed_call::prune(&app.store, now).await
+        {
+            // The database module logs failures of the database.
+            tracing::debug!(%error, "failed to remove old answers");
+        }
     }
 }
 

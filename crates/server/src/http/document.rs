@@ -4,6 +4,7 @@
 use license_core::add_on::MAX_ADD_ON_GRANTS;
 use license_core::amendment::{MAX_GRACE_HOURS, MAX_LEASE_HOURS, MAX_OFFLINE_DAYS};
 use license_core::feature::FeatureKey;
+use license_core::idempotency::MAX_KEY_CHARS;
 use license_core::plan;
 use license_core::seat::{
     DEFAULT_MOVES, DEFAULT_MOVES_PERIOD_DAYS, MAX_MOVES, MAX_MOVES_PERIOD_DAYS, MAX_SEATS,
@@ -61,8 +62,12 @@ pub(super) fn to_json(document: &openapi::OpenApi) -> String {
         set_bounds(schemas);
         schemas["IssueBody"]["anyOf"] = json!([{"required": ["plan"]}, {"required": ["tier"]}]);
         for (path, item) in paths.as_object_mut().into_iter().flatten() {
-            let operations = item.as_object_mut().into_iter().flat_map(Map::values_mut);
-            operations.for_each(|operation| complete(operation, path, schemas));
+            for (method, operation) in item.as_object_mut().into_iter().flatten() {
+                complete(operation, path, schemas);
+                if method != "get" {
+                    add_idempotency_key(operation);
+                }
+            }
         }
     }
     document["paths"] = paths;
@@ -88,6 +93,51 @@ fn complete(operation: &mut Value, path: &str, schemas: &mut Value) {
     let needs_fields = ["required", "anyOf"].map(|it| body_schema.get(it).is_some());
     if is_administration && needs_fields == [false, false] {
         body["required"] = false.into();
+    }
+}
+
+/// Adds the header that every change accepts, and the errors that it can have.
+fn add_idempotency_key(operation: &mut Value) {
+    let key = json!({
+        "name": "Idempotency-Key",
+        "in": "header",
+        "required": false,
+        "description": "A new random text for each call, such as a UUID. Repeating a call with its \
+            key within 24 hours returns the first answer, and changes nothing again.",
+        "schema": {
+            "type": "string",
+            "minLength": 1,
+            "maxLength": MAX_KEY_CHARS,
+            // One in quotation marks is the same key as without them.
+            "pattern": "^[!#-~][!-~]*$",
+        },
+    });
+    match operation
+        .get_mut("parameters")
+        .and_then(Value::as_array_mut)
+    {
+        Some(parameters) => parameters.push(key),
+        None => operation["parameters"] = json!([key]),
+    }
+    let codes = "`idempotency_key_reused`, `still_processing` or `answer_missing`: the \
+                 Idempotency-Key was used before";
+    for (status, errors) in [
+        ("400", "`bad_request`: a header is invalid"),
+        ("409", codes),
+    ] {
+        match operation["responses"].get_mut(status) {
+            None => {
+                let schema = json!({"$ref": "#/components/schemas/ErrorBody"});
+                let content = json!({"application/json": {"schema": schema}});
+                operation["responses"][status] = json!({"description": errors, "content": content});
+            }
+            Some(described) if status == "409" => {
+                let before = described["description"].as_str().unwrap_or_default();
+                let before = before.trim_end_matches('.');
+                described["description"] = format!("{before}. {errors}").into();
+            }
+            Some(_) => {}
+        }
     }
 }
 

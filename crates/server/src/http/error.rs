@@ -4,6 +4,7 @@
 //! Server, and none of these errors is a denial.
 
 mod changes;
+mod repetition;
 
 use std::time::Duration;
 
@@ -21,6 +22,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::http::known_tokens::NotRead;
+use crate::keyed_call::Repeated;
 use crate::licensing::admit::AdmitError;
 use crate::licensing::keys_error::KeysError;
 use crate::licensing::look_up::LookUpError;
@@ -53,6 +55,8 @@ pub enum ApiError {
     Unknown(String),
     /// The request conflicts with the current state.
     Conflict(String),
+    /// The `Idempotency-Key` was used before.
+    Repeated(Repeated),
     /// The token is required.
     Unauthorized,
     /// There is no token, so none can be used.
@@ -123,7 +127,7 @@ impl ApiError {
             Self::BodyRefused(BodyRefusal::Busy) => StatusCode::SERVICE_UNAVAILABLE,
             Self::NotOffered(_) | Self::NoToken | Self::CrossSite => StatusCode::FORBIDDEN,
             Self::Unknown(_) | Self::NotFound => StatusCode::NOT_FOUND,
-            Self::Conflict(_) => StatusCode::CONFLICT,
+            Self::Conflict(_) | Self::Repeated(_) => StatusCode::CONFLICT,
             Self::Unauthorized | Self::TokenExpired(_) | Self::SignIn(SignInError::WrongToken) => {
                 StatusCode::UNAUTHORIZED
             }
@@ -153,6 +157,7 @@ impl ApiError {
             | Self::NotOffered(message)
             | Self::Unknown(message)
             | Self::Conflict(message) => capitalised(message),
+            Self::Repeated(repeated) => repetition::message(repeated),
             Self::BodyRefused(refusal) => capitalised(&refusal.to_string()),
             Self::SignIn(error) => error.to_string(),
             Self::Unauthorized => {
@@ -218,6 +223,7 @@ impl ApiError {
             Self::NotOffered(_) => "not_offered",
             Self::Unknown(_) | Self::NotFound => "not_found",
             Self::Conflict(_) => "conflict",
+            Self::Repeated(repeated) => repetition::code(repeated),
             Self::Unauthorized | Self::SignIn(SignInError::WrongToken) => "unauthorized",
             Self::SignIn(SignInError::TooMany) => "too_many_tries",
             Self::TooManyCalls(_) | Self::TooManySignIns(_) => "too_many_calls",
@@ -259,6 +265,7 @@ impl ApiError {
             Self::SignIn(SignInError::TooMany) => Some(FAILURE_WINDOW),
             Self::NotSigning | Self::ClockDoubt(_) | Self::OlderThanSite => Some(NOT_SIGNING_WAIT),
             Self::Interrupted(_, why) => why.retry_after(),
+            Self::Repeated(repeated) => repetition::retry_after(repeated),
             Self::Busy => Some(BUSY_WAIT),
             Self::Unavailable => Some(UNAVAILABLE_WAIT),
             Self::BodyRefused(BodyRefusal::Busy) => Some(Duration::from_secs(1)),
@@ -364,6 +371,7 @@ impl From<StoreError> for ApiError {
         match error {
             StoreError::TokenRevoked(_) => return Self::Unauthorized,
             StoreError::TokenExpired(name) => return Self::TokenExpired(name),
+            StoreError::RepeatedCall => return Self::Repeated(Repeated::InProgress),
             _ => {}
         }
         if error.is_busy() {

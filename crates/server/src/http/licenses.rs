@@ -21,9 +21,8 @@ use futures_util::stream;
 use license_core::foreign_text::json_fault;
 use license_core::offline::{MAX_REQUEST_CHARS, Purpose};
 use license_core::protocol::{
-    ActivateRequest, DRIFT_HEADER, DeactivateRequest, ENTITLEMENTS_HEADER, HeartbeatRequest,
+    ActivateRequest, Call, DRIFT_HEADER, DeactivateRequest, ENTITLEMENTS_HEADER, HeartbeatRequest,
     INSTALLATION_ID_HEADER, NONCE_HEADER, RedeemRequest, SEQ_HEADER, USAGE_HEADER, ValidateRequest,
-    activated, confirmed, denied, refused,
 };
 use license_core::rate::FAILURE_RATE;
 use license_core::usage::sent::received;
@@ -81,12 +80,8 @@ pub(super) async fn activate(
         to.installation_id.clone_from(&request.installation_id);
     }
     let question = SiteQuestion::Activate(request);
-    Ok(Json(
-        match ask(app, address, question, to, call(&headers)).await? {
-            SiteAnswer::License(license) => activated(&license),
-            other => refusal(other),
-        },
-    ))
+    let answer = ask(app, address, question, to, call(&headers)).await?;
+    Ok(Json(answer.body(Call::Activate)))
 }
 
 /// Confirm or deny that a machine may keep using a license.
@@ -107,7 +102,7 @@ pub(super) async fn validate(
     let request: ValidateRequest = read(body)?;
     let to = addressee(&headers, &request.license_key, &request.hardware_id)?;
     let answer = ask(app, address, SiteQuestion::Validate, to, call(&headers)).await?;
-    Ok(Json(confirmation(answer)))
+    Ok(Json(answer.body(Call::Validate)))
 }
 
 /// Record the usage that a machine reports, and confirm or deny as for a validation.
@@ -138,7 +133,7 @@ pub(super) async fn heartbeat(
     }
     let question = SiteQuestion::Heartbeat(Box::new(request));
     let answer = ask(app, address, question, to, call(&headers)).await?;
-    Ok(Json(confirmation(answer)))
+    Ok(Json(answer.body(Call::Heartbeat)))
 }
 
 /// Free the seat of a machine.
@@ -159,7 +154,7 @@ pub(super) async fn deactivate(
     let request: DeactivateRequest = read(body)?;
     let to = addressee(&headers, &request.license_key, &request.hardware_id)?;
     let answer = ask(app, address, SiteQuestion::Deactivate, to, call(&headers)).await?;
-    Ok(Json(refusal(answer)))
+    Ok(Json(answer.body(Call::Deactivate)))
 }
 
 /// Redeem an add-on key for the license of a machine that holds a seat.
@@ -186,7 +181,7 @@ pub(super) async fn redeem(
     to.code = Some(request.add_on_key.clone());
     let question = SiteQuestion::Redeem(request.add_on_key);
     let answer = ask(app, address, question, to, call(&headers)).await?;
-    Ok(Json(refusal(answer)))
+    Ok(Json(answer.body(Call::Redeem)))
 }
 
 /// Answer the request file of a site without internet.
@@ -333,41 +328,6 @@ pub(super) async fn ask(
         Ok(answer)
     });
     answered.await?
-}
-
-fn confirmation(answer: SiteAnswer) -> Value {
-    match answer {
-        SiteAnswer::License(license) => confirmed(&license),
-        SiteAnswer::Denied {
-            reason,
-            message,
-            signature,
-        } => denied(&reason, &message, Some(&signature)),
-        SiteAnswer::Deactivated { receipt } => deactivated(&receipt),
-        SiteAnswer::Redeemed { amendment, receipt } => redeemed(amendment, &receipt),
-    }
-}
-
-pub(super) fn refusal(answer: SiteAnswer) -> Value {
-    match answer {
-        SiteAnswer::Denied {
-            reason,
-            message,
-            signature,
-        } => refused(&reason, &message, Some(&signature)),
-        SiteAnswer::License(license) => confirmed(&license),
-        SiteAnswer::Deactivated { receipt } => deactivated(&receipt),
-        SiteAnswer::Redeemed { amendment, receipt } => redeemed(amendment, &receipt),
-    }
-}
-
-fn redeemed(amendment: u32, receipt: &str) -> Value {
-    let data = json!({"redeemed": true, "amendment": amendment, "signature": receipt});
-    json!({"success": true, "data": data})
-}
-
-fn deactivated(receipt: &str) -> Value {
-    json!({"success": true, "data": {"deactivated": true, "signature": receipt}})
 }
 
 /// Sites always send JSON, regardless of the content type.

@@ -7,6 +7,7 @@ pub(crate) mod caller;
 mod document;
 pub mod error;
 mod given;
+mod idempotency;
 pub(crate) mod known_tokens;
 mod licenses;
 mod measured;
@@ -133,6 +134,10 @@ pub fn router(state: HttpState, pages: Router<HttpState>) -> Router {
     let docs = docs.layer(middleware::map_response(reference));
     let known = || middleware::from_fn_with_state(access.clone(), access::by_known_host);
     let admin = admin::routes()
+        .layer(middleware::from_fn_with_state(
+            state.clone(),
+            idempotency::of_staff,
+        ))
         .layer(middleware::from_fn(trusted_body))
         .layer(middleware::from_fn_with_state(
             state.clone(),
@@ -151,6 +156,10 @@ pub fn router(state: HttpState, pages: Router<HttpState>) -> Router {
         .routes(routes!(site_previews::preview))
         .routes(routes!(trials::start))
         .routes(routes!(licenses::offline))
+        .route_layer(middleware::from_fn_with_state(
+            state.clone(),
+            idempotency::of_sites,
+        ))
         .route_layer(middleware::from_fn(long_body))
         .routes(routes!(licenses::keys));
     let (api, openapi) = OpenApiRouter::with_openapi(document::empty())

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderMap;
-use license_core::protocol::{TrialRequest, activated};
+use license_core::protocol::{Call, TrialRequest};
 use license_core::trial_secret::TrialSecret;
 use license_service::unattended::finish_even_if_disconnected;
 
@@ -13,10 +13,9 @@ use crate::app::App;
 use crate::http::access::ClientAddress;
 use crate::http::answered_errors::{BodyErrors, SiteErrors};
 use crate::http::error::ApiError;
-use crate::http::licenses::{ReceivedBody, Reply, addressee, call, check, read, refusal};
+use crate::http::licenses::{ReceivedBody, Reply, addressee, call, check, read};
 use crate::http::site_messages::{self, ActivateAnswer, SiteHeaders};
 use crate::licensing::admit::admit_trial;
-use crate::licensing::site_answer::SiteAnswer;
 use crate::licensing::start_trial::{TrialStart, answer_trial};
 
 /// Start a trial with a trial code, and take the seat of its license.
@@ -69,8 +68,5 @@ pub(super) async fn start(
         let _turn = admit_trial(&app, address.0).await?;
         Ok::<_, ApiError>(answer_trial(&app, &start, to, &details).await?)
     });
-    Ok(Json(match answered.await?? {
-        SiteAnswer::License(license) => activated(&license),
-        other => refusal(other),
-    }))
+    Ok(Json(answered.await??.body(Call::Trial)))
 }

@@ -13,6 +13,7 @@ use sea_orm::ConnectionTrait;
 use serde_json::json;
 
 use crate::audit::{Action, PermittedChange};
+use crate::keyed_call::{CREATED, note_answer};
 use crate::licensing::amend::{
     AmendError, AmendRequest, Amended, AuditEntry, MAX_ORDER_CHARS, MAX_REASON_CHARS, apply,
     note_stored,
@@ -162,6 +163,8 @@ async fn add(
     change
         .note_other(&transaction, Action::AddOnIssued, &stored.masked, details)
         .await?;
+    let shown = || ShownNewAddOn::of(key, stored.clone());
+    note_answer(&transaction, CREATED, shown).await?;
     transaction.commit().await.map_err(StoreError::from)?;
     Ok(stored)
 }

@@ -20,6 +20,7 @@ use sea_orm::ConnectionTrait;
 use serde_json::{Value, json};
 
 use crate::audit::{Action, PermittedChange};
+use crate::keyed_call::{CREATED, note_answer};
 use crate::licensing::amendment_words::{CustomerNames, all_words, customer_names};
 use crate::licensing::customers::{Chosen, choose, hold_for_customer};
 use crate::licensing::document_size::check_sizes;
@@ -149,6 +150,8 @@ async fn try_amend(
     storing
         .note(&transaction, &amended.license, change.at)
         .await?;
+    let shown = || ShownAmended::of(amended.clone(), true, change.at);
+    note_answer(&transaction, CREATED, shown).await?;
     if storing.end(transaction).await? {
         note_stored(&amended);
     }

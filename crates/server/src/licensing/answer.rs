@@ -11,6 +11,7 @@ use license_core::restored::next_number;
 use license_service::database::repeated;
 
 use crate::app::App;
+use crate::keyed_call::{OK, note_answer};
 use crate::licensing::activate::activate;
 use crate::licensing::deactivate::deactivate;
 use crate::licensing::document::{Addressee, Envelope};
@@ -93,6 +94,12 @@ async fn decide(
         Err(Stopped::Refused(refused)) => held.sign_refusal(refused).await?,
         Err(Stopped::Failed(error)) => return Err(error),
     };
+    // A refusal may be another one when the call is repeated. The response to a file is made of the
+    // answer later.
+    if details.offline.is_none() && !matches!(answer, SiteAnswer::Denied { .. }) {
+        let body = || answer.body(question.call());
+        note_answer(&held.transaction, OK, body).await?;
+    }
     held.commit().await?;
     Ok(answer)
 }

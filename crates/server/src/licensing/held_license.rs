@@ -20,6 +20,7 @@ use serde_json::{Map, Value, json};
 use crate::app::App;
 use crate::audit::{Action, Actor, Change};
 use crate::commit_proofs::Moved;
+use crate::keyed_call::check_new;
 use crate::licensing::claim::moves_left;
 use crate::licensing::current;
 use crate::licensing::document::{
@@ -68,7 +69,7 @@ pub(super) struct HeldLicense<'a> {
 
 impl<'a> HeldLicense<'a> {
     /// Locks a license and reads the seat of the machine that calls. Adds the call to the seat's
-    /// trail.
+    /// trail. A call that repeats another one changes nothing.
     ///
     /// # Errors
     /// [`AnswerError::Outdated`], or if the database returns an error.
@@ -81,6 +82,7 @@ impl<'a> HeldLicense<'a> {
         now: DateTime<Utc>,
     ) -> Result<Self, AnswerError> {
         let (transaction, license) = app.store.hold(known).await?;
+        check_new(&transaction).await?;
         let (license, amendments) = current::with_amendments(&transaction, license, now).await?;
         let proof = restored::prove(&transaction, &app.numbering, now).await?;
         let seat = seats::find(&transaction, &license.id, &to.hardware_id).await?;

@@ -18,10 +18,12 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::audit::{Action, PermittedChange};
+use crate::keyed_call::{CREATED, note_answer};
 use crate::licensing::catalogue::UNLIMITED;
 use crate::licensing::customers::choose;
 use crate::licensing::document_size::check_size;
 use crate::licensing::expiry::check_expiry;
+use crate::licensing::judge::ShownLicense;
 use crate::licensing::line_done::Storing;
 use crate::licensing::plans::find_plan;
 use crate::licensing::random_code::random_key;
@@ -162,6 +164,10 @@ async fn add(
         .note(&transaction, &draft.license, change.at)
         .await?;
     let license = add_in(&transaction, draft, change, json!({})).await?;
+    if storing.is_stored() {
+        let shown = || ShownLicense::of(license.clone(), change.at);
+        note_answer(&transaction, CREATED, shown).await?;
+    }
     if storing.end(transaction).await? {
         let license_key = mask(&license.license_key);
         tracing::info!(license_key, plan = license.plan, "license issued");

@@ -7,10 +7,12 @@ use sea_orm::ConnectionTrait;
 use serde_json::json;
 
 use crate::audit::{Action, PermittedChange};
+use crate::keyed_call::{OK, note_answer};
 use crate::licensing::amend::{
     AmendError, AmendRequest, Amended, AuditEntry, apply, preview_amendment,
 };
 use crate::licensing::expiry::{ExpiryError, check_expiry};
+use crate::licensing::judge::ShownLicense;
 use crate::licensing::line_done::{LineDone, LineError, Storing};
 use crate::licensing::look_up::{LookUpError, look_up};
 use crate::licensing::newest_amendment::amendments_to_follow;
@@ -154,6 +156,8 @@ async fn try_renew(
     storing
         .note(&transaction, &renewed.license, change.at)
         .await?;
+    let shown = || ShownLicense::of(renewed.license.clone(), change.at);
+    note_answer(&transaction, OK, shown).await?;
     storing.end(transaction).await?;
     Ok(renewed)
 }

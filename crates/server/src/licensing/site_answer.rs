@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use license_core::document::DenialReason;
-use serde_json::{Map, Value};
+use license_core::protocol::{Call, activated, confirmed, denied, refused};
+use serde_json::{Map, Value, json};
 
 use crate::licensing::issue::IssueError;
 use crate::signing::SignError;
@@ -36,6 +37,34 @@ pub enum SiteAnswer {
         /// The signed denial.
         signature: String,
     },
+}
+
+impl SiteAnswer {
+    /// The body of the response to this call.
+    #[must_use]
+    pub fn body(&self, call: Call) -> Value {
+        match self {
+            Self::License(license) => match call {
+                Call::Activate | Call::Trial => activated(license),
+                _ => confirmed(license),
+            },
+            Self::Deactivated { receipt } => {
+                json!({"success": true, "data": {"deactivated": true, "signature": receipt}})
+            }
+            Self::Redeemed { amendment, receipt } => {
+                let data = json!({"redeemed": true, "amendment": amendment, "signature": receipt});
+                json!({"success": true, "data": data})
+            }
+            Self::Denied {
+                reason,
+                message,
+                signature,
+            } => match call {
+                Call::Validate | Call::Heartbeat => denied(reason, message, Some(signature)),
+                _ => refused(reason, message, Some(signature)),
+            },
+        }
+    }
 }
 
 /// Why there is no response.

@@ -15,6 +15,7 @@ use serde_json::json;
 
 use crate::app::App;
 use crate::audit::{Actor, PermittedChange};
+use crate::keyed_call::check_new;
 use crate::licensing::answer::{answer, refuse};
 use crate::licensing::current::current;
 use crate::licensing::document::Addressee;
@@ -103,6 +104,7 @@ pub async fn answer_trial(
     to: Addressee,
     details: &CallDetails,
 ) -> Result<SiteAnswer, AnswerError> {
+    check_new(app.store.reader()).await?;
     let by = match &details.offline {
         Some(file) => file.by.clone(),
         None => Actor::Site,

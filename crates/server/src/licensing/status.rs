@@ -4,6 +4,8 @@ use license_service::database::repeated;
 use serde_json::json;
 
 use crate::audit::{Action, Change};
+use crate::keyed_call::{OK, note_answer};
+use crate::licensing::judge::ShownLicense;
 use crate::licensing::look_up::{LookUpError, look_up};
 use crate::store::licenses::{self, License, Status};
 use crate::store::{Store, StoreError};
@@ -80,13 +82,16 @@ async fn try_set_status(
     };
     let details = json!({"from": license.status, "message": message});
     change.note(&transaction, action, &license, details).await?;
-    transaction.commit().await.map_err(StoreError::from)?;
-    let license_key = license_core::license_key::mask(&license.license_key);
-    tracing::info!(license_key, %status, "license status changed");
-    Ok(License {
+    let license = License {
         status,
         status_message: message.map(str::to_owned),
         updated_at: change.at,
         ..license
-    })
+    };
+    let shown = || ShownLicense::of(license.clone(), change.at);
+    note_answer(&transaction, OK, shown).await?;
+    transaction.commit().await.map_err(StoreError::from)?;
+    let license_key = license_core::license_key::mask(&license.license_key);
+    tracing::info!(license_key, %status, "license status changed");
+    Ok(license)
 }

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use crate::audit::{Action, Change};
+use crate::keyed_call::{CREATED, note_answer};
 use crate::licensing::reserved_names::is_reserved;
 use crate::licensing::text_bounds::fits;
 use crate::store::admin_tokens::{self, NamedToken};
@@ -102,6 +103,11 @@ async fn try_add(
     change
         .note_other(&transaction, Action::TokenAdded, &token.name, details)
         .await?;
+    let shown = || ShownNewToken {
+        token: text.to_owned(),
+        known: ShownNamedToken::of(token.clone(), change.at),
+    };
+    note_answer(&transaction, CREATED, shown).await?;
     transaction.commit().await.map_err(StoreError::from)?;
     Ok(token)
 }

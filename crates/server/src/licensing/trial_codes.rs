@@ -12,6 +12,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::audit::{Action, Change};
+use crate::keyed_call::{CREATED, note_answer};
 use crate::licensing::amend::MAX_REASON_CHARS;
 use crate::licensing::plans::{FindPlanError, find_plan};
 use crate::licensing::random_code::{NoRandomness, random_code};
@@ -206,6 +207,8 @@ async fn add(
             details,
         )
         .await?;
+    let shown = || ShownNewTrialCode::of(code, stored.clone(), change.at);
+    note_answer(&transaction, CREATED, shown).await?;
     Ok(transaction.commit().await.map_err(StoreError::from)?)
 }
 

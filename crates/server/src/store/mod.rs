@@ -14,6 +14,7 @@ pub mod commit_proofs;
 pub mod console_sessions;
 pub mod coverage;
 pub mod customers;
+pub mod idempotency_keys;
 pub mod installations;
 pub mod key_record;
 pub mod licenses;
@@ -107,6 +108,9 @@ pub enum StoreError {
     /// The token of the author of a change has expired.
     #[error("the token '{0}' has expired; nothing was changed")]
     TokenExpired(String),
+    /// A call repeats another one, by its `Idempotency-Key`, and changes nothing.
+    #[error("the Idempotency-Key was used before; nothing was changed")]
+    RepeatedCall,
     /// A row contains a value that this program never writes.
     #[error("the column '{column}' contains the unexpected value '{value}'")]
     Value {
@@ -143,6 +147,7 @@ impl StoreError {
             | Self::NoCustomer(_)
             | Self::TokenRevoked(_)
             | Self::TokenExpired(_)
+            | Self::RepeatedCall
             | Self::Value { .. } => false,
         }
     }
@@ -172,6 +177,7 @@ impl StoreError {
             | Self::Unreadable(_)
             | Self::TokenRevoked(_)
             | Self::TokenExpired(_)
+            | Self::RepeatedCall
             | Self::Held => false,
         }
     }
@@ -189,6 +195,7 @@ impl StoreError {
             | Self::NoCustomer(_)
             | Self::TokenRevoked(_)
             | Self::TokenExpired(_)
+            | Self::RepeatedCall
             | Self::Value { .. }
             | Self::Held => false,
         }
@@ -210,6 +217,7 @@ fn expected_tables() -> Vec<ExpectedTable> {
         console_sessions::expected(),
         coverage::expected(),
         customers::expected(),
+        idempotency_keys::expected(),
         key_record::expected(),
         licenses::expected(),
         lost_numbers::expected(),

@@ -14,9 +14,9 @@ use license_core::suspicion::installation_fingerprint;
 use license_server::licensing::look_up::look_up;
 use license_server::store::{
     Migrator, Store, add_ons, admin_tokens, amendments, audit_log, bulk_lines, calls, catalogue,
-    commit_proofs, console_sessions, coverage, customers, key_record, licenses, lost_numbers,
-    plans, seat_moves, seats, signing_clock, site_entries, suspicions, trial_codes, trials,
-    usage_days,
+    commit_proofs, console_sessions, coverage, customers, idempotency_keys, key_record, licenses,
+    lost_numbers, plans, seat_moves, seats, signing_clock, site_entries, suspicions, trial_codes,
+    trials, usage_days,
 };
 use license_service::database_url::DatabaseUrl;
 use sea_orm::{ConnectionTrait as _, Database, DatabaseConnection, Statement};
@@ -31,7 +31,7 @@ macro_rules! samples {
 }
 
 /// Sample rows of each migration, in order. Databases record these names.
-const SAMPLES: [(&str, &str); 30] = samples![
+const SAMPLES: [(&str, &str); 31] = samples![
     "m0001_licenses_and_seats",
     "m0002_suspicions",
     "m0003_audit_and_history",
@@ -62,6 +62,7 @@ const SAMPLES: [(&str, &str); 30] = samples![
     "m0028_trial_secrets",
     "m0029_locks",
     "m0030_more_locks",
+    "m0031_idempotency_keys",
 ];
 
 on_both_engines! {
@@ -96,8 +97,7 @@ async fn a_table_of_migrations_that_is_ours_gets_its_own_name(engine: Engine) {
     connection.execute_unprepared(rename).await.unwrap();
     let (last, _) = SAMPLES[SAMPLES.len() - 1];
     let remove = format!(
-        "DELETE FROM seaql_migrations WHERE version = '{last}'; \
-         DELETE FROM locks WHERE name IN ('catalogue', 'plans', 'sessions')"
+        "DELETE FROM seaql_migrations WHERE version = '{last}'; DROP TABLE idempotency_keys"
     );
     connection.execute_unprepared(&remove).await.unwrap();
     let store = Store::open_existing(&database.url.parse().unwrap()).await;
@@ -175,6 +175,9 @@ async fn sample_data_of_every_version_survives_all_later_migrations(engine: Engi
     assert_eq!(lasts.as_deref(), Some("P30D"));
     let line = bulk_lines::find(store.reader(), "abc").await.unwrap();
     assert_eq!(line.map(|it| it.amendment), Some(2));
+    let call = idempotency_keys::find(store.reader(), "hash-of-a-key").await;
+    let call = call.unwrap().unwrap();
+    assert_eq!(call.answer.map(|it| it.status), Some(201));
     check_plans(&store, &license).await;
     let query = seats::SeatsQuery::default();
     let seats = seats::list(store.reader(), &license.id, &query, 9)

@@ -1,7 +1,7 @@
 //! The names of the indexes that migrations create.
 
 /// All of them, by table, without those that PostgreSQL names.
-pub const INDEXES: [&str; 30] = [
+pub const INDEXES: [&str; 32] = [
     "add_ons_key_hash",
     "add_ons_license_id",
     "admin_tokens_hash",
@@ -12,6 +12,8 @@ pub const INDEXES: [&str; 30] = [
     "customers_name_key",
     "customers_reference",
     "customers_reference_key",
+    "idempotency_keys_caller_noted_at",
+    "idempotency_keys_of_staff_noted_at",
     "licenses_changes_at",
     "licenses_created_at_id",
     "licenses_customer_id",
