@@ -42,6 +42,7 @@ mod gates {
 mod harness;
 mod hidden_tables;
 mod history;
+mod idempotency;
 mod interrupted_calls;
 mod key_directory;
 mod key_owner;
