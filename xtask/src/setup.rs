@@ -82,6 +82,7 @@ fn needs(extent: Extent) -> Vec<Need> {
         Need::program("nginx"),
         Need::program("pgbouncer"),
         Need::program("faketime"),
+        Need::program("strace"),
         // For the network of a container.
         Need::new(&["iproute2"], || exists("ip")),
     ];

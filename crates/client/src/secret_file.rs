@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use license_core::trial_secret::TrialSecret;
+use license_service::durable_file;
 use license_service::presentable_url::{presentable_path, reason_without_path};
 use license_service::regular_file;
 use license_service::state_dir::{make_directory, temporary_file};
@@ -92,12 +93,11 @@ fn create(file: &Path, secret: &[u8; 64]) -> std::io::Result<()> {
     make_directory(directory)?;
     let mut new = temporary_file(directory)?;
     new.write_all(URL_SAFE_NO_PAD.encode(secret).as_bytes())?;
-    new.as_file().sync_all()?;
-    match new.persist_noclobber(file) {
-        Ok(_) => Ok(()),
+    match durable_file::create(new, file) {
+        Ok(()) => Ok(()),
         Err(error) => match read(file)? {
             Some(_) => Ok(()),
-            None => error.file.persist(file).map(drop).map_err(Into::into),
+            None => Ok(durable_file::replace(error.file, file)?),
         },
     }
 }

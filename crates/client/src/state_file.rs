@@ -4,6 +4,7 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
+use license_service::durable_file;
 use license_service::presentable_url::{presentable_path, reason_without_path};
 use license_service::regular_file;
 use license_service::state_dir::{make_directory, temporary_file};
@@ -89,9 +90,7 @@ fn replace(file: &Path, text: &[u8]) -> std::io::Result<()> {
     make_directory(directory)?;
     let mut new = temporary_file(directory)?;
     new.write_all(text)?;
-    new.as_file().sync_all()?;
-    new.persist(file)?;
-    Ok(())
+    Ok(durable_file::replace(new, file)?)
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ pub mod database;
 pub mod database_url;
 pub mod direct;
 pub mod dot_env;
+pub mod durable_file;
 pub mod error_text;
 pub mod exchange;
 pub mod exposition;

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use tempfile::NamedTempFile;
 
+use crate::durable_file;
 use crate::presentable_url::presentable_path;
 
 /// Who may read a file, apart from root.
@@ -57,18 +58,21 @@ impl PreparedFile {
     /// If it cannot be written, such as on a full disk.
     pub fn write(self, text: &str) -> anyhow::Result<()> {
         let Self { mut opened, file } = self;
-        let mut written = || {
-            opened.write_all(text.as_bytes())?;
-            opened.as_file().sync_all()
-        };
-        written()
-            .and_then(|()| opened.persist(&file).map_err(|error| error.error))
-            .with_context(|| cannot_write(&file))?;
-        Ok(())
+        opened
+            .write_all(text.as_bytes())
+            .and_then(|()| Ok(durable_file::replace(opened, &file)?))
+            .with_context(|| cannot_write(&file))
     }
 }
 
 fn open_beside(file: &Path, readers: Readers) -> io::Result<NamedTempFile> {
+    // Other programs write to standard output then.
+    if file.as_os_str() == "-" {
+        return Err(io::Error::other(
+            "'-' does not mean standard output here; to print the result, leave the option out; a \
+             file with this name is ./-",
+        ));
+    }
     // A rename would replace a device or a link, such as /dev/stdout.
     if fs::symlink_metadata(file).is_ok_and(|found| !found.is_file()) {
         return Err(io::Error::other(
@@ -147,6 +151,10 @@ mod tests {
         drop(prepare(&inner.join("file"), Readers::Owner).unwrap());
         assert_eq!(fs::read_to_string(inner.join("file")).unwrap(), "old");
         assert_eq!(fs::read_dir(&inner).unwrap().count(), 1);
+        let error = write(Path::new("-"), "secret", Readers::Owner).unwrap_err();
+        let error = format!("{error:#}");
+        assert!(error.contains("does not mean standard output"), "{error}");
+        assert!(!Path::new("-").exists());
         let error = write(
             &directory.path().join("none/file"),
             "secret",

@@ -348,7 +348,12 @@ impl From<AnswerError> for ApiError {
             // The job that watches the clock reports it, and so does readiness.
             AnswerError::Document(
                 SignError::Clock(_)
-                | SignError::Key(SigningError::NoneSignsNow | SigningError::Record { .. }),
+                | SignError::Key(
+                    SigningError::NoneSignsNow
+                    | SigningError::NoneSignsYet { .. }
+                    | SigningError::KeysMissing(_)
+                    | SigningError::Record { .. },
+                ),
             ) => Self::NotSigning,
             AnswerError::Outdated(_) => Self::BadRequest(error.to_string()),
             AnswerError::OlderThanSite => Self::OlderThanSite,
@@ -423,6 +428,9 @@ impl From<KeysError> for ApiError {
                 | SigningError::TooManyKeys
                 | SigningError::Raced
                 | SigningError::NoneSignsNow
+                | SigningError::NoneSignsYet { .. }
+                | SigningError::KeysMissing(_)
+                | SigningError::Unclear { .. }
                 | SigningError::SetMissing(_)
                 | SigningError::Record { .. },
             ) => Self::Conflict(error.to_string()),

@@ -12,8 +12,8 @@ use crate::app::App;
 use crate::audit::{Action, Actor, Change};
 use crate::licensing::key_record;
 use crate::licensing::keys_error::KeysError;
-use crate::signing::SigningKeys;
 use crate::signing::rotate::Prepared;
+use crate::signing::{SigningError, SigningKeys};
 use crate::store::{Store, StoreError};
 
 /// Default number of days until the next key signs: every site receives it before it is needed.
@@ -43,7 +43,7 @@ pub async fn rotate(
     let (kid, signs_from) = (prepared.kid.clone(), change.at + overlap);
     let details = json!({"signsFrom": signs_from});
     publish(store, prepared, issuer, Action::KeyMade, details, change).await?;
-    record(store, directory).await?;
+    record(store, directory).await;
     Ok((kid, signs_from))
 }
 
@@ -67,25 +67,29 @@ pub async fn revoke(
     let prepared = SigningKeys::prepare_revocation(known, kid, change.at)?;
     let (action, details) = (Action::KeyRevoked, Value::Null);
     let version = publish(store, prepared, issuer, action, details, change).await?;
-    record(store, directory).await?;
+    record(store, directory).await;
     Ok(version)
 }
 
-/// Records the set that was just published. If the database fails now, a running server records it
-/// with its next check, or at the next start.
-async fn record(store: &Store, directory: &Path) -> Result<(), KeysError> {
-    match key_record::load(store, directory).await {
-        Err(KeysError::Store(error)) => {
-            tracing::warn!(%error, "failed to record the new key set in the database");
-            Ok(())
-        }
-        recorded => recorded.map(drop),
+/// Records the set that was just published. The change has happened: if recording fails now, a
+/// running server records the set with its next check, or at the next start.
+async fn record(store: &Store, directory: &Path) {
+    if let Err(error) = key_record::load(store, directory).await {
+        tracing::warn!(%error, "failed to record the new key set in the database");
+    }
+}
+
+/// Loads the keys that were just changed. If that fails now, the job that watches the key directory
+/// tries again.
+fn load_changed(app: &App) {
+    if let Err(error) = app.reload_keys() {
+        tracing::warn!(%error, "the keys were changed, but cannot be loaded");
     }
 }
 
 /// Keys are files, and the log is a table, so they cannot be written together. The entry is
-/// written first, so that every change has one; if the change then fails, another entry records
-/// that.
+/// written first, so that every change has one; if the change certainly has not happened then,
+/// another entry records that.
 async fn publish(
     store: &Store,
     prepared: Prepared,
@@ -101,8 +105,10 @@ async fn publish(
         .note_other(&transaction, action, &kid, details)
         .await?;
     transaction.commit().await.map_err(StoreError::from)?;
-    let published = prepared.publish(issuer, change.at);
-    if let Err(error) = &published {
+    let published = prepared.publish(issuer);
+    if let Err(error) = &published
+        && !matches!(error, SigningError::Unclear { .. })
+    {
         let details = json!({"error": error.to_string()});
         let action = Action::KeysUnchanged;
         let noted = change.note_other(store.reader(), action, &kid, details);
@@ -129,7 +135,7 @@ pub async fn rotate_in(
         let at = app.signing_clock.permit(app.clock.now())?;
         let issuer = &app.terms.issuer;
         let made = rotate(&app.store, app.keys_dir(), issuer, overlap, by, at).await?;
-        app.reload_keys()?;
+        load_changed(&app);
         Ok(made)
     })
     .await?
@@ -146,7 +152,7 @@ pub async fn revoke_in(app: &Arc<App>, kid: String, by: Actor) -> Result<u64, Ke
         let at = app.signing_clock.permit(app.clock.now())?;
         let issuer = &app.terms.issuer;
         let version = revoke(&app.store, app.keys_dir(), issuer, &kid, by, at).await?;
-        app.reload_keys()?;
+        load_changed(&app);
         Ok(version)
     })
     .await?

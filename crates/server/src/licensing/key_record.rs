@@ -77,7 +77,7 @@ pub async fn watch(app: &App) -> Result<bool, KeysError> {
 /// keys stay revoked.
 ///
 /// # Errors
-/// If the keys cannot be used, none may sign at `at`, or the database fails.
+/// If the keys cannot be used, none may sign a new key set at `at`, or the database fails.
 pub async fn accept(
     store: &Store,
     directory: &Path,
@@ -93,7 +93,7 @@ pub async fn accept(
     let recorded = key_record::find(&transaction).await?;
     let revoked = recorded.as_ref().map(|it| it.revoked.clone());
     let keys = keys.without(revoked.unwrap_or_default());
-    let kid = keys.signer_id(change.at)?;
+    let kid = keys.signer_of_next(change.at)?;
     let record = keys.record();
     let details = json!({"keySet": record.version, "recorded": recorded.map(|it| it.version)});
     let noted = change.note_other(&transaction, Action::KeysAccepted, kid, details);

@@ -1,7 +1,7 @@
 //! The directory of the keys.
 
 use std::ffi::OsString;
-use std::fs::{self, File};
+use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -11,6 +11,7 @@ use ed25519_dalek::SigningKey;
 use license_core::document::DocumentError;
 use license_core::keyring::{Jwk, JwkSet, Keyring, KeyringError};
 use license_core::rotation::follow;
+use license_service::durable_file;
 use license_service::file_access::is_open_to_others;
 use license_service::state_dir::{self, temporary_file};
 use license_service::text_file::{self, MAX_FILE_BYTES};
@@ -42,7 +43,11 @@ pub(super) fn read_keys(directory: &Path) -> Result<Vec<Key>, SigningError> {
         }
     }
     if keys.is_empty() {
-        return Err(SigningError::None(directory.display().to_string()));
+        let shown = directory.display().to_string();
+        return Err(match newest_version(directory)? {
+            0 => SigningError::None(shown),
+            _ => SigningError::KeysMissing(shown),
+        });
     }
     Ok(keys)
 }
@@ -58,7 +63,7 @@ pub(super) fn published(directory: &Path) -> Result<Published, SigningError> {
                 error: KeyringError::NotAJwkSet(error.to_string()),
             })?
         }
-        // A lone key was left behind by a process that was terminated in between.
+        // A key without a set was left behind by a process that was terminated in between.
         Err(error) if error.kind() == std::io::ErrorKind::NotFound && newest_version == 0 => {
             return Err(SigningError::None(shown()));
         }
@@ -240,21 +245,28 @@ pub(super) fn check_writable(directory: &Path) -> Result<(), SigningError> {
 
 /// Writes a file completely or not at all, never over another file, and never readable by others,
 /// not even for an instant.
+///
+/// # Errors
+/// If the file was not written; [`SigningError::Unclear`] if it may have been.
 pub(super) fn write_new(path: &Path, bytes: &[u8]) -> Result<(), SigningError> {
     let directory = path.parent().unwrap_or(Path::new("."));
     let mut file = temporary_file(directory).map_err(io(directory))?;
     file.write_all(bytes).map_err(io(path))?;
-    file.as_file().sync_all().map_err(io(path))?;
-    file.persist_noclobber(path).map_err(|error| {
-        if error.error.kind() == std::io::ErrorKind::AlreadyExists {
-            SigningError::Raced
-        } else {
-            io(path)(error.error)
-        }
-    })?;
-    File::open(directory)
-        .and_then(|directory| directory.sync_all())
-        .map_err(io(directory))
+    let Err(failed) = durable_file::create(file, path) else {
+        return Ok(());
+    };
+    let error = failed.error;
+    // A network file system may report a rename that has happened as failed, for example if it
+    // had to send the request again.
+    match read(path).map(Zeroizing::new) {
+        Ok(text) if text.as_bytes() == bytes => Ok(()),
+        Ok(_) => Err(SigningError::Raced),
+        Err(missing) if missing.kind() == std::io::ErrorKind::NotFound => Err(io(path)(error)),
+        Err(_) => Err(SigningError::Unclear {
+            path: path.display().to_string(),
+            error,
+        }),
+    }
 }
 
 pub(super) fn not_json(directory: &Path) -> impl FnOnce(serde_json::Error) -> SigningError {

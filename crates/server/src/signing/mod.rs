@@ -13,6 +13,7 @@ mod files;
 pub mod key_sets;
 pub mod loaded;
 pub mod rotate;
+mod signer;
 mod turn;
 
 use std::path::{Path, PathBuf};
@@ -30,7 +31,6 @@ use utoipa::ToSchema;
 
 use files::{DirectoryState, directory_state, not_json, published, read_keys};
 use key_sets::{KeySets, SignedSet};
-use turn::{Turn, active_key};
 
 /// The keys of a directory.
 #[derive(Clone)]
@@ -81,6 +81,34 @@ pub enum SigningError {
     /// No key may sign at present.
     #[error("no key may sign at present; create one with 'license-server keys rotate --at-once'")]
     NoneSignsNow,
+    /// The clock is behind: all keys start later.
+    #[error(
+        "no key may sign before {}, when the first one starts; check the clock of this machine",
+        from.format("%Y-%m-%d %H:%M UTC")
+    )]
+    NoneSignsYet {
+        /// The earliest start.
+        from: DateTime<Utc>,
+    },
+    /// There are sets, but no key that could sign the next one.
+    #[error(
+        "'{0}' contains key sets, but no key that may sign the next one. Restore the key directory \
+         from a backup. If there is none, stop all servers, move the directory away, run \
+         'license-server keys create' and 'license-server keys accept', and start the servers \
+         again; sites then need the new public keys"
+    )]
+    KeysMissing(String),
+    /// A file may have been written.
+    #[error(
+        "cannot find out whether '{path}' was written: {error}; check with 'license-server keys \
+         list' before you try again"
+    )]
+    Unclear {
+        /// Which file.
+        path: String,
+        /// Why writing it failed.
+        error: std::io::Error,
+    },
     /// The key is not in the published set.
     #[error("unknown key '{0}'; 'license-server keys list' shows the keys")]
     UnknownKey(String),
@@ -159,7 +187,10 @@ impl SigningError {
     /// Whether the directory was read, but its content is wrong.
     #[must_use]
     pub fn is_about_content(&self) -> bool {
-        !matches!(self, Self::Io { .. } | Self::NoRandomness(_))
+        !matches!(
+            self,
+            Self::Io { .. } | Self::Unclear { .. } | Self::NoRandomness(_)
+        )
     }
 }
 
@@ -270,14 +301,6 @@ impl SigningKeys {
         })
     }
 
-    /// The id of the key that signs at `now`.
-    ///
-    /// # Errors
-    /// [`SigningError::NoneSignsNow`].
-    pub fn signer_id(&self, now: DateTime<Utc>) -> Result<&str, SigningError> {
-        Ok(&self.signer(now)?.kid)
-    }
-
     /// Signs claims with the key that signs at `at`.
     ///
     /// # Errors
@@ -345,47 +368,6 @@ impl SigningKeys {
             state: state(key),
         };
         self.keys.iter().map(info).collect()
-    }
-
-    /// Whether another key may sign at `now`, so that this one can be revoked.
-    #[must_use]
-    pub fn can_do_without(&self, kid: &str, now: DateTime<Utc>) -> bool {
-        let others = self.keys.iter().filter(|key| key.kid != kid);
-        self.signer_of(others, now).is_some()
-    }
-
-    /// Whether some key may sign at `now`.
-    ///
-    /// # Errors
-    /// [`SigningError::NoneSignsNow`].
-    pub fn check(&self, now: DateTime<Utc>) -> Result<(), SigningError> {
-        self.signer(now).map(|_| ())
-    }
-
-    /// The key that signs now.
-    fn signer(&self, now: DateTime<Utc>) -> Result<&Key, SigningError> {
-        self.signer_of(self.keys.iter(), now)
-            .ok_or(SigningError::NoneSignsNow)
-    }
-
-    /// The key that would sign if there were only these keys.
-    fn signer_of<'a>(
-        &self,
-        keys: impl Iterator<Item = &'a Key>,
-        now: DateTime<Utc>,
-    ) -> Option<&'a Key> {
-        // A revoked key is no longer published, unless the set with the revocation is lost.
-        let keys = keys.filter(|key| !self.is_revoked(&key.kid));
-        let turn = |key: &'a Key| {
-            let mut published = self.set.keys.iter();
-            let jwk = published.find(|jwk| jwk.kid.as_deref() == Some(&key.kid))?;
-            let turn = Turn {
-                from: key.signs_from,
-                until: jwk.exp,
-            };
-            Some((key, turn))
-        };
-        active_key(keys.filter_map(turn), now)
     }
 }
 

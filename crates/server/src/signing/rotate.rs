@@ -14,8 +14,7 @@ use license_core::rotation::{KeySetClaims, MAX_NAMED_REVOKED, follow};
 use zeroize::Zeroizing;
 
 use super::files::{
-    KeyFile, base64url, check_writable, io, make_directory, not_json, set_file, write_key,
-    write_new,
+    KeyFile, base64url, check_writable, make_directory, not_json, set_file, write_key, write_new,
 };
 use super::{Key, SigningError, SigningKeys};
 
@@ -45,10 +44,13 @@ impl SigningKeys {
         match write_new(&set_file(directory, 1), &set) {
             Ok(()) => Ok(kid),
             Err(error) => {
-                fs::remove_file(&path).map_err(io(&path))?;
-                Err(match error {
-                    SigningError::Raced => SigningError::Exists(directory.display().to_string()),
-                    other => other,
+                remove_unpublished(&path, &error);
+                Err(match (error, Self::load(directory)) {
+                    (SigningError::Raced, Err(missing @ SigningError::KeysMissing(_))) => missing,
+                    (SigningError::Raced, _) => {
+                        SigningError::Exists(directory.display().to_string())
+                    }
+                    (other, _) => other,
                 })
             }
         }
@@ -68,7 +70,7 @@ impl SigningKeys {
         let signs_from = now + overlap;
         let prepared = Self::prepare_next(Self::load(directory)?, now, overlap)?;
         let kid = prepared.kid.clone();
-        prepared.publish(issuer, now)?;
+        prepared.publish(issuer)?;
         Ok((kid, signs_from))
     }
 
@@ -82,10 +84,11 @@ impl SigningKeys {
         kid: &str,
         now: DateTime<Utc>,
     ) -> Result<u64, SigningError> {
-        Self::prepare_revocation(Self::load(directory)?, kid, now)?.publish(issuer, now)
+        Self::prepare_revocation(Self::load(directory)?, kid, now)?.publish(issuer)
     }
 
-    /// The next key after these, not yet published.
+    /// The next key after these, not yet published. If no key may sign any more, because the files
+    /// of later keys are lost, the last one signs the set if the next key signs immediately.
     ///
     /// # Errors
     /// If no key may sign the set, or the set is full.
@@ -94,7 +97,11 @@ impl SigningKeys {
         now: DateTime<Utc>,
         overlap: TimeDelta,
     ) -> Result<Prepared, SigningError> {
-        let signer = known.signer(now)?.kid.clone();
+        let (signer, dated) = match overlap.is_zero() {
+            true => known.signer_of_set(now)?,
+            false => (known.signer(now)?, now),
+        };
+        let signer = signer.kid.clone();
         if known.set.keys.len() >= MAX_KEYS {
             return Err(SigningError::TooManyKeys);
         }
@@ -110,6 +117,7 @@ impl SigningKeys {
             keys: take_turns(keys, turns, now),
             revoked: known.set.revoked.clone(),
             signer,
+            dated,
             known,
         })
     }
@@ -141,6 +149,7 @@ impl SigningKeys {
             keys: take_turns(keys.cloned().collect(), turns, now),
             revoked,
             signer: signer.kid.clone(),
+            dated: now,
             known,
         })
     }
@@ -161,7 +170,7 @@ impl SigningKeys {
         signer: &Key,
         keys: Vec<Jwk>,
         revoked: Vec<String>,
-        now: DateTime<Utc>,
+        dated: DateTime<Utc>,
     ) -> Result<u64, SigningError> {
         let (version, directory) = (self.version() + 1, &self.directory);
         // A revoked key stays revoked because it is not among the keys.
@@ -169,7 +178,7 @@ impl SigningKeys {
         let revoked = revoked.into_iter().skip(named).collect();
         let claims = KeySetClaims {
             iss: issuer.to_owned(),
-            iat: now,
+            iat: dated,
             version,
             keys,
             revoked,
@@ -195,6 +204,8 @@ pub struct Prepared {
     keys: Vec<Jwk>,
     revoked: Vec<String>,
     signer: String,
+    /// The date of the set, on which the signer may sign.
+    dated: DateTime<Utc>,
     known: SigningKeys,
 }
 
@@ -211,8 +222,8 @@ impl Prepared {
     ///
     /// # Errors
     /// If the directory cannot be written, or another process was faster; the keys are then
-    /// unchanged.
-    pub fn publish(self, issuer: &str, now: DateTime<Utc>) -> Result<u64, SigningError> {
+    /// unchanged, except after [`SigningError::Unclear`].
+    pub fn publish(self, issuer: &str) -> Result<u64, SigningError> {
         let mut keys = self.known.keys.iter();
         let signer = keys.find(|key| key.kid == self.signer);
         let signer = signer.ok_or(SigningError::NoneSignsNow)?;
@@ -223,11 +234,23 @@ impl Prepared {
             None => None,
         };
         let known = &self.known;
-        let published = known.publish(issuer, signer, self.keys, self.revoked, now);
-        if let (Err(_), Some(path)) = (&published, path) {
-            fs::remove_file(&path).map_err(io(&path))?;
+        let published = known.publish(issuer, signer, self.keys, self.revoked, self.dated);
+        if let (Err(error), Some(path)) = (&published, path) {
+            remove_unpublished(&path, error);
         }
         published
+    }
+}
+
+/// Removes the file of a key whose set was not written because of `error`. It stays if the set may
+/// exist: the key of a published set must never be lost.
+fn remove_unpublished(path: &Path, error: &SigningError) {
+    if matches!(error, SigningError::Unclear { .. }) {
+        return;
+    }
+    if let Err(error) = fs::remove_file(path) {
+        let file = path.display().to_string();
+        tracing::warn!(%error, file, "cannot remove the file of a key that was not published");
     }
 }
 
