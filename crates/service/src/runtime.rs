@@ -1,11 +1,15 @@
-//! Starts the runtime where threads may be limited.
+//! Runs a program on a runtime: starts it where threads may be limited, and ends it without waiting
+//! for system calls that do not return.
 //!
 //! The library panics if the system refuses a thread, and a runtime with only some of its threads
-//! then waits for the others forever.
+//! then waits for the others forever. A name server that does not answer keeps the thread that asks
+//! it for up to 40 s (`getaddrinfo`), and the library waits for such threads when a runtime is
+//! dropped.
 
 use std::io::ErrorKind;
 use std::num::NonZero;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 use std::{io, panic, process, thread};
 
 use anyhow::Context as _;
@@ -31,11 +35,24 @@ const PERMIT_THREADS: &str = "the seccomp filter of the container refuses the sy
 const ADD_MEMORY: &str = "add memory, or raise the memory limit of the container or the unit, or \
     the limit on the address space ('ulimit -v', LimitAS of the unit)";
 
-/// Starts the runtime.
+/// Time that threads have to end after the program has ended. A program awaits what it must
+/// complete; this is for writes of files that nothing awaits any more.
+const END_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// Runs a program on a new runtime until it ends. Threads that then still wait for the system, such
+/// as for a name server, are left behind; the end of the process ends them.
 ///
 /// # Errors
-/// If the system refuses the threads that a program needs, with advice.
-pub fn start() -> anyhow::Result<Runtime> {
+/// The error of the program; or if the system refuses the threads that a program needs, with
+/// advice.
+pub fn run<T>(program: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    let runtime = start()?;
+    let done = runtime.block_on(program);
+    runtime.shutdown_timeout(END_TIMEOUT);
+    done
+}
+
+fn start() -> anyhow::Result<Runtime> {
     let workers = thread::available_parallelism().map_or(1, NonZero::get);
     let threads = workers + OTHER_THREADS;
     check(threads).map_err(|error| {
@@ -96,7 +113,41 @@ fn kind_in(text: &str) -> ErrorKind {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
+
+    #[test]
+    fn a_system_call_that_does_not_return_delays_no_end() {
+        let start = Instant::now();
+        let done = run(async {
+            // As a name server that does not answer.
+            let waiting = || thread::sleep(Duration::from_secs(15));
+            let timeout = Duration::from_millis(50);
+            let asked = tokio::time::timeout(timeout, tokio::task::spawn_blocking(waiting));
+            Ok(asked.await.is_err())
+        });
+        assert!(done.unwrap());
+        assert!(start.elapsed() < Duration::from_secs(5));
+    }
+
+    #[test]
+    fn a_write_that_has_started_is_completed() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("file");
+        let written = file.clone();
+        let done = run(async move {
+            let (start, started) = tokio::sync::oneshot::channel();
+            drop(tokio::task::spawn_blocking(move || {
+                let _ = start.send(());
+                thread::sleep(Duration::from_millis(50));
+                std::fs::write(written, "complete")
+            }));
+            Ok(started.await?)
+        });
+        done.unwrap();
+        assert_eq!(std::fs::read_to_string(file).unwrap(), "complete");
+    }
 
     #[test]
     fn the_advice_on_refused_threads_depends_on_the_systems_error() {

@@ -239,7 +239,7 @@ pub fn run(line: Line, dot_env: &DotEnv) -> anyhow::Result<ExitCode> {
                 .inspect(|why| say(format_args!("warning: {why}")));
         }
     }
-    runtime::start()?.block_on(async {
+    runtime::run(async {
         match line.cli.command {
             Command::Serve(settings) => serve::run(*settings, &line.matches, from_file).await,
             Command::Activate(command) => activate::run(command).await,

@@ -274,7 +274,7 @@ impl Cli {
 /// Any failure of the command, as a message for people.
 pub fn run(cli: Cli, dot_env: &DotEnv) -> anyhow::Result<()> {
     dot_env.check()?;
-    runtime::start()?.block_on(dispatch(cli))
+    runtime::run(dispatch(cli))
 }
 
 async fn dispatch(cli: Cli) -> anyhow::Result<()> {
