@@ -3,6 +3,8 @@
 //! The variables are those that other programs know (`HTTPS_PROXY`, `NO_PROXY`, …). They are
 //! interpreted only here, so that `doctor` reports the actual behavior.
 
+pub(crate) mod sign_in;
+
 use std::fmt;
 use std::net::IpAddr;
 

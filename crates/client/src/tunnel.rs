@@ -7,6 +7,7 @@
 use reqwest::{Client, Method, StatusCode};
 use url::Url;
 
+use crate::proxy::sign_in::ProxySignIn;
 use crate::proxy::{ProxySettings, Route};
 
 /// What the library's errors about tunnels start with. Its type is private.
@@ -17,11 +18,11 @@ const TUNNEL_ERROR: &str = "tunnel error: ";
 pub(crate) struct TunnelAnswer {
     /// The proxy's host and port.
     proxy: String,
-    /// The variable that names the proxy.
-    variable: &'static str,
     /// The host and the port of the address.
     server: String,
     status: StatusCode,
+    /// If the proxy demands a sign-in.
+    sign_in: Option<ProxySignIn>,
 }
 
 impl TunnelAnswer {
@@ -34,7 +35,7 @@ impl TunnelAnswer {
         url: &Url,
         error: &reqwest::Error,
     ) -> Option<Self> {
-        let Ok(Route::Through { variable, proxy }) = proxies.route(url) else {
+        let Ok(Route::Through { proxy, .. }) = proxies.route(url) else {
             return None;
         };
         if !is_about_tunnel(error) {
@@ -43,32 +44,29 @@ impl TunnelAnswer {
         let server = authority(url)?;
         // For http addresses, the library sends the request itself to the proxy.
         let asked = client.request(Method::CONNECT, format!("http://{server}/"));
+        let answer = asked.send().await.ok()?;
+        let (status, headers) = (answer.status(), answer.headers());
         Some(Self {
             proxy: authority(proxy.expose())?,
-            variable,
             server,
-            status: asked.send().await.ok()?.status(),
+            status,
+            sign_in: ProxySignIn::demanded(proxies, url, status, headers),
         })
     }
 
-    /// Whether the proxy requires a user and a password.
-    pub(crate) fn demands_sign_in(&self) -> bool {
-        self.status == StatusCode::PROXY_AUTHENTICATION_REQUIRED
-    }
-
-    /// The status code.
-    pub(crate) fn status(&self) -> u16 {
-        self.status.as_u16()
+    /// The sign-in that the proxy demands, if it does.
+    pub(crate) fn sign_in(&self) -> Option<&ProxySignIn> {
+        self.sign_in.as_ref()
     }
 
     /// What the proxy does.
     pub(crate) fn what(&self) -> String {
+        if let Some(sign_in) = &self.sign_in {
+            return sign_in.what();
+        }
         let Self { proxy, status, .. } = self;
         let status = status.as_u16();
         match self.status {
-            _ if self.demands_sign_in() => {
-                format!("the proxy {proxy} requires a sign-in (HTTP {status})")
-            }
             accepted if accepted.is_success() => format!(
                 "the proxy {proxy} accepts the connection, but this program does not support the \
                  format of its response (HTTP {status})"
@@ -79,14 +77,11 @@ impl TunnelAnswer {
 
     /// What to do.
     pub(crate) fn advice(&self) -> String {
-        let Self {
-            server, variable, ..
-        } = self;
+        if let Some(sign_in) = &self.sign_in {
+            return sign_in.advice();
+        }
+        let Self { server, .. } = self;
         match self.status {
-            _ if self.demands_sign_in() => format!(
-                "include the user name and the password in {variable}: \
-                 http://user:password@host:port"
-            ),
             accepted if accepted.is_success() => format!(
                 "configure the proxy to answer CONNECT with HTTP 200 and less than 8 KiB of \
                  headers, or list {server} in NO_PROXY if this machine can reach it directly"

@@ -26,6 +26,7 @@ use tokio::sync::Mutex;
 use uuid::Uuid;
 
 use crate::certificate_file::{self, CertificatesError, certificates};
+use crate::proxy::sign_in::ProxySignIn;
 use crate::proxy::{ProxyError, ProxySettings, Route};
 use crate::server_certificate::tls_config;
 use crate::tunnel::TunnelAnswer;
@@ -292,8 +293,8 @@ impl Upstream {
         let Some(tunnel) = TunnelAnswer::ask(http, &self.proxies, url, error).await else {
             return Reply::Failure(self.failure(error));
         };
-        if tunnel.demands_sign_in() {
-            return Reply::of(tunnel.status(), Vec::new(), None);
+        if let Some(demanded) = tunnel.sign_in() {
+            return Reply::Failure(sign_in_failure(demanded));
         }
         let detail = format!("{}; {}", tunnel.what(), tunnel.advice());
         Reply::Failure(TransportFailure::Unreachable { detail })
@@ -303,6 +304,11 @@ impl Upstream {
         &self,
         mut answer: reqwest::Response,
     ) -> Result<(u16, Vec<u8>, Option<Duration>), TransportFailure> {
+        let (url, headers) = (self.base_url.expose(), answer.headers());
+        let demanded = ProxySignIn::demanded(&self.proxies, url, answer.status(), headers);
+        if let Some(demanded) = &demanded {
+            return Err(sign_in_failure(demanded));
+        }
         let status = answer.status().as_u16();
         let retry_after = retry_after(answer.headers());
         let mut body = Vec::new();
@@ -330,6 +336,11 @@ impl Upstream {
             CauseKind::Connection => TransportFailure::Unreachable { detail },
         }
     }
+}
+
+fn sign_in_failure(demanded: &ProxySignIn) -> TransportFailure {
+    let detail = format!("{}; {}", demanded.what(), demanded.advice());
+    TransportFailure::ProxySignIn { detail }
 }
 
 /// How long a response asks to wait (RFC 9110, section 10.2.3): seconds, or an instant, which is

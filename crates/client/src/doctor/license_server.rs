@@ -1,6 +1,8 @@
 //! Can the License Server be reached, by name, through the proxy and TLS, and
 //! do its clock and ours agree?
 
+use std::time::Duration;
+
 use chrono::{DateTime, TimeDelta};
 use license_core::protocol::KEYS;
 use license_service::clock::Clock;
@@ -12,6 +14,7 @@ use serde_json::Value;
 use super::{Examiner, Finding};
 use crate::certificate_file;
 use crate::config::Settings;
+use crate::proxy::sign_in::ProxySignIn;
 use crate::system_authorities::SystemAuthorities;
 use crate::tunnel::TunnelAnswer;
 use crate::upstream::{CauseKind, MAX_ANSWER_BYTES, UpstreamError, cause, license_server_client};
@@ -19,6 +22,8 @@ use crate::upstream::{CauseKind, MAX_ANSWER_BYTES, UpstreamError, cause, license
 const WHAT: &str = "License Server";
 /// Maximum difference of the clocks that is not reported.
 const TOLERATED: TimeDelta = TimeDelta::minutes(5);
+/// Timeout of a name server.
+const LOOK_UP_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(super) async fn check(
     settings: &Settings,
@@ -101,7 +106,12 @@ async fn name(settings: &Settings) -> Finding {
     let url = settings.license_api_url.expose();
     let host = url.host_str().unwrap_or_default();
     let port = url.port_or_known_default().unwrap_or(443);
-    let found = tokio::net::lookup_host((host.trim_matches(['[', ']']), port)).await;
+    let looking_up = tokio::net::lookup_host((host.trim_matches(['[', ']']), port));
+    let Ok(found) = tokio::time::timeout(LOOK_UP_TIMEOUT, looking_up).await else {
+        let seconds = LOOK_UP_TIMEOUT.as_secs();
+        let why = format!("the name server has not answered within {seconds} s");
+        return unknown(WHAT, host, &why);
+    };
     match found.map(|addresses| addresses.map(|a| a.ip().to_string()).collect::<Vec<_>>()) {
         Ok(addresses) if !addresses.is_empty() => {
             Finding::ok(WHAT, format!("{host} is {}", addresses.join(", ")))
@@ -201,6 +211,11 @@ fn client(
 async fn answered(settings: &Settings, answer: Response) -> Finding {
     let url = &settings.license_api_url;
     let status = answer.status();
+    let (proxies, headers) = (&settings.proxies, answer.headers());
+    if let Some(demanded) = ProxySignIn::demanded(proxies, url.expose(), status, headers) {
+        let found = format!("{url} cannot be reached: {}", demanded.what());
+        return Finding::error(WHAT, found, demanded.advice());
+    }
     let signed = settings.license_trusted_keys.is_some();
     let publishes_keys = status.is_success() && publishes_keys(answer).await;
     if publishes_keys && signed {

@@ -268,10 +268,15 @@ async fn what_a_proxy_answers_is_reported_for_https_as_for_http() {
         let plain = call("http://license.vendor.test/api", &variables).await;
         let is_status =
             |reply: &Reply| matches!(reply, Reply::Answer { status: it, .. } if *it == status);
-        assert!(is_status(&plain), "{plain:?}");
+        let demands = |reply: &Reply| {
+            matches!(reply, Reply::Failure(TransportFailure::ProxySignIn { .. })) && status == 407
+        };
+        assert!(is_status(&plain) || demands(&plain), "{plain:?}");
         let url = "https://license.vendor.test/api";
         match call(url, &variables).await {
-            reply if status == 407 => assert!(is_status(&reply), "{reply:?}"),
+            Reply::Failure(TransportFailure::ProxySignIn { detail }) if status == 407 => {
+                assert!(detail.contains("password in ALL_PROXY"), "{detail}");
+            }
             Reply::Failure(TransportFailure::Unreachable { detail }) => {
                 assert!(
                     detail.starts_with(&format!("the proxy {proxy} {said}")),
@@ -291,6 +296,44 @@ async fn what_a_proxy_answers_is_reported_for_https_as_for_http() {
         let said =
             format!("https://license.vendor.test cannot be reached: the proxy {proxy} {said}");
         assert!(shown.iter().any(|it| it.contains(&said)), "{shown:?}");
+    }
+    site.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_proxy_without_basic_is_explained_in_the_same_way_by_calls_and_by_doctor() {
+    let site = Site::start(Engine::Sqlite, "http://127.0.0.1:9/api", &[]).await;
+    let offered = "Proxy-Authenticate: Negotiate\r\nProxy-Authenticate: NTLM\r\n";
+    let answer =
+        format!("HTTP/1.1 407 Proxy Authentication Required\r\n{offered}Content-Length: 0\r\n\r\n");
+    let proxy = answering(answer).await;
+    let with_password = format!("http://user:hunter2@{proxy}");
+    for (url, variable) in [
+        ("http://license.vendor.test/api", "HTTP_PROXY"),
+        ("https://license.vendor.test/api", "HTTPS_PROXY"),
+    ] {
+        let variables = [(variable, &*with_password)];
+        let reply = call(url, &variables).await;
+        let Reply::Failure(TransportFailure::ProxySignIn { detail }) = reply else {
+            panic!("{url}: {reply:?}");
+        };
+        let mut checked = site.settings().clone();
+        checked.license_api_url = SecretUrl::parse(url, &["http", "https"]).unwrap();
+        checked.proxies = settings(&variables);
+        let findings = examine(&checked, &SystemClock, Examiner::Command, |_| {}).await;
+        let shown: Vec<String> = findings.iter().map(ToString::to_string).collect();
+        let shown = shown.iter().find(|it| it.contains("HTTP 407")).unwrap();
+        for text in [&detail, shown] {
+            assert!(text.contains("offers only Negotiate and NTLM"), "{text}");
+            assert!(
+                text.contains(variable) && text.contains("cntlm or px"),
+                "{text}"
+            );
+            assert!(
+                !text.contains("hunter2") && !text.contains("LICENSE_API_URL"),
+                "{text}"
+            );
+        }
     }
     site.end().await;
 }

@@ -21,22 +21,24 @@ pub enum NoContact {
         /// Status code.
         status: u16,
     },
-    /// 401, 407, or 511 from a captive portal.
+    /// 401, 511 from a captive portal, or 407 from a proxy that is not in the settings.
     #[error(
-        "a proxy or portal between this machine and the License Server requires a sign-in (HTTP {status}); check HTTPS_PROXY and the network"
+        "a proxy or portal between this machine and the License Server requires a sign-in (HTTP {status}); check the proxy settings and the network"
     )]
     SignInDemanded {
         /// Status code.
         status: u16,
     },
     /// 408, 409, 425 or 429.
-    #[error("the License Server is busy (HTTP {status}); retrying later")]
+    #[error("the License Server is busy (HTTP {status}); this is usually temporary")]
     Busy {
         /// Status code.
         status: u16,
     },
     /// 5xx.
-    #[error("the License Server or a proxy returned an error (HTTP {status}); retrying later")]
+    #[error(
+        "the License Server or a proxy returned an error (HTTP {status}); this is usually temporary"
+    )]
     ServerFault {
         /// Status code.
         status: u16,
@@ -159,7 +161,9 @@ impl NoContact {
             | Self::NotJson { .. }
             | Self::Unexpected { .. } => "unexpected_answer",
             Self::Redirected { .. } => "redirected",
-            Self::SignInDemanded { .. } => "proxy_sign_in",
+            Self::SignInDemanded { .. } | Self::Transport(TransportFailure::ProxySignIn { .. }) => {
+                "proxy_sign_in"
+            }
             Self::Busy { .. } | Self::Later { status: ..500, .. } => "server_busy",
             Self::ServerFault { .. } | Self::Later { .. } => "server_fault",
             Self::ServerDoesNotSign => "server_does_not_sign",

@@ -11,6 +11,12 @@ pub enum TransportFailure {
         /// The innermost cause.
         detail: String,
     },
+    /// A proxy of the settings demands a sign-in (HTTP 407).
+    #[error("the License Server cannot be reached: {detail}")]
+    ProxySignIn {
+        /// Which proxy, and what to do.
+        detail: String,
+    },
     /// The server's certificate is not accepted, or the server offers no TLS that is supported.
     #[error("cannot establish a TLS connection to the License Server: {detail}")]
     Tls {
@@ -50,6 +56,7 @@ impl TransportFailure {
     pub(super) fn map_detail(mut self, change: impl FnOnce(String) -> String) -> Self {
         match &mut self {
             Self::Unreachable { detail }
+            | Self::ProxySignIn { detail }
             | Self::Tls { detail }
             | Self::MalformedHead { detail } => *detail = change(std::mem::take(detail)),
             Self::TimedOut { .. } | Self::TooLong { .. } => {}

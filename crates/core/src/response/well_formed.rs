@@ -47,6 +47,7 @@ fn presentable(failure: &TransportFailure) -> TransportFailure {
     let mut presentable = failure.clone();
     match &mut presentable {
         TransportFailure::Unreachable { detail }
+        | TransportFailure::ProxySignIn { detail }
         | TransportFailure::Tls { detail }
         | TransportFailure::MalformedHead { detail } => *detail = foreign_text::message(detail),
         _ => {}

@@ -164,8 +164,8 @@ fn every_reason_for_no_contact_says_what_to_do() {
             NoContact::SignInDemanded { status: 407 },
             "check HTTPS_PROXY",
         ),
-        (NoContact::Busy { status: 429 }, "retrying later"),
-        (NoContact::ServerFault { status: 502 }, "retrying later"),
+        (NoContact::Busy { status: 429 }, "usually temporary"),
+        (NoContact::ServerFault { status: 502 }, "usually temporary"),
         (NoContact::NotJson { status: 200 }, "check LICENSE_API_URL"),
         (NoContact::ServerDoesNotSign, "remove LICENSE_TRUSTED_KEYS"),
     ];
