@@ -34,6 +34,8 @@ pub(super) enum Done {
     GivenUp,
     Switched,
     SignedIn,
+    /// The browser sent no session after signing in.
+    NoSession,
     SignedOut,
 }
 
@@ -56,6 +58,11 @@ impl Frame {
     }
 
     pub(super) fn after(mut self, done: Option<Done>) -> Self {
+        // A browser that did not keep the cookie is not signed in.
+        let done = done.map(|done| match done {
+            Done::SignedIn if !self.signed_in => Done::NoSession,
+            done => done,
+        });
         self.notice = done.map(Done::notice);
         self
     }
@@ -77,6 +84,7 @@ impl Done {
             Self::GivenUp => ("good", "given-up"),
             Self::Switched => ("good", "switched"),
             Self::SignedIn => ("good", "signed-in"),
+            Self::NoSession => ("bad", "no-session"),
             Self::SignedOut => ("good", "signed-out"),
         };
         Notice { tone, code }

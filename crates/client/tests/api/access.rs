@@ -242,6 +242,29 @@ async fn sign_in(site: &Site, token: &str, forwarded_for: &str) -> u16 {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_browser_that_keeps_no_cookie_is_not_told_that_it_is_signed_in() {
+    let (site, _) = guarded().await;
+    let ask = async |cookie: &str| {
+        let page = site.http.get(format!("{}/?done=signed-in", site.url));
+        let page = page.header("cookie", cookie).send().await.unwrap();
+        page.text().await.unwrap()
+    };
+    let page = ask("").await;
+    assert!(
+        page.contains("your browser did not keep the cookie"),
+        "{page}"
+    );
+    assert!(!page.contains("You are signed in."), "{page}");
+    let request = site.http.post(format!("{}/console/sign-in", site.url));
+    let request = request.header("content-type", "application/x-www-form-urlencoded");
+    let signed_in = request.body(format!("token={TOKEN}")).send().await.unwrap();
+    let cookie = signed_in.headers()["set-cookie"].to_str().unwrap();
+    let page = ask(cookie.split_once(';').unwrap().0).await;
+    assert!(page.contains("You are signed in."), "{page}");
+    site.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn wrong_tokens_never_lock_out_the_right_one() {
     let (site, _) = guarded().await;
     for token in ["", "wrong"] {

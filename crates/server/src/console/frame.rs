@@ -38,6 +38,8 @@ pub(super) enum Done {
     TrialCodeWithdrawn,
     PlansPublished,
     SignedIn,
+    /// The browser sent no session after signing in.
+    NoSession,
     SignedOut,
 }
 
@@ -148,6 +150,7 @@ impl Done {
             Self::TrialCodeWithdrawn => ("wait", "trial-code-withdrawn"),
             Self::PlansPublished => ("good", "plans-published"),
             Self::SignedIn => ("good", "signed-in"),
+            Self::NoSession => ("bad", "no-session"),
             Self::SignedOut => ("good", "signed-out"),
         };
         Notice { tone, code }

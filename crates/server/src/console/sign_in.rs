@@ -71,7 +71,20 @@ pub(super) async fn page(
             Err(error) => return trouble("sign-in", error),
         }
     }
-    form(&access, own_page(&wanted.next), Kept::default(), done, None)
+    match after_sign_in(&wanted.next) {
+        // The browser did not keep the cookie.
+        Some(next) => {
+            let done = Some(Done::NoSession);
+            form(&access, own_page(next), Kept::default(), done, None)
+        }
+        None => form(&access, own_page(&wanted.next), Kept::default(), done, None),
+    }
+}
+
+/// The page to which signing in leads, if `next` is its address after signing in.
+fn after_sign_in(next: &str) -> Option<&str> {
+    let page = next.strip_suffix("done=signed-in")?;
+    page.strip_suffix(['?', '&'])
 }
 
 fn form(
@@ -221,7 +234,23 @@ pub(super) async fn sign_out(State(state): State<HttpState>, headers: HeaderMap)
 
 #[cfg(test)]
 mod tests {
-    use super::{MAX_NEXT_BYTES, own_page};
+    use super::{MAX_NEXT_BYTES, after_sign_in, own_page};
+
+    #[test]
+    fn a_page_after_signing_in_is_known_by_its_notice() {
+        for (next, page) in [
+            ("/?done=signed-in", Some("/")),
+            (
+                "/console/licenses?page=2&done=signed-in",
+                Some("/console/licenses?page=2"),
+            ),
+            ("/?done=signed-out", None),
+            ("/undone=signed-in", None),
+            ("/", None),
+        ] {
+            assert_eq!(after_sign_in(next), page, "{next}");
+        }
+    }
 
     #[test]
     fn only_pages_of_this_service_are_shown_after_signing_in() {

@@ -298,6 +298,36 @@ async fn a_long_address_is_not_repeated_to_anonymous_users() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_browser_that_keeps_no_cookie_learns_why_it_is_asked_again() {
+    let vendor = Vendor::start(Engine::Sqlite).await;
+    let browser = Browser::new(&vendor.url);
+    for (page, next) in [
+        ("/?done=signed-in", "/"),
+        ("/console/audit?x=1&done=signed-in", "/console/audit?x=1"),
+    ] {
+        let asked = browser.http.get(format!("{}{page}", vendor.url));
+        let asked = asked.send().await.unwrap();
+        let form = asked.headers()[LOCATION].to_str().unwrap().to_owned();
+        let shown = browser.http.get(format!("{}{form}", vendor.url)).send();
+        let shown = shown.await.unwrap().text().await.unwrap();
+        assert!(
+            shown.contains("your browser did not keep the cookie"),
+            "{shown}"
+        );
+        assert!(
+            shown.contains(&format!("name=\"next\" value=\"{next}\"")),
+            "{shown}"
+        );
+    }
+    let usual = browser
+        .http
+        .get(format!("{}/console/sign-in?next=%2F", vendor.url));
+    let usual = usual.send().await.unwrap().text().await.unwrap();
+    assert!(!usual.contains("did not keep the cookie"), "{usual}");
+    vendor.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn other_cookies_of_any_name_neither_hide_a_session_nor_keep_it() {
     let vendor = Vendor::start(Engine::Sqlite).await;
     let browser = Browser::new(&vendor.url);
