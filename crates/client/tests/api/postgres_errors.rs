@@ -66,7 +66,8 @@ async fn an_error_that_is_not_known_is_repeated_with_its_detail_and_hint() {
     })
     .await;
     let expected = "the database returned an error: frozen; detail: until Monday; hint: ask Ann; \
-                    the database answered with an unrecognized error; see PostgreSQL's log";
+                    the database answered with an unrecognized error; see PostgreSQL's log, or \
+                    that of the connection pooler in front of it";
     assert_eq!(readiness(&site).await, expected);
     site.stop().await;
     site.database.drop_database().await;

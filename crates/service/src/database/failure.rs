@@ -93,8 +93,13 @@ pub enum Failure {
     FileUnavailable,
     /// The disk of the SQLite file returns errors.
     Disk,
+    /// The file system of the SQLite file does not support the locks or the shared memory that
+    /// SQLite needs.
+    FileSystem,
     /// The disk is full.
     Full,
+    /// The memory that PostgreSQL shares between the processes of a query is full.
+    SharedMemory,
     /// The data is damaged, or the file is not a database.
     Damaged,
     /// PostgreSQL cannot use one of its files, or its disk.
@@ -192,7 +197,10 @@ impl Failure {
     pub(super) fn is_remembered(self) -> bool {
         self.is_outage()
             && !self.is_of_connection()
-            && !matches!(self, Self::File | Self::DanglingLink | Self::FileReadOnly)
+            && !matches!(
+                self,
+                Self::File | Self::DanglingLink | Self::FileReadOnly | Self::SharedMemory
+            )
     }
 
     /// Whether another connection may succeed.

@@ -108,6 +108,7 @@ pub(super) fn failure(error: &sqlx::Error, code: u32) -> Failure {
         // READONLY
         8 => Failure::FileReadOnly,
         // IOERR
+        10 if is_of_file_system(error) => Failure::FileSystem,
         10 => Failure::Disk,
         // CORRUPT, NOTADB
         11 | 26 => Failure::Damaged,
@@ -119,6 +120,14 @@ pub(super) fn failure(error: &sqlx::Error, code: u32) -> Failure {
         15 => Failure::Unavailable,
         _ => Failure::Refused,
     }
+}
+
+/// Whether locks or shared memory failed, which some file systems do not support.
+fn is_of_file_system(error: &sqlx::Error) -> bool {
+    // IOERR_UNLOCK, IOERR_RDLOCK, IOERR_CHECKRESERVEDLOCK, IOERR_LOCK, IOERR_SHMOPEN,
+    // IOERR_SHMLOCK, IOERR_SHMMAP
+    const CODES: [&str; 7] = ["2058", "2314", "3594", "3850", "4618", "5130", "5386"];
+    database_code(error).is_some_and(|code| CODES.contains(&&*code))
 }
 
 /// Whether another process has locked an SQLite file.
@@ -170,6 +179,20 @@ mod tests {
             assert!(found.contains(said), "{found}");
             assert_eq!(Failure::of(&DbErr::Custom(found)), Failure::Explained);
         }
+    }
+
+    #[test]
+    fn locks_and_shared_memory_that_fail_are_about_the_file_system() {
+        let is_of_file_system = |code| {
+            let error = super::super::tests::sent(code, "disk I/O error");
+            library_error(&error).is_some_and(is_of_file_system)
+        };
+        // IOERR_SHMMAP, IOERR_LOCK; IOERR_READ, IOERR_SHMSIZE
+        assert!(is_of_file_system("5386") && is_of_file_system("3850"));
+        assert!(!is_of_file_system("266") && !is_of_file_system("4874"));
+        let advice = Failure::FileSystem.advice().unwrap();
+        assert!(advice.contains("a local file"), "{advice}");
+        assert!(Failure::FileSystem.is_outage());
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Classifies PostgreSQL's codes (PostgreSQL documentation, appendix A).
 
+use sqlx::postgres::PgDatabaseError;
+
 use super::super::sequences;
 use super::{ConnectionLimit, Failure, SEQUENCE_END};
 
@@ -18,6 +20,8 @@ pub(super) fn failure(error: &sqlx::Error, code: &str) -> Failure {
         // admin_shutdown, crash_shutdown, cannot_connect_now, database_dropped,
         // idle_in_transaction_session_timeout
         "57P01" | "57P02" | "57P03" | "57P04" | "25P03" => Failure::Connection(false),
+        // protocol_violation: the code of almost all errors of pgBouncer itself
+        "08P01" => pooler_failure(&error.to_string()),
         code if code.starts_with("08") => Failure::Connection(false),
         // lock_not_available, query_canceled by statement_timeout
         "55P03" | "57014" => Failure::Busy,
@@ -38,7 +42,8 @@ pub(super) fn failure(error: &sqlx::Error, code: &str) -> Failure {
         // invalid_catalog_name
         "3D000" => Failure::NoDatabase,
         code if code.starts_with("28") => Failure::Login,
-        // disk_full
+        // disk_full: of the memory that is a file system, too
+        "53100" if is_about_shared_memory(error) => Failure::SharedMemory,
         "53100" => Failure::Full,
         // too_many_connections
         "53300" => Failure::TooManyConnections(ConnectionLimit::of(error)),
@@ -56,4 +61,33 @@ pub(super) fn failure(error: &sqlx::Error, code: &str) -> Failure {
         code if code.starts_with("58") => Failure::ServerFiles,
         _ => Failure::Unknown,
     }
+}
+
+/// What an error of pgBouncer says (client.c, server.c, and the messages of PostgreSQL that it passes
+/// on).
+fn pooler_failure(said: &str) -> Failure {
+    const LOGIN: [&str; 4] = [
+        "password authentication failed",
+        "SASL authentication failed",
+        "no such user",
+        "login rejected",
+    ];
+    match said {
+        said if LOGIN.iter().any(|it| said.contains(it)) => Failure::Login,
+        said if said.contains("no such database") => Failure::NoDatabase,
+        said if said.contains("bouncer config error") => Failure::Unknown,
+        _ => Failure::Connection(false),
+    }
+}
+
+/// Whether an error is about the shared memory of parallel queries. Its message may be in any
+/// language, so the file of PostgreSQL's source that raised it counts as well.
+fn is_about_shared_memory(error: &sqlx::Error) -> bool {
+    let Some(said) = error.as_database_error() else {
+        return false;
+    };
+    let sent = said.try_downcast_ref::<PgDatabaseError>();
+    let is_from = |file: &str| file.ends_with("dsm_impl.c");
+    sent.and_then(PgDatabaseError::file).is_some_and(is_from)
+        || said.message().contains("shared memory segment")
 }

@@ -110,6 +110,41 @@ fn a_database_that_is_starting_is_waited_for_and_one_that_refuses_us_is_not() {
 }
 
 #[test]
+fn a_refusal_of_a_pooler_is_told_from_a_lost_connection() {
+    for (said, failure) in [
+        ("password authentication failed", Failure::Login),
+        ("SASL authentication failed", Failure::Login),
+        ("no such user: lic", Failure::Login),
+        (
+            "server login has been failing, cached error: password authentication failed for user",
+            Failure::Login,
+        ),
+        ("no such database: lic", Failure::NoDatabase),
+        ("bouncer config error", Failure::Unknown),
+        (
+            "server login has been failing, cached error: connect failed (server_login_retry)",
+            Failure::Connection(false),
+        ),
+        ("pgbouncer is shutting down", Failure::Connection(false)),
+    ] {
+        assert_eq!(Failure::of(&sent("08P01", said)), failure, "{said}");
+    }
+}
+
+#[test]
+fn a_full_shared_memory_is_no_full_disk() {
+    let said = "could not resize shared memory segment \"/PostgreSQL.1\" to 8388608 bytes: \
+                No space left on device";
+    let trouble = Trouble::of(&sent("53100", said));
+    assert_eq!(trouble.failure, Failure::SharedMemory);
+    assert!(
+        trouble.advice().unwrap().contains("raise shm_size"),
+        "{trouble}"
+    );
+    assert!(!Failure::SharedMemory.is_remembered());
+}
+
+#[test]
 fn every_kind_of_outage_says_what_to_do() {
     for (code, failure, advice) in [
         (

@@ -116,7 +116,8 @@ impl Failure {
                  give it BYPASSRLS"
             }
             Self::Unknown => {
-                "the database answered with an unrecognized error; see PostgreSQL's log"
+                "the database answered with an unrecognized error; see PostgreSQL's log, or that of \
+                 the connection pooler in front of it"
             }
             Self::Connection(false) | Self::Unavailable => CHECK_CONNECTION,
             Self::Connection(true) => {
@@ -140,6 +141,15 @@ impl Failure {
                  other program keeps the file locked"
             }
             Self::Disk => "check the disk that holds the SQLite file, and the kernel log",
+            Self::FileSystem => {
+                "this file system cannot hold an SQLite database: put the file on a local file \
+                 system, or use PostgreSQL; if it is on a local one, check the kernel log"
+            }
+            Self::SharedMemory => {
+                "PostgreSQL's shared memory (/dev/shm) is full, not its disk: raise shm_size of \
+                 its container, which is 64 MB by default, or set max_parallel_workers_per_gather \
+                 = 0"
+            }
             Self::Full => "free space on the disk of the database",
             Self::Damaged => RECOVER,
             Self::ServerFiles => {
