@@ -107,9 +107,14 @@ pub(super) async fn run(invocation: &Invocation, command: Bulk, json: bool) -> a
     } else {
         "result.csv"
     };
-    let result = command
-        .result
-        .unwrap_or_else(|| from.with_extension(extension));
+    let result = match command.result {
+        Some(result) => result,
+        None if has_directory(from) => from.with_extension(extension),
+        None => anyhow::bail!(
+            "'{}' is not a file with a directory for the result; choose a file with --result",
+            from.display()
+        ),
+    };
     anyhow::ensure!(
         result != *from,
         "the result file must not be the input file; choose another file with --result"
@@ -165,6 +170,12 @@ const COLUMNS: [Column<LineResult>; 4] = [
 
 /// Processes lines, one after the other, and shows the progress. Stops if the database cannot be used,
 /// or the clock is not trusted: then the number of the line and the reason follow the results.
+/// Whether a file is in a directory for files, and not standard input, another pipe or a device.
+fn has_directory(file: &Path) -> bool {
+    let is_special = ["/dev", "/proc"].iter().any(|it| file.starts_with(it));
+    !is_special && file.is_file()
+}
+
 async fn process_all(
     invocation: &Invocation,
     store: &Store,
