@@ -40,7 +40,7 @@ pub(super) struct Amend {
     #[command(flatten)]
     additions: Additions,
 
-    /// Feature or quantity to end, such as module.map_view or cameras; can be repeated
+    /// Feature or quantity to end, such as `module.map_view` or `cameras`; can be repeated
     #[arg(long, value_name = "KEY")]
     end: Vec<String>,
 

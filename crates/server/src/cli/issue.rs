@@ -54,7 +54,7 @@ pub(super) struct Issue {
     #[arg(long, allow_negative_numbers = true, value_name = "N")]
     max_storage_gb: Option<i64>,
 
-    /// Quantity that replaces the plan's, such as anpr_lanes=8 or anpr_lanes=unlimited; can be
+    /// Quantity that replaces the plan's, such as `anpr_lanes=8` or `anpr_lanes=unlimited`; can be
     /// repeated
     #[arg(long = "quantity", value_name = "KEY=N", value_parser = quantity)]
     quantities: Vec<(String, Quantity)>,

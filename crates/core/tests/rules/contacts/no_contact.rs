@@ -162,7 +162,7 @@ fn every_reason_for_no_contact_says_what_to_do() {
         ),
         (
             NoContact::SignInDemanded { status: 407 },
-            "check HTTPS_PROXY",
+            "check the proxy settings",
         ),
         (NoContact::Busy { status: 429 }, "usually temporary"),
         (NoContact::ServerFault { status: 502 }, "usually temporary"),
