@@ -4,6 +4,7 @@
 //! entitlements in force. Everything that asks what is in force, on any side, asks [`Granted`].
 
 mod granted;
+mod sums;
 
 use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
@@ -11,7 +12,6 @@ use serde_json::{Map, Value};
 
 use crate::feature::{FeatureKey, MAX_FEATURES};
 use crate::iso_8601::parse_instant;
-use crate::plausible_time::PlausibleTime;
 pub use granted::{Grant, Granted};
 
 /// How much of something countable is granted.
@@ -120,23 +120,6 @@ impl Period {
         };
         let is_empty = from.zip(until).is_some_and(|(from, until)| until < from);
         (!is_empty).then_some(Self { from, until })
-    }
-
-    /// The last instant from `at` on at which it contains what it contains at `at`.
-    fn bound_after(&self, at: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        let before = self.from.filter(|from| at < *from);
-        let before = before.and_then(|from| from.checked_sub_signed(TimeDelta::nanoseconds(1)));
-        before.or(self.last().filter(|last| at <= *last))
-    }
-
-    /// The last instant at which it contains what it contains at both ends of `now`.
-    fn holds_until(&self, now: PlausibleTime) -> Option<DateTime<Utc>> {
-        let earliest = self.bound_after(now.earliest());
-        let earliest = earliest.and_then(|bound| bound.checked_add_signed(now.lag()));
-        self.bound_after(now.latest())
-            .into_iter()
-            .chain(earliest)
-            .min()
     }
 
     /// Both as one, if there is no instant between them. `later` does not begin before it.

@@ -24,6 +24,7 @@ mod gating;
 mod hardware;
 mod interop;
 mod iso_spellings;
+mod largest_licenses;
 mod license_states;
 mod limits;
 mod naive_paths;
