@@ -11,7 +11,7 @@ local CONTROLS = { "%%0[09ad]", "%%u0000", "%%u002[ef]", "%%u005c" }
 -- Escapes of hexadecimal digits after a percent sign: decoding them creates another escape.
 local DIGITS = { "%%%x?%%3%d", "%%%x?%%[46][1-6]" }
 -- Overlong UTF-8 of NUL, '.', '/' and '\'.
-local OVERLONG = { "%%c0%%80", "%%c0%%a[ef]", "%%c1%%9c", "%%e0%%8[01]", "%%f0%%80" }
+local OVERLONG = { "%%c0%%80", "%%c0%%a[ef]", "%%c1%%9c", "%%e0%%8[01]", "%%f[08c]%%80" }
 
 local function contains_any(text, patterns)
     for _, pattern in ipairs(patterns) do

@@ -292,14 +292,20 @@ pub(super) fn has_ascii_control(bytes: &[u8]) -> bool {
 /// forms of ASCII only: RFC 3629, section 3.
 fn lenient(bytes: &[u8]) -> Option<(char, usize)> {
     let (code, length) = match *bytes {
-        [lead @ 0xc0..=0xc1, last @ 0x80..=0xbf, ..] => {
-            (u32::from(lead & 1) << 6 | u32::from(last & 0x3f), 2)
-        }
-        [0xe0, lead @ 0x80..=0x81, last @ 0x80..=0xbf, ..]
-        | [0xf0, 0x80, lead @ 0x80..=0x81, last @ 0x80..=0xbf, ..] => (
-            u32::from(lead & 1) << 6 | u32::from(last & 0x3f),
-            if bytes[0] == 0xe0 { 3 } else { 4 },
-        ),
+        [lead @ 0xc0..=0xc1, last @ 0x80..=0xbf, ..] => (overlong(lead, last), 2),
+        [0xe0, lead @ 0x80..=0x81, last @ 0x80..=0xbf, ..] => (overlong(lead, last), 3),
+        [0xf0, 0x80, lead @ 0x80..=0x81, last @ 0x80..=0xbf, ..] => (overlong(lead, last), 4),
+        // Forms of RFC 2279, section 2, which RFC 3629 has removed.
+        [0xf8, 0x80, 0x80, lead @ 0x80..=0x81, last @ 0x80..=0xbf, ..] => (overlong(lead, last), 5),
+        [
+            0xfc,
+            0x80,
+            0x80,
+            0x80,
+            lead @ 0x80..=0x81,
+            last @ 0x80..=0xbf,
+            ..,
+        ] => (overlong(lead, last), 6),
         _ => {
             let first = unit(bytes)?;
             let pair = [Some(first), bytes.get(UNIT_BYTES..).and_then(unit)];
@@ -309,6 +315,11 @@ fn lenient(bytes: &[u8]) -> Option<(char, usize)> {
         }
     };
     Some((char::from_u32(code)?, length))
+}
+
+/// The code of an ASCII character whose overlong form ends with these bytes.
+fn overlong(lead: u8, last: u8) -> u32 {
+    u32::from(lead & 1) << 6 | u32::from(last & 0x3f)
 }
 
 /// Bytes of an escape `%uXXXX`.

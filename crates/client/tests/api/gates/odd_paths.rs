@@ -119,6 +119,8 @@ impl Licensed {
             "%e0%80%ae%e0%80%ae/alarms",
             "..%e0%80%afalarms",
             "%f0%80%80%ae./alarms",
+            "%f8%80%80%80%ae./alarms",
+            "%fc%80%80%80%80%ae./alarms",
             "%u002e%u002e/alarms",
             "..%00/alarms",
             "..%2500/alarms",

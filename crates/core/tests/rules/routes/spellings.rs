@@ -183,12 +183,18 @@ const UNDECODABLE: &[(&[u8], &str)] = &[
     (b"/api%c0%afanalytics%c0%afheat", "Ambiguous"),
     (b"/api%e0%80%afanalytics/heat", "Ambiguous"),
     (b"/api%f0%80%80%afanalytics/heat", "Ambiguous"),
+    (b"/api%f8%80%80%80%afanalytics/heat", "Ambiguous"),
+    (b"/api%fc%80%80%80%80%afanalytics/heat", "Ambiguous"),
+    (b"/api/x/\xf8\x80\x80\x80\xae./analytics/heat", "Ambiguous"),
+    (b"/api/%fc%80%80%80%81%a1nalytics/heat", "Ambiguous"),
     (b"/api%25c0%25afanalytics/heat", "Ambiguous"),
     (b"/api/%c1%a1nalytics/heat", "Ambiguous"),
     (b"/api%u002fanalytics/heat", "Ambiguous"),
     (b"/api/x/%u002e%u002E/analytics/heat", "Ambiguous"),
     (b"/api%c0%a52fanalytics/heat", "Ambiguous"),
     (b"/%c0%ae%c0%ae/", "AboveRoot"),
+    (b"/%f8%80%80%80%ae./", "AboveRoot"),
+    (b"/%fc%80%80%80%80%ae./", "AboveRoot"),
     (b"/%c0%80", "ControlCharacter"),
 ];
 
