@@ -7,6 +7,7 @@ use arc_swap::ArcSwapOption;
 use axum::body::Bytes;
 use chrono::{DateTime, Utc};
 use license_core::announcement::{Envelope, Signed};
+use license_core::feature::FeatureKey;
 use license_core::last_change::LastChange;
 use license_core::lease::Lease;
 use license_core::plausible_time::PlausibleTime;
@@ -30,6 +31,7 @@ pub struct Entitled {
     upcoming: OnceLock<Vec<Upcoming>>,
     starts_at: OnceLock<Option<DateTime<Utc>>>,
     last_change: OnceLock<Option<LastChange>>,
+    licensed_features: OnceLock<Vec<FeatureKey>>,
     /// The instant for which it was computed; it is valid until the end of the standing.
     from: PlausibleTime,
 }
@@ -45,6 +47,7 @@ impl Entitled {
             upcoming: OnceLock::new(),
             starts_at: OnceLock::new(),
             last_change: OnceLock::new(),
+            licensed_features: OnceLock::new(),
             from,
         }
     }
@@ -61,6 +64,13 @@ impl Entitled {
             let license = self.snapshot.license()?;
             license.granted().starts_at(self.from)
         })
+    }
+
+    /// The licensed features in force, see [`Snapshot::licensed_features`]; computed at the first
+    /// request.
+    pub fn licensed_features(&self) -> &[FeatureKey] {
+        self.licensed_features
+            .get_or_init(|| self.snapshot.licensed_features(self.from))
     }
 
     /// What changed last, computed at the first request; only for trusted callers with the names

@@ -1,5 +1,6 @@
 //! The overview: the standing of the site.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use askama::Template;
@@ -14,7 +15,7 @@ use license_console::moment::{Moment, left};
 use license_console::page::show;
 use license_core::entitlement::Period;
 use license_core::evidence::Failure;
-use license_core::feature::is_core;
+use license_core::feature::{CORE_FEATURES, FeatureKey, is_core};
 use license_core::hardware::{Change, Comparison, Verdict};
 use license_core::lapse;
 use license_core::last_change::LastChange;
@@ -146,9 +147,9 @@ pub(super) async fn page(
     let unread = unread(&app, caller);
     let (features, hidden_features) = features(&snapshot, unread.is_some(), time);
     let (gauges, hidden_gauges) = gauges(&usage, &snapshot, time);
-    let upcoming = snapshot.upcoming(time);
-    let warnings = warnings(&usage, &snapshot, &upcoming, time);
     let entitled = app.entitled.at(&snapshot, time);
+    let upcoming = entitled.upcoming();
+    let warnings = warnings(&usage, &snapshot, upcoming, time);
     let starts_at = entitled.starts_at();
     let overview = Overview {
         frame,
@@ -298,10 +299,11 @@ fn features(snapshot: &Snapshot, is_unread: bool, now: PlausibleTime) -> (Vec<Fe
     let entitlements = snapshot.entitlements();
     let known = snapshot.known_features();
     let hidden = known.len().saturating_sub(MAX_SHOWN_FEATURES);
-    let (core, others): (Vec<_>, Vec<_>) = known.iter().partition(|key| is_core(key.as_str()));
+    let others = known.iter().map(FeatureKey::as_str);
+    let others = others.filter(|key| !is_core(key));
+    let core: BTreeSet<&str> = CORE_FEATURES.into_iter().collect();
     let shown = core.into_iter().chain(others).take(MAX_SHOWN_FEATURES);
     let features = shown.map(|key| {
-        let key = key.as_str();
         let core = is_core(key);
         let switched_off = entitlements.is_switched_off(key);
         snapshot.decide(key, now, |decision| Feature {

@@ -162,14 +162,15 @@ pub(super) async fn check(
             exempt: body.read(&EXEMPT)?,
         },
     };
-    let snapshot = app.snapshot();
+    let snapshot = app.snapshot().clone();
+    let entitled = app.entitled.at(&snapshot, app.plausible_time());
     let Upgrade {
         release,
         coverage,
         consequence,
         features,
         message,
-    } = check_upgrade(&snapshot, release, app.plausible_time());
+    } = check_upgrade(&entitled, release);
     let license = snapshot.license();
     Ok(Json(UpgradeCheckResponse {
         version: release.version,

@@ -4,6 +4,7 @@
 //! the network or a lock.
 
 use std::collections::BTreeSet;
+use std::sync::OnceLock;
 
 use chrono::{DateTime, Utc};
 use license_core::announcement::{Announcement, announce, next_change};
@@ -30,6 +31,8 @@ pub struct Snapshot {
     unreadable_fields: Vec<&'static str>,
     policy: Policy,
     release: ReleaseDocument,
+    /// Computed at the first request.
+    known_features: OnceLock<BTreeSet<FeatureKey>>,
 }
 
 impl Snapshot {
@@ -50,6 +53,7 @@ impl Snapshot {
             evidence,
             policy,
             release,
+            known_features: OnceLock::new(),
         }
     }
 
@@ -153,7 +157,8 @@ impl Snapshot {
         self.counted(usage).into_iter().filter(is_over).collect()
     }
 
-    /// What the license starts or stops granting next; nothing if it is not valid.
+    /// What the license starts or stops granting next; nothing if it is not valid. Answers read it
+    /// from [`Entitled`](crate::entitled::Entitled), which has it computed once.
     #[must_use]
     pub fn upcoming(&self, now: PlausibleTime) -> Vec<Upcoming> {
         match (self.license(), self.standing(now.latest())) {
@@ -168,13 +173,14 @@ impl Snapshot {
     /// switches them off.
     #[must_use]
     pub fn licensed_features(&self, now: PlausibleTime) -> Vec<FeatureKey> {
+        let standing = self.standing(now.latest());
         let is_in_force = |key: &&FeatureKey| {
-            self.decide(key.as_str(), now, |decision| {
-                matches!(
-                    decision.reason,
-                    Reason::Licensed | Reason::GracePeriod | Reason::UpdateNotCovered
-                )
-            })
+            let (entitlements, policy) = (&self.entitlements, &self.policy);
+            let decision = gate::decide(key.as_str(), now, &standing, entitlements, policy);
+            matches!(
+                decision.reason,
+                Reason::Licensed | Reason::GracePeriod | Reason::UpdateNotCovered
+            )
         };
         let known = self.known_features();
         known.iter().filter(is_in_force).cloned().collect()
@@ -183,14 +189,16 @@ impl Snapshot {
     /// All features worth showing: those of the product, those of the license, and those that are
     /// switched off.
     #[must_use]
-    pub fn known_features(&self) -> BTreeSet<FeatureKey> {
-        CORE_FEATURES
-            .iter()
-            .chain(&LICENSED_FEATURES)
-            .filter_map(|key| FeatureKey::parse(key).ok())
-            .chain(self.entitlements.listed().cloned())
-            .chain(self.entitlements.switched_off().cloned())
-            .collect()
+    pub fn known_features(&self) -> &BTreeSet<FeatureKey> {
+        self.known_features.get_or_init(|| {
+            CORE_FEATURES
+                .iter()
+                .chain(&LICENSED_FEATURES)
+                .filter_map(|key| FeatureKey::parse(key).ok())
+                .chain(self.entitlements.listed().cloned())
+                .chain(self.entitlements.switched_off().cloned())
+                .collect()
+        })
     }
 
     /// The decisions about the known features at `now`, in the form in which they are sent.
@@ -202,7 +210,7 @@ impl Snapshot {
             policy,
             ..
         } = self;
-        announce(evidence, entitlements, policy, &self.known_features(), now)
+        announce(evidence, entitlements, policy, self.known_features(), now)
     }
 
     /// When grace ends or would end.

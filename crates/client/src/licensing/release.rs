@@ -2,11 +2,11 @@
 
 use license_core::document::VerifiedRelease;
 use license_core::feature::FeatureKey;
-use license_core::plausible_time::PlausibleTime;
 use license_core::release::{Consequence, Coverage, Release, coverage};
 use license_core::release_words;
 
 use crate::app::App;
+use crate::entitled::Entitled;
 use crate::knowledge::snapshot::Snapshot;
 use crate::release_document::{self, ReleaseDocument, UnusableDocument};
 
@@ -119,13 +119,14 @@ pub fn verify(app: &App, document: &str) -> Result<VerifiedRelease, UnusableDocu
     release_document::verify(document, &app.keys.trust())
 }
 
-/// What would follow from installing `release` at `now`.
+/// What would follow from installing `release` now.
 #[must_use]
-pub fn check_upgrade(snapshot: &Snapshot, release: Release, now: PlausibleTime) -> Upgrade {
-    let coverage = coverage(snapshot.license(), &release);
-    let consequence = Consequence::of(snapshot.license(), &release);
+pub fn check_upgrade(entitled: &Entitled, release: Release) -> Upgrade {
+    let license = entitled.snapshot.license();
+    let coverage = coverage(license, &release);
+    let consequence = Consequence::of(license, &release);
     let features = match coverage {
-        Coverage::NotCovered { .. } => snapshot.licensed_features(now),
+        Coverage::NotCovered { .. } => entitled.licensed_features().to_vec(),
         Coverage::Covered | Coverage::Unknown => Vec::new(),
     };
     Upgrade {
