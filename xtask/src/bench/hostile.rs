@@ -1,10 +1,12 @@
 //! The maximum cost of a request: expensive paths, queries, headers and bodies, on every open
 //! route of the License Client and of the License Server. Heads have 4 KiB, or the maximum size of
-//! both services, and bodies the maximum size of the route.
+//! both services, and bodies the maximum size of the route. The License Client is measured without a
+//! license, and with the largest one at an uncertain time.
 
 mod bodies;
 mod case;
 mod gateway;
+mod largest;
 mod measure;
 mod routes;
 
@@ -14,6 +16,7 @@ use anyhow::Result;
 
 use self::case::Case;
 use self::gateway::gateway;
+use self::largest::largest;
 use self::measure::cpu_us;
 use self::routes::{open, probes, server_routes};
 use super::clients::alone;
@@ -35,6 +38,7 @@ pub(super) fn measure(plan: &Plan, results: &mut Results) -> Result<()> {
     let with_table = stage.serve(with_table)?;
     let without = stage.serve(alone(&stage, "license-client", "b"))?;
     let server = stage.serve(alone(&stage, "license-server", "c"))?;
+    let largest = largest(&stage)?;
     let mut over = 0_u32;
     for (program, row, group, cases) in [
         (
@@ -51,6 +55,18 @@ pub(super) fn measure(plan: &Plan, results: &mut Results) -> Result<()> {
         ),
         (&without, "hostile-probe", "probes", probes()),
         (&without, "hostile-open", "other open routes", open()),
+        (
+            &largest,
+            "hostile-largest-gateway",
+            "gateway, with the largest license and an uncertain time",
+            gateway(),
+        ),
+        (
+            &largest,
+            "hostile-largest-open",
+            "other open routes, with the largest license and an uncertain time",
+            open(),
+        ),
         (&server, "hostile-server", "License Server", server_routes()),
     ] {
         let measured = measure_all(program, cases, plan.sized(REQUESTS / 20, REQUESTS))?;

@@ -193,6 +193,18 @@ pub(super) const ROWS: [Row; 29] = [
         Target::Any,
     ),
     row(
+        "hostile-largest-gateway",
+        "the same with the largest license at an uncertain time, gateway check: CPU",
+        "µs",
+        Target::Any,
+    ),
+    row(
+        "hostile-largest-open",
+        "the same with the largest license at an uncertain time, another open route: CPU",
+        "µs",
+        Target::Any,
+    ),
+    row(
         "hostile-server",
         "the most expensive request to the License Server: CPU",
         "µs",

@@ -23,6 +23,7 @@ pub(super) fn open() -> Vec<Case> {
     for path in [
         "/api/license/status",
         "/api/license/features",
+        "/api/license/limits",
         "/api/license/attempts",
         "/api/license/hardware",
         "/metrics",
@@ -33,11 +34,13 @@ pub(super) fn open() -> Vec<Case> {
     ] {
         cases.extend(heads("GET", path, b"", SIZE));
     }
-    let one = br#"{"featureKey":"x","resource":"cameras","context":{}}"#;
+    let one = br#"{"featureKey":"x","resource":"cameras","context":{},
+        "version":"9.0.0","released":"2099-01-01"}"#;
     for (path, size) in [
         ("/api/license/feature/check", BODY_SIZE),
         ("/api/license/features/check", LONG_BODY_SIZE),
         ("/api/license/limits/check", BODY_SIZE),
+        ("/api/license/upgrade/check", BODY_SIZE),
         ("/ofrep/v1/evaluate/flags", BODY_SIZE),
         ("/ofrep/v1/evaluate/flags/module.map_view", BODY_SIZE),
     ] {
