@@ -63,6 +63,7 @@ pub mod reason_words;
 pub mod regressions;
 pub mod release;
 pub mod release_words;
+pub mod remembered;
 pub mod replacement;
 pub mod response;
 pub mod restored;

@@ -9,116 +9,22 @@
 //! deactivation, only a newer document of that license counts.
 
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
 use serde_json::Map;
 
 use crate::evidence::{Evidence, Failure};
 use crate::lease::Lease;
 use crate::license::License;
 use crate::license_key;
+use crate::remembered::Remembered;
 
-/// Maximum number of license keys whose documents are remembered.
-const MAX_KEYS: usize = 64;
-
-/// A start of the grace period that is so early that the period has ended.
-const EXPIRED_GRACE_START: DateTime<Utc> = DateTime::UNIX_EPOCH;
-
-/// What an installation remembers about its former licenses. It is stored where users of the
-/// database cannot write.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct Remembered {
-    /// The newest sequence number of each license, by the
-    /// [`fingerprint`](license_key::fingerprint) of its key.
-    signed: BTreeMap<String, u64>,
-    /// Those that were deactivated after that document.
-    given_up: BTreeSet<String>,
-    /// When the first unsigned license was adopted.
-    adopted_at: Option<DateTime<Utc>>,
-}
-
-impl Remembered {
-    /// Whether a signed license was ever seen.
-    #[must_use]
-    pub fn has_signed(&self) -> bool {
-        !self.signed.is_empty()
-    }
-
-    /// When the first unsigned license was adopted: its grace period applies to all unsigned
-    /// licenses.
-    #[must_use]
-    pub fn adopted_at(&self) -> Option<DateTime<Utc>> {
-        self.adopted_at
-    }
-
-    /// The memory after `evidence` has been accepted.
-    #[must_use]
-    pub fn with(mut self, evidence: &Evidence) -> Self {
-        match &evidence.lease {
-            Some(Lease::Signed(_)) => {
-                let key = license_key::fingerprint(evidence.license_key());
-                if let Some(seq) = evidence.newest_seq(evidence.license_key())
-                    && (self.signed.len() < MAX_KEYS || self.signed.contains_key(&key))
-                {
-                    let before = self.signed.insert(key.clone(), seq);
-                    if before.is_none_or(|before| before < seq) {
-                        self.given_up.remove(&key);
-                    }
-                }
-            }
-            Some(Lease::Adopted(_)) => {
-                let began = evidence
-                    .grace_started_at
-                    .filter(|began| *began > EXPIRED_GRACE_START);
-                self.adopted_at = self.adopted_at.into_iter().chain(began).min();
-            }
-            Some(Lease::Unsigned { .. }) | None => {}
-        }
-        self
-    }
-
-    /// The memory after the deactivation of a license.
-    #[must_use]
-    pub fn without(mut self, license_key: &str) -> Self {
-        let key = license_key::fingerprint(license_key);
-        if self.signed.contains_key(&key) {
-            self.given_up.insert(key);
-        }
-        self
-    }
-
-    /// Merges the memories of two places. `self` is the place that also contains the license.
-    #[must_use]
-    pub fn joined(mut self, other: Self) -> Self {
-        for (key, seq) in other.signed {
-            let is_given_up = other.given_up.contains(&key);
-            let kept = self.signed.entry(key.clone()).or_insert(seq);
-            if is_given_up && *kept <= seq {
-                *kept = seq;
-                self.given_up.insert(key);
-            }
-        }
-        let adopted = self.adopted_at.into_iter().chain(other.adopted_at);
-        self.adopted_at = adopted.min();
-        self
-    }
-
-    fn newest_seq(&self, license_key: &str) -> Option<u64> {
-        let key = license_key::fingerprint(license_key);
-        self.signed.get(&key).copied()
-    }
-
-    fn is_given_up(&self, license_key: &str) -> bool {
-        self.given_up
-            .contains(&license_key::fingerprint(license_key))
-    }
-}
+/// A start of the grace period that is so early that the period has ended. Only evidence that is
+/// not trusted has it ([`discredited`]).
+pub const EXPIRED_GRACE_START: DateTime<Utc> = DateTime::UNIX_EPOCH;
 
 /// Why the stored evidence is not used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
 pub enum NotTakenOver {
     /// It is signed, but older than the known evidence.
     #[error("a newer document was seen before")]
@@ -173,9 +79,9 @@ pub fn take_over(
     let seq = stored.newest_seq(key);
     if knows_signed && license_key::same(known.license_key(), key) {
         return match seq.cmp(&known.newest_seq(key)) {
-            Ordering::Greater => TakenOver::stored(stored),
+            Ordering::Greater if seq > remembered.newest_seq(key) => TakenOver::stored(stored),
             Ordering::Equal => stays(None),
-            Ordering::Less => stays(Some(NotTakenOver::Older)),
+            Ordering::Greater | Ordering::Less => stays(Some(NotTakenOver::Older)),
         };
     }
     match seq.cmp(&remembered.newest_seq(key)) {
@@ -184,7 +90,9 @@ pub fn take_over(
             TakenOver::discredited(&stored, NotTakenOver::GivenUp, now)
         }
         // It was seen before, and disappeared. The data stored beside it now may come from anyone.
-        Ordering::Equal if !knows_signed => TakenOver::stored(stored.proven()),
+        Ordering::Equal if !knows_signed && remembered.knows(key) => {
+            TakenOver::stored(stored.proven())
+        }
         Ordering::Equal | Ordering::Less if knows_signed => stays(Some(NotTakenOver::Older)),
         Ordering::Equal | Ordering::Less => {
             TakenOver::discredited(&stored, NotTakenOver::Older, now)
@@ -245,6 +153,13 @@ pub fn discredited(evidence: &Evidence, why: &str, now: DateTime<Utc>) -> Eviden
         server_in_grace: false,
         last_change: None,
     }
+}
+
+/// Whether it is the result of [`discredited`].
+#[must_use]
+pub fn is_discredited(evidence: &Evidence) -> bool {
+    let is_adopted = matches!(evidence.lease, Some(Lease::Adopted(_)));
+    is_adopted && evidence.grace_started_at == Some(EXPIRED_GRACE_START)
 }
 
 fn is_signed(evidence: &Evidence) -> bool {

@@ -20,6 +20,7 @@ use license_core::protocol::{
     ActivateRequest, DeactivateRequest, HeartbeatRequest, RedeemRequest, TrialRequest,
     ValidateRequest,
 };
+use license_core::remembered::Remembered;
 use license_core::response::{self, Contact, Denial, Question, Reply, Request as _, Trust};
 use license_core::rotation::{follow, walk};
 use license_core::route::{
@@ -152,6 +153,7 @@ pub fn license_file(data: &[u8]) {
         hardware_id: "h",
         pending: &[],
         current: None,
+        remembered: &Remembered::default(),
     };
     if let Ok((_, document)) = from_file(&text) {
         assert!(import(&document, &reader, &keyring()).is_err());

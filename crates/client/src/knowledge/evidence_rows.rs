@@ -11,6 +11,7 @@ use license_core::last_change::LastChange;
 use license_core::lease::Lease;
 use license_core::response::Trust;
 use license_core::standing::{Policy, grace_end};
+use license_core::taking_over::is_discredited;
 use license_service::database::writes;
 use sea_orm::{ConnectionTrait, DbErr};
 use serde::{Deserialize, Serialize};
@@ -138,7 +139,11 @@ impl EvidenceRows {
             in_grace_period: in_grace || evidence.server_in_grace,
             grace_period_started_at: evidence.grace_started_at,
             grace_period_expires_at: grace_end(evidence, policy).filter(|_| in_grace),
-            license_signature: lease.license().signature().to_owned(),
+            // Beside the signature of a genuine document, the columns would look edited.
+            license_signature: match is_discredited(evidence) {
+                true => String::new(),
+                false => lease.license().signature().to_owned(),
+            },
         };
         let memo = Memo {
             license_key: lease.license_key().to_owned(),

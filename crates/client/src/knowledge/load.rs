@@ -164,6 +164,7 @@ impl Knowledge {
             let nothing = self.snapshot().with_evidence(Evidence::default());
             self.show(nothing);
             self.note_unwritten(|unwritten| *unwritten = Default::default());
+            self.set_requests(Vec::new());
         }
     }
 

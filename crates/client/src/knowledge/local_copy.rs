@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
 use license_core::feature::FeatureKey;
-use license_core::taking_over::Remembered;
+use license_core::offline::Pending;
+use license_core::remembered::Remembered;
 use license_core::time_guard::Mark;
 use license_core::usage::Gauges;
 use serde::{Deserialize, Serialize};
@@ -39,6 +40,9 @@ struct LocalCopy {
     /// What is remembered about licenses, including former ones.
     #[serde(default)]
     remembered: Remembered,
+    /// The request files that wait for an answer.
+    #[serde(default)]
+    requests: Vec<Pending>,
 }
 
 impl Knowledge {
@@ -73,6 +77,7 @@ impl Knowledge {
             effective_time: parts.time.mark(),
             unsigned_time: parts.time.unsigned_now(),
             remembered: self.remembered(),
+            requests: self.requests(),
         }
     }
 
@@ -102,6 +107,7 @@ impl Knowledge {
         if evidence.is_tampered {
             parts.metrics.security_event();
         }
+        self.log_not_taken_over(&evidence);
         let evidence = evidence.evidence;
         let switched_off = copy.switched_off.iter();
         let switched_off = switched_off.filter_map(|key| FeatureKey::parse(key).ok());
@@ -117,6 +123,7 @@ impl Knowledge {
             parts.policy,
             self.snapshot().release().clone(),
         ));
+        self.set_requests(copy.requests);
         self.resume_calls(Some(copy.heartbeat_at), self.clock.now());
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! [`Knowledge`] has one value in memory for everything that is known: the evidence about the
 //! license with the site's switches ([`Snapshot`]), the identity of the installation, the calls so
-//! far, and what is remembered about former licenses. It stores them in the database and in the
-//! local copy:
+//! far, the pending request files, and what is remembered about former licenses. It stores them in
+//! the database and in the local copy; the last two only in `STATE_DIR`:
 //!
 //! - load: [`Knowledge::load_local_copy`] and [`Knowledge::open_database`] at the start (`load`);
 //! - change: the methods of a [`Turn`], of which there is one at a time (`turn`);
@@ -26,12 +26,13 @@ mod reload;
 pub mod reports;
 mod requests;
 pub mod snapshot;
+mod stored_rows;
 pub mod timekeeping;
 pub mod turn;
 mod unwritten;
 mod verified_rows;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -39,9 +40,12 @@ use std::time::Duration;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use license_core::evidence::Evidence;
 use license_core::hardware::Comparison;
+use license_core::license_key;
+use license_core::offline::Pending;
+use license_core::remembered::Remembered;
 use license_core::schedule::calls::Calls;
 use license_core::standing::Policy;
-use license_core::taking_over::Remembered;
+use license_core::taking_over::NotTakenOver;
 use license_service::clock::Clock;
 use tokio::sync::Notify;
 
@@ -76,10 +80,14 @@ pub struct Knowledge {
     identity: ArcSwapOption<Identity>,
     comparison: ArcSwapOption<Comparison>,
     remembered: Mutex<Remembered>,
+    /// The request files that wait for an answer.
+    requests: Mutex<Vec<Pending>>,
     unwritten: Mutex<Unwritten>,
     database: DatabaseState,
     /// When rows that others had changed were last rewritten.
     repaired_at: Mutex<Option<Duration>>,
+    /// When each reason for which stored evidence is not used was last logged.
+    not_taken_over_logged: Mutex<BTreeMap<NotTakenOver, Duration>>,
 }
 
 /// The parts of the service that store, verify or create knowledge.
@@ -130,9 +138,11 @@ impl Knowledge {
             identity: ArcSwapOption::empty(),
             comparison: ArcSwapOption::empty(),
             remembered: Mutex::new(remembered),
+            requests: Mutex::default(),
             unwritten: Mutex::default(),
             database: DatabaseState::new(clock.clone()),
             repaired_at: Mutex::default(),
+            not_taken_over_logged: Mutex::default(),
             clock,
             parts,
         }
@@ -193,6 +203,11 @@ impl Knowledge {
             self.parts.time.learn(signed);
         }
         self.remember(|remembered| remembered.with(&snapshot.evidence));
+        let key = snapshot.evidence.license_key();
+        let is_other = !license_key::same(key, self.snapshot().evidence.license_key());
+        if is_other && evidence_rows::is_signed(&snapshot.evidence) {
+            self.drop_requests_of_others(key);
+        }
         self.snapshot.store(Arc::new(snapshot));
         self.changed.notify_one();
         self.calls_changed.notify_one();

@@ -50,14 +50,17 @@ impl Knowledge {
         let now = self.clock.now();
         let known = self.trusted_evidence();
         let mut contents = store.within(self.read(&known, now)).await?;
-        if contents.verified.must_be_rewritten() {
-            if self.may_repair() {
-                contents.snapshot = turn.store(None, now, Evidence::clone).await?;
-            } else {
+        let must_be_rewritten = contents.verified.must_be_rewritten();
+        if must_be_rewritten && self.may_repair() {
+            contents.snapshot = turn.store(None, now, Evidence::clone).await?;
+        } else {
+            // Only rewriting is limited: everything that changes the evidence is reported.
+            if contents.verified.evidence.lease != known.lease {
+                self.report_changed_rows(&contents.verified, &known);
+            }
+            if must_be_rewritten {
                 contents.revision = seen;
             }
-        } else if contents.verified.not_taken_over.is_some() && self.may_repair() {
-            self.report_changed_rows(&contents.verified, &known);
         }
         self.parts.meter.join(contents.gauges, now);
         let heartbeat_at = contents.heartbeat_at;

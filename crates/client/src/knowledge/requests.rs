@@ -1,57 +1,41 @@
 //! The pending request files.
+//!
+//! A pending request is the right to import the file that answers it. So the requests are kept only in
+//! memory and in the local copy, where users of the database cannot write: a request that was
+//! dropped does not come back.
 
-use chrono::{DateTime, Utc};
-use license_core::offline::Pending;
-use sea_orm::{ConnectionTrait, DbErr};
+use license_core::license_key;
+use license_core::offline::{Pending, Purpose};
 
-use super::Knowledge;
 use super::turn::Turn;
-use crate::store::{StoreError, system_config};
+use super::{Knowledge, lock};
 
 impl Knowledge {
-    /// The requests that wait for an answer, newest first. An unreadable row counts as missing.
-    ///
-    /// # Errors
-    /// If the database returns an error.
-    pub async fn requests(&self) -> Result<Vec<Pending>, StoreError> {
-        let db = self.parts.store.db();
-        self.parts.store.within(load(&db)).await
+    /// The requests that wait for an answer, newest first.
+    #[must_use]
+    pub fn requests(&self) -> Vec<Pending> {
+        lock(&self.requests).clone()
+    }
+
+    pub(super) fn set_requests(&self, requests: Vec<Pending>) {
+        *lock(&self.requests) = requests;
+    }
+
+    /// Another license has taken the place of the former one: what was requested before must not
+    /// undo that. A request to deactivate stays, because its answer gives nothing back.
+    pub(super) fn drop_requests_of_others(&self, license_key: &str) {
+        let stays = |it: &Pending| {
+            let is_of_it = license_key::same(&it.license_key, license_key);
+            is_of_it || it.purpose == Purpose::Deactivate
+        };
+        lock(&self.requests).retain(stays);
     }
 }
 
 impl Turn<'_> {
-    /// Changes the requests that wait for an answer, in a transaction of their own.
-    ///
-    /// # Errors
-    /// If the database returns an error; nothing is changed then.
-    pub async fn change_requests(
-        &self,
-        change: impl FnOnce(&mut Vec<Pending>),
-    ) -> Result<(), StoreError> {
-        let knowledge = self.knowledge;
-        let now = knowledge.clock.now();
-        let changing = async {
-            let transaction = knowledge.begin(now).await?;
-            let mut pending = load(&transaction).await?;
-            change(&mut pending);
-            store(&transaction, &pending, now).await?;
-            Ok(transaction.commit().await?)
-        };
-        knowledge.parts.store.within(changing).await
+    /// Changes the requests that wait for an answer. Returns whether they are stored, too.
+    pub async fn change_requests(&self, change: impl FnOnce(&mut Vec<Pending>)) -> bool {
+        change(&mut lock(&self.knowledge.requests));
+        self.knowledge.write_local_copy().await
     }
-}
-
-async fn load(db: &impl ConnectionTrait) -> Result<Vec<Pending>, StoreError> {
-    let text = system_config::get(db, system_config::OFFLINE_REQUESTS).await?;
-    let pending = text.and_then(|text| serde_json::from_str(&text).ok());
-    Ok(pending.unwrap_or_default())
-}
-
-pub(super) async fn store(
-    db: &impl ConnectionTrait,
-    pending: &[Pending],
-    now: DateTime<Utc>,
-) -> Result<(), StoreError> {
-    let text = serde_json::to_string(pending).map_err(|error| DbErr::Json(error.to_string()))?;
-    system_config::set(db, system_config::OFFLINE_REQUESTS, &text, now).await
 }

@@ -19,7 +19,7 @@ use tokio::sync::MutexGuard;
 use super::evidence_rows::EvidenceRows;
 use super::snapshot::Snapshot;
 use super::unwritten::Unwritten;
-use super::{Knowledge, reports, requests};
+use super::{Knowledge, reports};
 use crate::release_document::ReleaseDocument;
 use crate::store::local_license_validation_attempts::Attempt;
 use crate::store::{
@@ -169,8 +169,6 @@ impl<'a> Turn<'a> {
             local_license_cache::remove(&transaction, license_key).await?;
             local_feature_flags::license(&transaction, &BTreeSet::new(), now).await?;
             system_config::remove(&transaction, system_config::EVIDENCE).await?;
-            let waiting: Vec<Pending> = request.into_iter().collect();
-            requests::store(&transaction, &waiting, now).await?;
             let snapshot = knowledge.joined(&transaction, Evidence::default()).await?;
             transaction.commit().await?;
             Ok(snapshot)
@@ -178,6 +176,7 @@ impl<'a> Turn<'a> {
         let snapshot = store.within(forgetting).await?;
         knowledge.note_unwritten(|unwritten| unwritten.evidence = false);
         knowledge.remember(|remembered| remembered.without(license_key));
+        knowledge.set_requests(request.into_iter().collect());
         knowledge.publish(snapshot).await;
         Ok(())
     }
@@ -227,7 +226,8 @@ impl Knowledge {
         let after = change(&before);
         self.report_changed_rows(&verified, &known);
         let is_changed = after != before || (unwritten.evidence && after != verified.stored);
-        if verified.must_be_rewritten() || is_changed {
+        let must_be_written = verified.must_be_rewritten() || is_changed;
+        if must_be_written && verified.may_be_replaced_by(&after) {
             EvidenceRows::of(&after, &parts.policy)
                 .save(&transaction, now)
                 .await?;

@@ -21,7 +21,8 @@ pub async fn exchange<R: Request>(app: &App, identity: &Identity, request: &R) -
     exchange_about(app, identity, request, newest_seq).await
 }
 
-/// Makes a call about a license for which `newest_seq` is the highest known sequence number.
+/// Makes a call about a license for which `newest_seq` is the highest sequence number to report. An
+/// answer must also be newer than what the installation remembers.
 pub async fn exchange_about<R: Request>(
     app: &App,
     identity: &Identity,
@@ -32,6 +33,7 @@ pub async fn exchange_about<R: Request>(
     let nonce = random::nonce();
     let sender = sender(app, identity, newest_seq);
     let reply = app.upstream.ask(&sender, request, &nonce).await;
+    let remembered = app.knowledge.remembered();
     let code_hash = request.code().map(license_key::fingerprint);
     let question = Question {
         nonce: &nonce,
@@ -39,7 +41,7 @@ pub async fn exchange_about<R: Request>(
         code_hash: code_hash.as_deref(),
         installation_id: &identity.installation_id,
         hardware_id: &identity.hardware_id,
-        newest_seq: sender.newest_seq,
+        newest_seq: remembered.newest_seq(request.license_key()).max(newest_seq),
     };
     let mut contact = R::judge(&reply, &question, &app.keys.trust());
     if let Contact::None(why) = &contact

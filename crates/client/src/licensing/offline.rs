@@ -89,7 +89,7 @@ pub async fn request(
     let identity = app.knowledge.require_identity()?;
     let evidence = app.snapshot().evidence.clone();
     let given_up = |pending: &Pending| pending.purpose == Purpose::Deactivate;
-    let known = app.knowledge.requests().await?;
+    let known = app.knowledge.requests();
     let again = known.into_iter().find(given_up);
     let written_at = app.time.written_at();
     let fresh = nonce(random::bytes(), written_at);
@@ -133,7 +133,12 @@ pub async fn request(
             pending.insert(0, waiting);
             pending.truncate(MAX_PENDING);
         };
-        turn.change_requests(remember).await?;
+        if !turn.change_requests(remember).await {
+            tracing::warn!(
+                "the pending request is not stored in STATE_DIR; after a restart, the \
+                license file that answers it cannot be imported"
+            );
+        }
     }
     tracing::info!(
         license_key = license_key::mask(&request.license_key),
@@ -197,7 +202,8 @@ pub async fn import(app: &App, text: &str) -> Result<Outcome, OfflineError> {
     };
     let identity = app.knowledge.require_identity()?;
     let evidence = app.snapshot().evidence.clone();
-    let pending = app.knowledge.requests().await?;
+    let pending = app.knowledge.requests();
+    let remembered = app.knowledge.remembered();
     let reader = Reader {
         installation_id: &identity.installation_id,
         hardware_id: &identity.hardware_id,
@@ -208,6 +214,7 @@ pub async fn import(app: &App, text: &str) -> Result<Outcome, OfflineError> {
                 evidence.newest_seq(evidence.license_key()),
             )
         }),
+        remembered: &remembered,
     };
     let judged = judge(&document, &reader, keyring);
     let (imported, answered) = judged.map_err(|error| {
@@ -232,11 +239,8 @@ pub async fn import(app: &App, text: &str) -> Result<Outcome, OfflineError> {
     };
     let forget = |pending: &mut Vec<Pending>| pending.retain(|it| it.nonce != answered.nonce);
     // The document is in effect by now, and cannot be used again in any case: its sequence number
-    // is known.
-    if let Err(error) = turn.change_requests(forget).await {
-        tracing::warn!(%error, "failed to clear the answered request, which is still recorded as \
-            pending");
-    }
+    // is remembered.
+    turn.change_requests(forget).await;
     Ok(outcome)
 }
 
@@ -324,7 +328,10 @@ fn attempt(
 }
 
 fn note_refusal(app: &App, error: &ImportError) {
-    let is_suspicious = matches!(error, ImportError::NotGenuine(_) | ImportError::Foreign(_));
+    let is_suspicious = matches!(
+        error,
+        ImportError::NotGenuine(_) | ImportError::Foreign(_) | ImportError::Older
+    );
     if is_suspicious {
         app.metrics.security_event();
         tracing::error!(security = true, "a license file was not imported: {error}");

@@ -34,8 +34,6 @@ pub const USAGE: &str = "license_client.usage";
 pub const KEY_SETS: &str = "license_client.key_sets";
 /// Row with the high-water mark of the effective time.
 pub const EFFECTIVE_TIME: &str = "license_client.effective_time";
-/// Row with the pending request files.
-pub const OFFLINE_REQUESTS: &str = "license_client.offline_requests";
 
 /// A row as the database library sees it.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]

@@ -59,6 +59,7 @@ mod nginx;
 mod odd_urls;
 mod offline;
 mod ofrep;
+mod older_files;
 mod open_routes;
 mod open_routes_behind_nginx;
 mod openapi;

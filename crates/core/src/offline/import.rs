@@ -10,6 +10,7 @@ use crate::document::{
 use crate::keyring::Keyring;
 use crate::license_key;
 use crate::protocol::Call;
+use crate::remembered::Remembered;
 use crate::response::{Address, Mismatch, Question};
 
 /// Why a license file is rejected. Nothing was changed.
@@ -28,6 +29,13 @@ pub enum ImportError {
     /// It was already imported.
     #[error("the license file was already used; each license file can be imported only once")]
     Reused,
+    /// It is no newer than a document of its license that this site has seen, also if that license
+    /// was deactivated, revoked or replaced since. It would undo what happened in between.
+    #[error(
+        "the license file was already used, or is older than the newest document of its license; \
+         write a new request and have it signed"
+    )]
+    Older,
     /// It does not match any pending request of this site.
     #[error(
         "the license file does not match any pending request of this site; write a new request and \
@@ -77,8 +85,10 @@ pub struct Reader<'a> {
     pub hardware_id: &'a str,
     /// The pending requests.
     pub pending: &'a [Pending],
-    /// The cached license, and the highest sequence number seen for it.
+    /// The cached license, and the sequence number of its newest document.
     pub current: Option<(&'a str, Option<u64>)>,
+    /// What the installation remembers about its licenses.
+    pub remembered: &'a Remembered,
 }
 
 /// Verifies the document of a license file; returns its content, and the request that it answers.
@@ -97,6 +107,9 @@ pub fn import(
             let claims = license.claims();
             let key = license.license().license_key().unwrap_or_default();
             let pending = reader.answered(&Address::from(claims), Some(key))?;
+            if reader.has_seen(key, claims.seq) {
+                return Err(reader.seen(claims.seq));
+            }
             if !claims.offline {
                 return Err(ImportError::NotOffline);
             }
@@ -184,14 +197,15 @@ impl Reader<'_> {
             return Err(self.not_requested(to.seq(), license_key));
         };
         let is_it = |key: &str| license_key::same(key, &pending.license_key);
-        let current = self.current.filter(|(key, _)| is_it(key));
         let question = Question {
             nonce: &pending.nonce,
             license_key: &pending.license_key,
             code_hash: pending.code_hash.as_deref(),
             installation_id: self.installation_id,
             hardware_id: self.hardware_id,
-            newest_seq: current.and_then(|(_, seq)| seq).max(pending.newest_seq),
+            newest_seq: self
+                .newest_seq(&pending.license_key)
+                .max(pending.newest_seq),
         };
         let checked = question.check(pending.purpose.call(), to);
         let checked = checked.or_else(|mismatch| match (&mismatch, pending.purpose) {
@@ -199,7 +213,7 @@ impl Reader<'_> {
             _ => Err(mismatch),
         });
         checked.map_err(|mismatch| match mismatch {
-            Mismatch::Sequence { .. } => ImportError::Reused,
+            Mismatch::Sequence { .. } => self.seen(to.seq()),
             Mismatch::Question { .. } => ImportError::OtherPurpose,
             other => ImportError::Foreign(other),
         })?;
@@ -210,15 +224,33 @@ impl Reader<'_> {
         Ok(pending.clone())
     }
 
-    /// There is no pending request for this document: it was already imported, or never requested.
-    fn not_requested(&self, seq: u64, license_key: Option<&str>) -> ImportError {
+    /// The number that a document of this license must exceed.
+    fn newest_seq(&self, license_key: &str) -> Option<u64> {
+        let current = self.current;
+        let current = current.filter(|(key, _)| license_key::same(key, license_key));
+        let remembered = self.remembered.newest_seq(license_key);
+        current.and_then(|(_, seq)| seq).max(remembered)
+    }
+
+    fn has_seen(&self, license_key: &str, seq: u64) -> bool {
+        Some(seq) <= self.newest_seq(license_key)
+    }
+
+    /// Why a document with this number, which is not new, is rejected. Importing the current
+    /// license again is a mistake, and anything else an attempt to return to an earlier state.
+    fn seen(&self, seq: u64) -> ImportError {
         match self.current {
-            Some((current, Some(newest)))
-                if seq <= newest
-                    && license_key.is_none_or(|key| license_key::same(key, current)) =>
-            {
-                ImportError::Reused
-            }
+            Some((_, newest)) if newest == Some(seq) => ImportError::Reused,
+            _ => ImportError::Older,
+        }
+    }
+
+    /// There is no pending request for this document: it was already imported, or never requested.
+    /// A denial does not name a license key, and does no harm.
+    fn not_requested(&self, seq: u64, license_key: Option<&str>) -> ImportError {
+        match (license_key, self.current) {
+            (Some(key), _) if self.has_seen(key, seq) => self.seen(seq),
+            (None, Some((_, newest))) if Some(seq) <= newest => ImportError::Reused,
             _ => ImportError::NotRequested,
         }
     }

@@ -6,8 +6,9 @@ use license_core::evidence::{Evidence, Failure};
 use license_core::lapse::LapseReason;
 use license_core::lease::Lease;
 use license_core::license::License;
+use license_core::remembered::Remembered;
 use license_core::standing::{Policy, Standing, standing};
-use license_core::taking_over::{NotTakenOver, Remembered, discredited, take_over, take_up};
+use license_core::taking_over::{NotTakenOver, discredited, take_over, take_up};
 use proptest::prelude::*;
 
 use crate::signer::{KEY, SEQ, Signer, T0, at, denial_claims, license_claims, license_object};
@@ -209,14 +210,14 @@ fn all_adopted_licenses_have_the_grace_period_of_the_first() {
     // What was not genuine was never adopted.
     let nobody = discredited(&unsigned(KEY, T0), "it was changed", T0);
     assert_eq!(remembered(&[&nobody]), Remembered::default());
-    // A place without the memory of the other gets it; the license's own place counts.
+    // A place without the memory of the other gets it, and of each license, the newer one counts.
     let other = remembered(&[&signed(KEY, SEQ + 9), &signed(OTHER, 3)]);
     let joined = past.with(&signed(KEY, SEQ)).joined(other);
     assert_eq!(joined.adopted_at(), Some(at(5)));
     let nothing = Evidence::default();
     for (stored, why) in [
-        (signed(KEY, SEQ), None),
-        (signed(KEY, SEQ - 1), Some(NotTakenOver::Older)),
+        (signed(KEY, SEQ + 9), None),
+        (signed(KEY, SEQ), Some(NotTakenOver::Older)),
         (signed(OTHER, 2), Some(NotTakenOver::Older)),
     ] {
         assert_eq!(take_over(&nothing, stored, &joined, at(1)).error, why);
@@ -230,10 +231,57 @@ fn what_is_remembered_is_bounded() {
         past = past.with(&signed(&format!("key-{number}"), 1));
     }
     let text = serde_json::to_string(&past).unwrap();
-    assert!(text.len() < 64 * 60, "{}", text.len());
+    assert!(text.len() < 64 * 60 + 100, "{}", text.len());
     assert!(!text.contains("key-1"), "keys are hashed");
     let read: Remembered = serde_json::from_str(&text).unwrap();
     assert_eq!(read, past);
+}
+
+#[test]
+fn the_newest_license_is_remembered_and_forgotten_ones_do_not_come_back() {
+    let nothing = Evidence::default();
+    let key = |number: u64| format!("key-{number}");
+    let mut past = Remembered::default();
+    for number in 1..=100 {
+        past = past.with(&signed(&key(number), 1_000 + number));
+        assert_eq!(past.newest_seq(&key(number)), Some(1_000 + number));
+    }
+    // The last one was deactivated, the first ones were forgotten.
+    let past = past.without(&key(100));
+    for (number, why) in [
+        (1, NotTakenOver::Older),
+        (36, NotTakenOver::Older),
+        (37, NotTakenOver::Older),
+        (100, NotTakenOver::GivenUp),
+    ] {
+        let seq = 1_000 + number - u64::from(number == 37);
+        let taken = take_over(&nothing, signed(&key(number), seq), &past, at(1));
+        assert_eq!(taken.error, Some(why), "{number}");
+    }
+    // Another unknown license counts if it is newer than all that were forgotten.
+    for (seq, why) in [(1_036, Some(NotTakenOver::Older)), (1_037, None)] {
+        let taken = take_over(&nothing, signed("other", seq), &past, at(1));
+        assert_eq!(taken.error, why, "{seq}");
+    }
+    // The newest license stays, also if its number is the lowest.
+    let past = past.with(&signed("low", 1_037)).with(&signed(KEY, 1_037));
+    assert_eq!(past.newest_seq(KEY), Some(1_037));
+}
+
+#[test]
+fn an_older_document_lowers_no_number() {
+    let newer = remembered(&[&signed(KEY, SEQ + 5)]);
+    let older = newer.clone().with(&signed(KEY, SEQ));
+    assert_eq!(older, newer);
+    let given_up = newer.clone().without(KEY);
+    assert_eq!(given_up.clone().with(&signed(KEY, SEQ)), given_up);
+    let missed = remembered(&[&signed(KEY, SEQ)]);
+    for joined in [
+        missed.clone().joined(newer.clone()),
+        newer.clone().joined(missed),
+    ] {
+        assert_eq!(joined, newer);
+    }
 }
 
 /// Instants from long before the document to long after it, and none.
@@ -250,6 +298,36 @@ prop_compose! {
         let last_failure = message.map(|text| Failure::new(at(1), &text, &text, true));
         Evidence { activated_at, confirmed_at, grace_started_at, server_in_grace, last_failure,
             ..Evidence::default() }
+    }
+}
+
+proptest! {
+    // Every step signs a document.
+    #![proptest_config(ProptestConfig::with_cases(8))]
+
+    #[test]
+    fn no_number_ever_decreases(
+        steps in prop::collection::vec((0..90_u64, 1..500_u64, 0..4_u8), 70..150),
+    ) {
+        let key = |number: u64| format!("key-{number}");
+        let mut past = Remembered::default();
+        let mut elsewhere = Remembered::default();
+        for (number, seq, step) in steps {
+            let before = past.clone();
+            past = match step {
+                0 => past.without(&key(number)),
+                1 => past.joined(elsewhere.clone()),
+                2 => {
+                    elsewhere = elsewhere.with(&signed(&key(number), seq));
+                    past
+                }
+                _ => past.with(&signed(&key(number), seq)),
+            };
+            for number in 0..90 {
+                let numbers = [&before, &past].map(|it| it.newest_seq(&key(number)));
+                prop_assert!(numbers[0] <= numbers[1], "{number} {numbers:?}");
+            }
+        }
     }
 }
 

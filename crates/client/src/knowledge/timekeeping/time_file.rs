@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use license_core::taking_over::Remembered;
+use license_core::remembered::Remembered;
 use license_core::time_guard::Believed;
 use serde::{Deserialize, Serialize};
 

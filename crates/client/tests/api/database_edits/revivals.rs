@@ -1,6 +1,9 @@
 //! Rows and triggers that bring back what has ended.
 
+use std::sync::Arc;
+
 use chrono::TimeDelta;
+use license_client::app::App;
 use license_client::licensing::activate::activate;
 use license_client::licensing::deactivate::deactivate;
 use license_client::licensing::validate::validate;
@@ -16,6 +19,9 @@ use crate::vendor::Vendor;
 on_both_engines! {
     triggers_do_not_bring_back_what_was_revoked;
     copied_rows_do_not_bring_back_what_was_deactivated;
+    every_revival_is_an_event_however_soon_after_another;
+    what_is_not_trusted_is_reported_once_and_its_row_stays;
+    the_65th_license_is_remembered_as_well;
     a_restart_adopts_nothing_where_a_signed_license_was_seen;
     a_second_adopted_license_has_what_is_left_of_the_grace_of_the_first;
 }
@@ -140,6 +146,129 @@ async fn copied_rows_do_not_bring_back_what_was_deactivated(engine: Engine) {
     // The license can be activated again.
     activate(&app, &key).await.unwrap();
     assert!(matches!(standing(&app), Standing::Active));
+    app.store.close().await;
+    site.end().await;
+}
+
+/// Statements that copy the rows of the license, and that put them back.
+fn copied() -> (&'static str, String) {
+    let copy = "CREATE TABLE copied AS SELECT * FROM local_license_cache; \
+                CREATE TABLE copied_memo AS SELECT * FROM system_config \
+                WHERE key = 'license_client.evidence'";
+    let put_back = format!(
+        "DELETE FROM local_license_cache; INSERT INTO local_license_cache SELECT * FROM copied; \
+         {NO_MEMO}; INSERT INTO system_config SELECT * FROM copied_memo; {NEW_REVISION}"
+    );
+    (copy, put_back)
+}
+
+async fn every_revival_is_an_event_however_soon_after_another(engine: Engine) {
+    let (site, _vendor, _key) = standard(engine).await;
+    let app = open(&site).await;
+    let (copy, put_back) = copied();
+    site.database.execute(copy).await;
+    deactivate(&app, false).await.unwrap();
+    let data = forged("other");
+    let unsigned = format!(
+        "INSERT INTO local_license_cache (license_key, license_data, license_signature, cached_at, \
+         valid_until, is_valid) VALUES ('other', '{data}', 'x', '2026-11-01 00:00:00', \
+         '2099-01-01 00:00:00', true); {NEW_REVISION}"
+    );
+    let removed = format!("DELETE FROM local_license_cache; {NO_MEMO}; {NEW_REVISION}");
+    // The rows of the first one are rewritten, and no others are for a minute.
+    for (number, edit) in [&unsigned, &put_back, &put_back, &unsigned]
+        .into_iter()
+        .enumerate()
+    {
+        let before = events(&app);
+        site.database.execute(edit).await;
+        app.knowledge.reload(None).await.unwrap();
+        assert!(matches!(standing(&app), Standing::Lapsed(_)), "{number}");
+        assert_eq!(events(&app), before + 1, "{number}");
+        // What has been reported is not reported again.
+        app.knowledge.reload(None).await.unwrap();
+        assert_eq!(events(&app), before + 1, "{number}");
+        site.database.execute(&removed).await;
+        app.knowledge.reload(None).await.unwrap();
+        assert_eq!(standing(&app), Standing::Unlicensed, "{number}");
+    }
+    app.store.close().await;
+    site.end().await;
+}
+
+async fn what_is_not_trusted_is_reported_once_and_its_row_stays(engine: Engine) {
+    let (site, mut vendor, _key) = standard(engine).await;
+    let app = open(&site).await;
+    let (copy, put_back) = copied();
+    site.database.execute(copy).await;
+    deactivate(&app, false).await.unwrap();
+    vendor.go_away().await;
+    let before = events(&app);
+    site.database.execute(&put_back).await;
+    app.knowledge.reload(None).await.unwrap();
+    assert_eq!(events(&app), before + 1);
+    let row = "SELECT license_signature FROM local_license_cache";
+    let genuine = site.database.texts(row).await;
+    // The failure is known then, but is not written over the document of the row.
+    validate(&app).await;
+    assert_eq!(events(&app), before + 1);
+    assert_eq!(site.database.texts(row).await, genuine);
+    app.store.close().await;
+    for has_copy in [true, true, false, true] {
+        if !has_copy {
+            std::fs::remove_file(site.state_file("local-copy.json")).unwrap();
+        }
+        let app = open(&site).await;
+        assert!(matches!(standing(&app), Standing::Lapsed(_)));
+        assert_eq!(events(&app), u64::from(!has_copy), "{has_copy}");
+        validate(&app).await;
+        app.knowledge.keep_time_in_file().await;
+        app.store.close().await;
+    }
+    // A row that is not genuine is replaced by one that is not reported again.
+    let damaged =
+        format!("UPDATE local_license_cache SET license_signature = 'a.b.c'; {NEW_REVISION}");
+    for events_of_start in [1, 0, 0] {
+        let app = open_after(&site, (events_of_start == 1).then_some(&*damaged)).await;
+        assert!(matches!(standing(&app), Standing::Lapsed(_)));
+        assert_eq!(events(&app), events_of_start);
+        validate(&app).await;
+        assert_eq!(events(&app), events_of_start);
+        app.store.close().await;
+    }
+    site.end().await;
+}
+
+async fn open_after(site: &Site, edit: Option<&str>) -> Arc<App> {
+    if let Some(edit) = edit {
+        site.database.execute(edit).await;
+    }
+    open(site).await
+}
+
+async fn the_65th_license_is_remembered_as_well(engine: Engine) {
+    let (site, vendor, _key) = standard(engine).await;
+    let app = open(&site).await;
+    let advance = || {
+        vendor.advance(TimeDelta::seconds(1));
+        site.advance(TimeDelta::seconds(1));
+    };
+    for _ in 0..64 {
+        advance();
+        activate(&app, &vendor.issue_professional().await)
+            .await
+            .unwrap();
+    }
+    let (copy, put_back) = copied();
+    site.database
+        .execute(&format!("{copy}; DELETE FROM copied WHERE NOT is_valid"))
+        .await;
+    deactivate(&app, false).await.unwrap();
+    let before = events(&app);
+    site.database.execute(&put_back).await;
+    app.knowledge.reload(None).await.unwrap();
+    assert!(matches!(standing(&app), Standing::Lapsed(_)));
+    assert_eq!(events(&app), before + 1);
     app.store.close().await;
     site.end().await;
 }

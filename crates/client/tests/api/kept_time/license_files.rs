@@ -23,15 +23,7 @@ on_both_engines! {
 }
 
 /// A file that answers an activation whose request says what the licensee likes.
-async fn file_for(site: &Site, vendor: &Vendor, request: &OfflineRequest) -> String {
-    // The site waits for it.
-    let pending = serde_json::to_string(&[request.pending()]).unwrap();
-    let row = "license_client.offline_requests";
-    let sql = format!(
-        "DELETE FROM system_config WHERE key = '{row}'; \
-         INSERT INTO system_config (key, value) VALUES ('{row}', '{pending}')"
-    );
-    site.database.execute(&sql).await;
+async fn file_for(vendor: &Vendor, request: &OfflineRequest) -> String {
     let to = Addressee {
         license_key: request.license_key.clone(),
         sent_key: None,
@@ -69,8 +61,10 @@ async fn import(site: &Site, file: &str) -> Value {
     answer
 }
 
-/// Everything goes but the ids, the secret and the request that waits.
-async fn forget_all_but_the_request(site: &Site) {
+/// Everything goes but the ids, the secret and this request, which waits.
+async fn forget_all_but(site: &Site, request: &OfflineRequest) {
+    let text = std::fs::read_to_string(site.state_file("local-copy.json")).unwrap();
+    let mut copy: Value = serde_json::from_str(&text).unwrap();
     let sql = "DELETE FROM local_license_cache; DELETE FROM local_feature_flags; \
                DELETE FROM system_config WHERE key IN ('license_client.evidence', \
                'license_client.effective_time', 'license_client.heartbeat_at')";
@@ -78,6 +72,11 @@ async fn forget_all_but_the_request(site: &Site) {
     for name in FILES {
         drop(std::fs::remove_file(site.state_file(name)));
     }
+    copy["rows"] = json!({"cached": null, "memo": null});
+    copy["effectiveTime"] = Value::Null;
+    copy["remembered"] = json!({});
+    copy["requests"] = json!([request.pending()]);
+    std::fs::write(site.state_file("local-copy.json"), copy.to_string()).unwrap();
 }
 
 async fn a_license_file_counts_no_longer_than_signed_regardless_of_the_request(engine: Engine) {
@@ -110,7 +109,7 @@ async fn a_license_file_counts_no_longer_than_signed_regardless_of_the_request(e
             entitlements: false,
         };
         vendor.advance(TimeDelta::seconds(1));
-        let file = file_for(&site, &vendor, &request).await;
+        let file = file_for(&vendor, &request).await;
         for (wall, wall_at_the_import) in [
             (start + TimeDelta::days(156), start + TimeDelta::days(156)),
             (start + TimeDelta::days(522), start + TimeDelta::days(522)),
@@ -119,7 +118,7 @@ async fn a_license_file_counts_no_longer_than_signed_regardless_of_the_request(e
             (far, far),
         ] {
             site.stop().await;
-            forget_all_but_the_request(&site).await;
+            forget_all_but(&site, &request).await;
             site.clock.set_wall(wall);
             site.restart().await;
             site.clock.set_wall(wall_at_the_import);
@@ -134,13 +133,13 @@ async fn a_license_file_counts_no_longer_than_signed_regardless_of_the_request(e
         }
         // The file itself is good: on its day it counts.
         site.stop().await;
-        forget_all_but_the_request(&site).await;
+        forget_all_but(&site, &request).await;
         site.clock.set_wall(start + TimeDelta::days(1));
         site.restart().await;
         assert_eq!(import(&site, &file).await["result"], "licensed");
         assert!(site.is_available(PAID).await);
         site.stop().await;
-        forget_all_but_the_request(&site).await;
+        forget_all_but(&site, &request).await;
         site.restart().await;
     }
     site.end().await;

@@ -4,6 +4,7 @@ use license_core::document::{DenialClaims, LicenseClaims};
 use license_core::license_key::fingerprint;
 use license_core::offline::{ImportError, Imported, OfflineRequest, Purpose, Reader, import};
 use license_core::protocol::Call;
+use license_core::remembered::Remembered;
 use license_core::response::Mismatch;
 
 use super::request;
@@ -40,6 +41,7 @@ fn imported(purpose: Purpose, current: Option<&str>, jws: &str) -> Result<Import
         hardware_id: HARDWARE,
         pending: &pending,
         current: current.map(|key| (key, None)),
+        remembered: &Remembered::default(),
     };
     import(jws, &reader, &Signer::vendor().keyring()).map(|(imported, _)| imported)
 }

@@ -2,7 +2,10 @@
 
 use chrono::TimeDelta;
 use license_core::document::{DenialReason, DocumentError, LicenseClaims};
+use license_core::evidence::Evidence;
+use license_core::license_key::fingerprint;
 use license_core::offline::{ImportError, Imported, Pending, Purpose, Reader, import};
+use license_core::remembered::Remembered;
 use license_core::response::Mismatch;
 
 use super::pending;
@@ -11,6 +14,7 @@ use crate::signer::{HARDWARE, INSTALLATION, KEY, SEQ, Signer, at, denial_claims,
 struct Site {
     pending: Vec<Pending>,
     current: Option<(&'static str, Option<u64>)>,
+    remembered: Remembered,
     installation_id: &'static str,
     hardware_id: &'static str,
 }
@@ -20,6 +24,7 @@ impl Site {
         Self {
             pending: vec![pending(purpose)],
             current: Some((KEY, None)),
+            remembered: Remembered::default(),
             installation_id: INSTALLATION,
             hardware_id: HARDWARE,
         }
@@ -31,6 +36,7 @@ impl Site {
             hardware_id: self.hardware_id,
             pending: &self.pending,
             current: self.current,
+            remembered: &self.remembered,
         };
         import(jws, &reader, &Signer::vendor().keyring()).map(|(imported, answered)| {
             assert_eq!(answered, self.pending[0]);
@@ -176,7 +182,7 @@ fn an_answer_counts_once() {
     let mut site = Site::waiting_for(Purpose::Activate);
     site.current = None;
     site.pending[0].newest_seq = Some(SEQ);
-    assert_eq!(site.import(&license), Err(ImportError::Reused));
+    assert_eq!(site.import(&license), Err(ImportError::Older));
     // The numbers of another license do not matter.
     site.pending[0].newest_seq = None;
     site.current = Some(("other", Some(SEQ + 9)));
@@ -186,7 +192,7 @@ fn an_answer_counts_once() {
     let mut site = Site::waiting_for(Purpose::Renew);
     site.pending.clear();
     site.current = Some((KEY, Some(SEQ + 1)));
-    assert_eq!(site.import(&license), Err(ImportError::Reused));
+    assert_eq!(site.import(&license), Err(ImportError::Older));
     assert_eq!(site.import(&denial), Err(ImportError::Reused));
     site.current = Some((KEY, Some(SEQ - 1)));
     assert_eq!(site.import(&license), Err(ImportError::NotRequested));
@@ -194,4 +200,49 @@ fn an_answer_counts_once() {
     assert_eq!(site.import(&license), Err(ImportError::NotRequested));
     site.current = Some(("other", Some(SEQ + 9)));
     assert_eq!(site.import(&license), Err(ImportError::NotRequested));
+}
+
+#[test]
+fn what_is_remembered_decides_regardless_of_requests_and_the_current_license() {
+    let vendor = Signer::vendor();
+    let license = vendor.license(&offline());
+    let seen = |seq| {
+        let claims = LicenseClaims { seq, ..offline() };
+        let evidence = Evidence::default().activated(vendor.lease(&claims), at(0));
+        Remembered::default().with(&evidence)
+    };
+    for purpose in [Purpose::Activate, Purpose::Trial] {
+        let question = purpose.call();
+        let claims = LicenseClaims {
+            question: Some(question),
+            code_hash: (purpose == Purpose::Trial).then(|| fingerprint(KEY)),
+            ..offline()
+        };
+        let license = vendor.license(&claims);
+        for current in [None, Some(("other", Some(SEQ + 9)))] {
+            for (remembered, is_new) in [
+                (Remembered::default(), true),
+                (seen(SEQ - 1), true),
+                (seen(SEQ - 1).without(KEY), true),
+                (seen(SEQ), false),
+                (seen(SEQ).without(KEY), false),
+                (seen(SEQ + 1), false),
+            ] {
+                // A trial starts only without a license.
+                let current = current.filter(|_| purpose == Purpose::Activate || !is_new);
+                let mut site = Site::waiting_for(purpose);
+                (site.current, site.remembered) = (current, remembered);
+                let imported = site.import(&license);
+                assert_eq!(imported.is_ok(), is_new, "{purpose:?} {imported:?}");
+                if !is_new {
+                    assert_eq!(imported, Err(ImportError::Older));
+                    site.pending.clear();
+                    assert_eq!(site.import(&license), Err(ImportError::Older));
+                }
+            }
+        }
+    }
+    let mut site = Site::waiting_for(Purpose::Renew);
+    site.remembered = seen(SEQ + 1);
+    assert_eq!(site.import(&license), Err(ImportError::Older));
 }
