@@ -22,7 +22,7 @@ pub(super) enum Target {
 const TIMES: &str = "×";
 
 /// In the order of the report.
-pub(super) const ROWS: [Row; 29] = [
+pub(super) const ROWS: [Row; 31] = [
     row(
         "check-rate",
         "feature check: requests/s, relative to bare axum",

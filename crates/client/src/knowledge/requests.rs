@@ -22,11 +22,12 @@ impl Knowledge {
     }
 
     /// Another license has taken the place of the former one: what was requested before must not
-    /// undo that. A request to deactivate stays, because its answer gives nothing back.
+    /// undo that. A request to deactivate or to start a trial stays: the first one's answer gives
+    /// nothing back, and the second one's replaces no license.
     pub(super) fn drop_requests_of_others(&self, license_key: &str) {
         let stays = |it: &Pending| {
             let is_of_it = license_key::same(&it.license_key, license_key);
-            is_of_it || it.purpose == Purpose::Deactivate
+            is_of_it || matches!(it.purpose, Purpose::Deactivate | Purpose::Trial)
         };
         lock(&self.requests).retain(stays);
     }

@@ -8,6 +8,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use license_core::keyring::Keyring;
 use license_core::rotation::walk;
 use license_server::signing::{SigningError, SigningKeys};
+use license_service::clock::{Clock as _, SystemClock};
 
 use super::{key_file, sets_after, states};
 
@@ -66,13 +67,13 @@ fn a_key_directory_that_cannot_be_synchronized_never_undoes_a_key_change() {
         let said = program.ran(&["init"]);
         assert_eq!(said.contains("power failure"), is_warned, "{said}");
         assert_eq!(key_files(&keys), 1);
-        let first = SigningKeys::load(&keys).unwrap().list(Utc::now())[0]
+        let first = SigningKeys::load(&keys).unwrap().list(SystemClock.now())[0]
             .kid
             .clone();
         program.ran(&["keys", "rotate", "--at-once"]);
         assert_eq!(key_files(&keys), 2, "each published key has its file");
         program.ran(&["keys", "revoke", &first]);
-        let now = Utc::now();
+        let now = SystemClock.now();
         let changed = SigningKeys::load(&keys).unwrap();
         assert_eq!(changed.version(), 3);
         assert_eq!(states(&changed, now), ["signs", "revoked"]);
