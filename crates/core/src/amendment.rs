@@ -12,6 +12,7 @@ mod effect;
 mod instants;
 mod listed;
 mod recorded;
+mod steps;
 mod terms;
 mod timeline;
 
@@ -33,6 +34,7 @@ pub use check::{
 pub use effect::{Effect, Shortfall, Value, ValueChange, effects, shortfall};
 pub use listed::{coming, documents, listed};
 pub use recorded::{corrected, judged_at};
+pub use steps::{Step, steps};
 pub use terms::{
     MAX_GRACE_HOURS, MAX_LEASE_HOURS, MAX_OFFLINE_DAYS, TermChanges, Terms, UpdateRule,
 };

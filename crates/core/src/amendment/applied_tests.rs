@@ -1,11 +1,13 @@
 //! How many changes are applied for one operation, whatever is scheduled.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::timeline::applied;
 use super::{
-    Amendment, Change, MAX_ALL_CHANGES, MAX_SCHEDULED, PlanVersion, Terms, check, coming, contents,
-    documents, states,
+    Amendment, Change, Contents, MAX_ALL_CHANGES, MAX_SCHEDULED, PlanVersion, Terms, check, coming,
+    contents, documents, states, steps,
 };
 use crate::entitlement::{Entitlement, Quantity};
 use crate::feature::FeatureKey;
@@ -134,4 +136,52 @@ fn a_long_chain_of_undos_applies_each_change_once() {
     assert!(all.len() > 2_000);
     undone_daily(&mut all, plan);
     assert_bounded(&all);
+}
+
+#[test]
+fn the_steps_of_a_history_apply_each_change_a_few_times() {
+    let mut all = largest(8, true);
+    assert!(all.len() > 2_000);
+    undone_daily(&mut all, plan);
+    let of: Vec<&Amendment> = all.iter().collect();
+    let changes: usize = all.iter().map(|it| it.changes.len()).sum();
+    let mut found = Vec::new();
+    let applied = applied::by(|| found = steps(&all, &of));
+    assert_eq!(found.len(), all.len());
+    assert!(applied <= 6 * changes, "{applied} of {changes}");
+    let newest = applied::by(|| drop(steps(&all, &of[of.len() - 50..])));
+    assert!(newest <= changes, "{newest} of {changes}");
+}
+
+#[test]
+fn a_step_is_the_license_without_later_amendments() {
+    let mut all = largest(900, true);
+    undone_daily(&mut all, plan);
+    let term = |seats| {
+        vec![Change::Terms(Terms {
+            seats,
+            ..Terms::default()
+        })]
+    };
+    let first = u32::try_from(all.len()).unwrap();
+    add(&mut all, 50, None, term(7));
+    add(&mut all, 60, Some(first + 1), term(8));
+    add(&mut all, 60, Some(first + 2), Vec::new());
+    add(&mut all, 10, Some(first + 3), term(9));
+    let of: Vec<&Amendment> = all.iter().collect();
+    let without_grants = |amendments: &[Amendment], at| Contents {
+        granted: BTreeMap::new(),
+        ..contents(amendments, at)
+    };
+    for (place, (amendment, step)) in all.iter().zip(steps(&all, &of)).enumerate() {
+        let at = amendment.effective_at;
+        let undoing = Amendment {
+            changes: Vec::new(),
+            ..amendment.clone()
+        };
+        let undone = [&all[..place], &[undoing]].concat();
+        assert_eq!(step.before, without_grants(&all[..place], at), "{place}");
+        assert_eq!(step.undone, without_grants(&undone, at), "{place}");
+        assert_eq!(step.after, without_grants(&all[..=place], at), "{place}");
+    }
 }

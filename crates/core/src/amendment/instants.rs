@@ -15,9 +15,23 @@ const BITS: usize = u64::BITS as usize;
 impl Instants {
     /// All from the place `first` on, of `count` instants.
     pub(super) fn from_place(first: usize, count: usize) -> Self {
+        Self::of_places(first..count, count)
+    }
+
+    /// Those of these places, of `count` instants.
+    pub(super) fn of_places(places: impl Iterator<Item = usize>, count: usize) -> Self {
         let mut all = Self(vec![0; count.div_ceil(BITS)]);
-        (first..count).for_each(|place| all.0[place / BITS] |= 1 << (place % BITS));
+        places.for_each(|place| all.0[place / BITS] |= 1 << (place % BITS));
         all
+    }
+
+    /// Their places, in order.
+    pub(super) fn places(&self) -> impl Iterator<Item = usize> {
+        let words = self.0.iter().enumerate().filter(|(_, word)| **word != 0);
+        words.flat_map(|(place, word)| {
+            let bits = (0..BITS).filter(move |bit| word >> bit & 1 == 1);
+            bits.map(move |bit| place * BITS + bit)
+        })
     }
 
     pub(super) fn contains(&self, place: usize) -> bool {
@@ -65,18 +79,26 @@ pub(super) fn undone_at(
     amendments: &[&Amendment],
     instants: &[DateTime<Utc>],
 ) -> HashMap<u32, Instants> {
+    undone_where(amendments, |amendment| effective(amendment, instants))
+}
+
+/// The same where each amendment that undoes another one has taken effect at `undoes`.
+pub(super) fn undone_where(
+    amendments: &[&Amendment],
+    undoes: impl Fn(&Amendment) -> Instants,
+) -> HashMap<u32, Instants> {
     let undoing = amendments.iter();
     let undoing = undoing.filter_map(|it| Some((it.number, it.undoes?, *it)));
     let mut undoing: Vec<(u32, u32, &Amendment)> = undoing.collect();
     undoing.sort_unstable_by_key(|(number, undoes, _)| (*number, *undoes));
     let mut undone: HashMap<u32, Instants> = HashMap::new();
     // An amendment undoes only earlier ones, so the last one is not undone.
-    for (number, undoes, amendment) in undoing.into_iter().rev() {
-        let mut at = effective(amendment, instants);
+    for (number, undone_one, amendment) in undoing.into_iter().rev() {
+        let mut at = undoes(amendment);
         if let Some(undone) = undone.get(&number) {
             at.remove(undone);
         }
-        undone.entry(undoes).or_default().add(&at);
+        undone.entry(undone_one).or_default().add(&at);
     }
     undone
 }
@@ -87,8 +109,18 @@ pub(super) fn applicable<'a>(
     instants: &[DateTime<Utc>],
 ) -> Vec<(&'a Amendment, Instants)> {
     let undone = undone_at(amendments, instants);
+    let is_effective = |amendment: &Amendment| effective(amendment, instants);
+    applicable_where(amendments, &undone, is_effective)
+}
+
+/// The same where each amendment has taken effect at `effective`.
+pub(super) fn applicable_where<'a>(
+    amendments: &[&'a Amendment],
+    undone: &HashMap<u32, Instants>,
+    effective: impl Fn(&Amendment) -> Instants,
+) -> Vec<(&'a Amendment, Instants)> {
     let applies = amendments.iter().map(|amendment| {
-        let mut at = effective(amendment, instants);
+        let mut at = effective(amendment);
         if let Some(undone) = undone.get(&amendment.number) {
             at.remove(undone);
         }

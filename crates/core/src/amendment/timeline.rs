@@ -93,14 +93,26 @@ impl<'a> Timeline<'a> {
     }
 
     fn over(amendments: &[&'a Amendment], instants: Vec<DateTime<Utc>>) -> Self {
-        let mut in_order = applicable(amendments, &instants);
+        let applicable = applicable(amendments, &instants);
+        Self::of(applicable, instants, true)
+    }
+
+    /// Of amendments that apply at these of the instants; `with_grants` with what they grant.
+    pub(super) fn of(
+        mut in_order: Vec<(&'a Amendment, Instants)>,
+        instants: Vec<DateTime<Utc>>,
+        with_grants: bool,
+    ) -> Self {
         in_order.sort_unstable_by_key(|(it, _)| (it.effective_at, it.number));
         let mut timeline = Self {
             instants,
             grants: BTreeMap::new(),
             settings: Vec::new(),
         };
-        let mut later = Later::default();
+        let mut later = Later {
+            with_grants,
+            ..Later::default()
+        };
         for (amendment, at) in in_order.into_iter().rev() {
             timeline.add(amendment, &at, &mut later);
         }
@@ -119,6 +131,7 @@ impl<'a> Timeline<'a> {
                 change: place,
             };
             match change {
+                Change::Grant(_) | Change::End { .. } if !later.with_grants => continue,
                 Change::Grant(entitlement) => {
                     let mut at = at.without(&replaced);
                     later.end_granted(&mut at, origin, &entitlement.key);
@@ -176,6 +189,17 @@ impl<'a> Timeline<'a> {
         contents
     }
 
+    /// The license at all instants, apart from what it grants.
+    pub(super) fn all_without_grants(&self) -> Vec<Contents> {
+        let mut all = vec![Contents::default(); self.instants.len()];
+        for setting in self.settings.iter().rev() {
+            for place in setting.at.places() {
+                all[place].set(setting.origin, setting.change);
+            }
+        }
+        all
+    }
+
     /// How many entitlements the license has at an instant.
     pub(super) fn count(&self, place: usize) -> usize {
         let granted = self.grants.values();
@@ -203,6 +227,8 @@ impl<'a> Timeline<'a> {
 /// What is decided by changes that come later in the order in which they take effect.
 #[derive(Default)]
 struct Later<'a> {
+    /// Whether anything is granted.
+    with_grants: bool,
     /// When each field is decided.
     decided: [Instants; FIELDS],
     /// For each key, when something ends what changes before an origin granted: in the order of
