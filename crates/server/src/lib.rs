@@ -12,6 +12,7 @@ pub mod cli;
 pub mod commit_proofs;
 pub mod config;
 pub mod console;
+mod evaluation_queues;
 pub mod http;
 pub mod keyed_call;
 pub mod licensing;

@@ -366,7 +366,7 @@ async fn redeem(
         return Ok(());
     }
     match &redeemed.amended {
-        Some(amended) => amend::print(amended, &[], is_preview),
+        Some(amended) => amend::print(amended, is_preview),
         None => println!(
             "The add-on key was already redeemed for this license as amendment {}; nothing was \
              changed.",
@@ -398,7 +398,7 @@ async fn refund(
     }
     let key = escaped(&refunded.add_on.masked);
     match (&refunded.amended, is_preview) {
-        (Some(amended), _) => amend::print(amended, &[], is_preview),
+        (Some(amended), _) => amend::print(amended, is_preview),
         (None, true) => println!(
             "Preview: nothing was changed. {key} could no longer be redeemed. No license would \
              change, because no license includes what the key grants."

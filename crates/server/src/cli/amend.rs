@@ -21,6 +21,7 @@ use crate::cli::{license_key, table};
 use crate::config::Storage;
 use crate::licensing::amend::{Affected, AmendRequest, Amended, ShownAmended, amend, preview};
 use crate::licensing::amendment_words::{all_words, customer_names};
+use crate::licensing::evaluation::evaluated;
 use crate::licensing::exports::AmendmentsExport;
 use crate::licensing::look_up::look_up;
 use crate::open::open_store;
@@ -158,14 +159,13 @@ pub(super) async fn run(
             amended
         }
     };
-    let known = of_license(store.reader(), &amended.license.id).await?;
     store.close().await;
     if json {
         let shown = ShownAmended::of(amended, !command.preview, now);
         println!("{}", escaped::json(&shown)?);
         return Ok(());
     }
-    print(&amended, &known, command.preview);
+    print(&amended, command.preview);
     if command.preview {
         print_confirmation(&amended);
     }
@@ -182,7 +182,7 @@ pub(super) fn print_confirmation(previewed: &Amended) {
 }
 
 /// Prints an amendment of a license with these amendments, what it changes, and where.
-pub(super) fn print(amended: &Amended, known: &[Amendment], is_preview: bool) {
+pub(super) fn print(amended: &Amended, is_preview: bool) {
     let number = amended.amendment.number;
     let key = &amended.license.license_key;
     match is_preview {
@@ -191,8 +191,8 @@ pub(super) fn print(amended: &Amended, known: &[Amendment], is_preview: bool) {
         }
         false => println!("Amendment {number} of {key}:"),
     }
-    for statement in all_words(&amended.amendment, known, &amended.customers) {
-        println!("  {}", escaped(&statement));
+    for statement in &amended.words {
+        println!("  {}", escaped(statement));
     }
     for effect in &amended.effects {
         println!("\nFrom {}", time(effect.at));
@@ -277,14 +277,22 @@ pub(super) async fn list(storage: &Storage, command: Amendments, json: bool) -> 
     };
     let amendments = of_license(store.reader(), &license.id).await?;
     let names = customer_names(store.reader(), &amendments).await?;
-    store.close().await;
     if json {
+        store.close().await;
         println!("{}", escaped::json(&amendments)?);
         return Ok(());
     }
+    let (amendments, words) = evaluated(&store, move |evaluating| {
+        let of: Vec<&Amendment> = amendments.iter().collect();
+        let words = all_words(evaluating, &of, &amendments, &names);
+        (amendments, words)
+    })
+    .await?;
+    store.close().await;
     let rows: Vec<_> = amendments
         .iter()
-        .map(|amendment| {
+        .zip(words)
+        .map(|(amendment, words)| {
             [
                 amendment.number.to_string(),
                 table::time(Some(amendment.recorded_at), ""),
@@ -292,7 +300,7 @@ pub(super) async fn list(storage: &Storage, command: Amendments, json: bool) -> 
                 amendment.author.clone(),
                 amendment.order.clone().unwrap_or_default(),
                 amendment.reason.clone().unwrap_or_default(),
-                all_words(amendment, &amendments, &names).join(", "),
+                words.join(", "),
             ]
         })
         .collect();

@@ -323,7 +323,7 @@ pub(super) async fn renew(
             let shown = ShownAmended::of(previewed, false, now);
             println!("{}", escaped::json(&shown)?);
         } else {
-            amend::print(&previewed, &[], true);
+            amend::print(&previewed, true);
             amend::print_confirmation(&previewed);
         }
         return Ok(());

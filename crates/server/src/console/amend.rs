@@ -14,7 +14,7 @@ use axum::response::Response;
 use axum::{Extension, Form};
 use chrono::{DateTime, Utc};
 use license_console::page::show;
-use license_core::amendment::{Amendment, Terms, contents, judged_at};
+use license_core::amendment::{Terms, contents, judged_at};
 use license_core::catalogue::{CatalogueEntry, Kind};
 use license_core::plan::LicenseEnd;
 use serde::Deserialize;
@@ -30,16 +30,16 @@ use crate::app::App;
 use crate::audit::Actor;
 use crate::http::error::ApiError;
 use crate::licensing::amend::{AmendError, amend, preview as previewed};
-use crate::licensing::amendment_words::{Told, customer_names};
+use crate::licensing::amendment_words::{History, Told};
 use crate::licensing::current::with_history;
 use crate::licensing::day_words::{first_day, last_day};
 use crate::licensing::end_words::ends;
-use crate::licensing::item_words::ItemNames;
 use crate::licensing::look_up::look_up;
 use crate::store::customers::Customer;
 use crate::store::licenses::License;
 use crate::store::plans::{self, PublishedPlan};
 use form::{request, rows};
+pub(super) use preview::statements;
 
 #[derive(Template)]
 #[template(path = "amend.html")]
@@ -138,14 +138,15 @@ async fn load(
 ) -> Result<AmendPage, ApiError> {
     let (db, now) = (app.store.reader(), app.clock.now());
     let (license, amendments) = with_history(db, license, now).await?;
-    let items = ItemNames::read(db).await?;
-    let told = Told {
-        amendments: &amendments,
-        customers: &customer_names(db, &amendments).await?,
-        items: &items,
+    let history = History::read(db, amendments).await?;
+    let items = history.items();
+    let undoes: Option<u32> = fields.some("undo").and_then(|text| text.parse().ok());
+    let (of, sent) = (license.clone(), fields.clone());
+    let told = move |told: Told<'_>| {
+        let undoes = undoes.map(|number| undone(&told, number)).transpose();
+        (undoes, held(&of, &told, &sent, now), present(&told, now))
     };
-    let undoes = fields.some("undo").and_then(|text| text.parse().ok());
-    let undoes = undoes.map(|number| undone(&told, number)).transpose()?;
+    let (undoes, held, present) = history.told(&app.store, told).await?;
     let of_kind = |kind| {
         let entries = items.entries().filter(move |it| it.kind == kind);
         entries.cloned().collect::<Vec<_>>()
@@ -155,12 +156,12 @@ async fn load(
         rows: rows(&fields),
         features: of_kind(Kind::Feature),
         counts: of_kind(Kind::Count),
-        held: held(&license, &amendments, &fields, &items, now),
+        held,
         plans: plans::newest(db).await?,
         customers: offered(db).await?,
         defaults: Defaults::of(app),
-        now: present(&amendments, now),
-        undoes,
+        now: present,
+        undoes: undoes?,
         problem,
         license,
         fields,
@@ -168,32 +169,29 @@ async fn load(
 }
 
 fn undone(told: &Told<'_>, number: u32) -> Result<Undone, ApiError> {
-    let found = told.amendments.iter().find(|it| it.number == number);
+    let mut found = told.amendments().iter().filter(|it| it.number == number);
     let unknown = || ApiError::Unknown(format!("the license has no amendment {number}"));
-    let sentence = told.sentence(found.ok_or_else(unknown)?);
+    let found = found.next().ok_or_else(unknown)?;
+    let sentence = told.sentences(&[found]).concat();
     Ok(Undone { number, sentence })
 }
 
 /// What the license grants now or later, and what is marked to be ended.
-fn held(
-    license: &License,
-    amendments: &[Amendment],
-    fields: &Fields,
-    items: &ItemNames,
-    now: DateTime<Utc>,
-) -> Vec<Held> {
-    let granted = license.entitlements(amendments, now);
+fn held(license: &License, told: &Told<'_>, fields: &Fields, now: DateTime<Utc>) -> Vec<Held> {
+    let granted = license.entitlements(told.amendments(), now);
     let granted = granted.iter().map(|it| it.key.as_str());
-    let keys: BTreeSet<&str> = granted.chain(fields.all("stop")).collect();
+    let marked: BTreeSet<&str> = fields.all("stop").collect();
+    let keys: BTreeSet<&str> = granted.chain(marked.iter().copied()).collect();
     let held = keys.into_iter().map(|key| Held {
         key: key.to_owned(),
-        name: items.name(key),
-        is_checked: fields.all("stop").any(|marked| marked == key),
+        name: told.items().name(key),
+        is_checked: marked.contains(key),
     });
     held.collect()
 }
 
-fn present(amendments: &[Amendment], now: DateTime<Utc>) -> Present {
+fn present(told: &Told<'_>, now: DateTime<Utc>) -> Present {
+    let amendments = told.amendments();
     let contents = contents(amendments, judged_at(amendments, now));
     let until = contents.terms.updates_until;
     Present {

@@ -10,6 +10,7 @@ use axum::response::Response;
 use license_console::id::short;
 use license_console::moment::Moment;
 use license_console::page::show;
+use license_service::cursor::cut;
 use serde::Deserialize;
 use serde_json::Value;
 use uuid::Uuid;
@@ -19,10 +20,11 @@ use super::frame::{Frame, trouble};
 use crate::app::App;
 use crate::http::admin::jsonl;
 use crate::http::staff_stream::StaffStream;
+use crate::store::StoreError;
 use crate::store::audit_log::{self, Filter};
 
 /// Entries per page.
-const ROWS: usize = 50;
+const ROWS: u64 = 50;
 
 /// An entry as shown on the page.
 pub(super) struct Entry {
@@ -70,13 +72,10 @@ pub(super) async fn page(
         license_id: license.clone(),
         ..Filter::default()
     };
-    let most = ROWS as u64 + 1;
-    let mut entries = match audit_log::newest(app.store.reader(), &filter, most).await {
-        Ok(entries) => entries,
+    let (entries, more) = match read(&app, &filter).await {
+        Ok(found) => found,
         Err(error) => return trouble("audit", error),
     };
-    let more = entries.len() > ROWS;
-    entries.truncate(ROWS);
     let page = AuditPage {
         frame: Frame::new("audit"),
         is_older: wanted.before.is_some(),
@@ -85,6 +84,15 @@ pub(super) async fn page(
         entries: entries.into_iter().map(entry).collect(),
     };
     show(StatusCode::OK, &page)
+}
+
+/// The entries on the page, and whether there are older ones.
+async fn read(app: &App, filter: &Filter) -> Result<(Vec<audit_log::Entry>, bool), StoreError> {
+    let db = app.store.reader();
+    let size = audit_log::newest_on_page(db, filter, ROWS).await?;
+    let mut entries = audit_log::newest(db, filter, size + 1).await?;
+    let more = cut(&mut entries, size);
+    Ok((entries, more))
 }
 
 pub(super) async fn export(stream: StaffStream) -> Response {

@@ -3,6 +3,7 @@
 mod form;
 mod review;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use askama::Template;
@@ -13,6 +14,7 @@ use axum::response::{IntoResponse as _, Redirect, Response};
 use axum::{Extension, Form};
 use chrono::SubsecRound as _;
 use license_console::page::show;
+use license_core::calendar_duration::CalendarDuration;
 use license_core::catalogue::{CatalogueEntry, Kind};
 use license_core::plan::Plan;
 use serde::Deserialize;
@@ -215,16 +217,20 @@ async fn load(
 
 /// The features of the catalogue, and others that were sent.
 fn feature_boxes(fields: &Fields, plan: &Plan, items: &ItemNames) -> Vec<FeatureBox> {
+    let checked: BTreeSet<&str> = fields.all("feature").collect();
+    let planned = plan.entitlements.iter();
+    let durations = planned.filter_map(|it| Some((it.key.as_str(), it.duration?)));
+    // The first one counts.
+    let durations: BTreeMap<&str, CalendarDuration> = durations.rev().collect();
     let feature = |key: &str| {
         let entry = items.entry(key);
-        let mut planned = plan.entitlements.iter().filter(|it| it.key == key);
-        let duration = planned.find_map(|it| it.duration);
+        let duration = durations.get(key).copied();
         FeatureBox {
             key: key.to_owned(),
             name: items.name(key),
             description: entry.map_or_else(String::new, |it| it.description.clone()),
             duration: duration_words(duration),
-            is_checked: fields.all("feature").any(|checked| checked == key),
+            is_checked: checked.contains(key),
             is_sold: entry.is_some(),
         }
     };

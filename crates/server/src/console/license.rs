@@ -29,12 +29,11 @@ use super::gauges::gauges;
 use super::pager::{Pager, ROWS};
 use crate::app::App;
 use crate::http::error::ApiError;
-use crate::licensing::amendment_words::{Told, customer_names};
+use crate::licensing::amendment_words::{History, Told};
 use crate::licensing::claim::moves_left;
 use crate::licensing::current::with_history;
 use crate::licensing::fleet::Seen;
 use crate::licensing::history::greatest_by_day;
-use crate::licensing::item_words::ItemNames;
 use crate::licensing::judge::ShownStatus;
 use crate::licensing::look_up::look_up;
 use crate::store::audit_log::{self, Filter};
@@ -147,11 +146,14 @@ async fn load(app: &App, license: &str, wanted: u64) -> Result<LicensePage, ApiE
     let (db, now) = (app.store.reader(), app.clock.now());
     let license = look_up(&app.store, license).await?;
     let (license, amendments) = with_history(db, license, now).await?;
-    let told = Told {
-        amendments: &amendments,
-        customers: &customer_names(db, &amendments).await?,
-        items: &ItemNames::read(db).await?,
+    let history = History::read(db, amendments).await?;
+    let (of, settings) = (license.clone(), app.terms.clone());
+    let told = move |told: Told<'_>| {
+        let granted = entitlements::entitlements(&settings, &of, &told, now);
+        let newest = amendments::newest(&told, &of, u32::MAX, AMENDMENTS, now);
+        (granted, newest)
     };
+    let (granted, newest) = history.told(&app.store, told).await?;
     let all_held = SeatsQuery::held();
     let held_count = seats::count(db, &license.id, &all_held).await?;
     let pager = Pager::new(wanted, held_count, &[]);
@@ -183,8 +185,8 @@ async fn load(app: &App, license: &str, wanted: u64) -> Result<LicensePage, ApiE
         ends: ShownEnd::of(&license),
         issued: Moment::of(license.created_at),
         state: ShownStatus::of(&license, now).as_str(),
-        granted: entitlements::entitlements(app, &license, &told, now),
-        amendments: amendments::newest(&told, &license, u32::MAX, AMENDMENTS, now),
+        granted,
+        amendments: newest,
         held: held.iter().map(machine).collect(),
         held_count,
         over_seats: held_count.saturating_sub(license.seats.into()),

@@ -200,7 +200,7 @@ async fn load_plan(app: &App, name: &str, version: Option<u32>) -> Result<PlanPa
     // For how long releases are covered is shown as a duration, so that any start will do.
     let terms = contents.terms(DateTime::<Utc>::UNIX_EPOCH);
     let terms = terms.map_err(|error| ApiError::BadRequest(error.to_string()))?;
-    let mut terms = term_facts(app, &terms, None);
+    let mut terms = term_facts(&app.terms, &terms, None);
     terms.retain(|it| it.code != "updates");
     Ok(PlanPage {
         frame: Frame::new("plans"),

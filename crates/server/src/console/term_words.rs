@@ -3,7 +3,7 @@
 use license_core::amendment::{Terms, UpdateRule};
 use license_core::calendar_duration::CalendarDuration;
 
-use crate::app::App;
+use crate::config::Terms as Settings;
 use crate::licensing::day_words::{self, days, last_day};
 
 /// One term.
@@ -15,10 +15,14 @@ pub(super) struct TermFact {
     pub(super) instead_of: Option<String>,
 }
 
-/// All terms, compared to others.
-pub(super) fn term_facts(app: &App, terms: &Terms, others: Option<&Terms>) -> Vec<TermFact> {
-    let others = others.map(|others| texts(app, others));
-    let facts = texts(app, terms).into_iter().enumerate();
+/// All terms, compared to others. What a license does not state is in the server's settings.
+pub(super) fn term_facts(
+    settings: &Settings,
+    terms: &Terms,
+    others: Option<&Terms>,
+) -> Vec<TermFact> {
+    let others = others.map(|others| texts(settings, others));
+    let facts = texts(settings, terms).into_iter().enumerate();
     let facts = facts.map(|(place, (code, text))| {
         let other = others.as_ref().map(|others| &others[place].1);
         let instead_of = other.filter(|other| **other != text).cloned();
@@ -31,7 +35,7 @@ pub(super) fn term_facts(app: &App, terms: &Terms, others: Option<&Terms>) -> Ve
     facts.collect()
 }
 
-fn texts(app: &App, terms: &Terms) -> [(&'static str, String); 6] {
+fn texts(settings: &Settings, terms: &Terms) -> [(&'static str, String); 6] {
     let hours = |hours: Option<u32>, default: i64| match hours {
         Some(hours) => day_words::hours(hours),
         None => format!(
@@ -39,7 +43,6 @@ fn texts(app: &App, terms: &Terms) -> [(&'static str, String); 6] {
             day_words::hours(default)
         ),
     };
-    let settings = &app.terms;
     let offline = match terms.offline_days {
         Some(number) => days(number),
         None => format!(

@@ -15,7 +15,7 @@ use serde_json::json;
 use crate::audit::{Action, PermittedChange};
 use crate::keyed_call::{CREATED, note_answer};
 use crate::licensing::amend::{
-    AmendError, AmendRequest, Amended, AuditEntry, MAX_ORDER_CHARS, MAX_REASON_CHARS, apply,
+    AmendError, AmendRequest, Amended, AuditEntry, MAX_ORDER_CHARS, MAX_REASON_CHARS, Prepared,
     note_stored,
 };
 use crate::licensing::current::amendments_at;
@@ -23,7 +23,7 @@ use crate::licensing::plans::find_plan;
 use crate::licensing::random_code::{NoRandomness, random_code};
 use crate::licensing::text_bounds::fits;
 use crate::store::add_ons::{self, StoredAddOn};
-use crate::store::licenses::{self, Status};
+use crate::store::licenses::{self, License, Status};
 use crate::store::{Store, StoreError, catalogue};
 
 pub use error::AddOnError;
@@ -276,101 +276,142 @@ async fn try_refund(
     change: &PermittedChange,
     outcome: Outcome,
 ) -> Result<RefundedAddOn, AddOnError> {
-    let mut known = look_up_add_on(store.reader(), text).await?;
-    // Read again while it is locked: a site may redeem it at the same time, once.
-    loop {
-        let (transaction, license) = match &known.add_on.redeemed {
-            None => (store.begin().await?, None),
-            Some(redeemed) => {
-                let found = licenses::find_by_id(store.reader(), &redeemed.license).await?;
-                let missing = || StoreError::NoAmendments(redeemed.license.clone());
-                let (transaction, license) = store.hold(found.ok_or_else(missing)?).await?;
-                (transaction, Some(license))
-            }
-        };
-        let held = add_ons::hold(&transaction, known.id).await?;
-        let held = held.ok_or_else(|| AddOnError::Unknown(known.masked.clone()))?;
-        if held.add_on.is_refunded {
-            return Err(AddOnError::Refunded);
+    let known = look_up_add_on(store.reader(), text).await?;
+    let license = match &known.add_on.redeemed {
+        None => None,
+        Some(redeemed) => {
+            let found = licenses::find_by_id(store.reader(), &redeemed.license).await?;
+            let missing = || StoreError::NoAmendments(redeemed.license.clone());
+            Some(found.ok_or_else(missing)?)
         }
-        if held.add_on.redeemed != known.add_on.redeemed {
-            known = held;
-            continue;
+    };
+    let (_turn, license) = match (license, outcome) {
+        (Some(license), Outcome::Stored | Outcome::StoredWith(_)) => {
+            let (turn, license) = store.turn_to_amend(license).await?;
+            (Some(turn), Some(license))
         }
-        let refunding = Refunding {
-            add_on: held,
-            license,
-            reason,
-        };
-        let refunded = refunding.carry_out(&transaction, change).await?;
-        if let Outcome::StoredWith(number) = outcome
-            && refunded.amendment() != number
-        {
+        (license, _) => (None, license),
+    };
+    let refunding = Refunding::prepare(store, known, license, reason, change).await?;
+    match outcome {
+        Outcome::Preview => return Ok(refunding.preview(store, change).await?),
+        Outcome::StoredWith(number) if refunding.amendment() != number => {
             return Err(AddOnError::NotAsPreviewed);
         }
-        if outcome != Outcome::Preview {
-            transaction.commit().await.map_err(StoreError::from)?;
-            refunded.amended.iter().for_each(note_stored);
-        }
-        return Ok(refunded);
+        Outcome::Stored | Outcome::StoredWith(_) => {}
     }
+    let (transaction, held) = match &refunding.license {
+        None => (store.begin().await?, None),
+        Some(license) => {
+            let (transaction, license) = store.hold(license.clone()).await?;
+            (transaction, Some(license))
+        }
+    };
+    let refunded = refunding.store(&transaction, held, change).await?;
+    transaction.commit().await.map_err(StoreError::from)?;
+    refunded.amended.iter().for_each(note_stored);
+    Ok(refunded)
 }
 
-/// An add-on key to refund. It is locked, and so is the license that has redeemed it.
+/// An add-on key to refund, as it was checked before anything was locked.
 struct Refunding<'a> {
     add_on: StoredAddOn,
-    license: Option<licenses::License>,
+    /// The row of the license that has redeemed it.
+    license: Option<License>,
+    /// What undoes the amendment that the key became, if the license may still be used and has it.
+    undo: Option<Prepared>,
     reason: Option<&'a str>,
 }
 
-impl Refunding<'_> {
-    async fn carry_out(
-        self,
-        db: &Transaction,
+impl<'a> Refunding<'a> {
+    async fn prepare(
+        store: &Store,
+        add_on: StoredAddOn,
+        license: Option<License>,
+        reason: Option<&'a str>,
         change: &PermittedChange,
-    ) -> Result<RefundedAddOn, AddOnError> {
-        let now = change.at.trunc_subsecs(0);
-        let by = change.by.to_string();
-        add_ons::set_refunded(db, self.add_on.id, by.clone(), now).await?;
-        let amended = self.undo(db, change).await?;
-        if amended.is_none() {
-            let details = json!({"id": self.add_on.id, "reason": self.reason});
-            let subject = &self.add_on.masked;
-            change
-                .note_other(db, Action::AddOnRefunded, subject, details)
-                .await?;
+    ) -> Result<Self, AddOnError> {
+        if add_on.add_on.is_refunded {
+            return Err(AddOnError::Refunded);
         }
-        let mut add_on = self.add_on;
-        add_on.add_on.is_refunded = true;
-        add_on.refunded_at = Some(now);
-        add_on.refunded_by = Some(by);
-        Ok(RefundedAddOn { add_on, amended })
+        let mut refunding = Self {
+            add_on,
+            license,
+            undo: None,
+            reason,
+        };
+        refunding.undo = refunding.undo(store, change).await?;
+        Ok(refunding)
     }
 
-    /// Undoes the amendment that the key became, if its license may still be used.
+    /// The number of the amendment that undoes what the key granted.
+    fn amendment(&self) -> Option<u32> {
+        self.undo.as_ref().map(Prepared::number)
+    }
+
+    async fn preview(
+        self,
+        store: &Store,
+        change: &PermittedChange,
+    ) -> Result<RefundedAddOn, StoreError> {
+        let amended = match self.undo {
+            Some(undo) => Some(undo.preview(store, change.at).await?),
+            None => None,
+        };
+        Ok(refunded(self.add_on, amended, change))
+    }
+
+    /// Refunds the key. The license that has redeemed it is locked and has this row.
+    async fn store(
+        self,
+        db: &Transaction,
+        license: Option<License>,
+        change: &PermittedChange,
+    ) -> Result<RefundedAddOn, StoreError> {
+        // A site may redeem it at the same time, once.
+        let held = add_ons::hold(db, self.add_on.id).await?;
+        if held.as_ref() != Some(&self.add_on) || license != self.license {
+            return Err(StoreError::changed());
+        }
+        let (id, masked) = (self.add_on.id, &self.add_on.masked);
+        let action = Action::AddOnRefunded;
+        let amended = match self.undo.zip(license) {
+            Some((undo, license)) => {
+                let details = json!({"addOn": masked, "id": id});
+                let entry = AuditEntry { action, details };
+                Some(undo.store(db, &license, entry, change).await?)
+            }
+            None => {
+                let details = json!({"id": id, "reason": self.reason});
+                change.note_other(db, action, masked, details).await?;
+                None
+            }
+        };
+        let by = change.by.to_string();
+        add_ons::set_refunded(db, id, by, change.at.trunc_subsecs(0)).await?;
+        Ok(refunded(self.add_on, amended, change))
+    }
+
+    /// What undoes the amendment that the key became.
     async fn undo(
         &self,
-        db: &Transaction,
+        store: &Store,
         change: &PermittedChange,
-    ) -> Result<Option<Amended>, AddOnError> {
+    ) -> Result<Option<Prepared>, AddOnError> {
         let (Some(license), Some(redeemed)) = (&self.license, &self.add_on.add_on.redeemed) else {
             return Ok(None);
         };
         if license.status == Status::Revoked {
             return Ok(None);
         }
-        let known = amendments_at(db, &license.id, change.at).await?;
+        let known = amendments_at(store.reader(), &license.id, change.at).await?;
         let number = redeemed.amendment;
         if is_undone_from(&known, number, judged_at(&known, change.at)) {
             return Ok(None);
         }
         let amendment = self.undoing(number, &known, change)?;
-        let entry = AuditEntry {
-            action: Action::AddOnRefunded,
-            details: json!({"addOn": self.add_on.masked, "id": self.add_on.id}),
-        };
-        let amended = apply(db, license.clone(), known, amendment, entry, change).await?;
-        Ok(Some(amended))
+        let prepared = Prepared::new(store, license.clone(), known, amendment, None, change);
+        Ok(Some(prepared.await?))
     }
 
     fn undoing(
@@ -392,4 +433,15 @@ impl Refunding<'_> {
         };
         request.without_changes(known, change)
     }
+}
+
+fn refunded(
+    mut add_on: StoredAddOn,
+    amended: Option<Amended>,
+    change: &PermittedChange,
+) -> RefundedAddOn {
+    add_on.add_on.is_refunded = true;
+    add_on.refunded_at = Some(change.at.trunc_subsecs(0));
+    add_on.refunded_by = Some(change.by.to_string());
+    RefundedAddOn { add_on, amended }
 }

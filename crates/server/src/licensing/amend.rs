@@ -1,39 +1,36 @@
 //! Amend a license.
 //!
-//! An amendment is stored with its audit entry, and with what the license's row then holds, in one
-//! transaction that locks the license. A preview locks and stores nothing.
+//! An amendment is checked and evaluated before anything is locked ([`Prepared`]). It is then stored with
+//! its audit entry, and with what the license's row then holds, in one transaction that locks the
+//! license, if that is still what it was. A preview locks and stores nothing.
 
 mod error;
+mod prepared;
 mod request;
 mod shown;
 
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use license_core::add_on::restored_refund;
-use license_core::amendment::{
-    self, Amendment, Effect, Shortfall, check, contents, effects, judged_at, shortfall,
-};
+use license_core::amendment::{self, Amendment, Effect, Shortfall, shortfall};
 use license_core::feature::FeatureKey;
 use license_service::database::repeated;
 use sea_orm::ConnectionTrait;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::audit::{Action, PermittedChange};
 use crate::keyed_call::{CREATED, note_answer};
-use crate::licensing::amendment_words::{CustomerNames, all_words, customer_names};
+use crate::licensing::amendment_words::CustomerNames;
 use crate::licensing::customers::{Chosen, choose, hold_for_customer};
-use crate::licensing::document_size::check_sizes;
-use crate::licensing::evaluation::evaluated;
 use crate::licensing::line_done::Storing;
 use crate::licensing::look_up::look_up;
 use crate::licensing::newest_amendment::amendments_to_follow;
-use crate::store::customers::Customer;
 use crate::store::installations::reported;
 use crate::store::licenses::{self, Judged, License};
 use crate::store::seats::{self, Seat, SeatsQuery};
-use crate::store::{Store, StoreError, add_ons, amendments};
+use crate::store::{Store, StoreError, amendments};
 pub use error::AmendError;
+pub(super) use prepared::{AuditEntry, Prepared};
 pub use request::{Addition, AmendRequest, MAX_ORDER_CHARS, MAX_REASON_CHARS};
 pub use shown::{ShownAmended, ShownAmendment, quantity_schema};
 
@@ -47,6 +44,10 @@ pub struct Amended {
     pub license: License,
     /// The amendment.
     pub amendment: Amendment,
+    /// All amendments of the license: this one is the last.
+    pub all: Arc<[Amendment]>,
+    /// What it does, one statement for each change, by keys as programs write them.
+    pub words: Vec<String>,
     /// Which granted values change, and when.
     pub effects: Vec<Effect>,
     /// What else is different when it takes effect.
@@ -139,14 +140,17 @@ async fn try_amend(
     storing: Storing<'_>,
 ) -> Result<Amended, AmendError> {
     let license = look_up(store, license).await?;
+    storing.check(store.reader()).await?;
     if !storing.is_stored() {
-        storing.check(store.reader()).await?;
-        return preview_request(store, license, request, change).await;
+        let requested = Requested::prepare(store, license, request, change).await?;
+        return Ok(requested.prepared.preview(store, change.at).await?);
     }
+    let (_turn, license) = store.turn_to_amend(license).await?;
+    let requested = Requested::prepare(store, license.clone(), request, change).await?;
     let customer = request.customer.as_deref();
     let (transaction, license) = hold_for_customer(store, license, customer).await?;
     storing.check(&transaction).await?;
-    let amended = amend_held(&transaction, license, request, change).await?;
+    let amended = requested.store(&transaction, &license, change).await?;
     storing
         .note(&transaction, &amended.license, change.at)
         .await?;
@@ -158,67 +162,70 @@ async fn try_amend(
     Ok(amended)
 }
 
-/// Amends a license that is locked, as [`amend`] does. Anyone who has selected licenses by what they
-/// consisted of checks that again between the lock and this.
-///
-/// # Errors
-/// As [`amend`].
-pub(super) async fn amend_held(
-    db: &impl ConnectionTrait,
-    license: License,
-    request: &AmendRequest,
-    change: &PermittedChange,
-) -> Result<Amended, AmendError> {
-    let customer = match &request.customer {
-        Some(text) => Some(choose(db, text, change.at).await?),
-        None => None,
-    };
-    let is_new_customer = customer.as_ref().is_some_and(|it| it.is_new);
-    let (known, amendment) = requested(db, &license, request, customer, change).await?;
-    let entry = AuditEntry {
-        action: Action::Amended,
-        details: match is_new_customer {
-            true => json!({"newCustomer": true}),
-            false => json!({}),
-        },
-    };
-    apply(db, license, known, amendment, entry, change).await
+/// An amendment that staff have requested, as it was checked before anything was locked.
+pub(super) struct Requested<'a> {
+    prepared: Prepared,
+    /// The customer that they mean by this text.
+    customer: Option<(&'a str, Chosen)>,
 }
 
-/// What [`amend`] would do. While that is evaluated, nothing is locked.
-async fn preview_request(
-    store: &Store,
-    license: License,
-    request: &AmendRequest,
-    change: &PermittedChange,
-) -> Result<Amended, AmendError> {
-    let customer = match &request.customer {
-        Some(text) => {
-            // Never committed: a new customer is not stored.
-            let transaction = store.begin().await?;
-            Some(choose(&transaction, text, change.at).await?)
+impl<'a> Requested<'a> {
+    /// Checks a request for a license with this row.
+    ///
+    /// # Errors
+    /// As [`amend`].
+    pub(super) async fn prepare(
+        store: &Store,
+        license: License,
+        request: &'a AmendRequest,
+        change: &PermittedChange,
+    ) -> Result<Self, AmendError> {
+        let customer = match request.customer.as_deref() {
+            Some(text) => {
+                // Never committed: a new customer is not stored.
+                let transaction = store.begin().await?;
+                Some((text, choose(&transaction, text, None, change.at).await?))
+            }
+            None => None,
+        };
+        let known = amendments_to_follow(store, &license, request.after, change.at).await?;
+        let chosen = customer.as_ref().map(|(_, chosen)| chosen);
+        let id = chosen.map(Chosen::id);
+        let amendment = request.amendment(store.reader(), &known, id, change);
+        let amendment = amendment.await?;
+        let new = chosen.and_then(Chosen::unstored);
+        let prepared = Prepared::new(store, license, known, amendment, new, change);
+        Ok(Self {
+            prepared: prepared.await?,
+            customer,
+        })
+    }
+
+    /// Stores the amendment of a license that is locked, and so is the customer
+    /// ([`hold_for_customer`]).
+    ///
+    /// # Errors
+    /// [`StoreError::changed`] if the license or the customer has changed, or as [`amend`].
+    pub(super) async fn store(
+        self,
+        db: &impl ConnectionTrait,
+        held: &License,
+        change: &PermittedChange,
+    ) -> Result<Amended, AmendError> {
+        let mut details = json!({});
+        if let Some((text, chosen)) = &self.customer {
+            let customer = choose(db, text, chosen.unstored(), change.at).await?;
+            if !customer.is_same(chosen) {
+                return Err(StoreError::changed().into());
+            }
+            if customer.is_new {
+                details = json!({"newCustomer": true});
+            }
         }
-        None => None,
-    };
-    let new = customer.as_ref().filter(|it| it.is_new);
-    let new = new.and_then(|it| it.customer.clone());
-    let db = store.reader();
-    let (known, amendment) = requested(db, &license, request, customer, change).await?;
-    preview_amendment(db, license, known, amendment, new.as_ref(), change).await
-}
-
-/// The amendments of a license, and the one that is requested.
-async fn requested(
-    db: &impl ConnectionTrait,
-    license: &License,
-    request: &AmendRequest,
-    customer: Option<Chosen>,
-    change: &PermittedChange,
-) -> Result<(Vec<Amendment>, Amendment), AmendError> {
-    let known = amendments_to_follow(db, license, request.after, change.at).await?;
-    let customer = customer.map(Chosen::id);
-    let amendment = request.amendment(db, &known, customer, change).await?;
-    Ok((known, amendment))
+        let action = Action::Amended;
+        let entry = AuditEntry { action, details };
+        Ok(self.prepared.store(db, held, entry, change).await?)
+    }
 }
 
 /// Logs that an amendment was stored.
@@ -228,145 +235,18 @@ pub(super) fn note_stored(amended: &Amended) {
     tracing::info!(license_key, number, "license amended");
 }
 
-/// How the audit log tells of an amendment: with these details in addition to those of every amendment.
-pub(super) struct AuditEntry {
-    pub(super) action: Action,
-    pub(super) details: Value,
-}
-
-/// Adds an amendment to a license that is locked, with its entry in the audit log, and returns what
-/// it changes. `known` are its amendments.
-///
-/// # Errors
-/// One [`AmendError`] for each rule that it breaks, or if the database returns an error.
-pub(super) async fn apply(
-    db: &impl ConnectionTrait,
-    license: License,
-    known: Vec<Amendment>,
-    amendment: Amendment,
-    entry: AuditEntry,
-    change: &PermittedChange,
-) -> Result<Amended, AmendError> {
-    let all = check_rules(db, &license, known, amendment).await?;
-    let judged = licenses::judged(db, license, &all, change.time()).await?;
-    let judged = judged.changed();
-    check_sizes(db, judged.license(), all.clone(), None, change.at).await?;
-    let license = store_newest(db, judged, &all).await?;
-    let customers = customer_names(db, &all).await?;
-    if let Some((amendment, known)) = all.split_last() {
-        let AuditEntry { action, details } = entry;
-        let mut all_details = json!({
-            "amendment": amendment.number,
-            "reason": amendment.reason,
-            "order": amendment.order,
-            "effectiveAt": amendment.effective_at,
-            "undoes": amendment.undoes,
-            "changes": all_words(amendment, known, &customers).join(", "),
-        });
-        if let (Some(all), Value::Object(details)) = (all_details.as_object_mut(), details) {
-            all.extend(details);
-        }
-        change.note(db, action, &license, all_details).await?;
-    }
-    changed(db, license, all, customers, change.at).await
-}
-
-/// What [`apply`] would do to a license that need not be locked. `customer` is one who is not stored.
-///
-/// # Errors
-/// As [`apply`].
-pub(super) async fn preview_amendment(
-    db: &impl ConnectionTrait,
-    license: License,
-    known: Vec<Amendment>,
-    amendment: Amendment,
-    customer: Option<&Customer>,
-    change: &PermittedChange,
-) -> Result<Amended, AmendError> {
-    let now = change.at;
-    let all = check_rules(db, &license, known, amendment).await?;
-    let license = licenses::previewed(db, license, &all, customer, now).await?;
-    check_sizes(db, &license, all.clone(), customer, now).await?;
-    let mut customers = customer_names(db, &all).await?;
-    customers.extend(customer.map(|it| (it.id.clone(), it.name.clone())));
-    changed(db, license, all, customers, now).await
-}
-
-/// Checks the rules about amendments, and returns all of them: the new one is the last.
-async fn check_rules(
-    db: &impl ConnectionTrait,
-    license: &License,
-    known: Vec<Amendment>,
-    amendment: Amendment,
-) -> Result<Arc<[Amendment]>, AmendError> {
-    // Only what undoes something restores something.
-    let refunded = match amendment.undoes {
-        Some(_) => add_ons::refunded_amendments(db, &license.id).await?,
-        None => Vec::new(),
-    };
-    let decided = license.status.decided();
-    evaluated(move || {
-        check(&known, &amendment, decided).map_err(|error| AmendError::Rule { error })?;
-        if let Some(number) = restored_refund(&known, &amendment, &refunded) {
-            return Err(AmendError::Refunded(number));
-        }
-        let mut all = known;
-        all.push(amendment);
-        Ok(all.into())
-    })
-    .await
-}
-
-/// Stores the newest of all amendments of a license that is locked, and what the license is with it.
+/// Stores the newest amendment of a license that is locked, and what the license is with it.
 ///
 /// # Errors
 /// If the database returns an error.
 pub(super) async fn store_newest(
     db: &impl ConnectionTrait,
     license: Judged,
-    all: &[Amendment],
+    newest: &Amendment,
 ) -> Result<License, StoreError> {
-    if let Some(newest) = all.last() {
-        amendments::insert(db, &license.license().id, newest).await?;
-    }
+    amendments::insert(db, &license.license().id, newest).await?;
     licenses::save(db, &license).await?;
     Ok(license.license().clone())
-}
-
-/// What the newest of all amendments of a license changes.
-async fn changed(
-    db: &impl ConnectionTrait,
-    license: License,
-    all: Arc<[Amendment]>,
-    customers: CustomerNames,
-    now: DateTime<Utc>,
-) -> Result<Amended, AmendError> {
-    let (amendment, known) = match all.split_last() {
-        Some((newest, known)) => (newest.clone(), known.len()),
-        None => return Err(StoreError::NoAmendments(license.id).into()),
-    };
-    let applies_at = amendment.effective_at.max(now);
-    let (effects, differences, seats) = evaluated(move || {
-        let known = &all[..known];
-        let after = contents(&all, applies_at);
-        let differences = after.differences(&contents(known, applies_at));
-        let effects = effects(known, &all, judged_at(&all, now));
-        (effects, differences, after.terms.seats)
-    })
-    .await;
-    let id = &license.id;
-    let installations = affected(db, id, seats, applies_at, &effects, now).await?;
-    let seats_held = seats::count(db, id, &SeatsQuery::held()).await?;
-    Ok(Amended {
-        license,
-        amendment,
-        effects,
-        differences,
-        seats_held,
-        seats,
-        installations,
-        customers,
-    })
 }
 
 async fn affected(

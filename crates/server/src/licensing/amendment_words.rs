@@ -1,16 +1,21 @@
 //! Amendments in words, for people.
+//!
+//! Words are found for many amendments together, in one pass over their changes, and only in a turn of
+//! [`evaluated`](crate::licensing::evaluation::evaluated).
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use license_core::amendment::{Amendment, Change, Terms, contents};
+use license_core::amendment::{Amendment, Change, Step, Terms, steps};
 use license_core::entitlement::Entitlement;
 use license_core::plan::LicenseEnd;
 use sea_orm::ConnectionTrait;
 
 use crate::licensing::day_words::{days, first_day, hours, last_day};
 use crate::licensing::end_words::ends;
+use crate::licensing::evaluation::{Evaluating, evaluated};
 use crate::licensing::item_words::ItemNames;
-use crate::store::{StoreError, customers};
+use crate::store::{Store, StoreError, customers};
 
 /// Maximum number of changes that a sentence names.
 const MAX_NAMED_CHANGES: usize = 20;
@@ -22,28 +27,28 @@ pub type CustomerNames = BTreeMap<String, String>;
 ///
 /// # Errors
 /// If the database returns an error.
-pub async fn customer_names(
+pub async fn customer_names<'a>(
     db: &impl ConnectionTrait,
-    amendments: &[Amendment],
+    amendments: impl IntoIterator<Item = &'a Amendment>,
 ) -> Result<CustomerNames, StoreError> {
-    let changes = amendments.iter().flat_map(|it| &it.changes);
+    let changes = amendments.into_iter().flat_map(|it| &it.changes);
     let ids = changes.filter_map(|change| match change {
         Change::Customer(id) if !id.is_empty() => Some(id.clone()),
         _ => None,
     });
-    customers::names(db, ids.collect()).await
+    customers::names(db, ids).await
 }
 
-/// What an amendment of a license with these amendments does, one statement for each change, by keys
-/// as programs write them.
+/// What these amendments of a license do, one statement for each change, by keys as programs write
+/// them. `all` are the amendments of the license, as for [`Told::new`].
 #[must_use]
-pub fn all_words(amendment: &Amendment, all: &[Amendment], names: &CustomerNames) -> Vec<String> {
-    let told = Told {
-        amendments: all,
-        customers: names,
-        items: &ItemNames::default(),
-    };
-    told.all_statements(amendment)
+pub fn all_words(
+    evaluating: &Evaluating,
+    of: &[&Amendment],
+    all: &[Amendment],
+    names: &CustomerNames,
+) -> Vec<Vec<String>> {
+    Told::new(evaluating, all, names, &ItemNames::default()).all_statements(of)
 }
 
 /// All terms, without those that are the server's own defaults.
@@ -72,58 +77,161 @@ fn term_words(terms: &Terms) -> Vec<String> {
         .collect()
 }
 
+/// The amendments of a license, with what statements about them are made of. Clones share it.
+#[derive(Clone, Debug)]
+pub struct History {
+    amendments: Arc<[Amendment]>,
+    customers: Arc<CustomerNames>,
+    items: Arc<ItemNames>,
+}
+
+impl History {
+    /// All amendments of a license, in the order of their numbers.
+    ///
+    /// # Errors
+    /// If the database returns an error.
+    pub async fn read(
+        db: &impl ConnectionTrait,
+        amendments: Vec<Amendment>,
+    ) -> Result<Self, StoreError> {
+        let customers = customer_names(db, &amendments).await?;
+        let items = ItemNames::read(db).await?;
+        Ok(Self::new(amendments.into(), customers, items))
+    }
+
+    /// The same with names that are known.
+    #[must_use]
+    pub fn new(amendments: Arc<[Amendment]>, customers: CustomerNames, items: ItemNames) -> Self {
+        Self {
+            amendments,
+            customers: customers.into(),
+            items: items.into(),
+        }
+    }
+
+    /// The names of what is sold.
+    #[must_use]
+    pub fn items(&self) -> &ItemNames {
+        &self.items
+    }
+
+    /// What is told about the amendments.
+    ///
+    /// # Errors
+    /// As [`evaluated`].
+    pub async fn told<T: Send + 'static>(
+        &self,
+        store: &Store,
+        tell: impl FnOnce(Told<'_>) -> T + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let Self {
+            amendments,
+            customers,
+            items,
+        } = self.clone();
+        let tell = move |evaluating: &Evaluating| {
+            tell(Told::new(evaluating, &amendments, &customers, &items))
+        };
+        evaluated(store, tell).await
+    }
+}
+
 /// What statements about amendments are made of.
 #[derive(Clone, Copy, Debug)]
 pub struct Told<'a> {
-    /// All amendments of the license, in the order of their numbers.
-    pub amendments: &'a [Amendment],
-    /// The names of the customers that they are about.
-    pub customers: &'a CustomerNames,
-    /// The names of what is sold.
-    pub items: &'a ItemNames,
+    amendments: &'a [Amendment],
+    customers: &'a CustomerNames,
+    items: &'a ItemNames,
 }
 
-impl Told<'_> {
-    /// An amendment as a sentence without a full stop, with days in UTC: `16 cameras added from 3 May
-    /// 2027, order 4711, by ana`.
+impl<'a> Told<'a> {
+    /// All amendments of the license, in the order of their numbers, the names of the customers that
+    /// they are about, and the names of what is sold.
     #[must_use]
-    pub fn sentence(&self, amendment: &Amendment) -> String {
-        let mut parts = self.statements(amendment);
-        if let Some(order) = &amendment.order {
-            parts.push(format!("order {order}"));
+    pub fn new(
+        _evaluating: &Evaluating,
+        amendments: &'a [Amendment],
+        customers: &'a CustomerNames,
+        items: &'a ItemNames,
+    ) -> Self {
+        Self {
+            amendments,
+            customers,
+            items,
         }
-        parts.push(format!("by {}", amendment.author));
-        parts.join(", ")
     }
 
-    /// What an amendment does, one statement for each change. Of the terms, those that are different.
+    /// All amendments of the license, in the order of their numbers.
     #[must_use]
-    pub fn all_statements(&self, amendment: &Amendment) -> Vec<String> {
-        let undone = amendment
-            .undoes
-            .map(|number| format!("amendment {number} undone"));
-        let restored = self.restored(amendment);
-        let restores_terms = restored.iter().any(Change::is_about_terms);
-        let changes = amendment.changes.iter();
-        let changes = changes.filter(|it| !(restores_terms && it.is_about_terms()));
-        let changes = restored.iter().chain(changes);
-        let changes = changes.flat_map(|change| self.change(change, amendment));
-        undone.into_iter().chain(changes).collect()
+    pub fn amendments(&self) -> &'a [Amendment] {
+        self.amendments
     }
 
-    /// The first 20 of these statements, and the number of the others.
+    /// The names of what is sold.
     #[must_use]
-    pub fn statements(&self, amendment: &Amendment) -> Vec<String> {
-        let mut all = self.all_statements(amendment);
-        let others = all.len().saturating_sub(MAX_NAMED_CHANGES);
-        if others > 0 {
-            all.truncate(MAX_NAMED_CHANGES);
-            all.push(format!("{others} more changes"));
+    pub fn items(&self) -> &'a ItemNames {
+        self.items
+    }
+
+    /// Each amendment as a sentence without a full stop, with days in UTC: `16 cameras added from 3
+    /// May 2027, order 4711, by ana`.
+    #[must_use]
+    pub fn sentences(&self, of: &[&Amendment]) -> Vec<String> {
+        let statements = self.statements(of).into_iter();
+        let sentences = statements.zip(of).map(|(mut parts, amendment)| {
+            if let Some(order) = &amendment.order {
+                parts.push(format!("order {order}"));
+            }
+            parts.push(format!("by {}", amendment.author));
+            parts.join(", ")
+        });
+        sentences.collect()
+    }
+
+    /// What each amendment does, one statement for each change. Of the terms, those that are
+    /// different. Each may be one of the license's, or change less, or follow all of them.
+    #[must_use]
+    pub fn all_statements(&self, of: &[&Amendment]) -> Vec<Vec<String>> {
+        let needed = of.iter().copied().filter(|it| needs_step(it));
+        let mut steps = steps(self.amendments, &needed.collect::<Vec<_>>()).into_iter();
+        let all = of.iter().map(|amendment| {
+            let step = needs_step(amendment).then(|| steps.next()).flatten();
+            self.of_one(amendment, step.as_ref())
+        });
+        all.collect()
+    }
+
+    /// The first 20 of the statements about each, and the number of the others.
+    #[must_use]
+    pub fn statements(&self, of: &[&Amendment]) -> Vec<Vec<String>> {
+        let mut all = self.all_statements(of);
+        for statements in &mut all {
+            let others = statements.len().saturating_sub(MAX_NAMED_CHANGES);
+            if others > 0 {
+                statements.truncate(MAX_NAMED_CHANGES);
+                statements.push(format!("{others} more changes"));
+            }
         }
         all
     }
 
-    fn change(&self, change: &Change, amendment: &Amendment) -> Vec<String> {
+    fn of_one(&self, amendment: &Amendment, step: Option<&Step>) -> Vec<String> {
+        let undone = amendment.undoes.zip(step);
+        let restored = undone.map(|(_, step)| step.undone.differences(&step.before));
+        let restored = restored.unwrap_or_default();
+        let undone = undone.map(|(number, _)| format!("amendment {number} undone"));
+        let restores_terms = restored.iter().any(Change::is_about_terms);
+        let changes = amendment.changes.iter();
+        let changes = changes.filter(|it| !(restores_terms && it.is_about_terms()));
+        let changes = restored.iter().chain(changes);
+        let changes = changes.flat_map(|change| match step {
+            Some(step) if change.is_about_terms() => self.terms(amendment, step),
+            _ => self.change(change),
+        });
+        undone.into_iter().chain(changes).collect()
+    }
+
+    fn change(&self, change: &Change) -> Vec<String> {
         let statement = match change {
             Change::Grant(entitlement) => self.grant(entitlement),
             Change::End { key } => format!("{} ended", self.items.name(key.as_str())),
@@ -134,7 +242,8 @@ impl Told<'_> {
             Change::Start(Some(at)) => format!("starts {}", first_day(*at)),
             Change::Expiry(at) => ends(LicenseEnd::At(*at), last_day),
             Change::Lasts(duration) => ends(LicenseEnd::AfterActivation(*duration), last_day),
-            Change::Terms(_) | Change::TermChanges(_) => return self.terms(amendment),
+            // Named as what is different.
+            Change::Terms(_) | Change::TermChanges(_) => return Vec::new(),
         };
         vec![statement]
     }
@@ -150,36 +259,13 @@ impl Told<'_> {
         text
     }
 
-    /// The amendments that were recorded before another one.
-    fn earlier(&self, amendment: &Amendment) -> &[Amendment] {
-        let all = self.amendments;
-        &all[..all.partition_point(|it| it.number < amendment.number)]
-    }
-
-    /// What an amendment changes by undoing another one, apart from what is granted.
-    fn restored(&self, amendment: &Amendment) -> Vec<Change> {
-        if amendment.undoes.is_none() {
-            return Vec::new();
-        }
-        let undoing = Amendment {
-            changes: Vec::new(),
-            ..amendment.clone()
-        };
-        let earlier = self.earlier(amendment);
-        let before = contents(earlier, amendment.effective_at);
-        let after = contents(&[earlier, &[undoing]].concat(), amendment.effective_at);
-        after.differences(&before)
-    }
-
     /// The terms that are different with an amendment than without it, when it takes effect.
-    fn terms(&self, amendment: &Amendment) -> Vec<String> {
-        let earlier = self.earlier(amendment);
-        let known = [earlier, std::slice::from_ref(amendment)].concat();
-        let after = contents(&known, amendment.effective_at).terms;
-        if earlier.is_empty() {
-            return term_words(&after);
+    fn terms(&self, amendment: &Amendment, step: &Step) -> Vec<String> {
+        let (before, after) = (&step.before.terms, &step.after.terms);
+        let first = self.amendments.first();
+        if first.is_none_or(|first| amendment.number <= first.number) {
+            return term_words(after);
         }
-        let before = contents(earlier, amendment.effective_at).terms;
         let reset = [
             (before.lease_hours, after.lease_hours, "lease"),
             (before.grace_hours, after.grace_hours, "grace period"),
@@ -190,11 +276,16 @@ impl Told<'_> {
         let reset = reset.map(|(_, _, name)| format!("{name} as set on the License Server"));
         let unbounded = before.updates_until.is_some() && after.updates_until.is_none();
         let unbounded = unbounded.then(|| "all updates covered".to_owned());
-        let before = term_words(&before);
-        let after = term_words(&after).into_iter();
+        let before = term_words(before);
+        let after = term_words(after).into_iter();
         let changed = after.filter(|it| !before.contains(it));
         changed.chain(reset).chain(unbounded).collect()
     }
+}
+
+/// Whether it can only be told from the license before and after it what an amendment does.
+fn needs_step(amendment: &Amendment) -> bool {
+    amendment.undoes.is_some() || amendment.changes.iter().any(Change::is_about_terms)
 }
 
 #[cfg(test)]
@@ -232,12 +323,9 @@ mod tests {
     }
 
     fn sentence(amendments: &[Amendment], number: usize) -> String {
-        let told = Told {
-            amendments,
-            customers: &CustomerNames::new(),
-            items: &cameras(),
-        };
-        told.sentence(&amendments[number - 1])
+        let (customers, items) = (CustomerNames::new(), cameras());
+        let told = Told::new(&Evaluating::IN_TEST, amendments, &customers, &items);
+        told.sentences(&[&amendments[number - 1]]).remove(0)
     }
 
     #[test]

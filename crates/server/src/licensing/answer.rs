@@ -6,7 +6,7 @@
 use chrono::{DateTime, Utc};
 use license_core::issued_code::{CodeKind, IssuedCode, KeyKind};
 use license_core::license_key::LicenseKey;
-use license_core::protocol::Call;
+use license_core::protocol::{ActivateRequest, Call, HeartbeatRequest};
 use license_core::restored::next_number;
 use license_service::database::repeated;
 
@@ -21,7 +21,7 @@ use crate::licensing::refusal::{Refused, Stopped};
 use crate::licensing::restored;
 use crate::licensing::site_answer::{AnswerError, SiteAnswer};
 use crate::licensing::site_question::{CallDetails, SiteQuestion};
-use crate::licensing::site_redeem::{redeem, redeem_by_file};
+use crate::licensing::site_redeem::{SiteRedeeming, redeem, redeem_by_file};
 use crate::licensing::validate::validate;
 use crate::store::licenses;
 
@@ -80,14 +80,34 @@ async fn decide(
             return refuse(app, refused, question.call(), &to, details.newest_seq, now).await;
         }
     };
+    // Nothing is locked while an add-on key is checked.
+    let prepare = async |license, key: &str| {
+        let prepared = SiteRedeeming::prepare(app, license, key, details, now).await?;
+        let (prepared, license, turn) = prepared;
+        Ok::<_, AnswerError>((prepared, license, Some(turn)))
+    };
+    let (step, license, _turn) = match question {
+        SiteQuestion::Activate(request) => (Step::Activate(request), license, None),
+        SiteQuestion::Validate => (Step::Validate, license, None),
+        SiteQuestion::Heartbeat(request) => (Step::Heartbeat(request), license, None),
+        SiteQuestion::Deactivate => (Step::Deactivate, license, None),
+        SiteQuestion::Redeem(key) => {
+            let (prepared, license, turn) = prepare(license, key).await?;
+            (Step::Redeem(prepared), license, turn)
+        }
+        SiteQuestion::RedeemByFile(key) => {
+            let (prepared, license, turn) = prepare(license, key).await?;
+            (Step::RedeemByFile(prepared), license, turn)
+        }
+    };
     let mut held = HeldLicense::hold(app, license, question.call(), to, details, now).await?;
-    let answered = match question {
-        SiteQuestion::Activate(request) => activate(&mut held, request).await,
-        SiteQuestion::Validate => validate(&mut held).await,
-        SiteQuestion::Heartbeat(request) => heartbeat(&mut held, request).await,
-        SiteQuestion::Deactivate => deactivate(&mut held).await,
-        SiteQuestion::Redeem(key) => redeem(&mut held, key).await,
-        SiteQuestion::RedeemByFile(key) => redeem_by_file(&mut held, key).await,
+    let answered = match step {
+        Step::Activate(request) => activate(&mut held, request).await,
+        Step::Validate => validate(&mut held).await,
+        Step::Heartbeat(request) => heartbeat(&mut held, request).await,
+        Step::Deactivate => deactivate(&mut held).await,
+        Step::Redeem(prepared) => redeem(&mut held, prepared).await,
+        Step::RedeemByFile(prepared) => redeem_by_file(&mut held, prepared).await,
     };
     let answer = match answered {
         Ok(answer) => answer,
@@ -102,6 +122,16 @@ async fn decide(
     }
     held.commit().await?;
     Ok(answer)
+}
+
+/// What is done for a question while the license is locked.
+enum Step<'a> {
+    Activate(&'a ActivateRequest),
+    Validate,
+    Heartbeat(&'a HeartbeatRequest),
+    Deactivate,
+    Redeem(Box<SiteRedeeming>),
+    RedeemByFile(Box<SiteRedeeming>),
 }
 
 /// Why an add-on key is refused without asking the database; `None` if it is to be asked, or the

@@ -123,7 +123,7 @@ impl LineFailure {
     fn of_store(error: StoreError) -> Self {
         match error {
             // Others are changing this license.
-            StoreError::Held => Self::Invalid(error.to_string()),
+            StoreError::Held | StoreError::Evaluating => Self::Invalid(error.to_string()),
             error => Self::Store(error),
         }
     }

@@ -2,6 +2,7 @@
 //! is in the next lease of each.
 
 mod choice;
+mod documents;
 mod merge;
 
 use chrono::{DateTime, Utc};
@@ -11,18 +12,19 @@ use license_service::database::repeated;
 use license_service::random;
 use sea_orm::ConnectionTrait;
 use serde_json::json;
+use tokio::sync::Mutex;
 
 use crate::audit::{Action, Change};
-use crate::licensing::current::with_amendments;
-use crate::licensing::document_size::{SizeError, TooLong, check_sizes};
+use crate::licensing::document_size::TooLong;
 use crate::licensing::issue::MAX_CUSTOMER_CHARS;
 use crate::licensing::text_bounds::fits;
 use crate::store::customers::{self, Contact, Customer};
-use crate::store::licenses::{self, License};
+use crate::store::licenses;
 use crate::store::locks::{self, Lock};
 use crate::store::{Store, StoreError};
 pub use choice::look_up;
 pub(super) use choice::{Chosen, choose, hold_for_customer};
+use documents::CheckedDocuments;
 pub use merge::{Merged, NotAmended, merge};
 
 /// Maximum length of a reference, and of each text of a contact, in characters.
@@ -31,9 +33,6 @@ pub const MAX_TEXT_CHARS: usize = 255;
 pub const MAX_CONTACTS: usize = 20;
 /// Maximum length of the notes, in characters.
 pub const MAX_NOTES_CHARS: usize = 4000;
-
-/// Licenses that are read together.
-const LICENSES_AT_A_TIME: u64 = 500;
 
 /// What to change of a customer, or what a new one has. Fields that are `None` stay as they are.
 #[derive(Clone, Debug, Default)]
@@ -219,15 +218,27 @@ pub async fn edit(
     if let Some(name) = &request.name {
         check_name(name, false)?;
     }
-    repeated(|| try_edit(store, customer, request, change)).await
+    // What was checked need not be checked again when the transaction is repeated.
+    let documents = &Mutex::new(CheckedDocuments::default());
+    repeated(async || {
+        let mut documents = documents.lock().await;
+        try_edit(store, customer, request, &mut documents, change).await
+    })
+    .await
 }
 
 async fn try_edit(
     store: &Store,
     customer: &str,
     request: &CustomerEdit,
+    documents: &mut CheckedDocuments,
     change: &Change,
 ) -> Result<Customer, CustomerError> {
+    let known = look_up(store.reader(), customer).await?;
+    let name = checked(Some(&known), request, change.at)?.name;
+    if name != known.name {
+        documents.check(store, &known.id, &name, change.at).await?;
+    }
     let transaction = store.begin().await?;
     let id = look_up(&transaction, customer).await?.id;
     if request.name.is_some() || request.reference.is_some() {
@@ -247,7 +258,9 @@ async fn try_edit(
         check_free(&transaction, &after).await?;
     }
     if after.name != before.name {
-        check_documents(&transaction, &id, &after.name, change.at).await?;
+        if !documents.cover(&transaction, &id, &after.name).await? {
+            return Err(StoreError::changed().into());
+        }
         licenses::rename_customer(&transaction, &id, &after.name, change.at).await?;
     }
     match customers::save(&transaction, &after).await {
@@ -301,39 +314,6 @@ async fn check_distinct(
         is,
         other: other.id,
     })
-}
-
-/// Checks that sites can read the documents of all licenses of a customer with another name.
-async fn check_documents(
-    db: &impl ConnectionTrait,
-    customer: &str,
-    name: &str,
-    now: DateTime<Utc>,
-) -> Result<(), CustomerError> {
-    let mut after: Option<String> = None;
-    loop {
-        let found = licenses::of_customer(db, customer, after.as_deref(), LICENSES_AT_A_TIME);
-        let found = found.await?;
-        let Some(last) = found.last() else {
-            return Ok(());
-        };
-        after = Some(last.id.clone());
-        for license in found {
-            let (license, amendments) = with_amendments(db, license, now).await?;
-            let renamed = License {
-                customer: name.to_owned(),
-                ..license
-            };
-            let fits = check_sizes(db, &renamed, amendments.into(), None, now).await;
-            fits.map_err(|error| match error {
-                SizeError::Store(error) => error.into(),
-                SizeError::TooLong(error) => CustomerError::TooLong {
-                    license: renamed.id,
-                    error,
-                },
-            })?;
-        }
-    }
 }
 
 fn new_customer(name: &str, now: DateTime<Utc>) -> Customer {

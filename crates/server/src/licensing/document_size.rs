@@ -6,14 +6,13 @@ use chrono::{DateTime, Utc};
 use license_core::amendment::{Amendment, State, documents, judged_at};
 use license_core::document::MAX_LICENSE_BYTES;
 use license_core::entitlement::Entitlement;
-use sea_orm::ConnectionTrait;
 use serde_json::{Map, Value};
 
 use crate::licensing::document::{license_object, with_entitlements};
-use crate::licensing::evaluation::evaluated;
-use crate::store::StoreError;
+use crate::licensing::evaluation::{Evaluating, evaluated};
 use crate::store::customers::Customer;
 use crate::store::licenses::{self, License};
+use crate::store::{Store, StoreError};
 
 /// No site could read the license's documents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -46,18 +45,16 @@ pub enum SizeError {
 /// # Errors
 /// [`SizeError`].
 pub async fn check_sizes(
-    db: &impl ConnectionTrait,
+    store: &Store,
     license: &License,
     amendments: Arc<[Amendment]>,
     customer: Option<&Customer>,
     now: DateTime<Utc>,
 ) -> Result<(), SizeError> {
+    let db = store.reader();
+    let lists = evaluated(store, move |_| lists(&amendments, now)).await?;
     let mut listed = Vec::new();
-    for (place, (state, list)) in evaluated(move || lists(&amendments, now))
-        .await
-        .into_iter()
-        .enumerate()
-    {
+    for (place, (state, list)) in lists.into_iter().enumerate() {
         listed.push(match place {
             0 if license.is_plain => (license.clone(), license.entitlements(&[], now)),
             0 => (license.clone(), list),
@@ -67,12 +64,12 @@ pub async fn check_sizes(
             ),
         });
     }
-    let checked = move || {
+    let checked = move |_: &Evaluating| {
         listed
             .iter()
             .try_for_each(|(license, list)| check(license, list))
     };
-    Ok(evaluated(checked).await?)
+    Ok(evaluated(store, checked).await??)
 }
 
 /// What the documents of a license list in each of its states, up to the first list that is certainly

@@ -1,27 +1,44 @@
 //! Evaluates the amendments of licenses away from the threads that answer calls: the largest history
 //! takes many times as long as any other work.
+//!
+//! Nothing is locked meanwhile. Code in a transaction has only the transaction, not the [`Store`] that
+//! an evaluation needs: what is stored was evaluated before, and the transaction checks that nothing
+//! has changed since then.
 
 use std::future::pending;
 use std::panic::resume_unwind;
 
-use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
-/// Maximum number of evaluations at the same time. Others wait, in order.
-const MAX_EVALUATIONS: usize = 2;
+use crate::store::{Store, StoreError};
 
-static TURNS: Semaphore = Semaphore::const_new(MAX_EVALUATIONS);
+/// Only [`evaluated`] creates one: what needs it cannot be done on a thread that answers calls.
+#[derive(Debug)]
+pub struct Evaluating(());
+
+#[cfg(test)]
+impl Evaluating {
+    /// For tests, which nobody waits for.
+    pub(crate) const IN_TEST: Self = Self(());
+}
 
 /// The result of work that only computes something from amendments.
-pub async fn evaluated<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    let turn = TURNS.acquire().await;
+///
+/// # Errors
+/// [`StoreError::Evaluating`] if too many others wait, or have not finished in time.
+pub async fn evaluated<T: Send + 'static>(
+    store: &Store,
+    work: impl FnOnce(&Evaluating) -> T + Send + 'static,
+) -> Result<T, StoreError> {
+    let turns = store.evaluations().turns().await;
+    let turns = turns.map_err(|_| StoreError::Evaluating)?;
     let evaluated = spawn_blocking(move || {
-        // Also counts if the caller no longer waits.
-        let _turn = turn;
-        work()
+        // Also count if the caller no longer waits.
+        let _turns = turns;
+        work(&Evaluating(()))
     });
     match evaluated.await {
-        Ok(value) => value,
+        Ok(value) => Ok(value),
         Err(error) => match error.try_into_panic() {
             Ok(panic) => resume_unwind(panic),
             // The runtime is being shut down, and this task with it.

@@ -58,9 +58,9 @@ pub(super) async fn first_activated(
         changes: vec![end],
     };
     let mut all = known;
-    all.push(amendment);
+    all.push(amendment.clone());
     let judged = licenses::judged(db, license.clone(), &all, at).await?;
-    let license = store_newest(db, judged.changed(), &all).await?;
+    let license = store_newest(db, judged.changed(), &amendment).await?;
     let details = json!({
         "amendment": license.amendment,
         "reason": REASON,

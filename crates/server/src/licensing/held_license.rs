@@ -45,6 +45,9 @@ pub(super) struct HeldLicense<'a> {
     pub(super) transaction: Transaction,
     /// Shows later that the transaction is not lost.
     proof: Moved,
+    /// The license's row as it was locked.
+    row: License,
+    /// The license as it is now.
     license: License,
     /// Its amendments; empty if it is plain.
     amendments: Vec<Amendment>,
@@ -81,9 +84,10 @@ impl<'a> HeldLicense<'a> {
         details: &CallDetails,
         now: DateTime<Utc>,
     ) -> Result<Self, AnswerError> {
-        let (transaction, license) = app.store.hold(known).await?;
+        let (transaction, row) = app.store.hold(known).await?;
         check_new(&transaction).await?;
-        let (license, amendments) = current::with_amendments(&transaction, license, now).await?;
+        let current = current::with_amendments(&transaction, row.clone(), now).await;
+        let (license, amendments) = current?;
         let proof = restored::prove(&transaction, &app.numbering, now).await?;
         let seat = seats::find(&transaction, &license.id, &to.hardware_id).await?;
         let issued = seat.as_ref().map_or(0, |seat| seat.last_seq);
@@ -94,6 +98,7 @@ impl<'a> HeldLicense<'a> {
             to: completed(to, seat.as_ref()),
             transaction,
             proof,
+            row,
             license,
             amendments,
             seat,
@@ -189,7 +194,7 @@ impl<'a> HeldLicense<'a> {
         let (license, signed) = signed_license(self.app, &self.license, license, envelope, length)?;
         seat.note_signed(signed);
         self.note_file(&mut seat, signed.exp).await?;
-        seats::save(&self.transaction, &seat).await?;
+        self.save(&seat).await?;
         Ok(SiteAnswer::License(license))
     }
 
@@ -202,7 +207,7 @@ impl<'a> HeldLicense<'a> {
         // The sequence number and the day of the usage come from the same clock.
         self.app.can_sign()?;
         self.confirm(&mut seat).await?;
-        seats::save(&self.transaction, &seat).await?;
+        self.save(&seat).await?;
         Ok(SiteAnswer::License(self.license_object().await?))
     }
 
@@ -233,7 +238,7 @@ impl<'a> HeldLicense<'a> {
         receipt: &Denied,
     ) -> Result<String, AnswerError> {
         self.confirm(&mut seat).await?;
-        seats::save(&self.transaction, &seat).await?;
+        self.save(&seat).await?;
         let envelope = self.envelope(seat.last_seq);
         Ok(signed_denial(
             self.app,
@@ -261,7 +266,7 @@ impl<'a> HeldLicense<'a> {
                 if self.call.answer_is_kept() {
                     self.note_file(&mut seat, self.now).await?;
                 }
-                seats::save(&self.transaction, &seat).await?;
+                self.save(&seat).await?;
                 seat.last_seq
             }
             None => next_number(0, self.lost, self.now),
@@ -310,12 +315,18 @@ impl<'a> HeldLicense<'a> {
         }
     }
 
-    /// Records a confirmation in the audit log and in the seat.
-    async fn confirm(&self, seat: &mut Seat) -> Result<(), StoreError> {
+    /// Stores the machine's seat, with the entry in the audit log if it was claimed in this call: a
+    /// call that is refused afterwards keeps the seat. Nothing else stores it.
+    async fn save(&self, seat: &Seat) -> Result<(), StoreError> {
         if self.seat_is_new {
             let details = json!({"installation": seat.installation_name});
             self.log(Action::SeatTaken, details).await?;
         }
+        seats::save(&self.transaction, seat).await
+    }
+
+    /// Records a confirmation in the audit log and in the seat.
+    async fn confirm(&self, seat: &mut Seat) -> Result<(), StoreError> {
         if let Some(file) = &self.details.offline {
             let change = Change {
                 by: file.by.clone(),

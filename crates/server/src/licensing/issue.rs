@@ -190,7 +190,7 @@ pub(super) async fn add_in(
     if known.is_some() {
         return Err(IssueError::Exists(license.license_key));
     }
-    let chosen = choose(db, &license.customer, change.at).await?;
+    let chosen = choose(db, &license.customer, None, change.at).await?;
     let is_new_customer = chosen.is_new;
     let license = license_of(license, chosen.customer);
     let id = license.customer_id.as_deref().unwrap_or_default();

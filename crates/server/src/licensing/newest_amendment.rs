@@ -2,20 +2,26 @@
 
 use chrono::{DateTime, Utc};
 use license_core::amendment::Amendment;
-use sea_orm::ConnectionTrait;
 
 use crate::licensing::amend::AmendError;
-use crate::licensing::amendment_words::{all_words, customer_names};
+use crate::licensing::amendment_words::{Told, customer_names};
 use crate::licensing::current::amendments_at;
+use crate::licensing::evaluation::evaluated;
+use crate::licensing::item_words::ItemNames;
 use crate::store::licenses::{License, Status};
+use crate::store::{Store, StoreError};
+
+/// Maximum number of amendments that an error names.
+const MAX_NAMED: usize = 10;
 
 /// All amendments of a license as they count at `at`, in the order of their numbers. With `after`,
 /// that must be the newest one.
 ///
 /// # Errors
-/// [`AmendError::Revoked`], and those of [`check_newest`].
+/// [`AmendError::Revoked`], [`AmendError::Amended`] with what was changed since then,
+/// [`AmendError::Field`] for a number that does not exist yet, or if the database returns an error.
 pub(super) async fn amendments_to_follow(
-    db: &impl ConnectionTrait,
+    store: &Store,
     license: &License,
     after: Option<u32>,
     at: DateTime<Utc>,
@@ -23,41 +29,49 @@ pub(super) async fn amendments_to_follow(
     if license.status == Status::Revoked {
         return Err(AmendError::Revoked);
     }
-    let known = amendments_at(db, &license.id, at).await?;
-    if let Some(after) = after {
-        check_newest(db, &known, after).await?;
-    }
-    Ok(known)
-}
-
-/// Checks that the newest amendment is `after`, for which a request was made.
-///
-/// # Errors
-/// [`AmendError::Amended`] with what was changed since then, [`AmendError::Field`] for a number that
-/// does not exist yet, or if the database returns an error.
-async fn check_newest(
-    db: &impl ConnectionTrait,
-    known: &[Amendment],
-    after: u32,
-) -> Result<(), AmendError> {
+    let known = amendments_at(store.reader(), &license.id, at).await?;
     let newest = known.last().map_or(0, |it| it.number);
-    if after > newest {
-        return Err(AmendError::Field {
+    match after {
+        Some(after) if after > newest => Err(AmendError::Field {
             field: "after".to_owned(),
             why: format!("the newest amendment is {newest}, not {after}"),
+        }),
+        Some(after) if after < newest => Err(AmendError::Amended {
+            after,
+            newest,
+            changes: changes_since(store, known, after).await?,
+        }),
+        _ => Ok(known),
+    }
+}
+
+/// What was changed after an amendment: the newest changes, and the number of the others.
+async fn changes_since(
+    store: &Store,
+    known: Vec<Amendment>,
+    after: u32,
+) -> Result<String, StoreError> {
+    let names = customer_names(store.reader(), &known).await?;
+    evaluated(store, move |evaluating| {
+        let since = &known[known.partition_point(|it| it.number <= after)..];
+        let others = since.len().saturating_sub(MAX_NAMED);
+        let named: Vec<&Amendment> = since[others..].iter().collect();
+        let items = ItemNames::default();
+        let statements = Told::new(evaluating, &known, &names, &items).statements(&named);
+        let named = named.iter().zip(statements).map(|(it, statements)| {
+            let changes = statements.join(", ");
+            format!("{} by {} ({changes})", it.number, it.author)
         });
-    }
-    if after == newest {
-        return Ok(());
-    }
-    let names = customer_names(db, known).await?;
-    let since = known.iter().filter(|it| it.number > after).map(|it| {
-        let changes = all_words(it, known, &names).join(", ");
-        format!("{} by {} ({changes})", it.number, it.author)
-    });
-    Err(AmendError::Amended {
-        after,
-        newest,
-        changes: since.collect::<Vec<_>>().join("; "),
+        let earlier = match others {
+            0 => None,
+            1 => Some("1 earlier amendment".to_owned()),
+            others => Some(format!("{others} earlier amendments")),
+        };
+        earlier
+            .into_iter()
+            .chain(named)
+            .collect::<Vec<_>>()
+            .join("; ")
     })
+    .await
 }

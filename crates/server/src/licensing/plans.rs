@@ -23,6 +23,9 @@ use crate::store::{Store, StoreError, catalogue};
 pub const MAX_PLANS: u64 = 1000;
 /// Maximum number of versions of a plan.
 pub const MAX_VERSIONS: u32 = 1000;
+/// Maximum size of the newest versions of all plans together, and of all versions of one plan, in bytes
+/// of JSON: forms and lists read all of them.
+pub const MAX_PLANS_BYTES: u64 = 4 * 1024 * 1024;
 /// Maximum number of entries in the catalogue.
 pub const MAX_CATALOGUE_ENTRIES: u64 = 1000;
 
@@ -139,6 +142,23 @@ pub enum PublishError {
          existing plan, or issue licenses that differ from their plan"
     )]
     TooManyPlans,
+    /// There is no room for more contents.
+    #[error(
+        "the newest versions of all plans would be {0} bytes long together; the maximum is \
+         {MAX_PLANS_BYTES}: publish plans with fewer entitlements"
+    )]
+    PlansTooLong(u64),
+    /// There is no room for another version with these contents.
+    #[error(
+        "with this version, the versions of the plan '{name}' would be {bytes} bytes long; the \
+         maximum is {MAX_PLANS_BYTES}: publish a plan with another name"
+    )]
+    VersionsTooLong {
+        /// The plan.
+        name: String,
+        /// The size of all versions, in bytes of JSON.
+        bytes: u64,
+    },
     /// There is no room for another version.
     #[error("the plan '{0}' has {MAX_VERSIONS} versions already; publish a plan with another name")]
     TooManyVersions(String),
@@ -219,6 +239,9 @@ async fn try_apply(
         };
         published.extend(publish_next(&transaction, next, &kinds, change).await?);
     }
+    if !published.is_empty() {
+        check_all(&transaction).await?;
+    }
     if is_stored {
         transaction.commit().await.map_err(StoreError::from)?;
     }
@@ -263,6 +286,7 @@ async fn try_publish(
         let newest = newest.map(|it| (it, false));
         return newest.ok_or_else(|| PublishError::Raced(name.to_owned()));
     };
+    check_all(&transaction).await?;
     transaction.commit().await.map_err(StoreError::from)?;
     Ok((published.after, true))
 }
@@ -369,6 +393,8 @@ async fn publish_next(
         author: change.by.to_string(),
         contents: contents.clone(),
     };
+    // Also for what all plans contain together.
+    locks::hold(db, Lock::Plans).await?;
     let inserting = plans::insert(db, &after);
     let inserted = match &before {
         Some(_) => inserting.await.map(Some),
@@ -379,10 +405,30 @@ async fn publish_next(
         false => error.into(),
     })?;
     inserted.ok_or(PublishError::TooManyPlans)?;
+    check_versions(db, name).await?;
     let subject = after.version.to_string();
     let details = json!(contents);
     change
         .note_other(db, Action::PlanPublished, &subject, details)
         .await?;
     Ok(Some(Replaced { before, after }))
+}
+
+/// Checks how large all plans have become together.
+async fn check_all(db: &impl ConnectionTrait) -> Result<(), PublishError> {
+    match plans::bytes_of_newest(db).await? {
+        0..=MAX_PLANS_BYTES => Ok(()),
+        bytes => Err(PublishError::PlansTooLong(bytes)),
+    }
+}
+
+/// Checks how large the versions of a plan have become together.
+async fn check_versions(db: &impl ConnectionTrait, name: &str) -> Result<(), PublishError> {
+    match plans::bytes_of_plan(db, name).await? {
+        0..=MAX_PLANS_BYTES => Ok(()),
+        bytes => Err(PublishError::VersionsTooLong {
+            name: name.to_owned(),
+            bytes,
+        }),
+    }
 }

@@ -8,7 +8,9 @@ use sea_orm::ConnectionTrait;
 use serde_json::json;
 
 use crate::audit::{Action, PermittedChange};
-use crate::licensing::amend::{AmendError, AmendRequest, Amended, AuditEntry, apply, note_stored};
+use crate::licensing::amend::{
+    AmendError, AmendRequest, Amended, AuditEntry, Prepared, note_stored,
+};
 use crate::licensing::current::amendments_at;
 use crate::licensing::look_up::{LookUpError, look_up};
 use crate::store::add_ons::{self, StoredAddOn};
@@ -84,70 +86,143 @@ async fn try_redeem(
     is_stored: bool,
 ) -> Result<RedeemedAddOn, RedeemError> {
     let license = look_up(store, license).await?;
+    if !is_stored {
+        let redeeming = Redeeming::prepare(store, license, key, change).await?;
+        return Ok(redeeming.preview(store, change).await?);
+    }
+    let (_turn, license) = store.turn_to_amend(license).await?;
+    let redeeming = Redeeming::prepare(store, license.clone(), key, change).await?;
     let (transaction, license) = store.hold(license).await?;
-    if license.status == Status::Revoked {
-        return Err(RedeemError::Revoked);
-    }
-    let redeemed = redeem_held(&transaction, license, key, change).await?;
-    if is_stored {
-        transaction.commit().await.map_err(StoreError::from)?;
-        redeemed.amended.iter().for_each(note_stored);
-    }
+    let redeemed = redeeming.store(&transaction, &license, change).await?;
+    transaction.commit().await.map_err(StoreError::from)?;
+    redeemed.amended.iter().for_each(note_stored);
     Ok(redeemed)
 }
 
-/// Redeems an add-on key for a license that is locked.
-///
-/// # Errors
-/// One [`RedeemError`] for each reason.
-pub(super) async fn redeem_held(
-    db: &impl ConnectionTrait,
-    license: License,
-    key: &IssuedCode,
-    change: &PermittedChange,
-) -> Result<RedeemedAddOn, RedeemError> {
-    let unknown = || RedeemError::Unknown(key.masked());
-    let found = add_ons::find(db, key).await?.ok_or_else(unknown)?;
-    // Another license may redeem it at the same time.
-    let add_on = add_ons::hold(db, found.id).await?.ok_or_else(unknown)?;
-    let known = amendments_at(db, &license.id, change.at).await?;
-    let mut amendment = amendment_of(&add_on, &known, change)?;
-    let starts_at = contents(&known, amendment.effective_at).starts_at;
-    let id = license.id.clone();
-    amendment.changes = match add_on
-        .add_on
-        .redeem(&id, starts_at, amendment.effective_at)?
-    {
-        Redeem::Amend(changes) => changes,
-        Redeem::Again { amendment } => {
-            return Ok(RedeemedAddOn {
-                add_on,
-                amendment,
-                amended: None,
-            });
+/// An add-on key that is to be redeemed, as it was checked before anything was locked.
+#[derive(Debug)]
+pub(super) struct Redeeming {
+    add_on: StoredAddOn,
+    outcome: Outcome,
+}
+
+#[derive(Debug)]
+enum Outcome {
+    /// The license is amended.
+    Amend(Box<Prepared>),
+    /// The key is this amendment of the license already.
+    Again(u32),
+}
+
+impl Redeeming {
+    /// Checks whether a key may be redeemed for a license with this row.
+    ///
+    /// # Errors
+    /// One [`RedeemError`] for each reason.
+    pub(super) async fn prepare(
+        store: &Store,
+        license: License,
+        key: &IssuedCode,
+        change: &PermittedChange,
+    ) -> Result<Self, RedeemError> {
+        if license.status == Status::Revoked {
+            return Err(RedeemError::Revoked);
         }
-    };
-    let redemption = Redemption {
-        license: id,
-        amendment: amendment.number,
-    };
-    let entry = AuditEntry {
-        action: Action::AddOnRedeemed,
-        details: json!({"addOn": add_on.masked, "id": add_on.id}),
-    };
-    let amended = apply(db, license, known, amendment, entry, change).await?;
-    let by = change.by.to_string();
-    add_ons::set_redeemed(db, add_on.id, &redemption, by.clone(), change.at).await?;
-    let mut add_on = add_on;
+        let db = store.reader();
+        let add_on = add_ons::find(db, key).await?;
+        let add_on = add_on.ok_or_else(|| RedeemError::Unknown(key.masked()))?;
+        let known = amendments_at(db, &license.id, change.at).await?;
+        let mut amendment = amendment_of(&add_on, &known, change)?;
+        let starts_at = contents(&known, amendment.effective_at).starts_at;
+        let redeem = &add_on.add_on;
+        let redeem = redeem.redeem(&license.id, starts_at, amendment.effective_at)?;
+        let outcome = match redeem {
+            Redeem::Amend(changes) => {
+                amendment.changes = changes;
+                let prepared = Prepared::new(store, license, known, amendment, None, change);
+                Outcome::Amend(Box::new(prepared.await?))
+            }
+            Redeem::Again { amendment } => Outcome::Again(amendment),
+        };
+        Ok(Self { add_on, outcome })
+    }
+
+    async fn preview(
+        self,
+        store: &Store,
+        change: &PermittedChange,
+    ) -> Result<RedeemedAddOn, StoreError> {
+        match self.outcome {
+            Outcome::Again(amendment) => Ok(again(self.add_on, amendment)),
+            Outcome::Amend(prepared) => {
+                let redemption = Redemption {
+                    license: prepared.basis().id.clone(),
+                    amendment: prepared.number(),
+                };
+                let amended = prepared.preview(store, change.at).await?;
+                Ok(redeemed(self.add_on, redemption, amended, change))
+            }
+        }
+    }
+
+    /// Redeems the key for a license that is locked and has this row.
+    ///
+    /// # Errors
+    /// [`StoreError::changed`] if the license or the key has changed, or if the database returns an
+    /// error.
+    pub(super) async fn store(
+        self,
+        db: &impl ConnectionTrait,
+        held: &License,
+        change: &PermittedChange,
+    ) -> Result<RedeemedAddOn, StoreError> {
+        // Another license may redeem it at the same time.
+        let add_on = add_ons::hold(db, self.add_on.id).await?;
+        let add_on = add_on.filter(|it| *it == self.add_on);
+        let add_on = add_on.ok_or_else(StoreError::changed)?;
+        let prepared = match self.outcome {
+            Outcome::Again(amendment) => return Ok(again(add_on, amendment)),
+            Outcome::Amend(prepared) => prepared,
+        };
+        let redemption = Redemption {
+            license: held.id.clone(),
+            amendment: prepared.number(),
+        };
+        let entry = AuditEntry {
+            action: Action::AddOnRedeemed,
+            details: json!({"addOn": add_on.masked, "id": add_on.id}),
+        };
+        let amended = prepared.store(db, held, entry, change).await?;
+        let by = change.by.to_string();
+        add_ons::set_redeemed(db, add_on.id, &redemption, by, change.at).await?;
+        Ok(redeemed(add_on, redemption, amended, change))
+    }
+}
+
+/// A key that was redeemed for the license before.
+fn again(add_on: StoredAddOn, amendment: u32) -> RedeemedAddOn {
+    RedeemedAddOn {
+        add_on,
+        amendment,
+        amended: None,
+    }
+}
+
+fn redeemed(
+    mut add_on: StoredAddOn,
+    redemption: Redemption,
+    amended: Amended,
+    change: &PermittedChange,
+) -> RedeemedAddOn {
     let amendment = redemption.amendment;
     add_on.add_on.redeemed = Some(redemption);
     add_on.redeemed_at = Some(change.at);
-    add_on.redeemed_by = Some(by);
-    Ok(RedeemedAddOn {
+    add_on.redeemed_by = Some(change.by.to_string());
+    RedeemedAddOn {
         add_on,
         amendment,
         amended: Some(amended),
-    })
+    }
 }
 
 /// The amendment that the key becomes, without what it grants.

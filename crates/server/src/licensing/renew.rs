@@ -3,14 +3,11 @@
 use chrono::{DateTime, SubsecRound as _, Utc};
 use license_core::amendment::{self, Amendment};
 use license_service::database::repeated;
-use sea_orm::ConnectionTrait;
 use serde_json::json;
 
 use crate::audit::{Action, PermittedChange};
 use crate::keyed_call::{OK, note_answer};
-use crate::licensing::amend::{
-    AmendError, AmendRequest, Amended, AuditEntry, apply, preview_amendment,
-};
+use crate::licensing::amend::{AmendError, AmendRequest, Amended, AuditEntry, Prepared};
 use crate::licensing::expiry::{ExpiryError, check_expiry};
 use crate::licensing::judge::ShownLicense;
 use crate::licensing::line_done::{LineDone, LineError, Storing};
@@ -139,20 +136,21 @@ async fn try_renew(
     storing: Storing<'_>,
 ) -> Result<Amended, RenewError> {
     let license = look_up(store, license).await?;
+    storing.check(store.reader()).await?;
     if !storing.is_stored() {
-        let db = store.reader();
-        storing.check(db).await?;
-        let (known, amendment) = renewing(db, &license, request, change).await?;
-        return Ok(preview_amendment(db, license, known, amendment, None, change).await?);
+        let renewing = renewing(store, license, request, change).await?;
+        return Ok(renewing.preview(store, change.at).await?);
     }
+    let (_turn, license) = store.turn_to_amend(license).await?;
+    let renewing = renewing(store, license.clone(), request, change).await?;
     let (transaction, license) = store.hold(license).await?;
     storing.check(&transaction).await?;
-    let (known, amendment) = renewing(&transaction, &license, request, change).await?;
     let entry = AuditEntry {
         action: Action::Renewed,
         details: json!({"from": license.expires_at, "to": request.expires_at}),
     };
-    let renewed = apply(&transaction, license, known, amendment, entry, change).await?;
+    let renewed = renewing.store(&transaction, &license, entry, change);
+    let renewed = renewed.await?;
     storing
         .note(&transaction, &renewed.license, change.at)
         .await?;
@@ -162,14 +160,14 @@ async fn try_renew(
     Ok(renewed)
 }
 
-/// The amendments of a license, and the one that renews it.
+/// The amendment that renews a license with this row.
 async fn renewing(
-    db: &impl ConnectionTrait,
-    license: &License,
+    store: &Store,
+    license: License,
     request: &RenewRequest,
     change: &PermittedChange,
-) -> Result<(Vec<Amendment>, Amendment), RenewError> {
-    let known = amendments_to_follow(db, license, request.after, change.at).await?;
+) -> Result<Prepared, RenewError> {
+    let known = amendments_to_follow(store, &license, request.after, change.at).await?;
     let texts = AmendRequest {
         reason: request.reason.clone(),
         order: request.order.clone(),
@@ -179,5 +177,5 @@ async fn renewing(
         changes: vec![amendment::Change::Expiry(request.expires_at)],
         ..texts.without_changes(&known, change)?
     };
-    Ok((known, amendment))
+    Ok(Prepared::new(store, license, known, amendment, None, change).await?)
 }

@@ -130,6 +130,17 @@ pub async fn check_usable(
     }
 }
 
+/// Locks a token until the transaction ends: changes that are being made with it end first.
+///
+/// # Errors
+/// If the database returns an error.
+pub async fn hold(db: &impl ConnectionTrait, id: i64) -> Result<(), StoreError> {
+    // On SQLite, the transaction already has exclusive access to the file.
+    let found = Entity::find_by_id(id).lock(LockType::NoKeyUpdate);
+    found.one(db).await?;
+    Ok(())
+}
+
 /// All tokens that are not revoked, with what compares them: one that is left out would be refused.
 /// Rows whose hash this program did not write are left out.
 ///

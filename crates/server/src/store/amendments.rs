@@ -4,12 +4,14 @@
 use chrono::NaiveDateTime;
 use license_core::amendment::{Amendment, Change, MAX_AMENDMENTS, MAX_SCHEDULED};
 use license_core::customer_id;
+use license_service::cursor::cut;
 use license_service::database::{ExpectedTable, writes};
 use sea_orm::entity::prelude::*;
 use sea_orm::{ActiveValue, ConnectionTrait, EntityTrait, QueryOrder as _, QuerySelect as _};
 use serde::{Deserialize, Serialize};
 
 use super::StoreError;
+use super::page_bytes::fitting;
 
 /// A row as the database library sees it.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
@@ -93,7 +95,8 @@ pub async fn of_license(
     rows.into_iter().map(Amendment::try_from).collect()
 }
 
-/// A page of the amendments of a license, newest first.
+/// A page of the amendments of a license, newest first: at most `most`, and whether there are older
+/// ones.
 ///
 /// # Errors
 /// If the database returns an error, or a row cannot be read.
@@ -102,49 +105,79 @@ pub async fn newest(
     license_id: &str,
     after: Option<&AmendmentsCursor>,
     most: u64,
-) -> Result<Vec<Amendment>, StoreError> {
+) -> Result<(Vec<Amendment>, bool), StoreError> {
     let mut found = Entity::find().filter(Column::LicenseId.eq(license_id));
     if let Some(cursor) = after {
         found = found.filter(Column::Number.lt(i64::from(cursor.below)));
     }
-    let found = found.order_by_desc(Column::Number).limit(most);
-    let rows = found.all(db).await?;
-    rows.into_iter().map(Amendment::try_from).collect()
+    let found = found.order_by_desc(Column::Number);
+    let size = fitting(db, found.clone(), Column::Changes, most).await?;
+    let mut rows = found.limit(size + 1).all(db).await?;
+    let has_more = cut(&mut rows, size);
+    let amendments = rows.into_iter().map(Amendment::try_from);
+    Ok((amendments.collect::<Result<_, _>>()?, has_more))
 }
 
 /// An amendment of any license.
 #[derive(Clone, Debug)]
 pub struct Recorded {
-    /// Its place among the amendments of all licenses, in the order in which they were recorded.
-    pub id: i64,
     /// The id of the license.
     pub license_id: String,
     /// The amendment.
     pub amendment: Amendment,
 }
 
-/// Amendments of one license or of all, in the order in which they were recorded, after a place in
-/// it.
+/// A place in the list of the amendments of all licenses: one license after the other, in the order of
+/// their ids.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The id of the license.
+    pub license_id: String,
+    /// The number of the amendment; 0 before the first one.
+    pub number: u32,
+}
+
+/// The next amendments of a license after this one, in the order of their numbers, at most `most`.
 ///
 /// # Errors
 /// If the database returns an error, or a row cannot be read.
-pub async fn in_order(
+pub async fn of_license_after(
     db: &impl ConnectionTrait,
-    license_id: Option<&str>,
-    after: Option<i64>,
+    place: &Place,
+    most: u64,
+) -> Result<Vec<Recorded>, StoreError> {
+    let number = i64::from(place.number);
+    let found = Entity::find()
+        .filter(Column::LicenseId.eq(&place.license_id))
+        .filter(Column::Number.gt(number))
+        .order_by_asc(Column::Number);
+    let most = fitting(db, found.clone(), Column::Changes, most).await?;
+    recorded(found.limit(most).all(db).await?)
+}
+
+/// The next amendments of the licenses with greater ids than `after`, in the order of these and of
+/// their numbers, at most `most`.
+///
+/// # Errors
+/// If the database returns an error, or a row cannot be read.
+pub async fn of_licenses_after(
+    db: &impl ConnectionTrait,
+    after: Option<&str>,
     most: u64,
 ) -> Result<Vec<Recorded>, StoreError> {
     let mut found = Entity::find();
-    if let Some(license_id) = license_id {
-        found = found.filter(Column::LicenseId.eq(license_id));
-    }
     if let Some(after) = after {
-        found = found.filter(Column::Id.gt(after));
+        found = found.filter(Column::LicenseId.gt(after));
     }
-    let rows = found.order_by_asc(Column::Id).limit(most).all(db).await?;
+    let found = found.order_by_asc(Column::LicenseId);
+    let found = found.order_by_asc(Column::Number);
+    let most = fitting(db, found.clone(), Column::Changes, most).await?;
+    recorded(found.limit(most).all(db).await?)
+}
+
+fn recorded(rows: Vec<Model>) -> Result<Vec<Recorded>, StoreError> {
     let recorded = rows.into_iter().map(|row| {
         Ok(Recorded {
-            id: row.id,
             license_id: row.license_id.clone(),
             amendment: row.try_into()?,
         })

@@ -9,6 +9,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::StoreError;
+use super::page_bytes::fitting;
 
 /// A row as the database library sees it.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
@@ -130,6 +131,32 @@ pub async fn oldest(
 ) -> Result<Vec<Entry>, StoreError> {
     let found = filtered(filter).order_by_asc(Column::Id).limit(most);
     Ok(found.all(db).await?.into_iter().map(Entry::from).collect())
+}
+
+/// How many of the newest entries fit on a page of at most `most`.
+///
+/// # Errors
+/// If the database returns an error.
+pub async fn newest_on_page(
+    db: &impl ConnectionTrait,
+    filter: &Filter,
+    most: u64,
+) -> Result<u64, StoreError> {
+    let found = filtered(filter).order_by_desc(Column::Id);
+    fitting(db, found, Column::Details, most).await
+}
+
+/// How many of the oldest entries fit on a page of at most `most`.
+///
+/// # Errors
+/// If the database returns an error.
+pub async fn oldest_on_page(
+    db: &impl ConnectionTrait,
+    filter: &Filter,
+    most: u64,
+) -> Result<u64, StoreError> {
+    let found = filtered(filter).order_by_asc(Column::Id);
+    fitting(db, found, Column::Details, most).await
 }
 
 /// Whether there is any entry about this.

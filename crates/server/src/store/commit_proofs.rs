@@ -55,7 +55,7 @@ pub async fn write(
     expected: &[i64],
 ) -> Result<bool, StoreError> {
     if !expected.is_empty() {
-        let is_expected = Column::Token.is_in(expected.iter().copied());
+        let is_expected = one_of(Column::Token, expected);
         let values = vec![
             (Column::Token, Expr::value(row.token)),
             (Column::Number, Expr::value(row.number)),
@@ -80,7 +80,7 @@ pub async fn write(
 /// # Errors
 /// If the database returns an error.
 pub async fn find(db: &impl ConnectionTrait, rows: &[i64]) -> Result<Vec<Model>, StoreError> {
-    let found = Entity::find().filter(Column::Id.is_in(rows.iter().copied()));
+    let found = Entity::find().filter(one_of(Column::Id, rows));
     Ok(found.all(db).await?)
 }
 
@@ -99,9 +99,9 @@ pub async fn find_since(
 ) -> Result<Vec<Model>, StoreError> {
     let since = i64::try_from(since).unwrap_or(i64::MAX);
     let found = Condition::any()
-        .add(Column::Id.is_in(rows.iter().copied()))
+        .add(one_of(Column::Id, rows))
         .add(Column::Number.gte(since));
-    let are_first = Column::Id.is_in(rows.iter().copied());
+    let are_first = one_of(Column::Id, rows);
     Ok(Entity::find()
         .filter(found)
         .order_by(are_first, Order::Desc)
@@ -121,4 +121,10 @@ pub async fn forget(db: &impl ConnectionTrait, before: u64) -> Result<(), StoreE
         .exec(db)
         .await?;
     Ok(())
+}
+
+/// A process has few rows, with few tokens each.
+#[expect(clippy::disallowed_methods, reason = "the values are few")]
+fn one_of(column: Column, values: &[i64]) -> Expr {
+    column.is_in(values.iter().copied())
 }

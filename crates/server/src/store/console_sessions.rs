@@ -10,6 +10,7 @@ use sea_orm::entity::prelude::*;
 use sea_orm::{ActiveValue, ConnectionTrait, EntityTrait, QueryOrder as _, QuerySelect as _};
 
 use super::StoreError;
+use super::parts::in_parts;
 
 /// A row as the database library sees it.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
@@ -71,7 +72,10 @@ pub async fn find(
     db: &impl ConnectionTrait,
     ids: &BTreeSet<String>,
 ) -> Result<Vec<ConsoleSession>, StoreError> {
-    let rows = Entity::find().filter(Column::Id.is_in(ids)).all(db).await?;
+    let rows = in_parts(ids.iter().cloned(), |part| {
+        Entity::find().filter(part.has(Column::Id)).all(db)
+    });
+    let rows = rows.await?;
     let session = |row: Model| ConsoleSession {
         id: row.id,
         times: SessionTimes {
@@ -103,11 +107,7 @@ pub async fn note_used(
 /// # Errors
 /// If the database returns an error.
 pub async fn remove(db: &impl ConnectionTrait, ids: &BTreeSet<String>) -> Result<(), StoreError> {
-    Entity::delete_many()
-        .filter(Column::Id.is_in(ids))
-        .exec(db)
-        .await?;
-    Ok(())
+    remove_all(db, ids.iter().cloned()).await
 }
 
 /// Ends the sessions that a named token began.
@@ -153,11 +153,17 @@ pub async fn prune(
         .into_tuple()
         .all(db)
         .await?;
-    if !too_many.is_empty() {
-        Entity::delete_many()
-            .filter(Column::Id.is_in(too_many))
-            .exec(db)
-            .await?;
-    }
+    remove_all(db, too_many).await?;
     Ok(Entity::find().filter(of_token).count(db).await?)
+}
+
+async fn remove_all(
+    db: &impl ConnectionTrait,
+    ids: impl IntoIterator<Item = String>,
+) -> Result<(), StoreError> {
+    let removed = in_parts(ids, async |part| {
+        let removed = Entity::delete_many().filter(part.has(Column::Id)).exec(db);
+        Ok(vec![removed.await?.rows_affected])
+    });
+    removed.await.map(drop)
 }

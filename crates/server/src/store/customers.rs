@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::StoreError;
+use super::parts::in_parts;
 pub use search::{CustomersCursor, CustomersSearch, CustomersSort, count, list};
 
 /// A row as the database library sees it.
@@ -249,13 +250,14 @@ pub async fn redirect(db: &impl ConnectionTrait, from: &str, to: &str) -> Result
 /// If the database returns an error.
 pub async fn names(
     db: &impl ConnectionTrait,
-    ids: Vec<String>,
+    ids: impl IntoIterator<Item = String>,
 ) -> Result<BTreeMap<String, String>, StoreError> {
-    if ids.is_empty() {
-        return Ok(BTreeMap::new());
-    }
-    let rows = Entity::find().filter(Column::Id.is_in(ids)).all(db).await?;
-    Ok(rows.into_iter().map(|row| (row.id, row.name)).collect())
+    let named = in_parts(ids, |part| {
+        let found = Entity::find().filter(part.has(Column::Id));
+        let names = found.select_only().columns([Column::Id, Column::Name]);
+        names.into_tuple().all(db)
+    });
+    Ok(named.await?.into_iter().collect())
 }
 
 impl TryFrom<Model> for Customer {

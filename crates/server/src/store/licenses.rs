@@ -23,11 +23,12 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::StoreError;
+use super::parts::in_parts;
 pub(in crate::store) use contents::counts_of;
 pub use contents::counts_schema;
 pub use of_customer::{
-    Judged, amended, count_of_customers, in_state, judged, move_customer, of_customer, previewed,
-    rename_customer, with_customer, with_plan,
+    Judged, amended, count_of_customers, hold_of_customer, in_state, judged, judged_as,
+    move_customer, of_customer, previewed, rename_customer, with_customer, with_plan,
 };
 pub(in crate::store) use search::containing;
 pub use search::{LicensesCursor, MAX_LISTED, Search, Sort, count, list};
@@ -355,8 +356,10 @@ pub async fn with_ids(
     db: &impl ConnectionTrait,
     ids: Vec<String>,
 ) -> Result<Vec<License>, StoreError> {
-    let found = Entity::find().filter(Column::Id.is_in(ids));
-    let rows = found.all(db).await?;
+    let rows = in_parts(ids, |part| {
+        Entity::find().filter(part.has(Column::Id)).all(db)
+    });
+    let rows = rows.await?;
     rows.into_iter().map(License::try_from).collect()
 }
 

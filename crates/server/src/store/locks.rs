@@ -10,7 +10,9 @@
 //! 2. customers, and those of one transaction in the order of their ids;
 //! 3. trial codes;
 //! 4. licenses, and then what belongs to one: its seats, amendments and add-on keys;
-//! 5. the author's token, for its entry in the audit log.
+//! 5. a token that is revoked, and then the author's token, for the entry in the audit log. If two
+//!    authors revoke the tokens of each other, PostgreSQL ends one of the transactions, which is
+//!    repeated.
 //!
 //! A license gets another customer in one of two ways. Staff name the customer, who is then locked
 //! before the license ([`hold_for_customer`](crate::licensing::customers)). Or a change that was

@@ -22,6 +22,8 @@ pub mod locks;
 pub mod lost_numbers;
 mod migrations;
 pub mod page;
+mod page_bytes;
+mod parts;
 pub mod plans;
 pub mod seat_moves;
 pub mod seats;
@@ -43,9 +45,10 @@ use license_service::database::{
 use license_service::database_url::DatabaseUrl;
 use license_service::presence::Unreadable;
 use license_service::state_dir::NotWritable;
-use license_service::turns::{QueueBounds, Turns};
+use license_service::turns::{QueueBounds, Turn, Turns};
 use sea_orm::{DbErr, SqlErr};
 
+use crate::evaluation_queues::Evaluations;
 use licenses::License;
 pub use migrations::{INDEXES, Migrator};
 
@@ -58,6 +61,10 @@ pub struct Store {
     db: Database,
     /// Limits who may change a license.
     holding: Turns,
+    /// Limits who may prepare an amendment of a license.
+    amending: Turns,
+    /// Limits who may evaluate amendments.
+    evaluations: Evaluations,
 }
 
 /// Changes of one license.
@@ -65,6 +72,13 @@ const HOLD_BOUNDS: QueueBounds = QueueBounds {
     at_a_time: 1,
     max_waiting: 256,
     timeout: Duration::from_secs(5),
+};
+
+/// Amendments of one license: each is evaluated before it is stored.
+const AMEND_BOUNDS: QueueBounds = QueueBounds {
+    at_a_time: 1,
+    max_waiting: 64,
+    timeout: Duration::from_secs(10),
 };
 
 /// Errors of the database.
@@ -96,6 +110,9 @@ pub enum StoreError {
     /// Others have not finished changing the license in time.
     #[error("too many concurrent changes to the license; try again")]
     Held,
+    /// Others have not finished evaluating amendments in time.
+    #[error("too many concurrent evaluations of amendments; try again")]
+    Evaluating,
     /// A license has no amendments, so it is not known what it consists of.
     #[error("the license {0} has no rows in the table 'amendments'; restore them from a backup")]
     NoAmendments(String),
@@ -122,6 +139,13 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Others have changed what a transaction was prepared from: [`repeated`](database::repeated)
+    /// prepares it again.
+    #[must_use]
+    pub fn changed() -> Self {
+        Self::Database(database::changed())
+    }
+
     /// Whether a row was rejected because of a duplicate.
     #[must_use]
     pub fn is_taken(&self) -> bool {
@@ -138,7 +162,7 @@ impl StoreError {
             Self::Database(error) => {
                 matches!(Failure::of(error), Failure::Busy | Failure::Conflict)
             }
-            Self::Held => true,
+            Self::Held | Self::Evaluating => true,
             Self::Connect(_)
             | Self::Missing
             | Self::OthersTables(_)
@@ -178,6 +202,7 @@ impl StoreError {
             | Self::TokenRevoked(_)
             | Self::TokenExpired(_)
             | Self::RepeatedCall
+            | Self::Evaluating
             | Self::Held => false,
         }
     }
@@ -197,6 +222,7 @@ impl StoreError {
             | Self::TokenExpired(_)
             | Self::RepeatedCall
             | Self::Value { .. }
+            | Self::Evaluating
             | Self::Held => false,
         }
     }
@@ -238,7 +264,14 @@ impl Store {
         db.expect(expected_tables(), &migrations::TABLES);
         db.expect_indexes(INDEXES.map(str::to_owned).to_vec());
         let holding = Turns::new(HOLD_BOUNDS);
-        Self { db, holding }
+        let amending = Turns::new(AMEND_BOUNDS);
+        let evaluations = Evaluations::default();
+        Self {
+            db,
+            holding,
+            amending,
+            evaluations,
+        }
     }
 
     /// Connects, and applies missing migrations.
@@ -339,10 +372,29 @@ impl Store {
         Ok(self.db.begin_in(turns).await?)
     }
 
+    /// Waits for a turn to prepare and store an amendment of a license, and returns the license's
+    /// current row, which is not locked. So callers of this process do not prepare what others of
+    /// them are about to change.
+    ///
+    /// # Errors
+    /// [`StoreError::Held`] if too many others wait, or if the database returns an error.
+    pub async fn turn_to_amend(&self, known: License) -> Result<(Turn, License), StoreError> {
+        let turn = self.amending.take(&known.id).await;
+        let turn = turn.map_err(|_| StoreError::Held)?;
+        let license = licenses::find_by_id(self.reader(), &known.id).await?;
+        Ok((turn, license.unwrap_or(known)))
+    }
+
     /// For reading, and for single statements.
     #[must_use]
     pub fn reader(&self) -> &Database {
         &self.db
+    }
+
+    /// The queues for evaluations of amendments.
+    #[must_use]
+    pub(crate) fn evaluations(&self) -> &Evaluations {
+        &self.evaluations
     }
 
     /// Whether changes can be stored, and the tables fit, within 2 s. Anyone may ask.

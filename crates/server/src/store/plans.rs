@@ -8,6 +8,7 @@ use sea_orm::entity::prelude::*;
 use sea_orm::{ActiveValue, ConnectionTrait, EntityTrait, QueryOrder as _, QuerySelect as _};
 
 use super::StoreError;
+use super::page_bytes::length;
 
 /// A row as the database library sees it.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
@@ -32,6 +33,9 @@ impl ActiveModelBehavior for ActiveModel {}
 pub(super) fn expected() -> ExpectedTable {
     ExpectedTable::of::<Entity>(&[&[Column::Name, Column::Version]]).append_only()
 }
+
+/// Which rows are the newest version of their plan.
+const NEWEST: &str = "version = (SELECT MAX(v.version) FROM plans AS v WHERE v.name = plans.name)";
 
 /// A published version of a plan.
 #[derive(Clone, Debug, PartialEq)]
@@ -107,10 +111,32 @@ pub async fn count(db: &impl ConnectionTrait) -> Result<u64, StoreError> {
 /// # Errors
 /// If the database returns an error, or a row cannot be read.
 pub async fn newest(db: &impl ConnectionTrait) -> Result<Vec<PublishedPlan>, StoreError> {
-    let newest = "version = (SELECT MAX(v.version) FROM plans AS v WHERE v.name = plans.name)";
-    let found = Entity::find().filter(Expr::cust(newest));
+    let found = Entity::find().filter(Expr::cust(NEWEST));
     let rows = found.order_by_asc(Column::Name).all(db).await?;
     rows.into_iter().map(PublishedPlan::try_from).collect()
+}
+
+/// How many bytes of contents the newest versions of all plans have together.
+///
+/// # Errors
+/// If the database returns an error.
+pub async fn bytes_of_newest(db: &impl ConnectionTrait) -> Result<u64, StoreError> {
+    bytes(db, Entity::find().filter(Expr::cust(NEWEST))).await
+}
+
+/// How many bytes of contents all versions of a plan have together.
+///
+/// # Errors
+/// If the database returns an error.
+pub async fn bytes_of_plan(db: &impl ConnectionTrait, name: &str) -> Result<u64, StoreError> {
+    bytes(db, Entity::find().filter(Column::Name.eq(name))).await
+}
+
+async fn bytes(db: &impl ConnectionTrait, of: Select<Entity>) -> Result<u64, StoreError> {
+    let sum = format!("CAST(SUM({}) AS BIGINT)", length("contents"));
+    let sum = of.select_only().expr_as(Expr::cust(sum), "bytes");
+    let sum: Option<Option<i64>> = sum.into_tuple().one(db).await?;
+    Ok(sum.flatten().unwrap_or_default().unsigned_abs())
 }
 
 fn number(version: u32) -> i32 {

@@ -19,6 +19,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::StoreError;
+use super::parts::in_parts;
 pub use lists::{MAX_LISTED, SeatsCursor, SeatsQuery, beginning_with, count, list};
 pub use occupancy::{
     count_held_by_others, count_held_of, count_licenses_over_seats, count_running_freed,
@@ -268,7 +269,12 @@ pub async fn any(db: &impl ConnectionTrait) -> Result<bool, StoreError> {
     Ok(Entity::find().one(db).await?.is_some())
 }
 
-/// Removes freed seats whose last lease ended before an instant. Returns their number.
+/// Which rows are not the seat of the machine on which the trial of their license was started.
+const IS_NOT_OF_TRIAL: &str = "(seats.license_id, seats.hardware_id) NOT IN \
+    (SELECT t.license_id, t.hardware_id FROM trials AS t)";
+
+/// Removes freed seats whose last lease ended before an instant, apart from those on which trials were
+/// started: they show that these were given up. Returns their number.
 ///
 /// # Errors
 /// If the database returns an error.
@@ -283,6 +289,7 @@ pub async fn prune(db: &impl ConnectionTrait, before: DateTime<Utc>) -> Result<u
                     .add(Column::SignedUntil.lt(before.naive_utc()))
                     .add(Column::SignedUntil.is_null()),
             )
+            .add(Expr::cust(IS_NOT_OF_TRIAL))
     };
     let mut pruned = 0;
     loop {
@@ -297,12 +304,13 @@ pub async fn prune(db: &impl ConnectionTrait, before: DateTime<Utc>) -> Result<u
         if some.is_empty() {
             return Ok(pruned);
         }
-        let removed = Entity::delete_many()
-            .filter(Column::Id.is_in(some))
-            .filter(is_over())
-            .exec(db)
-            .await?;
-        pruned += removed.rows_affected;
+        let removed = in_parts(some, async |part| {
+            let removed = Entity::delete_many().filter(part.has(Column::Id));
+            Ok(vec![
+                removed.filter(is_over()).exec(db).await?.rows_affected,
+            ])
+        });
+        pruned += removed.await?.iter().sum::<u64>();
     }
 }
 

@@ -12,6 +12,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::StoreError;
+use super::parts::in_parts;
 
 /// A row as the database library sees it.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
@@ -138,12 +139,11 @@ pub async fn note(
         .into_tuple()
         .all(db)
         .await?;
-    if !too_old.is_empty() {
-        Entity::delete_many()
-            .filter(Column::Id.is_in(too_old))
-            .exec(db)
-            .await?;
-    }
+    let removed = in_parts(too_old, async |part| {
+        let removed = Entity::delete_many().filter(part.has(Column::Id)).exec(db);
+        Ok(vec![removed.await?.rows_affected])
+    });
+    removed.await?;
     Ok(known.is_none_or(|it| it.last_seen_at.date() != now.date_naive()))
 }
 

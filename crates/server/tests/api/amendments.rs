@@ -2,6 +2,7 @@
 
 mod by_command;
 mod leases;
+mod long_history;
 mod previews;
 mod scheduled;
 mod words;

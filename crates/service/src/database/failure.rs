@@ -37,6 +37,7 @@ const FILE_READ_ONLY: &str = "the SQLite file, its directory, or its -wal or -sh
     read-only for the user of this service";
 const TIMED_OUT: &str = "the database has not answered within";
 const BUSY: &str = "the database is busy: too many calls are waiting for a connection; try again";
+const CHANGED: &str = "others have changed the same data at the same time; try again";
 const NOT_REGULAR: &str = "the SQLite database cannot be opened:";
 const REPLACED: &str = "the tables of this program are being replaced; try again";
 const INCOMPLETE: &str =
@@ -144,6 +145,7 @@ impl Failure {
                 POOLER => Self::Pooler,
                 UNREADABLE | INCOMPLETE => Self::Refused,
                 BUSY | REPLACED => Self::Busy,
+                CHANGED => Self::Conflict,
                 EXHAUSTED | NOT_CREATED => Self::Explained,
                 text if login::is_explained(text) || sqlite::is_limited(text) => Self::Explained,
                 text if login::is_in_foreign_encoding(text) => Self::ForeignEncoding,
@@ -352,6 +354,13 @@ pub(super) fn incomplete() -> DbErr {
 /// Others are already waiting for a connection.
 pub(super) fn busy() -> DbErr {
     DbErr::Custom(BUSY.to_owned())
+}
+
+/// Others have changed what a transaction was prepared from. Nothing was done;
+/// [`repeated`](super::repeated) prepares it again.
+#[must_use]
+pub fn changed() -> DbErr {
+    DbErr::Custom(CHANGED.to_owned())
 }
 
 /// A prepared statement that exists in another session, or that this session has lost. We prepare

@@ -66,6 +66,15 @@ impl CallerPlace {
     }
 }
 
+/// Who does the present work, if that has a share of the connections.
+#[must_use]
+pub fn caller_with_share() -> Option<Arc<str>> {
+    match current()? {
+        Place::Share(caller) => Some(caller),
+        Place::Reserved => None,
+    }
+}
+
 fn current() -> Option<Place> {
     PLACE.try_with(Clone::clone).ok()
 }
@@ -106,7 +115,7 @@ impl Database {
     /// # Errors
     /// If too many calls are waiting.
     pub async fn share(&self) -> Result<Vec<Turn>, DbErr> {
-        let Some(Place::Share(caller)) = current() else {
+        let Some(caller) = caller_with_share() else {
             return Ok(Vec::new());
         };
         let queues = &self.0.queues;

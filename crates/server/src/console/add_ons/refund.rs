@@ -12,14 +12,13 @@ use license_console::page::show;
 use super::granted;
 use crate::app::App;
 use crate::audit::Actor;
+use crate::console::amend::statements;
 use crate::console::fields::{self, Fields};
 use crate::console::frame::{Done, Frame, trouble};
 use crate::console::impact::Impact;
 use crate::http::error::ApiError;
 use crate::licensing::add_ons::{refund_add_on, refund_add_on_as_previewed};
 use crate::licensing::amend::MAX_REASON_CHARS;
-use crate::licensing::amendment_words::Told;
-use crate::licensing::current::with_history;
 use crate::licensing::item_words::ItemNames;
 use crate::store::licenses::{self, License};
 
@@ -72,15 +71,10 @@ async fn preview(app: &App, actor: Actor, add_on: &str) -> Result<RefundPage, Ap
     };
     let undone = match refunded.amended {
         Some(amended) => {
-            let known = with_history(db, amended.license.clone(), change.at).await?;
-            let told = Told {
-                amendments: &known.1,
-                customers: &amended.customers,
-                items: &items,
-            };
+            let statements = statements(app, &amended, &items).await?;
             Some(Undone {
                 number: amended.amendment.number,
-                statements: told.statements(&amended.amendment),
+                statements,
                 impact: Impact::of(amended, &items, change.at),
             })
         }

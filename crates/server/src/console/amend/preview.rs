@@ -10,9 +10,11 @@ use crate::console::impact::{Impact, later};
 use crate::console::known_customers::{Meant, meant};
 use crate::http::error::ApiError;
 use crate::licensing::amend::{AmendRequest, Amended};
-use crate::licensing::amendment_words::Told;
-use crate::licensing::current::with_history;
+use crate::licensing::amendment_words::{History, Told};
+use crate::licensing::current::current;
 use crate::licensing::item_words::ItemNames;
+use crate::licensing::look_up::look_up;
+use crate::store::StoreError;
 use crate::store::licenses::License;
 
 #[derive(Template)]
@@ -44,14 +46,10 @@ pub(super) async fn preview(
     now: DateTime<Utc>,
 ) -> Result<Preview, ApiError> {
     let db = app.store.reader();
+    let license = look_up(&app.store, &amended.license.id).await?;
+    let license = current(db, license, now).await?;
     let items = ItemNames::read(db).await?;
-    let (license, known) = with_history(db, amended.license.clone(), now).await?;
-    let told = Told {
-        amendments: &known,
-        customers: &amended.customers,
-        items: &items,
-    };
-    let statements = told.statements(&amended.amendment);
+    let statements = statements(app, &amended, &items).await?;
     let customer = match &request.customer {
         Some(text) => Some(meant(db, text).await?),
         None => None,
@@ -69,4 +67,19 @@ pub(super) async fn preview(
         license,
         fields,
     })
+}
+
+/// What an amendment does that is not stored yet.
+pub(in crate::console) async fn statements(
+    app: &App,
+    amended: &Amended,
+    items: &ItemNames,
+) -> Result<Vec<String>, StoreError> {
+    let all = amended.all.clone();
+    let history = History::new(all, amended.customers.clone(), items.clone());
+    let told = |told: Told<'_>| match told.amendments().last() {
+        Some(newest) => told.statements(&[newest]).concat(),
+        None => Vec::new(),
+    };
+    history.told(&app.store, told).await
 }

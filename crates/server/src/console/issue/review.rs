@@ -127,5 +127,5 @@ fn terms(
 ) -> Result<Vec<TermFact>, ApiError> {
     let start = contents.starts_at.unwrap_or(issued_at);
     let planned = plan.contents.terms(start).map_err(IssueError::from)?;
-    Ok(term_facts(app, &contents.terms, Some(&planned)))
+    Ok(term_facts(&app.terms, &contents.terms, Some(&planned)))
 }

@@ -19,10 +19,9 @@ use crate::app::App;
 use crate::console::filters::unreadable;
 use crate::console::frame::{Frame, trouble};
 use crate::http::error::ApiError;
-use crate::licensing::amendment_words::{Told, customer_names};
+use crate::licensing::amendment_words::{History, Told};
 use crate::licensing::current::with_history;
 use crate::licensing::day_words::first_day;
-use crate::licensing::item_words::ItemNames;
 use crate::licensing::look_up::look_up;
 use crate::store::licenses::{License, Status};
 
@@ -50,17 +49,19 @@ pub(super) fn newest(
     most: usize,
     now: DateTime<Utc>,
 ) -> Vec<ToldAmendment> {
-    let undone = undone(told.amendments, DateTime::<Utc>::MAX_UTC);
-    let newest = told.amendments.iter().rev();
+    let undone = undone(told.amendments(), DateTime::<Utc>::MAX_UTC);
+    let newest = told.amendments().iter().rev();
     let newest = newest.filter(|it| it.number < before).take(most);
-    newest
-        .map(|it| of(it, told, license, &undone, now))
+    let newest: Vec<&Amendment> = newest.collect();
+    let sentences = told.sentences(&newest).into_iter();
+    let told = newest.iter().zip(sentences);
+    told.map(|(it, sentence)| of(it, sentence, license, &undone, now))
         .collect()
 }
 
 fn of(
     amendment: &Amendment,
-    told: &Told<'_>,
+    sentence: String,
     license: &License,
     undone: &BTreeSet<u32>,
     now: DateTime<Utc>,
@@ -70,7 +71,7 @@ fn of(
     ToldAmendment {
         number: amendment.number,
         recorded: Moment::of(amendment.recorded_at),
-        sentence: told.sentence(amendment),
+        sentence,
         reason: amendment.reason.clone(),
         from: is_later.then(|| first_day(amendment.effective_at)),
         is_undone,
@@ -114,12 +115,10 @@ async fn load(app: &App, license: &str, before: Option<u32>) -> Result<Amendment
     let (db, now) = (app.store.reader(), app.clock.now());
     let license = look_up(&app.store, license).await?;
     let (license, amendments) = with_history(db, license, now).await?;
-    let told = Told {
-        amendments: &amendments,
-        customers: &customer_names(db, &amendments).await?,
-        items: &ItemNames::read(db).await?,
-    };
-    let amendments = newest(&told, &license, before.unwrap_or(u32::MAX), ROWS, now);
+    let history = History::read(db, amendments).await?;
+    let of = license.clone();
+    let told = move |told: Told<'_>| newest(&told, &of, before.unwrap_or(u32::MAX), ROWS, now);
+    let amendments = history.told(&app.store, told).await?;
     let last = amendments.last().map(|it| it.number);
     Ok(AmendmentsPage {
         frame: Frame::new("licenses"),

@@ -8,7 +8,7 @@ use license_core::amendment::{Amendment, Change, Value, contents, effects, judge
 use license_core::entitlement::Entitlement;
 use license_core::feature::FeatureKey;
 
-use crate::app::App;
+use crate::config::Terms;
 use crate::console::term_words::{TermFact, term_facts};
 use crate::licensing::amendment_words::Told;
 use crate::licensing::day_words::{first_day, last_day};
@@ -56,14 +56,15 @@ pub(super) struct Scheduled {
 
 /// What a license grants, which is up to date at `now`.
 pub(super) fn entitlements(
-    app: &App,
+    settings: &Terms,
     license: &License,
     told: &Told<'_>,
     now: DateTime<Utc>,
 ) -> Entitlements {
-    let now = judged_at(told.amendments, now);
-    let mut granted = license.entitlements(told.amendments, now);
-    granted.sort_by_cached_key(|it| (told.items.name(it.key.as_str()), it.period));
+    let (amendments, items) = (told.amendments(), told.items());
+    let now = judged_at(amendments, now);
+    let mut granted = license.entitlements(amendments, now);
+    granted.sort_by_cached_key(|it| (items.name(it.key.as_str()), it.period));
     let (plan, version) = license.plan.split_once('@').unwrap_or_default();
     let mut scheduled = scheduled(told, now);
     let later = scheduled.len().saturating_sub(MAX_SCHEDULED);
@@ -71,16 +72,16 @@ pub(super) fn entitlements(
     let others = granted.len().saturating_sub(MAX_LISTED);
     Entitlements {
         plan: (plan.to_owned(), version.to_owned()),
-        timeline: drawn(&granted, told.items, now),
+        timeline: drawn(&granted, items, now),
         rows: granted
             .iter()
             .take(MAX_LISTED)
-            .map(|it| row(it, told.items))
+            .map(|it| row(it, items))
             .collect(),
         others,
         scheduled,
         later,
-        terms: term_facts(app, &contents(told.amendments, now).terms, None),
+        terms: term_facts(settings, &contents(amendments, now).terms, None),
     }
 }
 
@@ -114,26 +115,25 @@ fn drawn(granted: &[Entitlement], items: &ItemNames, now: DateTime<Utc>) -> Stri
 fn scheduled(told: &Told<'_>, now: DateTime<Utc>) -> Vec<Scheduled> {
     let mut by_time: BTreeMap<DateTime<Utc>, Vec<String>> = BTreeMap::new();
     let mut values: BTreeMap<FeatureKey, Value> = BTreeMap::new();
-    for effect in effects(&[], told.amendments, now) {
+    for effect in effects(&[], told.amendments(), now) {
         for change in effect.changes {
             let before = values.insert(change.key.clone(), change.after);
             if now < effect.at {
-                let statement = value_words(told.items, change.key.as_str(), before, change.after);
+                let statement =
+                    value_words(told.items(), change.key.as_str(), before, change.after);
                 by_time.entry(effect.at).or_default().push(statement);
             }
         }
     }
-    let never = undone(told.amendments, DateTime::<Utc>::MAX_UTC);
+    let never = undone(told.amendments(), DateTime::<Utc>::MAX_UTC);
     let is_coming = |it: &&Amendment| now < it.effective_at && !never.contains(&it.number);
-    for amendment in told.amendments.iter().filter(is_coming) {
-        // What these grant and end is said already.
-        let is_other = |change: &&Change| !matches!(change, Change::Grant(_) | Change::End { .. });
-        let others = Amendment {
-            changes: amendment.changes.iter().filter(is_other).cloned().collect(),
-            ..amendment.clone()
-        };
+    let coming = told.amendments().iter().filter(is_coming);
+    // What these grant and end is said already.
+    let coming: Vec<Amendment> = coming.map(without_grants).collect();
+    let of: Vec<&Amendment> = coming.iter().collect();
+    for (amendment, others) in coming.iter().zip(told.statements(&of)) {
         let statements = by_time.entry(amendment.effective_at).or_default();
-        statements.extend(told.statements(&others));
+        statements.extend(others);
         statements.push(format!("amendment {} takes effect", amendment.number));
     }
     let scheduled = by_time.into_iter().map(|(at, statements)| Scheduled {
@@ -141,6 +141,15 @@ fn scheduled(told: &Told<'_>, now: DateTime<Utc>) -> Vec<Scheduled> {
         statements,
     });
     scheduled.collect()
+}
+
+/// An amendment with its changes to everything else than what is granted.
+fn without_grants(amendment: &Amendment) -> Amendment {
+    let is_other = |change: &&Change| !matches!(change, Change::Grant(_) | Change::End { .. });
+    Amendment {
+        changes: amendment.changes.iter().filter(is_other).cloned().collect(),
+        ..amendment.clone()
+    }
 }
 
 /// The value that something gets.

@@ -27,7 +27,7 @@ use crate::licensing::amend::{
 };
 use crate::licensing::look_up::look_up;
 use crate::store::amendments::{AmendmentsCursor, newest};
-use license_service::cursor::next_cursor;
+use license_service::cursor::to_text;
 
 /// Which page of the amendments.
 #[derive(Deserialize, IntoParams)]
@@ -70,12 +70,12 @@ pub(in crate::http) async fn list(
 ) -> Result<Json<AmendmentsPage>, ApiError> {
     let license = look_up(&app.store, &license).await?;
     let start = page_start::<AmendmentsCursor>(params.cursor.as_deref(), |_| true)?;
-    let size = u64::from(params.limit.get());
-    let db = app.store.reader();
-    let mut found = newest(db, &license.id, start.after(), size + 1).await?;
+    let (db, most) = (app.store.reader(), params.limit.get().into());
+    let (found, has_more) = newest(db, &license.id, start.after(), most).await?;
+    let last = found.last().filter(|_| has_more);
     let cursor = |last: &Amendment| AmendmentsCursor { below: last.number };
     Ok(Json(AmendmentsPage {
-        next_cursor: next_cursor(&mut found, size, cursor),
+        next_cursor: last.map(|last| to_text(&cursor(last))),
         amendments: found.into_iter().map(ShownAmendment::from).collect(),
         total: license.amendment,
     }))

@@ -17,7 +17,7 @@ use crate::http::staff_stream::StaffStream;
 use crate::licensing::exports::AuditLines;
 use crate::licensing::exports::audit_log::{CONTENT_TYPE, FILE_NAME};
 use crate::licensing::look_up::look_up;
-use crate::store::audit_log::{AuditCursor, Entry, Filter, newest};
+use crate::store::audit_log::{AuditCursor, Entry, Filter, newest, newest_on_page};
 use license_service::cursor::next_cursor;
 
 /// Which entries.
@@ -67,8 +67,9 @@ pub(in crate::http) async fn list(
         before: start.after().map(|cursor| cursor.before),
         after: None,
     };
-    let size = u64::from(params.limit.get());
-    let mut entries = newest(app.store.reader(), &filter, size + 1).await?;
+    let db = app.store.reader();
+    let size = newest_on_page(db, &filter, params.limit.get().into()).await?;
+    let mut entries = newest(db, &filter, size + 1).await?;
     let cursor = |entry: &Entry| AuditCursor {
         before: entry.number,
     };

@@ -59,6 +59,8 @@ impl From<PublishError> for ApiError {
             | PublishError::Raced(_)
             | PublishError::EntryChanged(_)
             | PublishError::TooManyPlans
+            | PublishError::PlansTooLong(_)
+            | PublishError::VersionsTooLong { .. }
             | PublishError::TooManyVersions(_)
             | PublishError::TooManyEntries => Self::Conflict(error.to_string()),
             PublishError::Plan { .. }

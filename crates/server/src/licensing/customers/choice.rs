@@ -22,19 +22,32 @@ pub(in crate::licensing) struct Chosen {
 
 impl Chosen {
     /// The id of the customer; empty for none.
-    pub(in crate::licensing) fn id(self) -> String {
-        self.customer.map_or_else(String::new, |it| it.id)
+    pub(in crate::licensing) fn id(&self) -> String {
+        let customer = self.customer.as_ref();
+        customer.map_or_else(String::new, |it| it.id.clone())
+    }
+
+    /// The customer, if it was just added.
+    pub(in crate::licensing) fn unstored(&self) -> Option<&Customer> {
+        self.customer.as_ref().filter(|_| self.is_new)
+    }
+
+    /// Whether it is the same customer, with the same name.
+    pub(in crate::licensing) fn is_same(&self, other: &Self) -> bool {
+        let [one, other] = [self, other].map(|it| it.customer.as_ref());
+        one.map(|it| (&it.id, &it.name)) == other.map(|it| (&it.id, &it.name))
     }
 }
 
 /// The customer that staff mean by an id, a name or a reference; a new one if no customer has the
-/// name, and none if the text is empty.
+/// name, and none if the text is empty. A new one is `new`, if there is one.
 ///
 /// # Errors
 /// For an unknown id, and a name that is too long.
 pub(in crate::licensing) async fn choose(
     db: &impl ConnectionTrait,
     text: &str,
+    new: Option<&Customer>,
     now: DateTime<Utc>,
 ) -> Result<Chosen, CustomerError> {
     let text = text.trim();
@@ -52,7 +65,7 @@ pub(in crate::licensing) async fn choose(
     if is_id(text) {
         return Err(CustomerError::UnknownId(text.to_owned()));
     }
-    let customer = new_customer(text, now);
+    let customer = new.cloned().unwrap_or_else(|| new_customer(text, now));
     locks::hold(db, Lock::CustomerNames).await?;
     check_distinct(db, &customer).await?;
     if customers::insert(db, &customer).await? {

@@ -12,9 +12,10 @@ use serde::Serialize;
 use serde_json::json;
 use utoipa::ToSchema;
 
-use super::{CustomerError, LICENSES_AT_A_TIME, check_documents, hold_for_customer, look_up};
+use super::documents::{CheckedDocuments, LICENSES_AT_A_TIME};
+use super::{CustomerError, hold_for_customer, look_up};
 use crate::audit::{Action, Author, Change};
-use crate::licensing::amend::{AmendError, AmendRequest, Amended, amend_held, note_stored};
+use crate::licensing::amend::{AmendError, AmendRequest, Amended, Requested, note_stored};
 use crate::licensing::current::current;
 use crate::licensing::look_up::LookUpError;
 use crate::store::customers::{self, Customer};
@@ -120,13 +121,19 @@ async fn move_rest(
     into: &str,
     author: &Author<'_>,
 ) -> Result<(), CustomerError> {
+    // They may have been amended since the merge began.
+    let known = look_up(store.reader(), into).await?;
+    let mut documents = CheckedDocuments::default();
+    let now = author.change()?.at;
+    documents.check(store, from, &known.name, now).await?;
     let transaction = store.begin().await?;
     let change = author.change()?;
     change.check_author(&transaction).await?;
     customers::hold(&transaction, into).await?;
     let into = look_up(&transaction, into).await?;
-    // They may have been amended since the merge began.
-    check_documents(&transaction, from, &into.name, change.at).await?;
+    if !documents.cover(&transaction, from, &into.name).await? {
+        return Err(StoreError::changed().into());
+    }
     licenses::move_customer(&transaction, from, &into.id, &into.name).await?;
     transaction.commit().await.map_err(StoreError::from)?;
     Ok(())
@@ -183,11 +190,11 @@ async fn try_assign(
     into: &str,
     author: &Author<'_>,
 ) -> Result<Option<Amended>, AssignError> {
-    let (transaction, license) = hold_for_customer(store, license.clone(), Some(into)).await?;
+    let (_turn, license) = store.turn_to_amend(license.clone()).await?;
     let change = author.change();
     let change = &change.map_err(|doubt| AssignError::Interrupted(doubt.into()))?;
-    let license = current(&transaction, license, change.at).await?;
-    if license.customer_id.as_deref() != Some(from) {
+    let now = current(store.reader(), license.clone(), change.at).await?;
+    if now.customer_id.as_deref() != Some(from) {
         return Ok(None);
     }
     let request = AmendRequest {
@@ -195,7 +202,9 @@ async fn try_assign(
         reason: Some(REASON.to_owned()),
         ..AmendRequest::default()
     };
-    let amended = amend_held(&transaction, license, &request, change).await?;
+    let requested = Requested::prepare(store, license.clone(), &request, change).await?;
+    let (transaction, license) = hold_for_customer(store, license, Some(into)).await?;
+    let amended = requested.store(&transaction, &license, change).await?;
     transaction.commit().await.map_err(StoreError::from)?;
     Ok(Some(amended))
 }
@@ -219,7 +228,9 @@ async fn preview(
     let db = store.reader();
     let (from, into) = (look_up(db, from).await?, look_up(db, into).await?);
     check(&from, &into)?;
-    check_documents(db, &from.id, &into.name, change.at).await?;
+    let mut documents = CheckedDocuments::default();
+    let checking = documents.check(store, &from.id, &into.name, change.at);
+    checking.await?;
     let search = |state| Search {
         customer_id: Some(from.id.clone()),
         state,
@@ -248,6 +259,15 @@ async fn redirect(
     into: &str,
     author: &Author<'_>,
 ) -> Result<(Customer, Customer), CustomerError> {
+    let known = (
+        look_up(store.reader(), from).await?,
+        look_up(store.reader(), into).await?,
+    );
+    check(&known.0, &known.1)?;
+    // Each license is checked again when it is amended.
+    let (now, name) = (author.change()?.at, &known.1.name);
+    let mut documents = CheckedDocuments::default();
+    documents.check(store, &known.0.id, name, now).await?;
     let transaction = store.begin().await?;
     let change = author.change()?;
     let mut ids = [
@@ -263,7 +283,6 @@ async fn redirect(
     let from = look_up(&transaction, &from).await?;
     let into = look_up(&transaction, &into).await?;
     check(&from, &into)?;
-    check_documents(&transaction, &from.id, &into.name, change.at).await?;
     if from.merged_into.is_some() {
         return Ok((from, into));
     }

@@ -1,33 +1,51 @@
-//! The amendments of one license or of all, in the order in which they were recorded.
+//! The amendments of one license or of all: one license after the other, in the order in which they
+//! were recorded.
 
-use std::collections::BTreeMap;
-
-use license_core::amendment::{Amendment, Change};
-use sea_orm::ConnectionTrait;
+use license_core::amendment::Amendment;
 use serde::Serialize;
 
 use super::{AT_A_TIME, Export, OfLicense, by_id, optional, time};
 use crate::licensing::amend::ShownAmendment;
-use crate::licensing::amendment_words::{all_words, customer_names};
+use crate::licensing::amendment_words::{CustomerNames, all_words, customer_names};
+use crate::licensing::evaluation::{Evaluating, evaluated};
 use crate::spreadsheet::Column;
-use crate::store::amendments::{Recorded, in_order, of_license};
+use crate::store::amendments::{Place, Recorded, of_license_after, of_licenses_after};
 use crate::store::{Store, StoreError};
 
 /// Amendments.
 #[derive(Debug)]
 pub struct AmendmentsExport {
-    license_id: Option<String>,
-    after: Option<i64>,
+    /// Whether these are the amendments of one license.
+    is_of_one: bool,
+    /// The last one that was exported.
+    last: Option<Place>,
+    /// Those of the same license that were exported: the words of later ones depend on them.
+    earlier: Vec<Amendment>,
 }
 
 impl AmendmentsExport {
     /// Those of the license with this id, or all.
     #[must_use]
     pub fn new(license_id: Option<String>) -> Self {
+        let number = 0;
         Self {
-            license_id,
-            after: None,
+            is_of_one: license_id.is_some(),
+            last: license_id.map(|license_id| Place { license_id, number }),
+            earlier: Vec::new(),
         }
+    }
+
+    /// The next amendments: the rest of the license, and then those of the next licenses.
+    async fn read(&self, store: &Store) -> Result<Vec<Recorded>, StoreError> {
+        let db = store.reader();
+        if let Some(last) = &self.last {
+            let rest = of_license_after(db, last, AT_A_TIME).await?;
+            if self.is_of_one || !rest.is_empty() {
+                return Ok(rest);
+            }
+        }
+        let last = self.last.as_ref().map(|it| it.license_id.as_str());
+        of_licenses_after(db, last, AT_A_TIME).await
     }
 }
 
@@ -50,51 +68,56 @@ impl Export for AmendmentsExport {
     const COLUMNS: &'static [Column<AmendmentRow>] = &COLUMNS;
 
     async fn next(&mut self, store: &Store) -> Result<Vec<AmendmentRow>, StoreError> {
-        let (db, license) = (store.reader(), self.license_id.as_deref());
-        let found = in_order(db, license, self.after, AT_A_TIME).await?;
-        if let Some(last) = found.last() {
-            self.after = Some(last.id);
-        }
-        let licenses = by_id(store, found.iter().map(|it| it.license_id.clone())).await?;
-        let compared = compared(db, &found).await?;
-        let found_ones = found.iter().map(|it| it.amendment.clone());
-        let amendments: Vec<_> = compared
-            .values()
-            .flatten()
-            .cloned()
-            .chain(found_ones)
-            .collect();
-        let names = customer_names(db, &amendments).await?;
-        let row = |it: Recorded| AmendmentRow {
-            license: licenses.get(&it.license_id).cloned().unwrap_or_default(),
-            words: {
-                let all = compared.get(&it.license_id).map_or(&[][..], Vec::as_slice);
-                all_words(&it.amendment, all, &names).join(", ")
-            },
-            amendment: it.amendment.into(),
+        let found = self.read(store).await?;
+        let Some(last) = found.last() else {
+            return Ok(Vec::new());
         };
-        Ok(found.into_iter().map(row).collect())
+        let (last_license, number) = (last.license_id.clone(), last.amendment.number);
+        let licenses = by_id(store, found.iter().map(|it| it.license_id.clone())).await?;
+        let mut amendments: Vec<&Amendment> = found.iter().map(|it| &it.amendment).collect();
+        amendments.extend(&self.earlier);
+        let names = customer_names(store.reader(), amendments).await?;
+        let mut earlier = std::mem::take(&mut self.earlier);
+        if self.last.as_ref().map(|it| &it.license_id) != found.first().map(|it| &it.license_id) {
+            earlier.clear();
+        }
+        let telling = move |evaluating: &Evaluating| told(evaluating, found, earlier, &names);
+        let (told, earlier) = evaluated(store, telling).await?;
+        self.earlier = earlier;
+        self.last = Some(Place {
+            license_id: last_license,
+            number,
+        });
+        let row = |(found, words): (Recorded, String)| AmendmentRow {
+            license: licenses.get(&found.license_id).cloned().unwrap_or_default(),
+            amendment: found.amendment.into(),
+            words,
+        };
+        Ok(told.into_iter().map(row).collect())
     }
 }
 
-/// All amendments of the licenses of which terms are changed or amendments are undone, by the ids of
-/// the licenses: only what is different is named.
-async fn compared(
-    db: &impl ConnectionTrait,
-    found: &[Recorded],
-) -> Result<BTreeMap<String, Vec<Amendment>>, StoreError> {
-    let mut compared = BTreeMap::new();
-    for it in found.iter().filter(|it| it.amendment.number > 1) {
-        let is_known = compared.contains_key(&it.license_id);
-        let Amendment {
-            changes, undoes, ..
-        } = &it.amendment;
-        if !is_known && (undoes.is_some() || changes.iter().any(Change::is_about_terms)) {
-            let all = of_license(db, &it.license_id).await?;
-            compared.insert(it.license_id.clone(), all);
+/// The next amendments in words, of which those of the first license follow `earlier` ones; and the
+/// amendments of the last license so far.
+fn told(
+    evaluating: &Evaluating,
+    found: Vec<Recorded>,
+    mut earlier: Vec<Amendment>,
+    names: &CustomerNames,
+) -> (Vec<(Recorded, String)>, Vec<Amendment>) {
+    let mut all_told = Vec::with_capacity(found.len());
+    let of_licenses = found.chunk_by(|one, next| one.license_id == next.license_id);
+    for (place, of_license) in of_licenses.enumerate() {
+        if place > 0 {
+            earlier.clear();
         }
+        let first = earlier.len();
+        earlier.extend(of_license.iter().map(|it| it.amendment.clone()));
+        let of: Vec<&Amendment> = earlier[first..].iter().collect();
+        let words = all_words(evaluating, &of, &earlier, names);
+        all_told.extend(words.into_iter().map(|words| words.join(", ")));
     }
-    Ok(compared)
+    (found.into_iter().zip(all_told).collect(), earlier)
 }
 
 const fn column(name: &'static str, cell: fn(&AmendmentRow) -> String) -> Column<AmendmentRow> {

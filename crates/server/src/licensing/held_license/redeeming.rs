@@ -1,38 +1,32 @@
 //! Redeems an add-on key for a license that is locked.
 
-use license_core::issued_code::IssuedCode;
-
 use super::HeldLicense;
-use crate::audit::{Actor, PermittedChange};
-use crate::licensing::current;
-use crate::licensing::redeem::redeem_held;
 use crate::licensing::refusal::{Refused, Stopped};
-use crate::licensing::site_answer::AnswerError;
-use crate::signing::SignError;
+use crate::licensing::site_redeem::SiteRedeeming;
 use crate::store::seats::Seat;
 
 impl HeldLicense<'_> {
     /// Redeems an add-on key; returns the number of the amendment that it is.
     ///
     /// # Errors
-    /// [`Stopped::Refused`] if the key may not be redeemed, and [`Stopped::Failed`] if the clock may
-    /// be wrong or the database returns an error.
-    pub(in crate::licensing) async fn redeem(&mut self, key: &IssuedCode) -> Result<u32, Stopped> {
-        let by = match &self.details.offline {
-            Some(file) => file.by.clone(),
-            None => Actor::Site,
-        };
-        let time = self.app.signing_clock.permit(self.now);
-        let time = time.map_err(|doubt| AnswerError::from(SignError::from(doubt)))?;
-        let change = PermittedChange::new(by, time);
-        let (db, license) = (&self.transaction, self.license.clone());
-        let redeemed = match redeem_held(db, license, key, &change).await {
-            Ok(redeemed) => redeemed,
+    /// [`Stopped::Refused`] if the key may not be redeemed, and [`Stopped::Failed`] if the license or
+    /// the key has changed since that was checked, or the database returns an error.
+    pub(in crate::licensing) async fn redeem(
+        &mut self,
+        prepared: SiteRedeeming,
+    ) -> Result<u32, Stopped> {
+        let redeeming = match prepared.redeeming {
+            Ok(redeeming) => redeeming,
             Err(error) => return Err(Refused::add_on(error)?.into()),
         };
+        let storing = redeeming.store(&self.transaction, &self.row, &prepared.change);
+        let redeemed = storing.await?;
         if let Some(amended) = redeemed.amended {
-            let amended = current::with_amendments(db, amended.license, self.now).await?;
-            (self.license, self.amendments) = amended;
+            self.license = amended.license;
+            self.amendments = match self.license.is_plain {
+                true => Vec::new(),
+                false => amended.all.to_vec(),
+            };
         }
         Ok(redeemed.amendment)
     }

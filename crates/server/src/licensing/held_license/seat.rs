@@ -21,10 +21,29 @@ impl HeldLicense<'_> {
     /// [`Stopped::Refused`] if the machine gets no seat, and [`Stopped::Failed`] when too many
     /// machines have activated or the database returns an error.
     pub(in crate::licensing) async fn take_seat(&mut self) -> Result<Seat, Stopped> {
-        let mut seat = match self.seat.take_if(|seat| seat.is_held()) {
-            Some(seat) => self.keep_seat(seat).await?,
-            None => self.claim_seat().await?,
-        };
+        let seat = self.find_seat().await?;
+        Ok(self.use_seat(seat).await?)
+    }
+
+    /// The first step of [`Self::take_seat`]: the seat, before the call changes anything else.
+    ///
+    /// # Errors
+    /// As [`Self::take_seat`].
+    pub(in crate::licensing) async fn find_seat(&mut self) -> Result<Seat, Stopped> {
+        match self.seat.take_if(|seat| seat.is_held()) {
+            Some(seat) => self.keep_seat(seat).await,
+            None => self.claim_seat().await,
+        }
+    }
+
+    /// The second step of [`Self::take_seat`]: the machine uses the seat.
+    ///
+    /// # Errors
+    /// If the clock may be wrong, or the database returns an error.
+    pub(in crate::licensing) async fn use_seat(
+        &mut self,
+        mut seat: Seat,
+    ) -> Result<Seat, AnswerError> {
         if self.call.answer_is_kept() {
             self.start_duration().await?;
         }

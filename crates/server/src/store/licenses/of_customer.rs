@@ -10,10 +10,12 @@ use license_core::plan::PlanChoice;
 use license_core::signing_clock::SigningTime;
 use license_service::database::writes;
 use sea_orm::entity::prelude::*;
+use sea_orm::sea_query::LockType;
 use sea_orm::{ConnectionTrait, EntityTrait, QueryOrder as _, QuerySelect as _};
 
 use super::{Column, Entity, License};
 use crate::store::customers::Customer;
+use crate::store::parts::in_parts;
 use crate::store::{StoreError, customers, plans};
 
 /// The same license with what is in force at `now` of its amendments, which are all of them, in the
@@ -83,8 +85,8 @@ async fn with_names(
     }
 }
 
-/// A license as its amendments add up at a time at which the clock is trusted. Only [`judged`]
-/// creates one.
+/// A license as its amendments add up at a time at which the clock is trusted. Only [`judged`] and
+/// [`judged_as`] create one.
 #[derive(Clone, Debug)]
 pub struct Judged {
     license: License,
@@ -133,6 +135,27 @@ pub async fn judged(
         _ => license,
     };
     Ok(Judged { license, at })
+}
+
+/// The same for a license that [`previewed`] has returned for that time, before the row `held` was
+/// locked. `None` if its customer now has another name, or was merged into another one.
+///
+/// # Errors
+/// If the database returns an error.
+pub async fn judged_as(
+    db: &impl ConnectionTrait,
+    held: &License,
+    license: License,
+    at: SigningTime,
+) -> Result<Option<Judged>, StoreError> {
+    if license.customer_id == held.customer_id {
+        return Ok(Some(Judged { license, at }));
+    }
+    if let Some(id) = &license.customer_id {
+        customers::hold(db, id).await?;
+    }
+    let named = with_customer(db, license.clone()).await?;
+    Ok((named == license).then_some(Judged { license, at }))
 }
 
 /// The license with the name of its customer, or of the one that the customer was merged into.
@@ -190,6 +213,28 @@ pub async fn of_customer(
     rows.into_iter().map(License::try_from).collect()
 }
 
+/// The ids of the licenses of a customer, in order, with the numbers of their newest amendments. All of
+/// them are locked.
+///
+/// # Errors
+/// If the database returns an error.
+pub async fn hold_of_customer(
+    db: &impl ConnectionTrait,
+    customer: &str,
+) -> Result<Vec<(String, u32)>, StoreError> {
+    let found = Entity::find()
+        .select_only()
+        .columns([Column::Id, Column::Amendment])
+        .filter(Column::CustomerId.eq(customer))
+        .order_by_asc(Column::Id)
+        .lock(LockType::NoKeyUpdate);
+    let found: Vec<(String, i32)> = found.into_tuple().all(db).await?;
+    let numbered = found.into_iter();
+    Ok(numbered
+        .map(|(id, number)| (id, u32::try_from(number).unwrap_or_default()))
+        .collect())
+}
+
 /// The numbers of licenses of these customers, without those that have none.
 ///
 /// # Errors
@@ -198,15 +243,17 @@ pub async fn count_of_customers(
     db: &impl ConnectionTrait,
     customers: Vec<String>,
 ) -> Result<HashMap<String, u64>, StoreError> {
-    let counted: Vec<(String, i64)> = Entity::find()
-        .select_only()
-        .column(Column::CustomerId)
-        .column_as(Column::Id.count(), "licenses")
-        .filter(Column::CustomerId.is_in(customers))
-        .group_by(Column::CustomerId)
-        .into_tuple()
-        .all(db)
-        .await?;
+    let counted = in_parts(customers, |part| {
+        Entity::find()
+            .select_only()
+            .column(Column::CustomerId)
+            .column_as(Column::Id.count(), "licenses")
+            .filter(part.has(Column::CustomerId))
+            .group_by(Column::CustomerId)
+            .into_tuple()
+            .all(db)
+    });
+    let counted: Vec<(String, i64)> = counted.await?;
     let number = |(id, count): (String, i64)| (id, u64::try_from(count).unwrap_or_default());
     Ok(counted.into_iter().map(number).collect())
 }

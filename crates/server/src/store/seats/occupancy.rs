@@ -10,6 +10,7 @@ use sea_orm::{
 };
 
 use super::{Column, Entity, MAX_LISTED, Relation, Seat, TakenAt};
+use crate::store::parts::in_parts;
 use crate::store::{StoreError, licenses};
 
 /// The number of held seats of each of these licenses. Licenses without held seats are omitted.
@@ -20,16 +21,18 @@ pub async fn count_held_of(
     db: &impl ConnectionTrait,
     license_ids: Vec<String>,
 ) -> Result<HashMap<String, u64>, StoreError> {
-    let counts: Vec<(String, i64)> = Entity::find()
-        .select_only()
-        .column(Column::LicenseId)
-        .column_as(Column::Id.count(), "held")
-        .filter(Column::LicenseId.is_in(license_ids))
-        .filter(Column::FreedAt.is_null())
-        .group_by(Column::LicenseId)
-        .into_tuple()
-        .all(db)
-        .await?;
+    let counts = in_parts(license_ids, |part| {
+        Entity::find()
+            .select_only()
+            .column(Column::LicenseId)
+            .column_as(Column::Id.count(), "held")
+            .filter(part.has(Column::LicenseId))
+            .filter(Column::FreedAt.is_null())
+            .group_by(Column::LicenseId)
+            .into_tuple()
+            .all(db)
+    });
+    let counts: Vec<(String, i64)> = counts.await?;
     let counts = counts.into_iter();
     Ok(counts.map(|(id, held)| (id, held.unsigned_abs())).collect())
 }

@@ -17,6 +17,7 @@ use crate::harness::Vendor;
 
 on_both_engines! {
     the_limits_hold_however_many_are_added_at_once;
+    all_plans_together_and_all_versions_of_one_have_a_limited_size;
 }
 
 /// Numbers up to the difference between a count and two below its limit.
@@ -92,5 +93,45 @@ async fn the_limits_hold_however_many_are_added_at_once(engine: Engine) {
     );
     assert_eq!(catalogue::count(db).await.unwrap(), MAX_CATALOGUE_ENTRIES);
     twin.stop().await;
+    vendor.end().await;
+}
+
+async fn all_plans_together_and_all_versions_of_one_have_a_limited_size(engine: Engine) {
+    let vendor = Vendor::start(engine).await;
+    let fill = async |name: &str, version: &str| {
+        let contents = json!({
+            "title": "x".repeat(600_000), "terms": {"seats": 1}, "entitlements": [],
+        });
+        let insert = format!(
+            "INSERT INTO plans (name, version, author, contents) \
+             VALUES ('{name}', {version}, 'test', '{contents}')"
+        );
+        vendor.database.execute(&insert).await;
+    };
+    let named = |name: &str| json!({"name": name, "contents": small()});
+    for version in 1..=8 {
+        fill("versions", &version.to_string()).await;
+    }
+    let (status, answer) = publish(&vendor, named("versions")).await;
+    assert_eq!(status, StatusCode::CONFLICT, "{answer}");
+    assert!(
+        answer["error"]["message"]
+            .as_str()
+            .unwrap()
+            .contains("the versions of the plan")
+    );
+    let (status, answer) = publish(&vendor, named("other")).await;
+    assert_eq!(status, StatusCode::CREATED, "{answer}");
+    for number in 1..=8 {
+        fill(&format!("large-{number}"), "1").await;
+    }
+    let (status, answer) = publish(&vendor, named("another")).await;
+    assert_eq!(status, StatusCode::CONFLICT, "{answer}");
+    assert!(
+        answer["error"]["message"]
+            .as_str()
+            .unwrap()
+            .contains("all plans would be")
+    );
     vendor.end().await;
 }

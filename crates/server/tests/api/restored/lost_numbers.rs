@@ -1,16 +1,21 @@
 //! What a site gets with a number that the database has lost, or with an invented one.
 
 use chrono::TimeDelta;
+use license_core::offline::Purpose;
 use license_core::restored::{LostNumbers, number_at};
 use license_server::store::lost_numbers;
 use license_service::clock::Clock as _;
+use reqwest::StatusCode;
+use serde_json::json;
 
 use super::{OLDER, alerts, ask, issue, seq, suspected, word};
+use crate::add_ons::{cameras, word as redeemed};
 use crate::database::{Engine, on_both_engines};
-use crate::harness::Vendor;
+use crate::harness::{Vendor, offline_request};
 
 on_both_engines! {
     seats_taken_after_the_backup_are_taken_again_within_the_limit;
+    no_seat_is_taken_without_its_entry_by_a_call_that_is_refused_afterwards;
     an_invented_number_takes_no_seat_and_raises_no_alert;
     seats_that_are_taken_with_lost_numbers_are_taken_as_slowly_as_by_activation;
 }
@@ -53,6 +58,43 @@ async fn seats_taken_after_the_backup_are_taken_again_within_the_limit(engine: E
     let answered = word(&vendor, "validate", &moved, "second", of_moved).await;
     assert_eq!(answered, "yes");
     assert_eq!(suspected(&vendor).await, 0);
+    vendor.end().await;
+}
+
+async fn no_seat_is_taken_without_its_entry_by_a_call_that_is_refused_afterwards(engine: Engine) {
+    let vendor = Vendor::start(engine).await;
+    let (key, other) = (issue(&vendor, 2, None).await, issue(&vendor, 1, None).await);
+    for key in [&key, &other] {
+        assert_eq!(vendor.activate(key, "first").await.word(), "yes");
+    }
+    let add_on = cameras(&vendor, 16).await;
+    assert_eq!(
+        redeemed(&vendor, &other, &add_on, "first").await,
+        "redeemed"
+    );
+    let (vendor, copy) = vendor.backed_up().await;
+    vendor.clock.advance(TimeDelta::hours(1));
+    assert_eq!(vendor.activate(&key, "machine").await.word(), "yes");
+    let known = seq(&vendor, &key, "machine").await;
+    vendor.clock.advance(TimeDelta::hours(1));
+    let vendor = vendor.restored(copy).await;
+
+    let mut request = offline_request(Purpose::Redeem, &key, vendor.clock.now());
+    request.add_on_key = Some(add_on);
+    request.newest_seq = Some(known);
+    let (status, answer) = vendor
+        .post("offline", json!({"request": request.to_file()}))
+        .await;
+    assert_eq!(status, StatusCode::OK, "{answer}");
+    assert_eq!(answer["data"]["granted"], false, "{answer}");
+    let is_held = vendor
+        .seat(&key, "machine")
+        .await
+        .is_some_and(|it| it.is_held());
+    let entries = vendor.audit(&format!("?license={key}&limit=500")).await;
+    let taken = entries.as_array().unwrap().iter();
+    let taken = taken.filter(|it| it["action"] == "seat_taken" && it["subject"] == "machine");
+    assert_eq!(taken.count(), usize::from(is_held), "{entries}");
     vendor.end().await;
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use futures_util::future::join_all;
 use license_core::offline::Purpose;
-use license_server::audit::{Actor, AuthorToken, Change, PermittedChange};
+use license_server::audit::{Action, Actor, AuthorToken, Change, PermittedChange};
 use license_server::licensing::amend::{AmendRequest, amend};
 use license_server::licensing::catalogue::Tier;
 use license_server::licensing::customers::{self, CustomerEdit};
@@ -128,6 +128,44 @@ async fn no_use_case_accepts_an_author_whose_token_is_revoked_or_has_expired(eng
     assert_eq!(vendor.look("/licenses").await["total"], 1);
     assert_eq!(vendor.look("/customers").await["total"], 0);
     assert_eq!(vendor.look("/tokens").await["total"], 2);
+    vendor.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_entry_of_a_revocation_follows_those_of_the_revoked_token() {
+    let vendor = Vendor::start(Engine::Postgres).await;
+    added(&vendor, "ana", None).await;
+    let store = &vendor.app.store;
+    let known = admin_tokens::newest(store.reader(), None, 9).await.unwrap();
+    let ana = vendor.app.change(Actor::Staff {
+        name: "ana".to_owned(),
+        token: Some(AuthorToken::new(known[0].id, vendor.clock.clone())),
+        door: Door::Api,
+        address: [127, 0, 0, 1].into(),
+    });
+    let changing = store.begin().await.unwrap();
+    ana.check_author(&changing).await.unwrap();
+    let own = vendor.app.change(Actor::CommandLine);
+    let revoking = tokens::revoke(store, "ana", &own);
+    let finishing = async {
+        let waiting = "SELECT count(*)::text FROM pg_stat_activity \
+                       WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        let start = Instant::now();
+        while vendor.database.texts(waiting).await[0].as_deref() == Some("0") {
+            assert!(
+                start.elapsed() < Duration::from_secs(10),
+                "it does not wait"
+            );
+        }
+        let entry = ana.note_other(&changing, Action::CustomerAdded, "x", json!({}));
+        entry.await.unwrap();
+        changing.commit().await.unwrap();
+    };
+    let (revoked, ()) = tokio::join!(revoking, finishing);
+    revoked.unwrap();
+    let entries = vendor.audit("?limit=2").await;
+    assert_eq!(entries[0]["action"], "token_revoked", "{entries}");
+    assert_eq!(entries[1]["action"], "customer_added", "{entries}");
     vendor.end().await;
 }
 

@@ -1,7 +1,9 @@
 //! Which caller gets the license key of a trial that was started before.
 
+use chrono::TimeDelta;
 use license_core::document::verify_license;
 use license_core::offline::{OfflineRequest, Purpose, from_file};
+use license_server::licensing::history::forget;
 use license_service::clock::Clock as _;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -15,6 +17,7 @@ on_both_engines! {
     the_public_ids_of_a_trial_never_get_its_key;
     a_site_without_a_secret_proves_its_trial_with_the_same_code;
     a_converted_trial_and_one_without_its_seat_are_not_given_again;
+    a_trial_that_was_given_up_long_ago_is_not_given_again;
     a_request_file_needs_the_same_proof;
 }
 
@@ -106,6 +109,20 @@ async fn a_converted_trial_and_one_without_its_seat_are_not_given_again(engine: 
         "This trial was converted to a regular license; ask your vendor for the license key"
     );
     assert_eq!(vendor.validate(&key, "machine").await.word(), "yes");
+    vendor.end().await;
+}
+
+async fn a_trial_that_was_given_up_long_ago_is_not_given_again(engine: Engine) {
+    let vendor = Vendor::start(engine).await;
+    let code = code(&vendor, json!({"max": 5})).await;
+    let start = || ask(&vendor, Some(SECRETS[0]), Some(&code), "machine");
+    let key = start().await;
+    vendor.deactivate(&key, "machine").await;
+    for _ in 0..20 {
+        vendor.clock.advance(TimeDelta::days(1));
+        forget(&vendor.app).await.unwrap();
+    }
+    assert_eq!(start().await, "trial_converted");
     vendor.end().await;
 }
 
