@@ -107,6 +107,10 @@ def verify(trusted, kind, document):
         need(payload.get("question") in (None, "activate", "validate", "trial"), "it answers a call that grants no lease")
         code_hash = payload.get("codeHash")  # of the code in the request that this answers, if there was one
         need(code_hash is None or type(code_hash) is str, "codeHash is not a text")
+        holder = payload.get("cnf") or {}
+        need(type(holder) is dict, "cnf is not an object")
+        bound = holder.get("jkt")  # the thumbprint of the installation key that the lease is bound to
+        need(bound is None or type(bound) is str and len(decode(bound)) == 32, "jkt is not a thumbprint")
         check(payload["license"], "licenseKey", "")
         expires = payload["license"].get("expiresAt")
         if expires is not None:

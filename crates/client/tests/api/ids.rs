@@ -155,7 +155,10 @@ async fn the_database_of_another_installation_is_neither_used_nor_changed(engine
     let (status, ready) = other.get("/readyz").await;
     assert_eq!(status, 503);
     let ready = ready.to_string();
-    assert!(ready.contains("another installation"), "{ready}");
+    assert!(
+        ready.contains("STATE_DIR belongs to the installation"),
+        "{ready}"
+    );
     assert!(ready.contains("move local-copy.json out"), "{ready}");
     // Calls to the License Server go on; what they say is kept beside the database.
     assert_eq!(other.validate().await["standing"], "active");

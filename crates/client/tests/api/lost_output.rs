@@ -28,7 +28,10 @@ async fn a_change_is_named_if_its_result_is_lost_and_not_made_for_a_file_that_ca
     let site = Site::start(Engine::Sqlite, &vendor.url, &flags).await;
     let key = vendor.issue_professional().await;
     let text = run(&site, &["activate", &key]).await;
-    assert!(text.contains("error: standard output"), "{text}");
+    assert!(
+        text.contains("error: cannot write to standard output"),
+        "{text}"
+    );
     assert!(
         text.contains("note: the License Client has carried out the command"),
         "{text}"

@@ -28,6 +28,7 @@ fn example(variable: &str) -> &'static str {
     match variable {
         "ADMIN_TOKEN" => TOKEN,
         "ADMIN_TOKEN_FILE"
+        | "AUTHOR_TOKEN_FILE"
         | "LICENSE_TRUSTED_KEYS"
         | "LICENSE_CA_FILE"
         | "GATE_ROUTES"

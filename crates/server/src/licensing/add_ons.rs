@@ -285,12 +285,17 @@ async fn try_refund(
             Some(found.ok_or_else(missing)?)
         }
     };
-    let (_turn, license) = match (license, outcome) {
+    let (turn, license) = match (license, outcome) {
         (Some(license), Outcome::Stored | Outcome::StoredWith(_)) => {
             let (turn, license) = store.turn_to_amend(license).await?;
             (Some(turn), Some(license))
         }
         (license, _) => (None, license),
+    };
+    // Another refund may have had its turn before.
+    let known = match &turn {
+        Some(_) => look_up_add_on(store.reader(), text).await?,
+        None => known,
     };
     let refunding = Refunding::prepare(store, known, license, reason, change).await?;
     match outcome {

@@ -42,7 +42,10 @@ async fn a_change_whose_result_is_lost_is_named() {
         (&["clock", "accept", "--json"], "the clock was accepted"),
     ] {
         let text = run(&vendor, arguments).await;
-        assert!(text.contains("error: standard output"), "{text}");
+        assert!(
+            text.contains("error: cannot write to standard output"),
+            "{text}"
+        );
         assert!(text.contains(&format!("note: {note}; see '")), "{text}");
     }
     // Nothing was changed.

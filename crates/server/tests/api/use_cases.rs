@@ -263,8 +263,8 @@ async fn the_audit_log_says_who_signed_which_request_file(engine: Engine) {
             entry("offline_signed", "site", "deactivate"),
             entry("seat_given_back", "site", ""),
             entry("offline_signed", "site", "validate"),
-            entry("offline_signed", "command line", "activate"),
             entry("seat_taken", "site", ""),
+            entry("offline_signed", "command line", "activate"),
             entry("issued", "command line", ""),
         ]
     );

@@ -174,7 +174,7 @@ async fn a_key_from_a_plan_is_of_the_version_that_was_reviewed(engine: Engine) {
         &[
             "<dt>Plan</dt><dd>more@1</dd>",
             "8 cameras for 90 days",
-            "<dd>no end</dd>",
+            "<dd>no deadline</dd>",
         ],
     );
     publish(80).await;
