@@ -1,6 +1,6 @@
 //! Amend a license.
 //!
-//! An amendment is checked and evaluated before anything is locked ([`Prepared`]). It is then stored with
+//! An amendment is checked and evaluated before anything is locked (`Prepared`). It is then stored with
 //! its audit entry, and with what the license's row then holds, in one transaction that locks the
 //! license, if that is still what it was. A preview locks and stores nothing.
 

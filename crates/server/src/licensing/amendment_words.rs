@@ -1,7 +1,7 @@
 //! Amendments in words, for people.
 //!
 //! Words are found for many amendments together, in one pass over their changes, and only in a turn of
-//! [`evaluated`](crate::licensing::evaluation::evaluated).
+//! `licensing::evaluation::evaluated`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
