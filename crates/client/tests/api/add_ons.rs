@@ -113,7 +113,7 @@ async fn a_key_that_is_refused_changes_nothing_and_says_what_to_do(engine: Engin
     }
     assert_eq!(limit(&site).await, 16);
     assert_eq!(site.standing().await, "active");
-    // An add-on key is no license key, whatever the License Server would say.
+    // An add-on key is not a license key, regardless of what the License Server would say.
     let (status, answer) = site.activate(&add_on).await;
     assert_eq!(status, StatusCode::BAD_REQUEST);
     let detail = answer["detail"].as_str().unwrap();

@@ -63,7 +63,7 @@ pub(crate) async fn import(site: &Site, file: &str) -> (StatusCode, Value) {
 
 /// The reason why a file is refused, and that nothing has changed.
 pub(crate) async fn refusal(site: &Site, file: &str) -> String {
-    // Calls that are due go on, and fail.
+    // Calls that are due continue, and fail.
     let shown = async || {
         let mut status = site.status().await;
         let fields = status.as_object_mut().unwrap();

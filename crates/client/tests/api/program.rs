@@ -10,7 +10,7 @@ use reqwest::Method;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::gates::process::free_port;
+use crate::gates::process::{copy_program, free_port};
 
 /// A process with its own `STATE_DIR`.
 pub struct Program {
@@ -34,9 +34,8 @@ impl Program {
 
     /// The same as another user, to whom `directory` belongs.
     pub async fn start_as(user: u32, directory: TempDir, flags: &[&str]) -> Self {
-        // The build's directory may be closed to other users.
         let program = directory.path().join("license-client");
-        std::fs::copy(env!("CARGO_BIN_EXE_license-client"), &program).unwrap();
+        copy_program(env!("CARGO_BIN_EXE_license-client"), &program);
         let mut command = Command::new(program);
         command.uid(user).gid(user);
         Self::run(command, directory, flags, &[]).await

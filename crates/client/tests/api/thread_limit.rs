@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 
-use crate::gates::process::free_port;
+use crate::gates::process::{copy_program, free_port};
 
 /// A user that exists on no machine, and has no other process.
 const SERVICE: u32 = 54_329;
@@ -29,9 +29,8 @@ fn serves(threads: u32) -> bool {
     let directory = tempfile::tempdir().unwrap();
     let directory = directory.path();
     chown(directory, Some(SERVICE), Some(SERVICE)).unwrap();
-    // The build's directory may be closed to other users.
     let program = directory.join("program");
-    fs::copy(crate::PROGRAM, &program).unwrap();
+    copy_program(crate::PROGRAM, &program);
     let log = directory.join("log");
     let port = free_port();
     let mut command = Command::new("prlimit");

@@ -8,6 +8,8 @@ use std::process::{Command, Output};
 
 use tempfile::TempDir;
 
+use crate::gates::process::copy_program;
+
 /// Users that exist on no machine: the service's and another one.
 const SERVICE: u32 = 54_321;
 const ANOTHER: u32 = 54_322;
@@ -29,10 +31,9 @@ fn state(mode: u32) -> (TempDir, PathBuf) {
 }
 
 fn run(user: u32, state: &Path, arguments: &[&str]) -> Output {
-    // The build's directory may be closed to other users.
     let program = state.with_file_name("license-server");
     if !program.exists() {
-        fs::copy(env!("CARGO_BIN_EXE_license-server"), &program).unwrap();
+        copy_program(env!("CARGO_BIN_EXE_license-server"), &program);
     }
     let mut command = Command::new(program);
     command.args(arguments).arg("--state-dir").arg(state);

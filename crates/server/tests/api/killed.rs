@@ -104,6 +104,20 @@ impl Killed {
     }
 }
 
+/// Waits until no other session of the database is left: PostgreSQL goes on with what a killed
+/// program has sent, a commit included.
+async fn until_unused(database: &TestDatabase) {
+    let others = "SELECT state FROM pg_stat_activity \
+                  WHERE datname = current_database() AND pid <> pg_backend_pid()";
+    for _ in 0..1_000 {
+        if database.texts(others).await.is_empty() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("sessions of the killed program are left");
+}
+
 /// Checks that no amendment of the only license, which is of the standard plan, and no redeemed key is
 /// half there. Each of them grants one camera. Returns the numbers of all amendments.
 pub async fn check_whole(url: &str, key: &str) -> BTreeSet<u64> {
@@ -174,6 +188,9 @@ async fn a_process_that_is_killed_leaves_whole_changes_or_none(engine: Engine) {
         };
         let acknowledged = killed.change_until_killed(&running, &key).await;
         drop(running);
+        if engine == Engine::Postgres {
+            until_unused(&killed.database).await;
+        }
         let found = check_whole(&killed.database.url, &key).await;
         assert!(
             acknowledged.is_subset(&found),

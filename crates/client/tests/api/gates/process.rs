@@ -1,6 +1,7 @@
 //! Programs of others, as processes that end with the test.
 
 use std::net::TcpListener;
+use std::path::Path;
 use std::process::{Child, Command};
 use std::time::Duration;
 
@@ -8,6 +9,14 @@ use std::time::Duration;
 pub struct Process {
     child: Child,
     pub url: String,
+}
+
+/// Copies a program to where another user can run it: the build's directory may be closed to other
+/// users. A process of its own writes the copy: this one may be starting others in other threads,
+/// which would hold the file open for writing, and Linux runs no such file.
+pub fn copy_program(from: &str, to: &Path) {
+    let copied = Command::new("cp").arg(from).arg(to).status().unwrap();
+    assert!(copied.success(), "{from} to {}", to.display());
 }
 
 /// An unused port.

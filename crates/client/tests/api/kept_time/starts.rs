@@ -49,6 +49,7 @@ async fn a_license_does_not_start_early_when_the_time_is_lost_and_the_clock_is_a
     })
     .await;
     assert_eq!(reason(&site).await, "starts_later");
+    assert!(site.status().await["startsAt"].is_string());
     // It starts when the site has been running until then, at most a day early.
     site.advance(TimeDelta::hours(5));
     assert_eq!(reason(&site).await, "starts_later");
