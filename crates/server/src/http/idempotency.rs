@@ -13,7 +13,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use license_core::idempotency::{IdempotencyKey, KeyOwner, Keyed, KeyedRequest};
 use license_core::license_key::LicenseKey;
-use license_core::offline::{MAX_REQUEST_CHARS, OfflineRequest, Purpose};
+use license_core::offline::{OfflineRequest, Purpose};
 use license_core::protocol::{
     DRIFT_HEADER, ENTITLEMENTS_HEADER, IDEMPOTENCY_HEADER, INSTALLATION_ID_HEADER, NONCE_HEADER,
     SEQ_HEADER, USAGE_HEADER,
@@ -27,6 +27,7 @@ use crate::audit::{Actor, AuthorToken};
 use crate::http::access::ClientAddress;
 use crate::http::error::ApiError;
 use crate::http::given::{from_json, json_text};
+use crate::http::licenses::is_read;
 use crate::keyed_call::{KeyedCall, Repeated};
 use crate::store::StoreError;
 
@@ -76,7 +77,7 @@ pub(super) async fn of_sites(
         Ok(Sent::Without(request)) => return next.run(request).await,
         Err(refusal) => return refusal.into_response(),
     };
-    let Some(sender) = Sender::of(&app, address, &body) else {
+    let Some(sender) = Sender::of(&app, address, request.uri().path(), &body) else {
         return next.run(request).await;
     };
     let headers = request.headers();
@@ -90,7 +91,7 @@ pub(super) async fn of_sites(
 
 /// A request as it was sent.
 enum Sent {
-    /// With a key, and with its body, which is still to be read from it.
+    /// With a key, and its body, which the request still contains.
     WithKey(IdempotencyKey, Request, Bytes),
     /// Without a key, or with a method that changes nothing.
     Without(Request),
@@ -165,13 +166,13 @@ enum Sender {
 }
 
 impl Sender {
-    fn of(app: &App, address: ClientAddress, body: &Bytes) -> Option<Self> {
+    /// By the fields that the route reads: others could name a different sender in each call.
+    fn of(app: &App, address: ClientAddress, path: &str, body: &Bytes) -> Option<Self> {
         let body = json_text(Ok(body.clone())).ok()?;
         let fields: SenderFields = from_json(&body).ok()?;
-        if let Some(file) = fields.request {
-            // As for the call itself, no long text is read from an address that has failed too often.
-            let is_long = file.len() > MAX_REQUEST_CHARS;
-            if is_long && app.rates.is_failing(address.0, app.clock.running()) {
+        if path.ends_with("/offline") {
+            let file = fields.request?;
+            if !is_read(app, address, &file) {
                 return None;
             }
             let file = OfflineRequest::from_file(&file).ok()?;
@@ -181,10 +182,10 @@ impl Sender {
             };
         }
         let hardware_id = fields.hardware_id?;
-        match fields.license_key {
-            Some(license_key) => Self::machine(&license_key, hardware_id),
-            None => Some(Self::Installation(fields.installation_id?, hardware_id)),
+        if path.ends_with("/trial") {
+            return Some(Self::Installation(fields.installation_id?, hardware_id));
         }
+        Self::machine(&fields.license_key?, hardware_id)
     }
 
     fn machine(license_key: &str, hardware_id: String) -> Option<Self> {
