@@ -21,6 +21,8 @@ use crate::{file_access, regular_file, text_file};
 
 /// Minimum length of a token, in characters.
 const MIN_TOKEN_CHARS: usize = 16;
+/// How to get the token of a service.
+const CREATE: &str = "create one with 'openssl rand -hex 24'";
 /// Maximum size of a token file, in bytes.
 const MAX_FILE_BYTES: u64 = 4096;
 
@@ -54,18 +56,19 @@ impl AdminTokenSettings {
     /// # Errors
     /// If its file cannot be read, or does not contain a valid token.
     pub fn read(&self) -> anyhow::Result<Option<SecretString>> {
-        let (name, token) = match (&self.admin_token_file, &self.admin_token) {
-            (Some(file), _) => return read_token("ADMIN_TOKEN_FILE", file).map(Some),
-            (None, Some(token)) => ("ADMIN_TOKEN", token.clone()),
-            (None, None) => return Ok(None),
-        };
-        check(name, &token)?;
-        Ok(Some(token))
+        match (&self.admin_token_file, &self.admin_token) {
+            (Some(file), _) => read_token("ADMIN_TOKEN_FILE", file, CREATE).map(Some),
+            (None, Some(token)) => {
+                check("ADMIN_TOKEN", token, CREATE)?;
+                Ok(Some(token.clone()))
+            }
+            (None, None) => Ok(None),
+        }
     }
 }
 
 /// A token for comparisons.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct AdminToken([u8; 32]);
 
 impl AdminToken {
@@ -188,12 +191,16 @@ fn bearer_in(authorization: Option<&[u8]>) -> Option<&str> {
     Some(token.trim()).filter(|token| is_bearer && !token.is_empty())
 }
 
-/// The token in a file that `setting` names. If every user of the machine can read the file, a
+/// The token in a file that `setting` names; `advice` says how to get one. If every user of the machine can read the file, a
 /// warning is logged, because some orchestrators create only such files.
 ///
 /// # Errors
 /// If the file cannot be read, or does not contain a valid token.
-pub fn read_token(setting: &'static str, file: &Path) -> anyhow::Result<SecretString> {
+pub fn read_token(
+    setting: &'static str,
+    file: &Path,
+    advice: &str,
+) -> anyhow::Result<SecretString> {
     require_chosen(setting, file)?;
     let shown = presentable_path(file);
     let failed = || format!("{setting}: cannot read '{shown}'");
@@ -212,18 +219,18 @@ pub fn read_token(setting: &'static str, file: &Path) -> anyhow::Result<SecretSt
     let text =
         SecretString::from(text_file::read_from(opened, MAX_FILE_BYTES).with_context(failed)?);
     let token = unquoted(text.expose_secret()).into();
-    check(setting, &token)?;
+    check(setting, &token, advice)?;
     Ok(token)
 }
 
 /// The message does not repeat the token.
-fn check(setting: &str, token: &SecretString) -> anyhow::Result<()> {
+fn check(setting: &str, token: &SecretString, advice: &str) -> anyhow::Result<()> {
     let text = token.expose_secret();
     let is_whole = text.bytes().all(|byte| byte.is_ascii_graphic());
     ensure!(
         is_whole && text.len() >= MIN_TOKEN_CHARS,
         "{setting}: expected a token of at least {MIN_TOKEN_CHARS} visible ASCII characters in one \
-         line; create one with 'openssl rand -hex 24'"
+         line; {advice}"
     );
     Ok(())
 }

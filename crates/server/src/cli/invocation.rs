@@ -1,4 +1,4 @@
-//! Where a command works, and who is the author of its changes.
+//! Where a command works, and who the author of its changes is.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -94,10 +94,10 @@ pub(super) async fn permit(store: &Store, now: DateTime<Utc>) -> anyhow::Result<
 
 /// The person or program whose token is in a file.
 async fn owner(store: &Store, file: &Path) -> anyhow::Result<Actor> {
-    let key = AdminToken::new(&read_token(SETTING, file)?);
+    let key = AdminToken::new(&read_token(SETTING, file, ADVICE)?);
     let usable = admin_tokens::usable(store.reader()).await?;
     let mut usable = usable.into_iter();
-    let found = usable.find(|(known, _)| known.hash_text() == key.hash_text());
+    let found = usable.find(|(known, _)| *known == key);
     let (_, token) = found.with_context(|| {
         format!("{SETTING}: no token has this value, or it was revoked; {ADVICE}")
     })?;
@@ -107,7 +107,7 @@ async fn owner(store: &Store, file: &Path) -> anyhow::Result<Actor> {
         "{SETTING}: the token of {} has expired; {ADVICE}",
         token.name
     );
-    // For people: a preview works while the database is read-only.
+    // Only informational: a preview must work while the database is read-only.
     if let Err(error) = admin_tokens::note_used(store.reader(), token.id, now).await {
         tracing::debug!(%error, "failed to store when the token was last used");
     }
