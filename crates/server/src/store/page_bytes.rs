@@ -1,5 +1,5 @@
-//! Pages are bounded by bytes as well as by rows: some columns contain much in one row, and little in
-//! another one.
+//! Pages are bounded by bytes as well as by rows: a column may hold far more in one row than in
+//! another.
 
 use sea_orm::sea_query::Expr;
 use sea_orm::{ConnectionTrait, EntityTrait, IdenStatic as _, QuerySelect as _, Select};
@@ -38,5 +38,5 @@ pub(in crate::store) async fn fitting<E: EntityTrait>(
 
 /// The length of a value in SQL, as a number of 64 bits with both engines.
 pub(in crate::store) fn length(column: &str) -> String {
-    format!("CAST(LENGTH(CAST({column} AS TEXT)) AS BIGINT)")
+    format!("CAST(OCTET_LENGTH(CAST({column} AS TEXT)) AS BIGINT)")
 }
