@@ -60,10 +60,9 @@ impl Entitled {
 
     /// When the license starts, if nothing of it is in force yet; computed at the first request.
     pub fn starts_at(&self) -> Option<DateTime<Utc>> {
-        *self.starts_at.get_or_init(|| {
-            let license = self.snapshot.license()?;
-            license.granted().starts_at(self.from)
-        })
+        *self
+            .starts_at
+            .get_or_init(|| self.snapshot.entitlements().starts_at(self.from))
     }
 
     /// The licensed features in force, see [`Snapshot::licensed_features`]; computed at the first

@@ -93,6 +93,12 @@ impl fmt::Display for Route {
     }
 }
 
+/// The host and the port of an address.
+pub(crate) fn authority(url: &Url) -> Option<String> {
+    let port = url.port_or_known_default()?;
+    Some(format!("{}:{port}", url.host_str()?))
+}
+
 impl ProxySettings {
     /// Reads the variables with `value`.
     #[must_use]

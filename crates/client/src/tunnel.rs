@@ -8,7 +8,7 @@ use reqwest::{Client, Method, StatusCode};
 use url::Url;
 
 use crate::proxy::sign_in::ProxySignIn;
-use crate::proxy::{ProxySettings, Route};
+use crate::proxy::{ProxySettings, Route, authority};
 
 /// What the library's errors about tunnels start with. Its type is private.
 const TUNNEL_ERROR: &str = "tunnel error: ";
@@ -101,9 +101,4 @@ fn is_about_tunnel(error: &reqwest::Error) -> bool {
         cause = source;
     }
     cause.to_string().starts_with(TUNNEL_ERROR)
-}
-
-fn authority(url: &Url) -> Option<String> {
-    let port = url.port_or_known_default()?;
-    Some(format!("{}:{port}", url.host_str()?))
 }

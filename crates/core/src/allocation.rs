@@ -11,7 +11,7 @@
 //! - A seat keeps what its documents hold: the other seats were signed within the rest.
 //! - Unused amounts return when the documents that carry them have ended. Before that, another seat
 //!   gets them only by a move: the place of the seat is passed on, or the excess of its older
-//!   documents is released. Passed-on amounts are kept apart, and count no longer.
+//!   documents is released. Passed-on amounts are kept separately and no longer count.
 //! - If an amendment lowers the total, the sum may exceed it until documents have ended, but no new
 //!   document increases the sum beyond the total. Each seat can renew what its newest document
 //!   carries until that would have ended anyway.

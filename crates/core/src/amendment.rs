@@ -41,7 +41,7 @@ pub use terms::{
 pub use timeline::{State, contents, states};
 
 /// The last second of the year 9999: documents carry no later one.
-const LAST_SECOND: DateTime<Utc> = match DateTime::from_timestamp(253_402_300_799, 0) {
+pub(crate) const LAST_SECOND: DateTime<Utc> = match DateTime::from_timestamp(253_402_300_799, 0) {
     Some(last) => last,
     None => DateTime::<Utc>::MAX_UTC,
 };

@@ -15,15 +15,15 @@
 //!   after an upgrade. A call that frees the seat or reports its usage needs the key.
 //! - **An old number is a question, not a refusal.** A proof must name a sequence number that is at
 //!   least the greatest one that the key has proven, and each nonce counts once per number. A site
-//!   that was restored from a backup, or whose answers were lost, is told the newest number
+//!   that was restored from a backup, or whose answers were lost, receives the newest number
 //!   ([`Refusal::Stale`]), and asks again with it in `challenge`. A replayed proof cannot.
 //! - **A database that was restored from a backup may know another key.** For the length of a lease
 //!   after the loss, requests for a lease are served without the key ([`outdated_until`]). A number
-//!   that the database has lost counts as never issued, so the site is told the newest one.
+//!   that the database has lost counts as never issued, so the site receives the newest one.
 //!
 //! | seat | call | proof | result |
 //! | --- | --- | --- | --- |
-//! | any | any | absent or invalid, and the license requires one | refused, event: an activation in words, other calls as no contact |
+//! | any | any | absent or invalid, and the license requires one | refused, event: an activation with a message, other calls as no contact |
 //! | new | any that takes it | valid | the key is bound |
 //! | new | any that takes it | absent, invalid | served without a key; event if invalid |
 //! | no key | any but deactivate | valid, newest license presented | the key is bound |
@@ -31,12 +31,12 @@
 //! | no key | any | absent, invalid | served without a key; event if invalid |
 //! | key | any over HTTP | its key, new nonce, number not too old | served |
 //! | key | any over HTTP | its key, a nonce that was used | no contact, event |
-//! | key | any over HTTP | its key, number too old or never issued | no contact, the site is told the number |
-//! | key | deactivate over HTTP | its key, number older than the last activation | no contact, the site is told the number |
+//! | key | any over HTTP | its key, number too old or never issued | no contact, the site receives the number |
+//! | key | deactivate over HTTP | its key, number older than the last activation | no contact, the site receives the number |
 //! | key | any by file | its key | served: files arrive late, and are signed again when the answer is lost |
 //! | key | activate, trial | absent, invalid, another key; a move is left | the key is removed, a move is spent, event |
 //! | key | activate, trial | the same; no move is left, unproven license not ended | served without the key, event |
-//! | key | activate, trial | the same; no move is left, all unproven licenses ended | refused in words, event |
+//! | key | activate, trial | the same; no move is left, all unproven licenses ended | refused with a message, event |
 //! | key | validate | absent, invalid, another key; unproven license not ended | served without the key, event |
 //! | key | any other | absent, invalid, another key | no contact, event |
 //!
@@ -96,7 +96,7 @@ pub struct JudgedSeat<'a> {
     pub bound: Option<&'a BoundKey>,
     /// The greatest end of any license signed for the seat.
     pub signed_until: Option<DateTime<Utc>>,
-    /// The newest sequence number of the seat; 0 if there is none.
+    /// The newest sequence number of the seat; 0 before the first one.
     pub issued: u64,
     /// The number of the answer to the last activation, or any that is not greater; 0 if it is not
     /// known.
@@ -192,7 +192,7 @@ fn missing(proof: SentProof<'_>) -> Option<SecurityEvent> {
 }
 
 /// Whether an operator makes the call to take a seat. Its answer is never evidence about the license
-/// that the site has, so it can be refused in words.
+/// that the site has, so it can be refused with a message.
 fn takes_seat(call: Call) -> bool {
     matches!(call, Call::Activate | Call::Trial)
 }

@@ -48,7 +48,8 @@ pub fn id_of_key(key: &str) -> String {
     format!("{PREFIX}{}", key.get(..DIGITS).unwrap_or_default())
 }
 
-fn hexadecimal(bytes: &[u8]) -> String {
+/// Bytes in hexadecimal digits.
+pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
     bytes.iter().fold(String::new(), |mut text, byte| {
         // Writing to a string does not fail.

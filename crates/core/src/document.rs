@@ -154,13 +154,53 @@ pub fn encode<C: Serialize>(
         typ: Some(document_type.as_str().into()),
         crit: None,
     };
-    let mut jws = URL_SAFE_NO_PAD.encode(serde_json::to_vec(&header)?);
+    let (header, claims) = (serde_json::to_vec(&header)?, serde_json::to_vec(claims)?);
+    Ok(framed(&header, &claims, sign))
+}
+
+/// A JWS with this header and payload; `sign` is as in [`encode`].
+pub(crate) fn framed(
+    header: &[u8],
+    payload: &[u8],
+    sign: impl FnOnce(&[u8]) -> [u8; 64],
+) -> String {
+    let mut jws = URL_SAFE_NO_PAD.encode(header);
     jws.push('.');
-    jws.push_str(&URL_SAFE_NO_PAD.encode(serde_json::to_vec(claims)?));
+    jws.push_str(&URL_SAFE_NO_PAD.encode(payload));
     let signature = sign(jws.as_bytes());
     jws.push('.');
     jws.push_str(&URL_SAFE_NO_PAD.encode(signature));
-    Ok(jws)
+    jws
+}
+
+/// The parts of a JWS in compact serialization.
+pub(crate) struct Compact<'a> {
+    /// What is signed (RFC 7515, section 5.1).
+    pub(crate) signing_input: &'a str,
+    pub(crate) header: &'a str,
+    pub(crate) payload: &'a str,
+    signature: &'a str,
+}
+
+impl<'a> Compact<'a> {
+    /// `None` if there are more or fewer than three parts.
+    pub(crate) fn of(jws: &'a str) -> Option<Self> {
+        let (signing_input, signature) = jws.rsplit_once('.')?;
+        let (header, payload) = signing_input.split_once('.')?;
+        let has_three = !payload.contains('.');
+        has_three.then_some(Self {
+            signing_input,
+            header,
+            payload,
+            signature,
+        })
+    }
+
+    /// `None` if it is not 64 bytes in base64url.
+    pub(crate) fn signature(&self) -> Option<Signature> {
+        let bytes = URL_SAFE_NO_PAD.decode(self.signature).ok()?;
+        Signature::from_slice(&bytes).ok()
+    }
 }
 
 /// Verifies a signed license: first the signature, then the form, and that it may be a lease.
@@ -246,13 +286,8 @@ pub(crate) fn verify<C: Claims>(
     if jws.len() > MAX_BYTES {
         return Err(DocumentError::TooLong { bytes: jws.len() });
     }
-    let (signing_input, signature) = jws.rsplit_once('.').ok_or(DocumentError::NotCompact)?;
-    let (header, payload) = signing_input
-        .split_once('.')
-        .filter(|(_, payload)| !payload.contains('.'))
-        .ok_or(DocumentError::NotCompact)?;
-
-    let header: Header = read_part(header).map_err(DocumentError::Header)?;
+    let parts = Compact::of(jws).ok_or(DocumentError::NotCompact)?;
+    let header: Header = read_part(parts.header).map_err(DocumentError::Header)?;
     if header.alg != "EdDSA" && header.alg != "Ed25519" {
         return Err(DocumentError::Algorithm(foreign_text::identifier(
             &header.alg,
@@ -276,15 +311,11 @@ pub(crate) fn verify<C: Claims>(
             false => DocumentError::UnknownKeyId(shown),
         });
     };
-    let signature = URL_SAFE_NO_PAD
-        .decode(signature)
-        .ok()
-        .and_then(|bytes| Signature::from_slice(&bytes).ok())
-        .ok_or(DocumentError::SignatureMalformed)?;
+    let signature = parts.signature().ok_or(DocumentError::SignatureMalformed)?;
     key.verifying_key()
-        .verify_strict(signing_input.as_bytes(), &signature)
+        .verify_strict(parts.signing_input.as_bytes(), &signature)
         .map_err(|_| DocumentError::SignatureMismatch)?;
-    let claims: C = read_part(payload).map_err(DocumentError::Payload)?;
+    let claims: C = read_part(parts.payload).map_err(DocumentError::Payload)?;
     let iat = claims.iat();
     if !key.covers(iat) {
         let kid = foreign_text::identifier(&kid);

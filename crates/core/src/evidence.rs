@@ -178,6 +178,7 @@ impl Evidence {
     pub fn last_change(&self, now: DateTime<Utc>) -> Option<LastChange> {
         let lease = self.lease.as_ref()?;
         let on_its_own = LastChange::on_its_own(lease.license(), now);
+        let on_its_own = on_its_own.filter(|change| self.activated_at < Some(change.at));
         let both = [self.last_change.clone(), on_its_own];
         both.into_iter().flatten().max_by_key(|change| change.at)
     }

@@ -112,6 +112,12 @@ impl Entitlements {
         self.granted.holds_until(now)
     }
 
+    /// When the first of what the license grants starts, if nothing of it is in force yet.
+    #[must_use]
+    pub fn starts_at(&self, now: PlausibleTime) -> Option<DateTime<Utc>> {
+        self.granted.starts_at(now)
+    }
+
     /// Whether `key` is switched off locally.
     #[must_use]
     pub fn is_switched_off(&self, key: &str) -> bool {

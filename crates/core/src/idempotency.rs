@@ -7,6 +7,8 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use sha2::{Digest as _, Sha256};
 
+use crate::customer_id::hexadecimal;
+
 /// Maximum length of a key, in characters.
 pub const MAX_KEY_CHARS: usize = 255;
 
@@ -26,8 +28,8 @@ pub struct IdempotencyKey(String);
 pub struct NotAKey;
 
 impl IdempotencyKey {
-    /// Reads a key. The draft writes keys in quotation marks (section 2.1), and most programs write
-    /// none: both are the same key.
+    /// Reads a key. The draft puts keys in quotation marks (section 2.1), but most programs do
+    /// not: both forms are the same key.
     ///
     /// # Errors
     /// [`NotAKey`].
@@ -83,28 +85,27 @@ impl KeyOwner<'_> {
         matches!(self, Self::Staff { .. })
     }
 
-    /// Those whose keys must differ, the caller among them, and the secret of the caller.
-    fn texts(&self) -> (Vec<String>, String, &str) {
-        let of = |texts: &[&str]| texts.iter().map(|it| (*it).to_owned()).collect();
-        match self {
+    /// Who shares the keys, the caller among them, and the caller's secret.
+    fn texts(&self) -> (Vec<&str>, String, &str) {
+        match *self {
             Self::Staff { token, secret } => {
                 let token = token.map_or_else(String::new, |id| id.to_string());
-                (of(&["staff"]), token, secret)
+                (vec!["staff"], token, secret)
             }
             Self::Machine {
                 license_key,
                 hardware_id,
             } => (
-                of(&["license", license_key]),
-                (*hardware_id).to_owned(),
+                vec!["license", license_key],
+                hardware_id.to_owned(),
                 license_key,
             ),
             Self::Installation {
                 installation_id,
                 hardware_id,
             } => (
-                of(&["installation", installation_id]),
-                (*hardware_id).to_owned(),
+                vec!["installation", installation_id],
+                hardware_id.to_owned(),
                 installation_id,
             ),
         }
@@ -155,7 +156,7 @@ impl Keyed {
     #[must_use]
     pub fn new(key: &IdempotencyKey, owner: &KeyOwner<'_>, asked: &KeyedRequest<'_>) -> Self {
         let (sharing, caller, secret) = owner.texts();
-        let sharing: Vec<&[u8]> = sharing.iter().map(String::as_bytes).collect();
+        let sharing: Vec<&[u8]> = sharing.into_iter().map(str::as_bytes).collect();
         let of = |purpose: &str, more: &[&[u8]]| hash(purpose, &[&sharing, more].concat());
         let headers: Vec<&[u8]> = asked
             .headers
@@ -164,11 +165,11 @@ impl Keyed {
             .collect();
         let request = [asked.method.as_bytes(), asked.path.as_bytes(), asked.body];
         Self {
-            id: hexadecimal(of("key", &[key.0.as_bytes()])),
+            id: hexadecimal(&of("key", &[key.0.as_bytes()])),
             of_staff: owner.is_staff(),
-            caller: hexadecimal(of("caller", &[caller.as_bytes()])),
-            request: hexadecimal(hash("request", &request)),
-            headers: hexadecimal(hash("headers", &headers)),
+            caller: hexadecimal(&of("caller", &[caller.as_bytes()])),
+            request: hexadecimal(&hash("request", &request)),
+            headers: hexadecimal(&hash("headers", &headers)),
             answer_secret: of(
                 "answer",
                 &[caller.as_bytes(), secret.as_bytes(), key.0.as_bytes()],
@@ -185,10 +186,6 @@ fn hash(purpose: &str, texts: &[&[u8]]) -> [u8; 32] {
         hash.update(text);
     }
     hash.finalize().into()
-}
-
-fn hexadecimal(hash: [u8; 32]) -> String {
-    hash.iter().map(|it| format!("{it:02x}")).collect()
 }
 
 /// What is stored for a key.

@@ -1,7 +1,7 @@
 //! The key pair with which an installation proves who it is.
 //!
 //! It is created at the first start, before the first call, and shared by all replicas of the
-//! installation. Whoever can read it can act as the installation: the administrator of the machine
+//! installation. Anyone who can read it can act as the installation: the administrator of the machine
 //! can copy it.
 
 use std::fmt;
@@ -58,9 +58,9 @@ impl InstallationKey {
         URL_SAFE_NO_PAD.encode(self.0.verifying_key().as_bytes())
     }
 
-    /// The signature of a text, in base64url.
-    pub(crate) fn sign(&self, text: &str) -> String {
-        URL_SAFE_NO_PAD.encode(self.0.sign(text.as_bytes()).to_bytes())
+    /// The signature of these bytes.
+    pub(crate) fn sign(&self, input: &[u8]) -> [u8; 64] {
+        self.0.sign(input).to_bytes()
     }
 }
 

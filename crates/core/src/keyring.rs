@@ -250,13 +250,7 @@ impl Jwk {
             let kid = foreign_text::identifier(&kid);
             return Err(KeyringError::PrivateKey { kid });
         }
-        let key = URL_SAFE_NO_PAD
-            .decode(x)
-            .ok()
-            .and_then(|bytes| <[u8; 32]>::try_from(bytes).ok())
-            .and_then(|bytes| VerifyingKey::from_bytes(&bytes).ok())
-            .filter(|key| !key.is_weak());
-        match key {
+        match verifying_key(x) {
             Some(key) => {
                 let key = TrustedKey {
                     key,
@@ -270,6 +264,14 @@ impl Jwk {
             }),
         }
     }
+}
+
+/// The Ed25519 public key with this `x`; `None` if there is no such key, or if it is a weak one, for
+/// which anyone can sign.
+pub(crate) fn verifying_key(x: &str) -> Option<VerifyingKey> {
+    let bytes: [u8; 32] = URL_SAFE_NO_PAD.decode(x).ok()?.try_into().ok()?;
+    let key = VerifyingKey::from_bytes(&bytes).ok()?;
+    (!key.is_weak()).then_some(key)
 }
 
 /// The text with straight quotes, hyphens and spaces, and without invisible

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::foreign_text::{identifier, message};
 use crate::license::License;
-use crate::replacement::{Difference, ENDS, differences, differences_between};
+use crate::replacement::{Difference, ENDS, differences, differences_over_time};
 
 /// Maximum number of listed differences.
 pub const MAX_LISTED: usize = 20;
@@ -22,8 +22,8 @@ const CUSTOMER: &str = "customer";
 /// Fields of a license that are compared as texts.
 const TEXTS: [&str; 3] = [CUSTOMER, "tier", "updatesUntil"];
 
-/// The newest change. Its texts are safe to display, also when they were read where others can
-/// write.
+/// The newest change. Its texts are safe to display, even when they were read from a place
+/// where others can write.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LastChange {
@@ -70,9 +70,10 @@ impl LastChange {
     /// `None` if it has not yet done so.
     #[must_use]
     pub fn on_its_own(license: &License, now: DateTime<Utc>) -> Option<Self> {
-        let at = license.granted().last_boundary(now)?;
+        let granted = license.granted();
+        let at = granted.last_boundary(now)?;
         let before = at.checked_sub_signed(TimeDelta::nanoseconds(1))?;
-        let differences = differences_between((license, before), (license, at));
+        let differences = differences_over_time(license, &granted, [before, at]);
         Self::of(at, differences.into_iter().map(ChangedItem::from))
     }
 

@@ -32,12 +32,11 @@ mod header;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, Utc};
-use ed25519_dalek::Signature;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
-use crate::document::read_part;
+use crate::document::{Compact, framed, read_part};
 use crate::foreign_text;
 use crate::installation_key::InstallationKey;
 use crate::offline::Purpose;
@@ -45,7 +44,7 @@ use crate::thumbprint::Thumbprint;
 
 pub use error::ProofError;
 
-/// Maximum size of a proof in bytes. Ours have less than 900, and the length of the URL.
+/// Maximum size of a proof in bytes. Ours have fewer than 900, plus the length of the URL.
 pub const MAX_PROOF_BYTES: usize = 4096;
 /// Maximum length of a nonce in characters; ours have 43.
 pub const MAX_NONCE_CHARS: usize = 255;
@@ -193,13 +192,8 @@ pub fn create(key: &InstallationKey, statement: &Statement<'_>) -> String {
     };
     // A struct of strings and numbers always has a JSON form.
     let payload = serde_json::to_vec(&claims).unwrap_or_default();
-    let mut jws = URL_SAFE_NO_PAD.encode(header::of(&key.public_x()));
-    jws.push('.');
-    jws.push_str(&URL_SAFE_NO_PAD.encode(payload));
-    let signature = key.sign(&jws);
-    jws.push('.');
-    jws.push_str(&signature);
-    jws
+    let header = header::of(&key.public_x());
+    framed(header.as_bytes(), &payload, |input| key.sign(input))
 }
 
 /// Verifies a proof: its form, its signature by the key in its header, and that it belongs to this
@@ -211,20 +205,12 @@ pub fn verify(proof: &str, call: &ReceivedCall<'_>) -> Result<VerifiedProof, Pro
     if proof.len() > MAX_PROOF_BYTES {
         return Err(ProofError::TooLong { bytes: proof.len() });
     }
-    let (signing_input, signature) = proof.rsplit_once('.').ok_or(ProofError::NotCompact)?;
-    let (header, payload) = signing_input
-        .split_once('.')
-        .filter(|(_, payload)| !payload.contains('.'))
-        .ok_or(ProofError::NotCompact)?;
-    let key = header::key(header)?;
-    let signature = URL_SAFE_NO_PAD
-        .decode(signature)
-        .ok()
-        .and_then(|bytes| Signature::from_slice(&bytes).ok())
-        .ok_or(ProofError::SignatureMalformed)?;
-    key.verify_strict(signing_input.as_bytes(), &signature)
+    let parts = Compact::of(proof).ok_or(ProofError::NotCompact)?;
+    let key = header::key(parts.header)?;
+    let signature = parts.signature().ok_or(ProofError::SignatureMalformed)?;
+    key.verify_strict(parts.signing_input.as_bytes(), &signature)
         .map_err(|_| ProofError::SignatureMismatch)?;
-    let claims = Claims::read(payload)?;
+    let claims = Claims::read(parts.payload)?;
     claims.check(call)?;
     Ok(VerifiedProof {
         thumbprint: Thumbprint::of(&key),

@@ -40,10 +40,11 @@ pub const IDEMPOTENCY_HEADER: &str = "idempotency-key";
 /// proof ([`crate::binding::Refusal::Stale`]), the number that the next proof must name.
 pub const SEQ_HEADER: &str = "x-license-seq";
 /// Header with the proof that the installation's key made the call (RFC 9449, section 4.1; see
-/// [`crate::proof`]). A call has at most one. License Servers that know none ignore it.
+/// [`crate::proof`]). A call has at most one. License Servers that do not know about proofs
+/// ignore it.
 pub const PROOF_HEADER: &str = "dpop";
 /// The member of a request file with its proof, which is its last member (see
-/// [`crate::offline::RequestFile`]). License Servers that know none ignore it.
+/// [`crate::offline::RequestFile`]). License Servers that do not know about proofs ignore it.
 pub const PROOF_FIELD: &str = "proof";
 /// Header with the names of the changed hardware components, if the machine may be
 /// another one.

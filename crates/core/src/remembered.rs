@@ -47,15 +47,18 @@ impl Remembered {
         self.adopted_at
     }
 
-    /// The sequence number that a document of this license must exceed, also after the license was
+    /// The sequence number that a document of this license must exceed, even after the license has been
     /// deactivated, revoked or replaced. An unknown license may be one that was forgotten, so its
     /// documents must be newer than those of all forgotten licenses: sequence numbers are
     /// milliseconds since the epoch ([`crate::restored::number_at`]). `None` if any document is
     /// new.
     #[must_use]
     pub fn newest_seq(&self, license_key: &str) -> Option<u64> {
-        let known = self.signed.get(&fingerprint(license_key));
-        known.copied().or(self.forgotten)
+        self.newest(&fingerprint(license_key))
+    }
+
+    fn newest(&self, key: &str) -> Option<u64> {
+        self.signed.get(key).copied().or(self.forgotten)
     }
 
     /// Whether the newest document of this license is remembered.
@@ -120,7 +123,7 @@ impl Remembered {
     /// A document with this number was seen, and the license was deactivated after it or not. An
     /// older document changes nothing.
     fn see(&mut self, key: String, seq: u64, is_given_up: bool) {
-        let before = self.signed.get(&key).copied().or(self.forgotten);
+        let before = self.newest(&key);
         if before < Some(seq) {
             self.given_up.remove(&key);
         }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::Value;
 
-use crate::entitlement::{Grant, Quantity};
+use crate::entitlement::{Grant, Granted};
 use crate::feature::{FeatureKey, is_core};
 use crate::license::{Expiry, License};
 use crate::plausible_time::PlausibleTime;
@@ -67,16 +67,20 @@ impl Amount {
 /// limits, and the end of the license. Core features are the same with every license.
 #[must_use]
 pub fn differences(present: &License, other: &License, now: DateTime<Utc>) -> Vec<Difference> {
-    differences_between((present, now), (other, now))
+    compared([present, other].map(|license| amounts(license, &license.granted(), now)))
 }
 
-/// The same for two licenses, each at an instant of its own.
+/// What is different between two instants with one license, which grants `granted`.
 #[must_use]
-pub fn differences_between(
-    (present, at): (&License, DateTime<Utc>),
-    (other, then): (&License, DateTime<Utc>),
+pub(crate) fn differences_over_time(
+    license: &License,
+    granted: &Granted,
+    instants: [DateTime<Utc>; 2],
 ) -> Vec<Difference> {
-    let (before, after) = (amounts(present, at), amounts(other, then));
+    compared(instants.map(|at| amounts(license, granted, at)))
+}
+
+fn compared([before, after]: [BTreeMap<String, Amount>; 2]) -> Vec<Difference> {
     let keys: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
     let of = |amounts: &BTreeMap<String, Amount>, key: &String, other: Amount| {
         let none = match other {
@@ -96,34 +100,27 @@ pub fn differences_between(
     all.filter(|it| it.before != it.after).collect()
 }
 
-fn amounts(license: &License, now: DateTime<Utc>) -> BTreeMap<String, Amount> {
+fn amounts(license: &License, granted: &Granted, now: DateTime<Utc>) -> BTreeMap<String, Amount> {
     let at = PlausibleTime::exact(now);
-    let granted = license.granted();
     let features = granted.features().map(FeatureKey::as_str);
     let features = features.filter(|key| !is_core(key)).map(|key| {
         let is_in_force = granted.feature(key, at) == Grant::InForce;
         (key.to_owned(), Amount::Feature(is_in_force))
     });
-    let listed = Resource::ALL.map(|resource| {
-        let limit = license.listed_limit(resource);
-        let amount = limit.map_or(Amount::Unlimited, Amount::Limit);
-        (resource.as_str().to_owned(), amount)
+    let listed = Resource::ALL.map(|it| (it.as_str().to_owned(), license.listed_limit(it)));
+    let counted = granted.counted().filter_map(|key| {
+        let sum = granted.count(key.as_str(), at)?;
+        Some((key.as_str().to_owned(), sum.number()))
     });
-    let counted = granted.counted().map(|key| {
-        let sum = granted.count(key.as_str(), at);
-        let amount = match sum.unwrap_or(Quantity::Of(0)) {
-            Quantity::Of(number) => Amount::Limit(number),
-            Quantity::Unlimited => Amount::Unlimited,
-        };
-        (key.as_str().to_owned(), amount)
-    });
+    // What the license counts is more precise than its fields.
+    let limits = listed.into_iter().chain(counted);
+    let limits = limits.map(|(key, limit)| (key, limit.map_or(Amount::Unlimited, Amount::Limit)));
     let end = match license.expiry() {
         Expiry::At(end) => Amount::End(end),
         Expiry::Never | Expiry::Unreadable => Amount::Never,
     };
     let end = [(ENDS.to_owned(), end)];
-    // What the license counts is more precise than its fields.
-    features.chain(listed).chain(counted).chain(end).collect()
+    features.chain(limits).chain(end).collect()
 }
 
 #[cfg(test)]

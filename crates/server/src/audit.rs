@@ -176,7 +176,7 @@ impl fmt::Display for Actor {
 }
 
 impl Actor {
-    /// From where a change was made over HTTP.
+    /// From where the owner of a token made a change.
     fn source(&self) -> Option<String> {
         match self {
             Self::Operator { .. } => Some("command line".to_owned()),
@@ -317,7 +317,7 @@ impl Change {
         // That something did not happen is recorded in any case.
         if action != Action::KeysUnchanged {
             self.check_author(db).await?;
-            note_change(db, &done(action, license_id, &subject)).await?;
+            note_change(db, || done(action, license_id, &subject)).await?;
         }
         let entry = Entry {
             number: 0,

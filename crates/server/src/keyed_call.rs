@@ -49,7 +49,7 @@ const MAX_ANSWERING: TimeDelta = TimeDelta::seconds(30);
 /// A call with an `Idempotency-Key` that is being answered.
 pub struct KeyedCall {
     keyed: Keyed,
-    /// Tells what this process has stored from what others have.
+    /// Distinguishes what this process has stored from what other processes have.
     attempt: String,
     clock: Arc<dyn Clock>,
     /// The call repeats another one.
@@ -117,7 +117,7 @@ impl KeyedCall {
         self.is_noted.load(Ordering::Relaxed)
     }
 
-    /// Does the work of the call, which finds the call.
+    /// Does the work of the call; `current_call` finds the call there.
     pub async fn scope<T>(self: Arc<Self>, work: impl Future<Output = T>) -> T {
         with_call(self, work).await
     }
@@ -146,6 +146,20 @@ impl KeyedCall {
         StoreError::RepeatedCall
     }
 
+    fn new_call<'a>(
+        &'a self,
+        done: Option<&'a str>,
+        answer: Option<&'a SealedAnswer>,
+    ) -> NewCall<'a> {
+        NewCall {
+            keyed: &self.keyed,
+            attempt: &self.attempt,
+            at: self.clock.now(),
+            done,
+            answer,
+        }
+    }
+
     /// Stores the call in the transaction of its change, if it is not stored yet.
     async fn note(
         &self,
@@ -153,14 +167,7 @@ impl KeyedCall {
         done: Option<&str>,
         answer: Option<&SealedAnswer>,
     ) -> Result<(), StoreError> {
-        let call = NewCall {
-            keyed: &self.keyed,
-            attempt: &self.attempt,
-            at: self.clock.now(),
-            done,
-            answer,
-        };
-        if idempotency_keys::insert(db, &call).await? {
+        if idempotency_keys::insert(db, &self.new_call(done, answer)).await? {
             self.is_noted.store(true, Ordering::Relaxed);
             return Ok(());
         }
@@ -186,33 +193,22 @@ impl KeyedCall {
         body: &[u8],
         is_kept: bool,
     ) -> Result<(), StoreError> {
-        if self.is_answered.load(Ordering::Relaxed) {
-            return Ok(());
-        }
         let is_noted = self.is_noted();
-        if !is_noted && !is_kept {
+        let is_wanted = is_noted || is_kept;
+        if !is_wanted || self.is_answered.load(Ordering::Relaxed) {
             return Ok(());
         }
         let answer = &self.sealed(status, body);
-        if is_noted && idempotency_keys::set_answer(db, self.id(), &self.attempt, answer).await? {
-            return Ok(());
+        let is_stored =
+            is_noted && idempotency_keys::set_answer(db, self.id(), &self.attempt, answer).await?;
+        if is_kept && !is_stored {
+            idempotency_keys::insert(db, &self.new_call(None, Some(answer))).await?;
         }
-        if !is_kept {
-            return Ok(());
-        }
-        let call = NewCall {
-            keyed: &self.keyed,
-            attempt: &self.attempt,
-            at: self.clock.now(),
-            done: None,
-            answer: Some(answer),
-        };
-        idempotency_keys::insert(db, &call).await?;
         Ok(())
     }
 
-    /// What the call gets that repeats another one. Waits shortly for an answer that may still be
-    /// given.
+    /// What a call gets that repeats another one. Waits briefly for an answer that may still
+    /// arrive.
     ///
     /// # Errors
     /// If the database returns an error.
@@ -270,12 +266,16 @@ impl KeyedCall {
 /// # Errors
 /// [`StoreError::RepeatedCall`] if another process has answered the call meanwhile, or if the database
 /// returns an error; nothing may be stored then.
-pub async fn note_change(db: &impl ConnectionTrait, done: &str) -> Result<(), StoreError> {
-    match current_call::<KeyedCall>() {
-        // In a box, because most changes belong to no such call, and need no room for it.
-        Some(call) => Box::pin(call.note(db, Some(done), None)).await,
-        None => Ok(()),
-    }
+pub async fn note_change(
+    db: &impl ConnectionTrait,
+    done: impl FnOnce() -> String,
+) -> Result<(), StoreError> {
+    let Some(call) = current_call::<KeyedCall>() else {
+        return Ok(());
+    };
+    let done = done();
+    // In a box, because most changes belong to no such call, and need no room for it.
+    Box::pin(call.note(db, Some(&done), None)).await
 }
 
 /// Stores the answer in the transaction of the change. It has to be the one that is sent.

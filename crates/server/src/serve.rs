@@ -36,7 +36,7 @@ const RETRY_CLOCK_INTERVAL: Duration = Duration::from_secs(2);
 const WATCH_COMMITS_INTERVAL: Duration = Duration::from_secs(2);
 /// How often old history is removed.
 const PRUNE_INTERVAL: Duration = Duration::from_secs(60 * 60);
-/// How often answers are removed that are no longer repeated.
+/// How often answers that are no longer repeated are removed.
 const PRUNE_KEYS_INTERVAL: Duration = Duration::from_secs(60);
 /// How often licenses are updated that start, end or are amended on their own.
 const FOLLOW_AMENDMENTS_INTERVAL: Duration = Duration::from_secs(60);

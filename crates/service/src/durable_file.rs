@@ -44,7 +44,7 @@ fn synchronized(new: NamedTempFile) -> Result<NamedTempFile, PersistError> {
     }
 }
 
-/// Synchronizes the directory of a file that was renamed, and warns one time if that fails.
+/// Synchronizes the directory of a file that was renamed, and warns once if that fails.
 fn synchronize_directory(path: &Path) {
     static IS_REPORTED: AtomicBool = AtomicBool::new(false);
     let directory = match path.parent() {

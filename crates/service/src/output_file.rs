@@ -66,7 +66,7 @@ impl PreparedFile {
 }
 
 fn open_beside(file: &Path, readers: Readers) -> io::Result<NamedTempFile> {
-    // Other programs write to standard output then.
+    // For other programs, this means standard output.
     if file.as_os_str() == "-" {
         return Err(io::Error::other(
             "'-' does not mean standard output here; to print the result, leave the option out; a \

@@ -126,7 +126,7 @@ impl Access {
         self.proxies.client_address(peer.ip(), headers)
     }
 
-    /// Answers browsers of the allowed origins. If there are none, no header is added, and browsers
+    /// Answers browsers of the allowed origins. If no origins are allowed, no header is added, and browsers
     /// hide the responses from pages of other sites.
     #[must_use]
     pub fn cors_layer(&self) -> tower::util::Either<CorsLayer, tower::layer::util::Identity> {

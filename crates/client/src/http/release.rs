@@ -36,7 +36,7 @@ pub(super) struct InstalledRelease {
     /// `none`, `warning` or `features_off`: licensed features are off with the reason
     /// `update_not_covered`.
     consequence: &'static str,
-    /// A human-readable warning; null if there is none.
+    /// A human-readable warning, or null.
     message: Option<String>,
 }
 

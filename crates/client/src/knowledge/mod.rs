@@ -86,7 +86,7 @@ pub struct Knowledge {
     database: DatabaseState,
     /// When rows that others had changed were last rewritten.
     repaired_at: Mutex<Option<Duration>>,
-    /// When each reason for which stored evidence is not used was last logged.
+    /// When each reason for not using stored evidence was last logged.
     not_taken_over_logged: Mutex<BTreeMap<NotTakenOver, Duration>>,
 }
 

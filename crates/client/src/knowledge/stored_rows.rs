@@ -103,7 +103,7 @@ pub(super) fn read(
 }
 
 /// Whether these are the columns that this program writes for evidence that it does not trust
-/// ([`EvidenceRows::of`]). They grant nothing, whoever has written them.
+/// ([`EvidenceRows::of`]). They grant nothing, no matter who has written them.
 fn rows_of_discredited(cached: &CachedLicense) -> bool {
     cached.license_signature.is_empty()
         && cached.valid_until == EXPIRED_GRACE_START
@@ -111,14 +111,11 @@ fn rows_of_discredited(cached: &CachedLicense) -> bool {
 }
 
 fn discredited_before(cached: CachedLicense, memo: Option<Memo>, now: DateTime<Utc>) -> Stored {
+    let mut evidence = discredited(&said(cached, None), "it was rejected before", now);
     let last_failure = memo.and_then(|memo| memo.last_failure);
-    let said = said(cached, None);
-    let evidence = discredited(&said, "it was found before", now);
+    evidence.last_failure = last_failure.or(evidence.last_failure);
     Stored {
-        evidence: Evidence {
-            last_failure: last_failure.or(evidence.last_failure.clone()),
-            ..evidence
-        },
+        evidence,
         is_adopted: false,
         is_tampered: false,
     }

@@ -49,7 +49,7 @@ impl Verified {
     }
 
     /// Whether the rows of `after` may be written. A genuine document stays in its row although
-    /// this process does not trust it: what others find there is not changed by us.
+    /// this process does not trust it: we do not change what others find there.
     pub(super) fn may_be_replaced_by(&self, after: &Evidence) -> bool {
         !is_signed(&self.stored) || !is_discredited(after)
     }
@@ -118,9 +118,7 @@ impl Knowledge {
             self.note_call(Calls::validation_wanted);
         }
     }
-}
 
-impl Knowledge {
     /// Logs why stored evidence is not used, at most once in [`LOG_INTERVAL`] for each reason.
     pub(super) fn log_not_taken_over(&self, verified: &Verified) {
         let Some(why) = verified.not_taken_over else {

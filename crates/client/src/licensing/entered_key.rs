@@ -1,4 +1,4 @@
-//! What was entered as a license key and is another code of ours.
+//! Codes of ours that were entered as license keys by mistake.
 
 use license_core::issued_code::{CodeKind, KeyKind};
 

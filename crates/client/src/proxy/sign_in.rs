@@ -5,7 +5,7 @@ use reqwest::StatusCode;
 use reqwest::header::{HeaderMap, PROXY_AUTHENTICATE};
 use url::Url;
 
-use super::{ProxySettings, Route};
+use super::{ProxySettings, Route, authority};
 
 /// The scheme that this program supports (RFC 7617).
 const BASIC: &str = "Basic";
@@ -42,9 +42,8 @@ impl ProxySignIn {
             return None;
         };
         let proxy = proxy.expose();
-        let port = proxy.port_or_known_default()?;
         Some(Self {
-            proxy: format!("{}:{port}", proxy.host_str()?),
+            proxy: authority(proxy)?,
             variable,
             is_refused: !proxy.username().is_empty() || proxy.password().is_some(),
             schemes: schemes(headers),
@@ -98,7 +97,7 @@ impl ProxySignIn {
     }
 }
 
-/// The names of the offered schemes, each one time. A header may contain several challenges,
+/// The names of the offered schemes, each once. A header may contain several challenges,
 /// separated by commas like the parameters of one challenge (RFC 9110, section 11.6.1).
 fn schemes(headers: &HeaderMap) -> Vec<String> {
     let mut found: Vec<String> = Vec::new();

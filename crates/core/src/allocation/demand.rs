@@ -14,7 +14,7 @@ pub struct Demand {
 /// What a site asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asked {
-    /// It knows no allocations, as version 1.0.0.
+    /// It does not know about allocations, like version 1.0.0.
     CannotAsk,
     /// It could ask, but does not.
     Nothing,

@@ -34,13 +34,13 @@ pub enum Carried {
 }
 
 impl Pool<'_> {
-    /// What a seat gets that holds `holding` and should get `wanted`, with a document that is signed
+    /// What a seat that holds `holding` and should get `wanted` gets with a document that is signed
     /// now and ends at `exp`.
     ///
     /// At each instant until `exp`, the greatest of:
     /// - what its newest document carries at that instant, but no more than the total;
-    /// - what its newest document carries now, as far as no document of another seat carries it until
-    ///   then;
+    /// - what its newest document carries now, to the extent that no document of another seat carries
+    ///   it until then;
     /// - what is neither carried nor reserved for another seat until then.
     #[must_use]
     pub fn grant(&self, holding: &Holding, wanted: Wanted, exp: DateTime<Utc>) -> Allocation {
@@ -61,13 +61,17 @@ impl Pool<'_> {
             Wanted::Everything => self.totals.number_at(self.now),
             Wanted::Of(amount) => amount,
         };
-        let more = granted.saturating_add(1);
+        let first_with = |amount| {
+            (granted < enough)
+                .then(|| self.first_with(amount))
+                .flatten()
+        };
         Allocation {
             carried,
             holding: holding.with(&counted, self.totals, instant(self.now)),
             missing: enough.saturating_sub(granted),
-            free_at: self.first_with(enough).filter(|_| granted < enough),
-            more_at: self.first_with(more).filter(|_| granted < enough),
+            free_at: first_with(enough),
+            more_at: first_with(granted.saturating_add(1)),
         }
     }
 
@@ -83,20 +87,14 @@ impl Pool<'_> {
 
     /// The greatest total from each second on until `until`, and more where that saves steps.
     fn greatest_totals(&self, until: i64) -> Staircase {
-        let changes = self.totals.changes();
-        let changes: Vec<_> = changes
-            .filter(|it| self.now < it.0 && it.0 <= until)
-            .collect();
-        let ends = changes.iter().map(|it| it.0 - 1).chain([until]);
-        let now = self.totals.at_second(self.now);
-        let totals = std::iter::once(now).chain(changes.iter().map(|it| it.1));
-        let steps = ends.zip(totals).map(|(until, total)| Step {
+        let ends = self.totals.changes().map(|it| it.0 - 1).chain([until]);
+        let ends = ends.filter(|end| self.now <= *end && *end <= until);
+        let all = Staircase::of_steps(ends.map(|until| Step {
             until,
-            amount: total.number().unwrap_or(u64::MAX),
-        });
-        let steps = steps.filter(|step| self.now <= step.until);
-        let all = Staircase::of_steps(steps);
-        all.rounded_up(|from, until| self.totals.never_falls(from, until))
+            amount: self.totals.number_at(until),
+        }));
+        // The total falls after each of these steps, so that none can be merged at no cost.
+        all.rounded_up(|_, _| false)
     }
 
     /// The first instant after now at which `amount` is free.

@@ -9,19 +9,19 @@ use super::{CLOCK_MARGIN, Staircase, Totals, second};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Holding {
-    /// What its documents carry that count.
+    /// What those of its documents that count carry.
     #[serde(skip_serializing_if = "Staircase::is_empty")]
     signed: Staircase,
     /// What the newest of them carries.
     #[serde(skip_serializing_if = "Staircase::is_empty")]
     newest: Staircase,
-    /// What documents carry that no longer count.
+    /// What documents that no longer count carry.
     #[serde(skip_serializing_if = "Staircase::is_empty")]
     passed_on: Staircase,
 }
 
 impl Holding {
-    /// What all documents carry that count, as the greatest amount at each instant.
+    /// What all documents that count carry, as the greatest amount at each instant.
     #[must_use]
     pub fn signed(&self) -> &Staircase {
         &self.signed
@@ -33,7 +33,7 @@ impl Holding {
         &self.newest
     }
 
-    /// What documents carry whose amounts were passed on to other seats, and that may still be used.
+    /// What documents carry that may still be used, but whose amounts were passed on to other seats.
     #[must_use]
     pub fn passed_on(&self) -> &Staircase {
         &self.passed_on
@@ -41,7 +41,7 @@ impl Holding {
 
     /// With one more document, which is signed at `now` and carries `document`. Steps that have
     /// ended are dropped. If there are too many steps, some are merged, so that more counts than was
-    /// signed, and rather where the license's total does not fall: there, it takes nothing from what
+    /// signed, preferably where the license's total does not fall: there, it takes nothing from what
     /// other seats hold.
     #[must_use]
     pub fn with(&self, document: &Staircase, totals: &Totals, now: DateTime<Utc>) -> Self {
@@ -66,7 +66,7 @@ impl Holding {
     }
 
     /// After the place of the seat was passed on to another machine, or released: nothing of it
-    /// counts. What a machine gets that takes a seat again is counted anew.
+    /// counts. What a machine gets when it takes a seat again is counted separately.
     #[must_use]
     pub fn with_place_passed_on(&self) -> Self {
         Self {

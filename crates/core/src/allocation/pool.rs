@@ -1,5 +1,7 @@
 //! What the other seats leave of a license's count.
 
+use std::borrow::Cow;
+
 use chrono::{DateTime, Utc};
 
 use super::staircase::Step;
@@ -14,14 +16,14 @@ pub struct Pool<'a> {
     pub(super) signed: Sum,
     /// The same, or what is reserved for each of them, if that is more.
     pub(super) claimed: Sum,
-    /// The second at which is decided.
+    /// The second at which the decision is made.
     pub(super) now: i64,
 }
 
 /// What another seat claims.
 #[derive(Clone, Copy, Debug)]
 pub struct Claim<'a> {
-    /// What its documents carry: also if it is freed, and its place was not passed on.
+    /// What its documents carry, even after it was freed, as long as its place was not passed on.
     pub signed: &'a Staircase,
     /// What is reserved for it, if it holds a seat.
     pub reserved: Option<&'a Staircase>,
@@ -46,14 +48,14 @@ impl<'a> Pool<'a> {
     ) -> Self {
         let others: Vec<Claim<'_>> = others.into_iter().collect();
         let claims = others.iter().map(|it| match it.reserved {
-            None => it.signed.clone(),
-            Some(reserved) => it.signed.joined(reserved),
+            None => Cow::Borrowed(it.signed),
+            Some(reserved) => Cow::Owned(it.signed.joined(reserved)),
         });
-        let claims: Vec<Staircase> = claims.collect();
+        let claims: Vec<Cow<'_, Staircase>> = claims.collect();
         Self {
             totals,
             signed: Sum::of(others.iter().map(|it| it.signed)),
-            claimed: Sum::of(&claims),
+            claimed: Sum::of(claims.iter().map(AsRef::as_ref)),
             now: second(now),
         }
     }

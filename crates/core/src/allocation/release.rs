@@ -6,7 +6,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{Holding, second, staircase::amount_at};
+use super::{Holding, second};
 
 /// What the older documents of a seat carry beyond its newest one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,16 +23,15 @@ impl Excess {
     #[must_use]
     pub fn of(holding: &Holding, now: DateTime<Utc>) -> Option<Self> {
         let now = second(now);
-        let (signed, newest) = (holding.signed().raw(), holding.newest().raw());
-        let mut exceeding = signed.iter().filter(|step| {
+        let (signed, newest) = (holding.signed(), holding.newest());
+        let mut exceeding = signed.raw().iter().filter(|step| {
             let is_running = now <= step.until;
-            is_running && amount_at(newest, step.until) < step.amount
+            is_running && newest.at_second(step.until) < step.amount
         });
         // The difference is greatest now, or where a step of the newest document has ended.
-        let ended = newest.iter().map(|step| step.until + 1);
+        let ended = newest.raw().iter().map(|step| step.until + 1);
         let instants = ended.filter(|at| now < *at).chain([now]);
-        let amounts =
-            instants.map(|at| amount_at(signed, at).saturating_sub(amount_at(newest, at)));
+        let amounts = instants.map(|at| signed.at_second(at).saturating_sub(newest.at_second(at)));
         Some(Self {
             until: super::instant(exceeding.next_back()?.until),
             amount: amounts.max()?,

@@ -3,9 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use super::{Pool, Staircase, instant, second};
-
-/// The last second of the year 9999.
-const LAST_SECOND: i64 = 253_402_300_799;
+use crate::amendment::LAST_SECOND;
 
 /// Why an amount cannot be reserved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -42,7 +40,7 @@ impl Pool<'_> {
         amount: u64,
         until: Option<DateTime<Utc>>,
     ) -> Result<Staircase, ReservationRefused> {
-        let end = until.map_or(LAST_SECOND, second);
+        let end = second(until.unwrap_or(LAST_SECOND));
         if let Some(until) = until.filter(|_| end < self.now) {
             return Err(ReservationRefused::Ended(until));
         }

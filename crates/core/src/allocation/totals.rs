@@ -73,11 +73,13 @@ impl Totals {
     /// the next second on otherwise.
     fn change(&mut self, at: DateTime<Utc>, total: Quantity) {
         let begun = second(at);
-        self.later.retain(|it| it.0 <= begun);
+        self.later
+            .truncate(self.later.partition_point(|it| it.0 <= begun));
         let before = self.later.last().map_or(self.first, |it| it.1);
         let is_late = before < total && at.timestamp_subsec_nanos() > 0;
         let at = begun + i64::from(is_late);
-        self.later.retain(|it| it.0 < at);
+        self.later
+            .truncate(self.later.partition_point(|it| it.0 < at));
         self.later.push((at, total));
     }
 

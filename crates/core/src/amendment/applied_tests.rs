@@ -1,4 +1,4 @@
-//! How many changes are applied for one operation, whatever is scheduled.
+//! How many changes are applied for one operation, regardless of what is scheduled.
 
 use std::collections::BTreeMap;
 

@@ -78,8 +78,10 @@ pub fn effects(before: &[Amendment], after: &[Amendment], at: DateTime<Utc>) -> 
 }
 
 /// An effect that grants less of something than is used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shortfall {
+    /// What is counted.
+    pub key: FeatureKey,
     /// How much is granted from then on.
     pub granted: u64,
     /// The first instant.
@@ -94,8 +96,8 @@ pub fn shortfall(effects: &[Effect], key: &str, used: u64) -> Option<Shortfall> 
         let change = changes.find(|it| it.key.as_str() == key)?;
         match change.after {
             Value::Count(Quantity::Of(granted)) if granted < used && change.is_difference() => {
-                let at = effect.at;
-                Some(Shortfall { granted, at })
+                let (key, at) = (change.key.clone(), effect.at);
+                Some(Shortfall { key, granted, at })
             }
             _ => None,
         }

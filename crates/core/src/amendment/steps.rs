@@ -23,24 +23,24 @@ pub struct Step {
     pub after: Contents,
 }
 
-/// The steps of the amendments `of` of a license, in this order. Each may be one of `amendments`, or
+/// The steps of these amendments (`of`) of a license, in the same order. Each may be one of `amendments`, or
 /// change less than the one there that has its number, or follow all of them.
 ///
-/// A pass over all changes finds up to 500 steps together. So the work for all steps of a license
-/// grows with its history almost as the history does.
+/// A pass over all changes finds up to 500 steps together. The work for all steps of a
+/// license therefore grows almost in proportion to its history.
 #[must_use]
 pub fn steps(amendments: &[Amendment], of: &[&Amendment]) -> Vec<Step> {
     let parts = of.chunks(AT_A_TIME);
     parts.flat_map(|part| part_of(amendments, part)).collect()
 }
 
-/// A license as it is looked at: when, and as far as it was amended.
+/// A license at an instant, with the amendments before one of them.
 #[derive(Clone, Copy)]
 struct View {
     at: DateTime<Utc>,
-    /// The amendment that is looked at: only the changes of earlier ones apply, …
+    /// The number of that amendment: only the changes of earlier ones apply.
     number: u32,
-    /// … and it applies as far as it undoes another one.
+    /// Whether what that amendment undoes is undone.
     is_undone: bool,
 }
 
@@ -80,7 +80,7 @@ fn part_of(amendments: &[Amendment], of: &[&Amendment]) -> Vec<Step> {
     steps.collect()
 }
 
-/// How the license is looked at for the step of an amendment.
+/// The views that the step of an amendment needs.
 fn views(amendment: &Amendment) -> impl Iterator<Item = View> + use<> {
     let before = View {
         at: amendment.effective_at,

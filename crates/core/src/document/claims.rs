@@ -71,8 +71,8 @@ impl LicenseClaims {
     }
 }
 
-/// How the holder of a document proves that it is the holder (RFC 7800, section 3.1). Other methods
-/// than ours are ignored.
+/// How the holder of a document proves that it is the holder (RFC 7800, section 3.1). Methods
+/// other than ours are ignored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyConfirmation {
     /// With the key of this thumbprint (RFC 9449, section 6.1).

@@ -81,7 +81,7 @@ impl Granted {
         if self.features().any(feature) || self.counts.values().any(count) {
             return None;
         }
-        let passed = self.starts.partition_point(|at| *at <= now.latest());
+        let passed = self.starts.partition_point(|at| *at <= now.earliest());
         self.starts.get(passed).copied()
     }
 
@@ -108,13 +108,12 @@ impl Granted {
             return Grant::Never;
         };
         let at = now.latest();
-        let begun = periods.partition_point(|it| it.from <= Some(at));
-        let current = periods[..begun].last();
+        let (current, later) = begun(periods, at);
         if let Some(current) = current.filter(|it| it.contains(at)) {
             let start = current.from.filter(|from| now.earliest() < *from);
             return start.map_or(Grant::InForce, Grant::From);
         }
-        if let Some(from) = periods.get(begun).and_then(|next| next.from) {
+        if let Some(from) = later.first().and_then(|next| next.from) {
             return Grant::From(from);
         }
         let last = current.and_then(|it| it.until);
@@ -124,9 +123,7 @@ impl Granted {
     /// The last instant of the feature, which is in force at `at`; `None` if it has no end.
     #[must_use]
     pub fn feature_ends(&self, key: &str, at: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        let periods = self.features.get(key)?;
-        let begun = periods.partition_point(|it| it.from <= Some(at));
-        let current = periods[..begun].last();
+        let (current, _) = begun(self.features.get(key)?, at);
         current.filter(|it| it.contains(at))?.until
     }
 
@@ -176,6 +173,13 @@ fn without_gaps(mut periods: Vec<Period>) -> Vec<Period> {
         }
     }
     joined
+}
+
+/// The last of these periods, in the order of their starts, that has begun at `at`, and those that
+/// begin later.
+fn begun(periods: &[Period], at: DateTime<Utc>) -> (Option<&Period>, &[Period]) {
+    let (begun, later) = periods.split_at(periods.partition_point(|it| it.from <= Some(at)));
+    (begun.last(), later)
 }
 
 /// Features without bounds, as older licenses list them.

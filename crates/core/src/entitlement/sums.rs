@@ -72,10 +72,13 @@ impl Sums {
         let mut changes = Vec::new();
         let mut sums = vec![total.quantity()];
         for together in bounds.chunk_by(|one, other| one.0 == other.0) {
-            let starts = together.iter().filter(|(_, is_start, _)| *is_start);
-            starts.for_each(|(.., quantity)| total.add(*quantity));
-            let ends = together.iter().filter(|(_, is_start, _)| !is_start);
-            ends.for_each(|(.., quantity)| total.remove(*quantity));
+            // Nothing ends at the instant at which it starts.
+            for (_, is_start, quantity) in together {
+                match is_start {
+                    true => total.add(*quantity),
+                    false => total.remove(*quantity),
+                }
+            }
             if sums.last() != Some(&total.quantity()) {
                 changes.push(together[0].0);
                 sums.push(total.quantity());

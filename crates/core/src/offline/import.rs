@@ -29,8 +29,8 @@ pub enum ImportError {
     /// It was already imported.
     #[error("the license file was already used; each license file can be imported only once")]
     Reused,
-    /// It is no newer than a document of its license that this site has seen, also if that license
-    /// was deactivated, revoked or replaced since. It would undo what happened in between.
+    /// It is no newer than a document of its license that this site has seen, even if that license
+    /// has since been deactivated, revoked or replaced. It would undo what happened in between.
     #[error(
         "the license file was already used, or is older than the newest document of its license; \
          write a new request and have it signed"

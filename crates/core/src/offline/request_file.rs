@@ -2,8 +2,8 @@
 //!
 //! The proof ([`crate::proof`]) is the last member of the file's JSON object. Its `bd` is the hash
 //! of the text before it was added: everything before `,"proof":"`, and the closing brace. So the
-//! License Server need not know the other members, which are signed with it, and one that knows no
-//! proofs reads the file as any other.
+//! License Server need not know the other members, which are signed with it, and one that does
+//! not know about proofs reads the file like any other.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};

@@ -1,13 +1,12 @@
 //! The header of a proof: exactly three members, and the public key.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ed25519_dalek::VerifyingKey;
 use serde_json::{Map, Value};
 
 use super::ProofError;
 use crate::document::read_part;
 use crate::foreign_text;
+use crate::keyring::verifying_key;
 
 /// `typ` of a `DPoP` proof (RFC 9449, section 4.2).
 const TYPE: &str = "dpop+jwt";
@@ -36,13 +35,8 @@ pub(super) fn key(header: &str) -> Result<VerifyingKey, ProofError> {
     if !has(jwk, "kty", "OKP") || !has(jwk, "crv", "Ed25519") {
         return Err(ProofError::Key);
     }
-    jwk.get("x")
-        .and_then(Value::as_str)
-        .and_then(|x| URL_SAFE_NO_PAD.decode(x).ok())
-        .and_then(|bytes| <[u8; 32]>::try_from(bytes).ok())
-        .and_then(|bytes| VerifyingKey::from_bytes(&bytes).ok())
-        .filter(|key| !key.is_weak())
-        .ok_or(ProofError::Key)
+    let x = jwk.get("x").and_then(Value::as_str);
+    x.and_then(verifying_key).ok_or(ProofError::Key)
 }
 
 fn only(object: &Map<String, Value>, names: &[&str]) -> Result<(), ProofError> {

@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{NoContact, Refusal, Reply, TransportFailure};
+use super::{NoContact, Refusal, Reply};
 use crate::{foreign_text, text_encoding, unambiguous_json};
 
 /// The response as a JSON object, unless its status code shows that the License Server did not
@@ -21,7 +21,11 @@ pub(super) fn read(reply: &Reply) -> Result<(u16, Map<String, Value>), NoContact
                 retry_after,
             });
         }
-        Reply::Failure(failure) => return Err(presentable(failure).into()),
+        Reply::Failure(failure) => {
+            // Without raw text from the other side, such as the names in its certificate.
+            let shown = |detail: String| foreign_text::message(&detail);
+            return Err(failure.clone().map_detail(shown).into());
+        }
     };
     match status {
         300..=399 => return Err(NoContact::Redirected { status }),
@@ -40,19 +44,6 @@ pub(super) fn read(reply: &Reply) -> Result<(u16, Map<String, Value>), NoContact
         }
         Err(_) => Err(NoContact::NotJson { status }),
     }
-}
-
-/// The failure without raw text from the other side, such as the names in its certificate.
-fn presentable(failure: &TransportFailure) -> TransportFailure {
-    let mut presentable = failure.clone();
-    match &mut presentable {
-        TransportFailure::Unreachable { detail }
-        | TransportFailure::ProxySignIn { detail }
-        | TransportFailure::Tls { detail }
-        | TransportFailure::MalformedHead { detail } => *detail = foreign_text::message(detail),
-        _ => {}
-    }
-    presentable
 }
 
 /// `data` if the response is wrapped, the response itself otherwise.

@@ -19,11 +19,11 @@ use crate::cli::invocation::Invocation;
 use crate::cli::{additions, amend, license_key, table};
 use crate::config::Storage;
 use crate::licensing::add_ons::{
-    AddOnRequest, ShownAddOn, ShownNewAddOn, ShownRedeemedAddOn, ShownRefundedAddOn, issue_add_on,
-    look_up_add_on, refund_add_on,
+    AddOnRequest, ShownAddOn, ShownNewAddOn, issue_add_on, look_up_add_on,
 };
 use crate::licensing::look_up::look_up;
-use crate::licensing::redeem::redeem_add_on;
+use crate::licensing::redeem::{ShownRedeemedAddOn, redeem_add_on};
+use crate::licensing::refund::{ShownRefundedAddOn, refund_add_on};
 use crate::open::open_store;
 use crate::store::add_ons::{AddOnState, AddOnsCursor, AddOnsQuery, StoredAddOn, count, newest};
 use crate::store::licenses::MAX_LISTED;

@@ -168,14 +168,14 @@ const COLUMNS: [Column<LineResult>; 4] = [
     },
 ];
 
-/// Processes lines, one after the other, and shows the progress. Stops if the database cannot be used,
-/// or the clock is not trusted: then the number of the line and the reason follow the results.
 /// Whether a file is in a directory for files, and not standard input, another pipe or a device.
 fn has_directory(file: &Path) -> bool {
     let is_special = ["/dev", "/proc"].iter().any(|it| file.starts_with(it));
     !is_special && file.is_file()
 }
 
+/// Processes lines, one after the other, and shows the progress. Stops if the database cannot be used,
+/// or the clock is not trusted: then the number of the line and the reason follow the results.
 async fn process_all(
     invocation: &Invocation,
     store: &Store,

@@ -169,10 +169,9 @@ async fn load(
 }
 
 fn undone(told: &Told<'_>, number: u32) -> Result<Undone, ApiError> {
-    let mut found = told.amendments().iter().filter(|it| it.number == number);
+    let found = told.amendments().iter().find(|it| it.number == number);
     let unknown = || ApiError::Unknown(format!("the license has no amendment {number}"));
-    let found = found.next().ok_or_else(unknown)?;
-    let sentence = told.sentences(&[found]).concat();
+    let sentence = told.sentences(&[found.ok_or_else(unknown)?]).concat();
     Ok(Undone { number, sentence })
 }
 
@@ -234,7 +233,8 @@ async fn preview_page(
     let request = request(fields)?;
     let change = app.permitted_change(actor).map_err(ApiError::from)?;
     let amended = previewed(&app.store, &license.id, &request, &change).await?;
-    let preview = preview::preview(app, amended, &request, fields.clone(), change.at).await;
+    let (at, fields) = (change.at, fields.clone());
+    let preview = preview::preview(app, license, amended, &request, fields, at).await;
     Ok(preview?)
 }
 

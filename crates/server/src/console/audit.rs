@@ -10,7 +10,6 @@ use axum::response::Response;
 use license_console::id::short;
 use license_console::moment::Moment;
 use license_console::page::show;
-use license_service::cursor::cut;
 use serde::Deserialize;
 use serde_json::Value;
 use uuid::Uuid;
@@ -20,8 +19,7 @@ use super::frame::{Frame, trouble};
 use crate::app::App;
 use crate::http::admin::jsonl;
 use crate::http::staff_stream::StaffStream;
-use crate::store::StoreError;
-use crate::store::audit_log::{self, Filter};
+use crate::store::audit_log::{self, Filter, newest_page};
 
 /// Entries per page.
 const ROWS: u64 = 50;
@@ -72,7 +70,7 @@ pub(super) async fn page(
         license_id: license.clone(),
         ..Filter::default()
     };
-    let (entries, more) = match read(&app, &filter).await {
+    let (entries, more) = match newest_page(app.store.reader(), &filter, ROWS).await {
         Ok(found) => found,
         Err(error) => return trouble("audit", error),
     };
@@ -84,15 +82,6 @@ pub(super) async fn page(
         entries: entries.into_iter().map(entry).collect(),
     };
     show(StatusCode::OK, &page)
-}
-
-/// The entries on the page, and whether there are older ones.
-async fn read(app: &App, filter: &Filter) -> Result<(Vec<audit_log::Entry>, bool), StoreError> {
-    let db = app.store.reader();
-    let size = audit_log::newest_on_page(db, filter, ROWS).await?;
-    let mut entries = audit_log::newest(db, filter, size + 1).await?;
-    let more = cut(&mut entries, size);
-    Ok((entries, more))
 }
 
 pub(super) async fn export(stream: StaffStream) -> Response {

@@ -71,14 +71,12 @@ pub(super) async fn page(
             Err(error) => return trouble("sign-in", error),
         }
     }
-    match after_sign_in(&wanted.next) {
+    let (next, done) = match after_sign_in(&wanted.next) {
         // The browser did not keep the cookie.
-        Some(next) => {
-            let done = Some(Done::NoSession);
-            form(&access, own_page(next), Kept::default(), done, None)
-        }
-        None => form(&access, own_page(&wanted.next), Kept::default(), done, None),
-    }
+        Some(next) => (next, Some(Done::NoSession)),
+        None => (wanted.next.as_str(), done),
+    };
+    form(&access, own_page(next), Kept::default(), done, None)
 }
 
 /// The page to which signing in leads, if `next` is its address after signing in.

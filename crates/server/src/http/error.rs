@@ -24,7 +24,6 @@ use utoipa::ToSchema;
 use crate::http::known_tokens::NotRead;
 use crate::keyed_call::Repeated;
 use crate::licensing::admit::AdmitError;
-use crate::licensing::keys_error::KeysError;
 use crate::licensing::look_up::LookUpError;
 use crate::licensing::offline::OfflineError;
 use crate::licensing::site_answer::AnswerError;
@@ -415,31 +414,6 @@ impl From<ClockDoubt> for ApiError {
 impl From<Panicked> for ApiError {
     fn from(_: Panicked) -> Self {
         Self::Internal
-    }
-}
-
-impl From<KeysError> for ApiError {
-    fn from(error: KeysError) -> Self {
-        match error {
-            KeysError::Store(error) => error.into(),
-            KeysError::Signing(SigningError::UnknownKey(_)) => Self::Unknown(error.to_string()),
-            KeysError::Signing(
-                SigningError::OnlyKey(_)
-                | SigningError::TooManyKeys
-                | SigningError::Raced
-                | SigningError::NoneSignsNow
-                | SigningError::NoneSignsYet { .. }
-                | SigningError::KeysMissing(_)
-                | SigningError::Unclear { .. }
-                | SigningError::SetMissing(_)
-                | SigningError::Record { .. },
-            ) => Self::Conflict(error.to_string()),
-            KeysError::Clock(_) => Self::Conflict(error.to_string()),
-            KeysError::Signing(_) | KeysError::Interrupted(_) => {
-                tracing::error!(%error, "failed to change the signing keys");
-                Self::Internal
-            }
-        }
     }
 }
 

@@ -184,6 +184,12 @@ pub(super) async fn redeem(
     Ok(Json(answer.body(Call::Redeem)))
 }
 
+/// Whether a request file from this address is read. A normal one is short: longer texts are not
+/// read from an address that has failed too often.
+pub(super) fn is_read(app: &App, address: ClientAddress, file: &str) -> bool {
+    file.len() <= MAX_REQUEST_CHARS || !app.rates.is_failing(address.0, app.clock.running())
+}
+
 /// Answer the request file of a site without internet.
 #[utoipa::path(
     post, path = "/offline", operation_id = "answer_request_file", tag = "sites",
@@ -204,10 +210,7 @@ pub(super) async fn offline(
     let body: OfflineBody = read(body)?;
     let lease = app.terms.offline_days;
     offline::check_offered(lease)?;
-    // A normal request file is short: longer texts are not read from an address that has failed too
-    // often.
-    let is_long = body.request.len() > MAX_REQUEST_CHARS;
-    if is_long && app.rates.is_failing(address.0, app.clock.running()) {
+    if !is_read(&app, address, &body.request) {
         return Err(ApiError::TooManyCalls(FAILURE_RATE.interval));
     }
     let request = match offline::read(&body.request) {

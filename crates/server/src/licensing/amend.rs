@@ -279,10 +279,9 @@ async fn affected(
 
 /// Where an amendment grants less of something than a machine uses.
 fn over(key: &str, used: u64, effects: &[Effect]) -> Option<Over> {
-    let Shortfall { granted, at } = shortfall(effects, key, used)?;
-    let resource = FeatureKey::parse(key).ok()?;
+    let Shortfall { key, granted, at } = shortfall(effects, key, used)?;
     Some(Over {
-        resource,
+        resource: key,
         used,
         granted,
         at,

@@ -115,7 +115,7 @@ impl History {
         &self.items
     }
 
-    /// What is told about the amendments.
+    /// The words for the amendments.
     ///
     /// # Errors
     /// As [`evaluated`].
@@ -242,7 +242,7 @@ impl<'a> Told<'a> {
             Change::Start(Some(at)) => format!("starts {}", first_day(*at)),
             Change::Expiry(at) => ends(LicenseEnd::At(*at), last_day),
             Change::Lasts(duration) => ends(LicenseEnd::AfterActivation(*duration), last_day),
-            // Named as what is different.
+            // `terms` states what is different.
             Change::Terms(_) | Change::TermChanges(_) => return Vec::new(),
         };
         vec![statement]

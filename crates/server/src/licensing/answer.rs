@@ -80,24 +80,20 @@ async fn decide(
             return refuse(app, refused, question.call(), &to, details.newest_seq, now).await;
         }
     };
-    // Nothing is locked while an add-on key is checked.
-    let prepare = async |license, key: &str| {
-        let prepared = SiteRedeeming::prepare(app, license, key, details, now).await?;
-        let (prepared, license, turn) = prepared;
-        Ok::<_, AnswerError>((prepared, license, Some(turn)))
-    };
     let (step, license, _turn) = match question {
         SiteQuestion::Activate(request) => (Step::Activate(request), license, None),
         SiteQuestion::Validate => (Step::Validate, license, None),
         SiteQuestion::Heartbeat(request) => (Step::Heartbeat(request), license, None),
         SiteQuestion::Deactivate => (Step::Deactivate, license, None),
-        SiteQuestion::Redeem(key) => {
-            let (prepared, license, turn) = prepare(license, key).await?;
-            (Step::Redeem(prepared), license, turn)
-        }
-        SiteQuestion::RedeemByFile(key) => {
-            let (prepared, license, turn) = prepare(license, key).await?;
-            (Step::RedeemByFile(prepared), license, turn)
+        // Nothing is locked while an add-on key is checked.
+        SiteQuestion::Redeem(key) | SiteQuestion::RedeemByFile(key) => {
+            let preparing = SiteRedeeming::prepare(app, license, key, details, now);
+            let (prepared, license, turn) = preparing.await?;
+            let step = match question {
+                SiteQuestion::RedeemByFile(_) => Step::RedeemByFile(prepared),
+                _ => Step::Redeem(prepared),
+            };
+            (step, license, Some(turn))
         }
     };
     let mut held = HeldLicense::hold(app, license, question.call(), to, details, now).await?;

@@ -240,7 +240,7 @@ async fn try_edit(
         documents.check(store, &known.id, &name, change.at).await?;
     }
     let transaction = store.begin().await?;
-    let id = look_up(&transaction, customer).await?.id;
+    let id = known.id;
     if request.name.is_some() || request.reference.is_some() {
         locks::hold(&transaction, Lock::CustomerNames).await?;
     }

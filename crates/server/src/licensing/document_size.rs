@@ -39,8 +39,8 @@ pub enum SizeError {
 }
 
 /// Checks the size of the documents of a license now and after each amendment that is recorded and
-/// takes effect later, also if a first activation has set its end. `customer` is one who is not
-/// stored.
+/// takes effect later, also if a first activation has set its end. `customer` is a
+/// customer who is not stored yet.
 ///
 /// # Errors
 /// [`SizeError`].

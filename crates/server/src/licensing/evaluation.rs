@@ -18,7 +18,7 @@ pub struct Evaluating(());
 
 #[cfg(test)]
 impl Evaluating {
-    /// For tests, which nobody waits for.
+    /// For tests, which keep no call waiting.
     pub(crate) const IN_TEST: Self = Self(());
 }
 

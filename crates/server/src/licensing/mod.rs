@@ -43,6 +43,7 @@ pub mod plan_words;
 pub mod plans;
 mod random_code;
 pub mod redeem;
+pub mod refund;
 mod refusal;
 pub mod release;
 pub mod renew;

@@ -1,4 +1,4 @@
-//! The amendments of a license that is to be amended by somebody who knows the newest one.
+//! The amendments of a license, for a caller who states the newest one that it knows of.
 
 use chrono::{DateTime, Utc};
 use license_core::amendment::Amendment;

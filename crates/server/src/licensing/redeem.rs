@@ -1,15 +1,19 @@
 //! Redeem an add-on key: it becomes an amendment of a license, once.
 
+use chrono::{DateTime, Utc};
 use license_core::add_on::{Redeem, RedeemRefusal, Redemption};
 use license_core::amendment::{Amendment, contents};
 use license_core::issued_code::{CodeKind, IssuedCode, IssuedCodeError};
 use license_service::database::repeated;
 use sea_orm::ConnectionTrait;
+use serde::Serialize;
 use serde_json::json;
+use utoipa::ToSchema;
 
 use crate::audit::{Action, PermittedChange};
+use crate::licensing::add_ons::ShownAddOn;
 use crate::licensing::amend::{
-    AmendError, AmendRequest, Amended, AuditEntry, Prepared, note_stored,
+    AmendError, AmendRequest, Amended, AuditEntry, Prepared, ShownAmended, note_stored,
 };
 use crate::licensing::current::amendments_at;
 use crate::licensing::look_up::{LookUpError, look_up};
@@ -237,4 +241,32 @@ fn amendment_of(
         ..AmendRequest::default()
     };
     request.without_changes(known, change)
+}
+
+/// A redeemed add-on key.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = RedeemedAddOn)]
+pub struct ShownRedeemedAddOn {
+    /// Whether it was stored; false for a preview.
+    stored: bool,
+    /// The key.
+    add_on: ShownAddOn,
+    /// The number of the amendment that it became.
+    amendment: u32,
+    /// What it changes; `null` if it was redeemed for the license before.
+    amended: Option<ShownAmended>,
+}
+
+impl ShownRedeemedAddOn {
+    /// What was done at `now`, or would be done.
+    #[must_use]
+    pub fn of(redeemed: RedeemedAddOn, stored: bool, now: DateTime<Utc>) -> Self {
+        Self {
+            stored,
+            add_on: redeemed.add_on.into(),
+            amendment: redeemed.amendment,
+            amended: redeemed.amended.map(|it| ShownAmended::of(it, stored, now)),
+        }
+    }
 }

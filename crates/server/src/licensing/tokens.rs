@@ -157,7 +157,8 @@ async fn try_revoke(store: &Store, name: &str, change: &Change) -> Result<NamedT
     let name = name.replace('\0', "");
     let found = admin_tokens::find(&transaction, &name).await?;
     let token = found.ok_or_else(unknown)?;
-    // What the token's owner is doing is finished first, and has a lower number in the audit log.
+    // Changes that the token's owner is making finish first, and have lower numbers in the audit
+    // log.
     admin_tokens::hold(&transaction, token.id).await?;
     // Before the token is revoked, which may be the author's own.
     change

@@ -93,7 +93,7 @@ pub enum SigningError {
     /// There are sets, but no key that could sign the next one.
     #[error(
         "'{0}' contains key sets, but no key that may sign the next one. Restore the key directory \
-         from a backup. If there is none, stop all servers, move the directory away, run \
+         from a backup. If you have no backup, stop all servers, move the directory away, run \
          'license-server keys create' and 'license-server keys accept', and start the servers \
          again; sites then need the new public keys"
     )]
@@ -304,7 +304,7 @@ impl SigningKeys {
     /// Signs claims with the key that signs at `at`.
     ///
     /// # Errors
-    /// If there is no such key, or the claims cannot be serialized as JSON.
+    /// If no key signs at `at`, or the claims cannot be serialized as JSON.
     pub fn sign<C: Serialize>(
         &self,
         document_type: DocumentType,

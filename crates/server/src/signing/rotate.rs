@@ -45,12 +45,12 @@ impl SigningKeys {
             Ok(()) => Ok(kid),
             Err(error) => {
                 remove_unpublished(&path, &error);
-                Err(match (error, Self::load(directory)) {
-                    (SigningError::Raced, Err(missing @ SigningError::KeysMissing(_))) => missing,
-                    (SigningError::Raced, _) => {
-                        SigningError::Exists(directory.display().to_string())
-                    }
-                    (other, _) => other,
+                if !matches!(error, SigningError::Raced) {
+                    return Err(error);
+                }
+                Err(match Self::load(directory) {
+                    Err(missing @ SigningError::KeysMissing(_)) => missing,
+                    _ => SigningError::Exists(directory.display().to_string()),
                 })
             }
         }

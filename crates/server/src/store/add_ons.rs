@@ -205,6 +205,7 @@ pub async fn refunded_amendments(
         .column(Column::Amendment)
         .filter(Column::LicenseId.eq(license_id))
         .filter(Column::RefundedAt.is_not_null())
+        .order_by_asc(Column::Amendment)
         .into_tuple()
         .all(db)
         .await?;

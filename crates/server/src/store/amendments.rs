@@ -127,29 +127,19 @@ pub struct Recorded {
     pub amendment: Amendment,
 }
 
-/// A place in the list of the amendments of all licenses: one license after the other, in the order of
-/// their ids.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
-    /// The id of the license.
-    pub license_id: String,
-    /// The number of the amendment; 0 before the first one.
-    pub number: u32,
-}
-
-/// The next amendments of a license after this one, in the order of their numbers, at most `most`.
+/// The next amendments of a license after the one with this number (0: all), in the order of their numbers, at most `most`.
 ///
 /// # Errors
 /// If the database returns an error, or a row cannot be read.
 pub async fn of_license_after(
     db: &impl ConnectionTrait,
-    place: &Place,
+    license_id: &str,
+    number: u32,
     most: u64,
 ) -> Result<Vec<Recorded>, StoreError> {
-    let number = i64::from(place.number);
     let found = Entity::find()
-        .filter(Column::LicenseId.eq(&place.license_id))
-        .filter(Column::Number.gt(number))
+        .filter(Column::LicenseId.eq(license_id))
+        .filter(Column::Number.gt(i64::from(number)))
         .order_by_asc(Column::Number);
     let most = fitting(db, found.clone(), Column::Changes, most).await?;
     recorded(found.limit(most).all(db).await?)

@@ -1,6 +1,7 @@
 //! `audit_log`: changes and their authors. Rows are only added, never changed.
 
 use chrono::{DateTime, NaiveDateTime, Utc};
+use license_service::cursor::cut;
 use license_service::database::{ExpectedTable, writes};
 use sea_orm::entity::prelude::*;
 use sea_orm::{ActiveValue, ConnectionTrait, EntityTrait, QueryOrder as _, QuerySelect as _};
@@ -120,7 +121,7 @@ pub async fn newest(
     Ok(found.all(db).await?.into_iter().map(Entry::from).collect())
 }
 
-/// The oldest entries, oldest first.
+/// The oldest entries, oldest first: at most `most`, and no more than fit on a page.
 ///
 /// # Errors
 /// If the database returns an error.
@@ -129,34 +130,26 @@ pub async fn oldest(
     filter: &Filter,
     most: u64,
 ) -> Result<Vec<Entry>, StoreError> {
-    let found = filtered(filter).order_by_asc(Column::Id).limit(most);
-    Ok(found.all(db).await?.into_iter().map(Entry::from).collect())
-}
-
-/// How many of the newest entries fit on a page of at most `most`.
-///
-/// # Errors
-/// If the database returns an error.
-pub async fn newest_on_page(
-    db: &impl ConnectionTrait,
-    filter: &Filter,
-    most: u64,
-) -> Result<u64, StoreError> {
-    let found = filtered(filter).order_by_desc(Column::Id);
-    fitting(db, found, Column::Details, most).await
-}
-
-/// How many of the oldest entries fit on a page of at most `most`.
-///
-/// # Errors
-/// If the database returns an error.
-pub async fn oldest_on_page(
-    db: &impl ConnectionTrait,
-    filter: &Filter,
-    most: u64,
-) -> Result<u64, StoreError> {
     let found = filtered(filter).order_by_asc(Column::Id);
-    fitting(db, found, Column::Details, most).await
+    let most = fitting(db, found.clone(), Column::Details, most).await?;
+    let found = found.limit(most).all(db).await?;
+    Ok(found.into_iter().map(Entry::from).collect())
+}
+
+/// A page of the newest entries, newest first: at most `most`, and whether there are older ones.
+///
+/// # Errors
+/// If the database returns an error.
+pub async fn newest_page(
+    db: &impl ConnectionTrait,
+    filter: &Filter,
+    most: u64,
+) -> Result<(Vec<Entry>, bool), StoreError> {
+    let found = filtered(filter).order_by_desc(Column::Id);
+    let size = fitting(db, found.clone(), Column::Details, most).await?;
+    let mut rows = found.limit(size + 1).all(db).await?;
+    let has_more = cut(&mut rows, size);
+    Ok((rows.into_iter().map(Entry::from).collect(), has_more))
 }
 
 /// Whether there is any entry about this.

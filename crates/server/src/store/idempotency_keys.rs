@@ -6,9 +6,7 @@ use license_core::idempotency::{Keyed, Noted};
 use license_service::database::{ExpectedTable, writes};
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{ExprTrait as _, OnConflict};
-use sea_orm::{
-    ActiveValue, ConnectionTrait, EntityTrait, FromQueryResult, QueryOrder as _, QuerySelect as _,
-};
+use sea_orm::{ActiveValue, ConnectionTrait, EntityTrait, QueryOrder as _, QuerySelect as _};
 
 use super::StoreError;
 
@@ -58,7 +56,7 @@ pub struct NotedCall {
     caller: String,
     request: String,
     headers: String,
-    /// Which attempt to answer it has stored it.
+    /// The attempt that stored the call.
     pub attempt: String,
     /// When it changed something, or was answered.
     pub at: DateTime<Utc>,
@@ -189,12 +187,6 @@ pub struct Bounds {
     pub of_all: u64,
 }
 
-/// A caller with too many calls.
-#[derive(FromQueryResult)]
-struct Crowded {
-    caller: String,
-}
-
 /// Removes calls from before this time, and the oldest of those that exceed the bounds.
 ///
 /// # Errors
@@ -204,21 +196,25 @@ pub async fn prune(
     before: DateTime<Utc>,
     bounds: &Bounds,
 ) -> Result<(), StoreError> {
-    let outdated = Column::NotedAt.lt(before.naive_utc());
-    Entity::delete_many().filter(outdated).exec(db).await?;
     for (of_staff, of_caller) in [(true, bounds.of_token), (false, bounds.of_machine)] {
-        let crowded = Entity::find()
+        // An index begins with this column.
+        let of_kind = Column::OfStaff.eq(of_staff);
+        let outdated = of_kind.clone().and(Column::NotedAt.lt(before.naive_utc()));
+        Entity::delete_many().filter(outdated).exec(db).await?;
+        let crowded: Vec<String> = Entity::find()
             .select_only()
             .column(Column::Caller)
-            .filter(Column::OfStaff.eq(of_staff))
+            .filter(of_kind.clone())
             .group_by(Column::Caller)
             .having(Column::Id.count().gt(of_caller))
             .limit(MAX_CROWDED)
-            .into_model::<Crowded>();
-        for Crowded { caller } in crowded.all(db).await? {
+            .into_tuple()
+            .all(db)
+            .await?;
+        for caller in crowded {
             remove_oldest(db, Column::Caller.eq(caller), of_caller).await?;
         }
-        remove_oldest(db, Column::OfStaff.eq(of_staff), bounds.of_all).await?;
+        remove_oldest(db, of_kind, bounds.of_all).await?;
     }
     Ok(())
 }
@@ -232,15 +228,20 @@ async fn remove_oldest(
     calls: Expr,
     kept: u64,
 ) -> Result<(), StoreError> {
-    let first_removed = Entity::find()
+    let first_removed: Option<NaiveDateTime> = Entity::find()
+        .select_only()
+        .column(Column::NotedAt)
         .filter(calls.clone())
         .order_by_desc(Column::NotedAt)
         .offset(kept)
-        .limit(1);
-    let Some(first_removed) = first_removed.one(db).await? else {
+        .limit(1)
+        .into_tuple()
+        .one(db)
+        .await?;
+    let Some(first_removed) = first_removed else {
         return Ok(());
     };
-    let is_old = Column::NotedAt.lte(first_removed.noted_at);
+    let is_old = Column::NotedAt.lte(first_removed);
     Entity::delete_many()
         .filter(calls.and(is_old))
         .exec(db)

@@ -11,7 +11,7 @@
 //! 3. trial codes;
 //! 4. licenses, and then what belongs to one: its seats, amendments and add-on keys;
 //! 5. a token that is revoked, and then the author's token, for the entry in the audit log. If two
-//!    authors revoke the tokens of each other, PostgreSQL ends one of the transactions, which is
+//!    authors revoke each other's tokens, PostgreSQL ends one of the transactions, which is
 //!    repeated.
 //!
 //! A license gets another customer in one of two ways. Staff name the customer, who is then locked

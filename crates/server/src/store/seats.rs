@@ -273,8 +273,8 @@ pub async fn any(db: &impl ConnectionTrait) -> Result<bool, StoreError> {
 const IS_NOT_OF_TRIAL: &str = "(seats.license_id, seats.hardware_id) NOT IN \
     (SELECT t.license_id, t.hardware_id FROM trials AS t)";
 
-/// Removes freed seats whose last lease ended before an instant, apart from those on which trials were
-/// started: they show that these were given up. Returns their number.
+/// Removes freed seats whose last lease ended before an instant, apart from those of machines on
+/// which trials were started: they show that the trials were given up. Returns their number.
 ///
 /// # Errors
 /// If the database returns an error.

@@ -228,8 +228,8 @@ async fn a_caller_who_disconnects_gets_the_answer_when_the_call_is_repeated(engi
         let key = format!("order-{round}");
         let body = standard();
         let call = keyed(&vendor, &key, "/licenses", &body);
-        let patience = Duration::from_millis(2 * round);
-        let _ = tokio::time::timeout(patience, call).await;
+        let timeout = Duration::from_millis(2 * round);
+        let _ = tokio::time::timeout(timeout, call).await;
         let (status, issued) = keyed(&vendor, &key, "/licenses", &body).await;
         assert_eq!(status, StatusCode::CREATED, "{issued}");
         assert_eq!(licenses(&vendor).await, round + 1);

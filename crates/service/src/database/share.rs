@@ -66,7 +66,7 @@ impl CallerPlace {
     }
 }
 
-/// Who does the present work, if that has a share of the connections.
+/// The caller whose work this is, if it has a share of the connections.
 #[must_use]
 pub fn caller_with_share() -> Option<Arc<str>> {
     match current()? {

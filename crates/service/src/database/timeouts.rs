@@ -48,8 +48,8 @@ impl Default for Timeouts {
 }
 
 impl Timeouts {
-    /// The expressions that set the timeouts of a transaction on PostgreSQL: for a lock of others,
-    /// and for a statement, which is unlimited without one.
+    /// The expressions that set the timeouts of a transaction on PostgreSQL: for locks that others
+    /// hold, and for a statement, which is unlimited if `statement` is `None`.
     pub(super) fn settings(&self, wait: Duration, statement: Option<Duration>) -> String {
         [
             ("idle_in_transaction_session_timeout", self.idle_transaction),

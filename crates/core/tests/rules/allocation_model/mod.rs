@@ -23,7 +23,7 @@ use license_core::allocation::{Carried, Holding, Staircase, Totals};
 use license_core::seat::SeatState;
 
 use self::license::License;
-use crate::dice::Dice;
+use crate::dice::{Dice, number};
 
 const DEFAULT_STEPS: u64 = 30_000;
 /// The number of steps of each license.
@@ -115,12 +115,6 @@ struct World {
     counted: Counted,
 }
 
-#[expect(clippy::disallowed_methods, reason = "a test has no config.rs")]
-fn number(variable: &str, default: u64) -> u64 {
-    let number = std::env::var(variable).ok();
-    number.map_or(default, |number| number.parse().unwrap())
-}
-
 fn instant(second: i64) -> DateTime<Utc> {
     DateTime::from_timestamp(second, 0).unwrap()
 }
@@ -199,7 +193,7 @@ impl Document {
 
 impl World {
     fn begin(seed: u64) -> Self {
-        let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+        let mut dice = Dice::seeded(seed);
         dice.roll(2);
         let sites = 2 + dice.roll(5);
         let sites: Vec<Site> = (0..sites)

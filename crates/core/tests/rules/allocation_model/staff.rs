@@ -17,7 +17,7 @@ impl World {
         budget.left(u64::try_from(spent.count()).unwrap())
     }
 
-    /// A site frees its seat. A copy of it goes on using its documents.
+    /// A site frees its seat. A copy of it continues to use its documents.
     pub(super) fn deactivate(&mut self) {
         let site = self.any_site();
         if let Some(seat) = &mut self.seats[site] {

@@ -8,24 +8,13 @@ use license_core::call::Call;
 use license_core::proof::{VerifiedProof, document_hash};
 
 use super::{Said, jkt, proof_of};
+use crate::dice::{Dice, number};
 use crate::signer::T0;
 
-const DEFAULT_STEPS: usize = 6_000;
+const DEFAULT_STEPS: u64 = 6_000;
 /// A lease with its grace.
 const LEASE: TimeDelta = TimeDelta::hours(96);
 const THIEF: u8 = 200;
-
-/// Marsaglia, "Xorshift RNGs".
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 11) % sides
-    }
-}
 
 /// A signed license.
 #[derive(Clone, Debug)]
@@ -107,7 +96,7 @@ impl World {
         decide(&seat, &call)
     }
 
-    /// A call by a party that repeats it when it is told a number.
+    /// A call by a party that repeats it when it receives a number.
     fn ask(&mut self, party: &Party, asked: Call) -> Result<Document, Refusal> {
         let mut challenge = None;
         loop {
@@ -286,17 +275,12 @@ fn change(site: &mut Party, backup: &mut Party, next_key: &mut u8, dice: &mut Di
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "a test has no config.rs")]
-fn steps() -> usize {
-    let steps = std::env::var("BINDING_STEPS").ok();
-    steps.map_or(DEFAULT_STEPS, |steps| steps.parse().unwrap())
-}
-
 #[test]
 fn no_thief_gets_anything_from_a_bound_seat_and_no_honest_site_is_locked_out() {
+    let steps = number("BINDING_STEPS", DEFAULT_STEPS);
     let mut seen = Seen::default();
-    for seed in 1..=u64::try_from(steps() / 200).unwrap() {
-        let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+    for seed in 1..=steps / 200 {
+        let mut dice = Dice::seeded(seed);
         let mut world = World {
             seen,
             ..world(seed)
@@ -328,7 +312,7 @@ fn no_thief_gets_anything_from_a_bound_seat_and_no_honest_site_is_locked_out() {
         }
         seen = world.seen;
     }
-    println!("{} steps: {seen:?}", steps());
+    println!("{steps} steps: {seen:?}");
     let Seen {
         bound,
         tolerated,

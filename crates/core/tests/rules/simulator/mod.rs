@@ -21,7 +21,7 @@ use license_core::response::Trust;
 use license_core::standing::Policy;
 use license_core::time_guard::{Believed, Mark, Readings, TimeGuard};
 
-use crate::dice::Dice;
+use crate::dice::{Dice, number};
 use crate::signer::{Signer, T0, license_claims};
 
 const PAID: &str = "module.map_view";
@@ -144,12 +144,6 @@ struct World {
     validations: u64,
 }
 
-#[expect(clippy::disallowed_methods, reason = "a test has no config.rs")]
-fn number(variable: &str, default: u64) -> u64 {
-    let number = std::env::var(variable).ok();
-    number.map_or(default, |number| number.parse().unwrap())
-}
-
 #[test]
 fn the_invariants_hold_in_every_simulation() {
     let hours = number("SIMULATED_HOURS", DEFAULT_HOURS);
@@ -204,7 +198,7 @@ impl World {
             local: None,
             row: None,
         };
-        let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+        let mut dice = Dice::seeded(seed);
         dice.roll(2);
         let mut world = Self {
             trust: vendor.trust(),

@@ -1,7 +1,10 @@
 //! What evidence keeps, and how it is merged.
 
 use license_core::evidence::{Evidence, Failure};
+use license_core::lease::Lease;
+use license_core::license::License;
 use license_core::response::{NoContact, TransportFailure};
+use serde_json::json;
 
 use super::{after, signed, signed_denial, signed_with, silence, unsigned, unsigned_denial};
 use crate::signer::{KEY, SEQ, Signer, T0, at, denial_claims, license_claims};
@@ -101,4 +104,28 @@ fn the_newest_document_says_when_it_was_signed() {
     assert_eq!(denied.newest_signed_at(), Some(denial_claims().iat));
     let denied = after(&later, &signed_denial(SEQ + 1), 6);
     assert_eq!(denied.newest_signed_at(), Some(at(5)));
+}
+
+#[test]
+fn what_started_before_the_activation_is_no_change() {
+    let fields = json!({"entitlements": [
+        {"key": "cameras", "quantity": 64, "from": at(10)},
+        {"key": "cameras", "quantity": 32, "from": at(30)},
+    ]});
+    let evidence = |activated: i64| Evidence {
+        lease: Some(Lease::Unsigned {
+            license_key: KEY.to_owned(),
+            license: License::new(fields.as_object().cloned().unwrap()),
+            valid_until: at(100),
+        }),
+        activated_at: Some(at(activated)),
+        ..Evidence::default()
+    };
+    let changed = |activated, now| evidence(activated).last_change(at(now)).map(|it| it.at);
+    assert_eq!(changed(20, 25), None);
+    assert_eq!(changed(20, 35), Some(at(30)));
+    assert_eq!(changed(5, 25), Some(at(10)));
+    assert_eq!(changed(40, 50), None);
+    let confirmed = evidence(20).confirmed(evidence(20).lease.unwrap(), false, at(25));
+    assert_eq!(confirmed.last_change, None);
 }

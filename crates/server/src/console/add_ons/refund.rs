@@ -17,9 +17,9 @@ use crate::console::fields::{self, Fields};
 use crate::console::frame::{Done, Frame, trouble};
 use crate::console::impact::Impact;
 use crate::http::error::ApiError;
-use crate::licensing::add_ons::{refund_add_on, refund_add_on_as_previewed};
 use crate::licensing::amend::MAX_REASON_CHARS;
 use crate::licensing::item_words::ItemNames;
+use crate::licensing::refund::{refund_add_on, refund_add_on_as_previewed};
 use crate::store::licenses::{self, License};
 
 /// What a refund would change.

@@ -13,7 +13,6 @@ use crate::licensing::amend::{AmendRequest, Amended};
 use crate::licensing::amendment_words::{History, Told};
 use crate::licensing::current::current;
 use crate::licensing::item_words::ItemNames;
-use crate::licensing::look_up::look_up;
 use crate::store::StoreError;
 use crate::store::licenses::License;
 
@@ -40,14 +39,14 @@ pub(super) struct Preview {
 /// The preview of an amendment that the fields ask for.
 pub(super) async fn preview(
     app: &App,
+    license: &License,
     amended: Amended,
     request: &AmendRequest,
     fields: Fields,
     now: DateTime<Utc>,
 ) -> Result<Preview, ApiError> {
     let db = app.store.reader();
-    let license = look_up(&app.store, &amended.license.id).await?;
-    let license = current(db, license, now).await?;
+    let license = current(db, license.clone(), now).await?;
     let items = ItemNames::read(db).await?;
     let statements = statements(app, &amended, &items).await?;
     let customer = match &request.customer {

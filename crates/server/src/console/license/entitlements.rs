@@ -143,7 +143,7 @@ fn scheduled(told: &Told<'_>, now: DateTime<Utc>) -> Vec<Scheduled> {
     scheduled.collect()
 }
 
-/// An amendment with its changes to everything else than what is granted.
+/// An amendment without its changes to what is granted.
 fn without_grants(amendment: &Amendment) -> Amendment {
     let is_other = |change: &&Change| !matches!(change, Change::Grant(_) | Change::End { .. });
     Amendment {

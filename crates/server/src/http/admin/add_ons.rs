@@ -23,11 +23,11 @@ use crate::http::answered_errors::{
 use crate::http::error::{ApiError, ErrorBody};
 use crate::http::given::{Body, Params, expiry_schema, plan_choice, since, start_schema, until};
 use crate::licensing::add_ons::{
-    AddOnRequest, ShownAddOn, ShownNewAddOn, ShownRedeemedAddOn, ShownRefundedAddOn, issue_add_on,
-    look_up_add_on, refund_add_on,
+    AddOnRequest, ShownAddOn, ShownNewAddOn, issue_add_on, look_up_add_on,
 };
 use crate::licensing::look_up::look_up;
-use crate::licensing::redeem::redeem_add_on;
+use crate::licensing::redeem::{ShownRedeemedAddOn, redeem_add_on};
+use crate::licensing::refund::{ShownRefundedAddOn, refund_add_on};
 use crate::store::add_ons::{AddOnState, AddOnsCursor, AddOnsQuery, StoredAddOn, count, newest};
 
 /// Which add-on keys.

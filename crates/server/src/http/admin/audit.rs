@@ -17,8 +17,8 @@ use crate::http::staff_stream::StaffStream;
 use crate::licensing::exports::AuditLines;
 use crate::licensing::exports::audit_log::{CONTENT_TYPE, FILE_NAME};
 use crate::licensing::look_up::look_up;
-use crate::store::audit_log::{AuditCursor, Entry, Filter, newest, newest_on_page};
-use license_service::cursor::next_cursor;
+use crate::store::audit_log::{AuditCursor, Entry, Filter, newest_page};
+use license_service::cursor::to_text;
 
 /// Which entries.
 #[derive(Deserialize, IntoParams)]
@@ -68,14 +68,12 @@ pub(in crate::http) async fn list(
         after: None,
     };
     let db = app.store.reader();
-    let size = newest_on_page(db, &filter, params.limit.get().into()).await?;
-    let mut entries = newest(db, &filter, size + 1).await?;
-    let cursor = |entry: &Entry| AuditCursor {
-        before: entry.number,
-    };
+    let (entries, has_more) = newest_page(db, &filter, params.limit.get().into()).await?;
+    let last = entries.last().filter(|_| has_more);
+    let next_cursor = last.map(|it| to_text(&AuditCursor { before: it.number }));
     Ok(Json(AuditPage {
-        next_cursor: next_cursor(&mut entries, size, cursor),
         entries,
+        next_cursor,
     }))
 }
 

@@ -180,7 +180,7 @@ pub(in crate::http) async fn add(
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::http) struct EditBody {
-    /// The name; licenses get a new one with their next lease.
+    /// The name; licenses show a new name from their next lease on.
     name: Option<String>,
     /// The vendor's own reference; `null` removes it.
     #[serde(default, deserialize_with = "stated")]

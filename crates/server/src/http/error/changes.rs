@@ -5,6 +5,7 @@ use crate::licensing::add_ons::AddOnError;
 use crate::licensing::amend::AmendError;
 use crate::licensing::customers::CustomerError;
 use crate::licensing::issue::IssueError;
+use crate::licensing::keys_error::KeysError;
 use crate::licensing::plans::{FindPlanError, PublishError};
 use crate::licensing::redeem::RedeemError;
 use crate::licensing::renew::RenewError;
@@ -12,6 +13,7 @@ use crate::licensing::seats::{FreeError, ReleaseError};
 use crate::licensing::status::StatusError;
 use crate::licensing::tokens::TokenError;
 use crate::licensing::trial_codes::TrialCodeError;
+use crate::signing::SigningError;
 
 impl From<IssueError> for ApiError {
     fn from(error: IssueError) -> Self {
@@ -234,6 +236,31 @@ impl From<ReleaseError> for ApiError {
             | ReleaseError::Ambiguous(_)
             | ReleaseError::NotWaiting(_)
             | ReleaseError::Unconfirmed { .. } => Self::Conflict(error.to_string()),
+        }
+    }
+}
+
+impl From<KeysError> for ApiError {
+    fn from(error: KeysError) -> Self {
+        match error {
+            KeysError::Store(error) => error.into(),
+            KeysError::Signing(SigningError::UnknownKey(_)) => Self::Unknown(error.to_string()),
+            KeysError::Signing(
+                SigningError::OnlyKey(_)
+                | SigningError::TooManyKeys
+                | SigningError::Raced
+                | SigningError::NoneSignsNow
+                | SigningError::NoneSignsYet { .. }
+                | SigningError::KeysMissing(_)
+                | SigningError::Unclear { .. }
+                | SigningError::SetMissing(_)
+                | SigningError::Record { .. },
+            ) => Self::Conflict(error.to_string()),
+            KeysError::Clock(_) => Self::Conflict(error.to_string()),
+            KeysError::Signing(_) | KeysError::Interrupted(_) => {
+                tracing::error!(%error, "failed to change the signing keys");
+                Self::Internal
+            }
         }
     }
 }

@@ -6,9 +6,6 @@ use license_core::issued_code::IssuedCode;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::RefundedAddOn;
-use crate::licensing::amend::{Amended, ShownAmended};
-use crate::licensing::redeem::RedeemedAddOn;
 use crate::store::add_ons::{AddOnState, StoredAddOn};
 
 /// An add-on key, without the key itself.
@@ -99,61 +96,4 @@ impl ShownNewAddOn {
             known: stored.into(),
         }
     }
-}
-
-/// A redeemed add-on key.
-#[derive(Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-#[schema(as = RedeemedAddOn)]
-pub struct ShownRedeemedAddOn {
-    /// Whether it was stored; false for a preview.
-    stored: bool,
-    /// The key.
-    add_on: ShownAddOn,
-    /// The number of the amendment that it became.
-    amendment: u32,
-    /// What it changes; `null` if it was redeemed for the license before.
-    amended: Option<ShownAmended>,
-}
-
-impl ShownRedeemedAddOn {
-    /// What was done at `now`, or would be done.
-    #[must_use]
-    pub fn of(redeemed: RedeemedAddOn, stored: bool, now: DateTime<Utc>) -> Self {
-        Self {
-            stored,
-            add_on: redeemed.add_on.into(),
-            amendment: redeemed.amendment,
-            amended: shown(redeemed.amended, stored, now),
-        }
-    }
-}
-
-/// A refunded add-on key.
-#[derive(Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-#[schema(as = RefundedAddOn)]
-pub struct ShownRefundedAddOn {
-    /// Whether it was stored; false for a preview.
-    stored: bool,
-    /// The key.
-    add_on: ShownAddOn,
-    /// The amendment that undoes what the key granted; `null` if it grants nothing now.
-    amended: Option<ShownAmended>,
-}
-
-impl ShownRefundedAddOn {
-    /// What was done at `now`, or would be done.
-    #[must_use]
-    pub fn of(refunded: RefundedAddOn, stored: bool, now: DateTime<Utc>) -> Self {
-        Self {
-            stored,
-            add_on: refunded.add_on.into(),
-            amended: shown(refunded.amended, stored, now),
-        }
-    }
-}
-
-fn shown(amended: Option<Amended>, stored: bool, now: DateTime<Utc>) -> Option<ShownAmended> {
-    amended.map(|it| ShownAmended::of(it, stored, now))
 }

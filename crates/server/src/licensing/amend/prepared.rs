@@ -30,7 +30,7 @@ pub(in crate::licensing) struct AuditEntry {
 pub(in crate::licensing) struct Prepared {
     /// The row of the license from which this was made.
     basis: License,
-    /// The amendments that were refunded then, if that matters.
+    /// The amendments of add-on keys that had been refunded by then, if the rules need them.
     refunded: Vec<u32>,
     /// The license with the amendment.
     license: License,
@@ -51,8 +51,8 @@ struct Changed {
 }
 
 impl Prepared {
-    /// Checks an amendment of a license with this row, whose amendments are `known`. `customer` is one
-    /// who is not stored yet.
+    /// Checks an amendment of a license with this row, whose amendments are `known`. `customer` is
+    /// named in the amendment and not stored yet.
     ///
     /// # Errors
     /// One [`AmendError`] for each rule that it breaks, or if the database returns an error.

@@ -259,21 +259,16 @@ async fn redirect(
     into: &str,
     author: &Author<'_>,
 ) -> Result<(Customer, Customer), CustomerError> {
-    let known = (
-        look_up(store.reader(), from).await?,
-        look_up(store.reader(), into).await?,
-    );
-    check(&known.0, &known.1)?;
+    let db = store.reader();
+    let (from, into) = (look_up(db, from).await?, look_up(db, into).await?);
+    check(&from, &into)?;
     // Each license is checked again when it is amended.
-    let (now, name) = (author.change()?.at, &known.1.name);
+    let now = author.change()?.at;
     let mut documents = CheckedDocuments::default();
-    documents.check(store, &known.0.id, name, now).await?;
+    documents.check(store, &from.id, &into.name, now).await?;
     let transaction = store.begin().await?;
     let change = author.change()?;
-    let mut ids = [
-        look_up(&transaction, from).await?.id,
-        look_up(&transaction, into).await?.id,
-    ];
+    let mut ids = [from.id, into.id];
     let [from, into] = ids.clone();
     // In the same order in every process.
     ids.sort_unstable();

@@ -9,7 +9,7 @@ use crate::licensing::amend::ShownAmendment;
 use crate::licensing::amendment_words::{CustomerNames, all_words, customer_names};
 use crate::licensing::evaluation::{Evaluating, evaluated};
 use crate::spreadsheet::Column;
-use crate::store::amendments::{Place, Recorded, of_license_after, of_licenses_after};
+use crate::store::amendments::{Recorded, of_license_after, of_licenses_after};
 use crate::store::{Store, StoreError};
 
 /// Amendments.
@@ -17,9 +17,9 @@ use crate::store::{Store, StoreError};
 pub struct AmendmentsExport {
     /// Whether these are the amendments of one license.
     is_of_one: bool,
-    /// The last one that was exported.
-    last: Option<Place>,
-    /// Those of the same license that were exported: the words of later ones depend on them.
+    /// The license of the last one that was exported.
+    license_id: Option<String>,
+    /// Its amendments that were exported: the words of later ones depend on them.
     earlier: Vec<Amendment>,
 }
 
@@ -27,10 +27,9 @@ impl AmendmentsExport {
     /// Those of the license with this id, or all.
     #[must_use]
     pub fn new(license_id: Option<String>) -> Self {
-        let number = 0;
         Self {
             is_of_one: license_id.is_some(),
-            last: license_id.map(|license_id| Place { license_id, number }),
+            license_id,
             earlier: Vec::new(),
         }
     }
@@ -38,14 +37,14 @@ impl AmendmentsExport {
     /// The next amendments: the rest of the license, and then those of the next licenses.
     async fn read(&self, store: &Store) -> Result<Vec<Recorded>, StoreError> {
         let db = store.reader();
-        if let Some(last) = &self.last {
-            let rest = of_license_after(db, last, AT_A_TIME).await?;
+        if let Some(license_id) = &self.license_id {
+            let number = self.earlier.last().map_or(0, |it| it.number);
+            let rest = of_license_after(db, license_id, number, AT_A_TIME).await?;
             if self.is_of_one || !rest.is_empty() {
                 return Ok(rest);
             }
         }
-        let last = self.last.as_ref().map(|it| it.license_id.as_str());
-        of_licenses_after(db, last, AT_A_TIME).await
+        of_licenses_after(db, self.license_id.as_deref(), AT_A_TIME).await
     }
 }
 
@@ -72,22 +71,19 @@ impl Export for AmendmentsExport {
         let Some(last) = found.last() else {
             return Ok(Vec::new());
         };
-        let (last_license, number) = (last.license_id.clone(), last.amendment.number);
+        let license_id = last.license_id.clone();
         let licenses = by_id(store, found.iter().map(|it| it.license_id.clone())).await?;
         let mut amendments: Vec<&Amendment> = found.iter().map(|it| &it.amendment).collect();
         amendments.extend(&self.earlier);
         let names = customer_names(store.reader(), amendments).await?;
         let mut earlier = std::mem::take(&mut self.earlier);
-        if self.last.as_ref().map(|it| &it.license_id) != found.first().map(|it| &it.license_id) {
+        if self.license_id.as_ref() != found.first().map(|it| &it.license_id) {
             earlier.clear();
         }
         let telling = move |evaluating: &Evaluating| told(evaluating, found, earlier, &names);
         let (told, earlier) = evaluated(store, telling).await?;
         self.earlier = earlier;
-        self.last = Some(Place {
-            license_id: last_license,
-            number,
-        });
+        self.license_id = Some(license_id);
         let row = |(found, words): (Recorded, String)| AmendmentRow {
             license: licenses.get(&found.license_id).cloned().unwrap_or_default(),
             amendment: found.amendment.into(),

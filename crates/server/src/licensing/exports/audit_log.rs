@@ -1,7 +1,7 @@
 //! The whole audit log as JSON Lines, oldest first.
 
 use super::{AT_A_TIME, Pieces};
-use crate::store::audit_log::{Filter, oldest, oldest_on_page};
+use crate::store::audit_log::{Filter, oldest};
 use crate::store::{Store, StoreError};
 
 /// The content type of the log.
@@ -18,9 +18,7 @@ pub struct AuditLines {
 
 impl Pieces for AuditLines {
     async fn next(&mut self, store: &Store) -> Result<Option<Vec<u8>>, StoreError> {
-        let (db, filter) = (store.reader(), &self.filter);
-        let most = oldest_on_page(db, filter, AT_A_TIME).await?;
-        let entries = oldest(db, filter, most).await?;
+        let entries = oldest(store.reader(), &self.filter, AT_A_TIME).await?;
         let Some(last) = entries.last() else {
             return Ok(None);
         };

@@ -32,7 +32,7 @@ pub async fn amended(
     previewed(db, license, amendments, None, now).await
 }
 
-/// The same with a customer who is not stored.
+/// The same with a customer who is not stored yet.
 ///
 /// # Errors
 /// If the database returns an error.
@@ -48,7 +48,7 @@ pub async fn previewed(
 }
 
 /// The same license as it will be in a later state. Its amendments are those of the present one.
-/// `customer` is one who is not stored.
+/// `customer` is a customer who is not stored yet.
 ///
 /// # Errors
 /// If the database returns an error.
@@ -63,7 +63,7 @@ pub async fn in_state(
 }
 
 /// A license with what is known of its customer and its plan, where they differ from `before`.
-/// `customer` is one who is not stored.
+/// `customer` is a customer who is not stored yet.
 async fn with_names(
     db: &impl ConnectionTrait,
     before: &License,

@@ -1,4 +1,4 @@
-//! Long histories are told in bounded pieces, and evaluated while nothing is locked.
+//! Long histories are described in bounded pieces, and evaluated while nothing is locked.
 
 use std::collections::BTreeMap;
 use std::sync::mpsc::{Sender, channel};
@@ -209,7 +209,7 @@ async fn nothing_is_locked_while_the_amendment_of_a_site_waits_for_its_evaluatio
             let start = Instant::now();
             let known = license(&vendor, &key).await;
             drop(vendor.app.store.hold(known).await.unwrap());
-            // Calls of one license wait for each other, whatever is locked.
+            // Calls of one license wait for each other, regardless of what is locked.
             assert_eq!(vendor.validate(&other, "machine").await.word(), "yes");
             // Staff have turns of their own.
             let body = json!({"preview": true, "seats": 7});
