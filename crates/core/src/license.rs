@@ -5,6 +5,7 @@
 //! absent. So do texts of more than [`MAX_MESSAGE_CHARS`], apart from the signature.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
@@ -60,6 +61,32 @@ pub enum SkippedFeature {
     /// The list is too long.
     #[error("exceeds the maximum of {MAX_FEATURES} features")]
     TooMany,
+}
+
+/// How often a seat may still move to another machine while the old machine's lease runs, as of the
+/// newest lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MovesLeft {
+    /// The number of moves that are left.
+    pub left: u32,
+    /// The number of moves that are allowed in each period.
+    pub of: u32,
+    /// The length of the period in days.
+    pub period_days: u32,
+}
+
+impl fmt::Display for MovesLeft {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            left,
+            of,
+            period_days,
+        } = self;
+        match period_days {
+            1 => write!(f, "{left} of {of} per day"),
+            days => write!(f, "{left} of {of} per {days} days"),
+        }
+    }
 }
 
 impl License {
@@ -191,6 +218,18 @@ impl License {
     #[must_use]
     pub fn seats(&self) -> Option<i64> {
         self.integer("seats")
+    }
+
+    /// `movesLeft`, with `moves` and `movesPeriodDays`; `None` if any of them is absent or no such
+    /// number: earlier versions of the License Server do not send them.
+    #[must_use]
+    pub fn moves(&self) -> Option<MovesLeft> {
+        let number = |name| u32::try_from(self.integer(name)?).ok();
+        Some(MovesLeft {
+            left: number("movesLeft")?,
+            of: number("moves")?,
+            period_days: number("movesPeriodDays")?,
+        })
     }
 
     /// `signature` as sent by the License Server, empty if absent.

@@ -65,6 +65,9 @@ fn print(answer: &Answer) {
             other => println!("  {label:<16} {other}"),
         }
     }
+    if let Some(moves) = answer.body["moves"]["message"].as_str() {
+        println!("  {:<16} {moves}", "Moves left");
+    }
     print_release(&answer.body["release"]);
     print_limits(&answer.body);
     print_last_change(&answer.body["lastChange"]);

@@ -20,7 +20,7 @@ use license_core::hardware::{Change, Comparison, Verdict};
 use license_core::lapse;
 use license_core::last_change::LastChange;
 use license_core::lease::Lease;
-use license_core::license::{Expiry, License};
+use license_core::license::{Expiry, License, MovesLeft};
 use license_core::plausible_time::PlausibleTime;
 use license_core::reason_words::for_operator;
 use license_core::standing::Standing;
@@ -97,6 +97,7 @@ struct LicenseCard {
     /// The version of the installed release, if its document is signed.
     release: Option<String>,
     seats: Option<i64>,
+    moves: Option<MovesLeft>,
 }
 
 /// What changed last in the license.
@@ -234,6 +235,7 @@ fn card(license: &License, snapshot: &Snapshot, caller: Caller, now: DateTime<Ut
         },
         release: installed.map(|installed| installed.release().version.clone()),
         seats: license.seats(),
+        moves: license.moves(),
     }
 }
 

@@ -13,7 +13,7 @@ use license_core::hardware::{Component, Verdict};
 use license_core::lapse;
 use license_core::last_change::LastChange;
 use license_core::lease::Lease;
-use license_core::license::License;
+use license_core::license::{License, MovesLeft};
 use license_core::standing::Standing;
 use license_core::time_guard::MAX_UNREPORTED_LAG;
 use license_service::unattended::finish_even_if_disconnected;
@@ -60,6 +60,9 @@ pub(super) struct LicenseStatusResponse {
     updates: Option<&'static str>,
     /// The installed release, if there is a signed document for it.
     release: Option<InstalledRelease>,
+    /// How often the seat may still move to another machine while the old machine's lease runs;
+    /// null if the License Server has not said so.
+    moves: Option<Moves>,
     max_cameras: Option<i64>,
     max_users: Option<i64>,
     /// The limit of everything that is counted; null means unlimited.
@@ -101,6 +104,31 @@ pub(super) struct LicenseStatusResponse {
     hardware_drift: &'static str,
     /// The hardware components that have changed.
     hardware_changed: Vec<&'static str>,
+}
+
+/// Moves of the seat.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Moves {
+    /// The number of moves that are left.
+    left: u32,
+    /// The number of moves that are allowed in each period.
+    of: u32,
+    /// The length of the period in days.
+    period_days: u32,
+    /// A human-readable message.
+    message: String,
+}
+
+impl From<MovesLeft> for Moves {
+    fn from(moves: MovesLeft) -> Self {
+        Self {
+            left: moves.left,
+            of: moves.of,
+            period_days: moves.period_days,
+            message: moves.to_string(),
+        }
+    }
 }
 
 /// A change of the license.
@@ -256,6 +284,7 @@ fn status_of(snapshot: &Snapshot, now: DateTime<Utc>) -> LicenseStatusResponse {
             .map(str::to_owned),
         updates: license.and_then(update_rule).map(UpdateRule::as_str),
         release: InstalledRelease::of(snapshot),
+        moves: license.and_then(License::moves).map(Moves::from),
         max_cameras: license.and_then(License::max_cameras),
         max_users: license.and_then(License::max_users),
         limits: BTreeMap::new(),

@@ -21,6 +21,7 @@ on_both_engines! {
     a_license_that_expires_lapses_without_anybody_telling;
     a_second_machine_is_refused_with_a_reason;
     a_deactivated_license_frees_its_seat;
+    the_moves_that_are_left_are_shown_at_the_site;
     another_key_replaces_the_license_and_its_features;
 }
 
@@ -146,9 +147,7 @@ async fn a_license_that_expires_lapses_without_anybody_telling(engine: Engine) {
     site.end().await;
 }
 
-async fn a_second_machine_is_refused_with_a_reason(engine: Engine) {
-    let vendor = Vendor::start().await;
-    let (site, key) = licensed(engine, &vendor, &[]).await;
+async fn another_machine(engine: Engine, vendor: &Vendor) -> Site {
     let keys = vendor.trusted_keys();
     let flags = [
         "--license-trusted-keys",
@@ -156,8 +155,37 @@ async fn a_second_machine_is_refused_with_a_reason(engine: Engine) {
         "--license-hardware-id",
         "another-machine",
     ];
-    let database = crate::database::TestDatabase::new(engine).await;
-    let second = Site::start_on(database, &vendor.url, &flags).await;
+    Site::start(engine, &vendor.url, &flags).await
+}
+
+async fn the_moves_that_are_left_are_shown_at_the_site(engine: Engine) {
+    let vendor = Vendor::start().await;
+    let (site, key) = licensed(engine, &vendor, &[]).await;
+    let moves = |left| {
+        let message = format!("{left} of 3 per 365 days");
+        json!({"left": left, "of": 3, "periodDays": 365, "message": message})
+    };
+    assert_eq!(site.status().await["moves"], moves(3));
+    // Its lease has not ended.
+    site.post("/api/license/deactivate", None).await;
+    assert_eq!(site.status().await["moves"], json!(null));
+    let second = another_machine(engine, &vendor).await;
+    second.activate(&key).await;
+    assert_eq!(second.status().await["moves"], moves(2));
+    let (_, page) = second.get("/").await;
+    let page = page.as_str().unwrap();
+    assert!(
+        page.contains("<dt>Moves left</dt><dd>2 of 3 per 365 days</dd>"),
+        "{page}"
+    );
+    second.end().await;
+    site.end().await;
+}
+
+async fn a_second_machine_is_refused_with_a_reason(engine: Engine) {
+    let vendor = Vendor::start().await;
+    let (site, key) = licensed(engine, &vendor, &[]).await;
+    let second = another_machine(engine, &vendor).await;
     let (status, answer) = second.activate(&key).await;
     assert_eq!(status, StatusCode::BAD_REQUEST);
     let detail = answer["detail"].as_str().unwrap();

@@ -160,3 +160,21 @@ fn an_expiry_is_read_in_every_spelling_of_the_field() {
         Expiry::Unreadable
     );
 }
+
+#[test]
+fn moves_are_read_only_if_all_their_numbers_are_there() {
+    let all = json!({"movesLeft": 1, "moves": 3, "movesPeriodDays": 1});
+    assert_eq!(
+        license(&all).moves().map(|it| it.to_string()).as_deref(),
+        Some("1 of 3 per day")
+    );
+    for (field, value) in [
+        ("movesLeft", json!(-1)),
+        ("moves", json!("3")),
+        ("movesPeriodDays", json!(null)),
+    ] {
+        let mut object = all.clone();
+        object[field] = value;
+        assert_eq!(license(&object).moves(), None, "{object}");
+    }
+}

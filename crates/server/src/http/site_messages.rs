@@ -193,6 +193,10 @@ pub(super) struct SiteLicense {
     /// How many more times a seat may move to another machine before the old machine's lease has
     /// ended.
     moves_left: u32,
+    /// How many such moves are allowed in each period.
+    moves: u32,
+    /// The length of that period in days.
+    moves_period_days: u32,
     /// The last instant of the releases of the product that the license covers; absent if it covers
     /// all.
     #[schema(nullable = false)]

@@ -224,7 +224,13 @@ impl<'a> HeldLicense<'a> {
                 object = listing;
             }
         }
-        object.insert("movesLeft".to_owned(), left.into());
+        for (name, number) in [
+            ("movesLeft", left),
+            ("moves", self.license.moves),
+            ("movesPeriodDays", self.license.moves_period_days),
+        ] {
+            object.insert(name.to_owned(), number.into());
+        }
         Ok(object)
     }
 

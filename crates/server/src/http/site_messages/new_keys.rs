@@ -52,7 +52,7 @@ pub(in crate::http) struct Previewed {
 
 #[derive(Serialize, ToSchema)]
 pub(in crate::http) struct PreviewedData {
-    /// Without `movesLeft`.
+    /// Without `movesLeft`, `moves` and `movesPeriodDays`.
     #[schema(value_type = Object)]
     license: (),
 }
