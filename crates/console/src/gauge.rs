@@ -3,7 +3,7 @@
 /// Usage and its limit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Gauge {
-    /// The resource's code in `words.html`, or the key of anything else.
+    /// What is counted: its name, or a code in `words.html`.
     pub resource: String,
     /// Formatted for display.
     pub in_use: String,

@@ -15,9 +15,11 @@ use license_console::plot::{self, Tone};
 
 use super::frame::{Frame, Said, trouble};
 use crate::app::App;
-use crate::licensing::fleet::{Fleet, Seen, Survey};
+use crate::licensing::fleet::Survey;
+use crate::licensing::fleet_summary::Fleet;
 use crate::licensing::history::{CallsOfDay, calls_by_day};
 use crate::licensing::judge::ShownStatus;
+use crate::licensing::seen_standing::Seen;
 use crate::store::{StoreError, licenses, suspicions};
 
 /// Days of the plot.

@@ -22,7 +22,10 @@ use crate::app::App;
 use crate::http::error::ApiError;
 use crate::http::staff_stream::StaffStream;
 use crate::licensing::exports::InstallationsExport;
-use crate::licensing::fleet::{Filter, Member, Seen, Survey};
+use crate::licensing::fleet::{Filter, Member, Survey};
+use crate::licensing::item_words::ItemNames;
+use crate::licensing::seen_standing::Seen;
+use crate::store::StoreError;
 use crate::store::installations::Window;
 use crate::store::page::{PageStart, SortOrder};
 
@@ -129,7 +132,9 @@ pub(super) async fn page(
     };
     let now = app.clock.now();
     let found = survey.installations(&app, &filter, order, window);
-    let (members, total) = match found.await {
+    let named =
+        async { Ok::<_, StoreError>((found.await?, ItemNames::read(app.store.reader()).await?)) };
+    let ((members, total), items) = match named.await {
         Ok(found) => found,
         Err(error) => return trouble("installations", ApiError::from(error)),
     };
@@ -147,7 +152,7 @@ pub(super) async fn page(
     let page = InstallationsPage {
         frame: Frame::new("installations"),
         standings: Seen::ALL,
-        rows: members.into_iter().map(|it| row(it, now)).collect(),
+        rows: members.into_iter().map(|it| row(it, &items, now)).collect(),
         pager,
         error: None,
         wanted,
@@ -179,10 +184,10 @@ pub(super) async fn export(
     }
 }
 
-fn row(member: Member, now: DateTime<Utc>) -> Row {
+fn row(member: Member, items: &ItemNames, now: DateTime<Utc>) -> Row {
     let it = member.installation;
     Row {
-        gauges: gauges(&it.usage, it.counts.keys(), |key| it.granted(key)),
+        gauges: gauges(&it.usage, it.counts.keys(), |key| it.granted(key), items),
         name: it.installation_name,
         license_id: it.license_id,
         customer: it.customer,

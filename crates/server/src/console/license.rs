@@ -32,10 +32,11 @@ use crate::http::error::ApiError;
 use crate::licensing::amendment_words::{History, Told};
 use crate::licensing::claim::moves_left;
 use crate::licensing::current::with_history;
-use crate::licensing::fleet::Seen;
 use crate::licensing::history::greatest_by_day;
+use crate::licensing::item_words::ItemNames;
 use crate::licensing::judge::ShownStatus;
 use crate::licensing::look_up::look_up;
+use crate::licensing::seen_standing::Seen;
 use crate::store::audit_log::{self, Filter};
 use crate::store::installations::reported;
 use crate::store::licenses::License;
@@ -111,7 +112,8 @@ struct Suspected {
 }
 
 struct Plot {
-    resource: &'static str,
+    /// What is counted.
+    name: String,
     svg: String,
 }
 
@@ -154,6 +156,7 @@ async fn load(app: &App, license: &str, wanted: u64) -> Result<LicensePage, ApiE
         (granted, newest)
     };
     let (granted, newest) = history.told(&app.store, told).await?;
+    let items = history.items();
     let all_held = SeatsQuery::held();
     let held_count = seats::count(db, &license.id, &all_held).await?;
     let pager = Pager::new(wanted, held_count, &[]);
@@ -176,9 +179,9 @@ async fn load(app: &App, license: &str, wanted: u64) -> Result<LicensePage, ApiE
         license_id: Some(license.id.clone()),
         ..Filter::default()
     };
-    let history = audit_log::newest(db, &of_this, HISTORY).await?;
+    let log = audit_log::newest(db, &of_this, HISTORY).await?;
     let first_excess = seats::first_excess(db, &license.id, license.seats, now).await?;
-    let machine = |seat: &Seat| machine(seat, &license, first_excess, now);
+    let machine = |seat: &Seat| machine(seat, &license, first_excess, items, now);
     Ok(LicensePage {
         frame: Frame::new("licenses"),
         starts: license.starts_at.map(Moment::of),
@@ -205,8 +208,8 @@ async fn load(app: &App, license: &str, wanted: u64) -> Result<LicensePage, ApiE
                 last: Moment::of(it.last_seen_at),
             })
             .collect(),
-        plots: plots(&license, &used),
-        history: history.into_iter().map(entry).collect(),
+        plots: plots(&license, &used, items),
+        history: log.into_iter().map(entry).collect(),
         license,
     })
 }
@@ -215,6 +218,7 @@ fn machine(
     seat: &Seat,
     license: &License,
     first_excess: Option<TakenAt>,
+    items: &ItemNames,
     now: DateTime<Utc>,
 ) -> Machine {
     let usage = reported(seat.usage.clone());
@@ -230,7 +234,12 @@ fn machine(
         may_run_until: seat.signed_until.map(Moment::of),
         overlap: seat.overlap.map(Overlap::as_str).unwrap_or_default(),
         is_excess: seat.is_excess(first_excess, now),
-        gauges: gauges(&usage, license.counts.keys(), |key| license.granted(key)),
+        gauges: gauges(
+            &usage,
+            license.counts.keys(),
+            |key| license.granted(key),
+            items,
+        ),
     }
 }
 
@@ -238,7 +247,7 @@ fn limit(license: &License, resource: Resource) -> Option<u64> {
     license.granted(resource.as_str()).number()
 }
 
-fn plots(license: &License, days: &[(NaiveDate, Usage)]) -> Vec<Plot> {
+fn plots(license: &License, days: &[(NaiveDate, Usage)], items: &ItemNames) -> Vec<Plot> {
     Resource::ALL
         .into_iter()
         .filter_map(|resource| {
@@ -249,9 +258,10 @@ fn plots(license: &License, days: &[(NaiveDate, Usage)]) -> Vec<Plot> {
                     Some((at, usage.of(resource)?))
                 })
                 .collect();
-            let summary = format!("{} on each of the last {DAYS} days", resource.as_str());
+            let name = items.name(resource.as_str());
+            let summary = format!("{name} on each of the last {DAYS} days");
             (points.len() > 1).then(|| Plot {
-                resource: resource.as_str(),
+                name,
                 svg: plot::line(&summary, &points, limit(license, resource)),
             })
         })

@@ -21,8 +21,8 @@ use super::kept::Kept;
 use crate::http::access::{Access, ClientAddress, MAX_NEXT_BYTES};
 use crate::http::caller::Staff;
 use crate::http::error::ApiError;
+use crate::http::reader::Reader;
 use crate::http::sessions::FoundSession;
-use crate::http::staff_stream::Reader;
 use crate::http::{HttpState, sessions};
 
 #[derive(Template)]

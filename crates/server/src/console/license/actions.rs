@@ -17,7 +17,7 @@ use crate::console::fields;
 use crate::console::filters::without_nul;
 use crate::console::frame::{Confirmation, Done, EndField, Fact, WhyFields, trouble};
 use crate::http::error::ApiError;
-use crate::licensing::amend::AmendError;
+use crate::licensing::amend_error::AmendError;
 use crate::licensing::current::current;
 use crate::licensing::day_words::last_day;
 use crate::licensing::end_words::end_words;

@@ -19,10 +19,11 @@ use crate::console::fields::Fields;
 use crate::console::filters::{PageQuery, wanted_page};
 use crate::console::frame::{Done, Frame, trouble};
 use crate::http::error::ApiError;
+use crate::licensing::applied_plans::Applied;
 use crate::licensing::known_plans::KnownPlans;
 use crate::licensing::plan_file::PlanFile;
 use crate::licensing::plan_words::{Difference, differences};
-use crate::licensing::plans::{Applied, PublishError, apply_over, plan_versions};
+use crate::licensing::plans::{PublishError, apply_over, plan_versions};
 
 /// The form for a new plan.
 const NEW_PLAN: &str = include_str!("../../../templates/new_plan.toml");
