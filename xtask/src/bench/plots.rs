@@ -8,9 +8,9 @@ use plotters::prelude::{
     Text, WHITE,
 };
 
-use super::report::thousands;
 use super::results::Plot;
 use super::statistics::Summary;
+use super::thousands::thousands;
 
 const SIZE: (u32, u32) = (860, 340);
 /// The part of the width that the legend does not need.

@@ -9,6 +9,7 @@ use super::plots;
 use super::results::{Plot, Results, Server};
 use super::rows::{ROWS, Row, Target};
 use super::statistics::Summary;
+use super::thousands::thousands;
 use super::wrk::PERCENTILES;
 use crate::program::root;
 
@@ -91,19 +92,6 @@ fn number(number: f64) -> String {
         10.0.. => format!("{number:.1}"),
         _ => format!("{number:.2}"),
     }
-}
-
-/// With a comma after every three digits.
-pub(super) fn thousands(number: f64) -> String {
-    let digits = format!("{number:.0}");
-    let mut text = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 /// Writes results, plots and page into a directory.
