@@ -18,6 +18,7 @@ pub mod config;
 pub mod console;
 pub mod doctor;
 pub mod entitled;
+pub mod failed_request;
 pub mod gate_routes;
 pub mod host;
 pub mod http;

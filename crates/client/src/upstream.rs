@@ -3,8 +3,6 @@
 //! It sends requests and receives responses, which `license_core::response` interprets. TLS is
 //! always verified, redirects are never followed, and responses are read up to a limit.
 
-mod cause;
-
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,17 +24,14 @@ use tokio::sync::Mutex;
 use uuid::Uuid;
 
 use crate::certificate_file::{self, CertificatesError, certificates};
+use crate::failed_request::{CauseKind, MAX_HEADERS, cause};
 use crate::proxy::sign_in::ProxySignIn;
 use crate::proxy::{ProxyError, ProxySettings, Route};
 use crate::server_certificate::tls_config;
 use crate::tunnel::TunnelAnswer;
-pub use cause::{Cause, CauseKind, cause};
 
 /// Maximum size of a response, in bytes. A license with thousands of features is far smaller.
 pub(crate) const MAX_ANSWER_BYTES: usize = 1024 * 1024;
-
-/// Maximum number of headers of a response. The HTTP library's default is 100.
-const MAX_HEADERS: usize = 256;
 
 /// A connection to one License Server.
 pub struct Upstream {

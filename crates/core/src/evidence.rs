@@ -15,6 +15,10 @@ use crate::lease::Lease;
 use crate::license_key;
 use crate::response::{Contact, Denial};
 
+/// A start of the grace period that is so early that the period has ended. Only evidence that is
+/// not trusted has it ([`crate::taking_over::discredited`]).
+pub const EXPIRED_GRACE_START: DateTime<Utc> = DateTime::UNIX_EPOCH;
+
 /// The data from which the standing is derived.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Evidence {

@@ -5,10 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::evidence::Evidence;
+use crate::evidence::{EXPIRED_GRACE_START, Evidence};
 use crate::lease::Lease;
 use crate::license_key::fingerprint;
-use crate::taking_over::EXPIRED_GRACE_START;
 
 /// Maximum number of license keys whose documents are remembered.
 const MAX_KEYS: usize = 64;

@@ -13,15 +13,11 @@ use std::cmp::Ordering;
 use chrono::{DateTime, Utc};
 use serde_json::Map;
 
-use crate::evidence::{Evidence, Failure};
+use crate::evidence::{EXPIRED_GRACE_START, Evidence, Failure};
 use crate::lease::Lease;
 use crate::license::License;
 use crate::license_key;
 use crate::remembered::Remembered;
-
-/// A start of the grace period that is so early that the period has ended. Only evidence that is
-/// not trusted has it ([`discredited`]).
-pub const EXPIRED_GRACE_START: DateTime<Utc> = DateTime::UNIX_EPOCH;
 
 /// Why the stored evidence is not used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use license_service::database::caller_with_share;
+use license_service::caller_place::caller_with_share;
 use license_service::turns::{QueueBounds, QueueFull, Turn, Turns};
 
 /// Evaluations for sites, and for commands and jobs.
@@ -61,7 +61,7 @@ impl Evaluations {
 #[cfg(test)]
 #[expect(clippy::disallowed_methods, reason = "there is no caller of the API")]
 mod tests {
-    use license_service::database::with_share;
+    use license_service::caller_place::with_share;
 
     use super::*;
 

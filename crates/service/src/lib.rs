@@ -8,6 +8,7 @@ pub mod admin_token;
 mod admission;
 pub mod byte_budget;
 mod byte_shares;
+pub mod caller_place;
 pub mod client_address;
 pub mod clock;
 pub mod command_line;

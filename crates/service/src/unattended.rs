@@ -2,8 +2,8 @@
 
 use tracing::Instrument as _;
 
+use crate::caller_place::CallerPlace;
 use crate::current_call::CarriedCall;
-use crate::database::CallerPlace;
 use crate::jobs;
 use crate::request_span::CarriedId;
 

@@ -14,10 +14,11 @@ use serde_json::Value;
 use super::{Examiner, Finding};
 use crate::certificate_file;
 use crate::config::Settings;
+use crate::failed_request::{CauseKind, cause};
 use crate::proxy::sign_in::ProxySignIn;
 use crate::system_authorities::SystemAuthorities;
 use crate::tunnel::TunnelAnswer;
-use crate::upstream::{CauseKind, MAX_ANSWER_BYTES, UpstreamError, cause, license_server_client};
+use crate::upstream::{MAX_ANSWER_BYTES, UpstreamError, license_server_client};
 
 const WHAT: &str = "License Server";
 /// Maximum difference of the clocks that is not reported.

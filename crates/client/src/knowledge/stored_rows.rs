@@ -7,14 +7,14 @@ use chrono::{DateTime, Utc};
 use license_core::document::{
     DocumentError, VerifiedDenial, VerifiedLicense, verify_denial, verify_license,
 };
-use license_core::evidence::Evidence;
+use license_core::evidence::{EXPIRED_GRACE_START, Evidence};
 use license_core::keyring::Keyring;
 use license_core::lease::Lease;
 use license_core::license::License;
 use license_core::license_key;
 use license_core::remembered::Remembered;
 use license_core::response::Trust;
-use license_core::taking_over::{EXPIRED_GRACE_START, discredited};
+use license_core::taking_over::discredited;
 use license_core::time_guard::ANSWER_TOLERANCE;
 
 use super::evidence_rows::{EvidenceRows, Memo};

@@ -5,8 +5,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::armour::{FileError, REQUEST, armour};
-use super::request_file::RequestFile;
+use super::armour::{REQUEST, armour};
 use crate::license_key::fingerprint;
 use crate::protocol::Call;
 
@@ -171,14 +170,6 @@ impl OfflineRequest {
     pub(super) fn to_json(&self) -> String {
         // A struct of strings can always be serialized as JSON.
         serde_json::to_string(self).unwrap_or_default()
-    }
-
-    /// Reads a file, regardless of its proof: see [`RequestFile`].
-    ///
-    /// # Errors
-    /// One [`FileError`] for each reason.
-    pub fn from_file(text: &str) -> Result<Self, FileError> {
-        RequestFile::read(text).map(|file| file.request)
     }
 
     /// Checks that it was written before `now`, the vendor's time, according to both times that it

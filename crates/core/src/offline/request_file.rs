@@ -29,6 +29,14 @@ pub struct RequestFile {
 }
 
 impl OfflineRequest {
+    /// Reads a file, regardless of its proof: see [`RequestFile`].
+    ///
+    /// # Errors
+    /// One [`FileError`] for each reason.
+    pub fn from_file(text: &str) -> Result<Self, FileError> {
+        RequestFile::read(text).map(|file| file.request)
+    }
+
     /// The request as a file that the installation's key proves. `document` is the newest signed
     /// license that the site has.
     #[must_use]

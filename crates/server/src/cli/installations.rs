@@ -6,7 +6,8 @@ use clap::{Args, value_parser};
 use crate::cli::listing::{CsvFlag, DEFAULT_LIMIT, print};
 use crate::config::Storage;
 use crate::licensing::exports::InstallationsExport;
-use crate::licensing::fleet::{Filter, Seen};
+use crate::licensing::fleet::Filter;
+use crate::licensing::seen_standing::Seen;
 use crate::open::open_store;
 
 #[derive(Debug, Args)]

@@ -12,9 +12,10 @@ use serde_json::{Value, json};
 
 use crate::cli::invocation::Invocation;
 use crate::cli::table;
+use crate::licensing::applied_plans::Applied;
 use crate::licensing::plan_file::PlanFile;
 use crate::licensing::plan_words::{Difference, differences, duration_words, plan_lines};
-use crate::licensing::plans::{Applied, apply, find_plan};
+use crate::licensing::plans::{apply, find_plan};
 use crate::open::open_store;
 use crate::store::plans::{PublishedPlan, newest};
 

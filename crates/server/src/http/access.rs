@@ -21,7 +21,7 @@ use crate::http::HttpState;
 use crate::http::caller::{Caller, Staff};
 use crate::http::error::ApiError;
 use crate::http::known_tokens::{KnownToken, KnownTokens, NotRead};
-use crate::http::staff_stream::Reader;
+use crate::http::reader::Reader;
 use crate::store::Store;
 
 /// Maximum length of the URL of a page shown after sign-in, in bytes; longer ones are ignored.

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use license_service::admin_token::AdminToken;
+use license_service::caller_place::with_share;
 use license_service::clock::Clock;
-use license_service::database::with_share;
 use license_service::sessions::{Door, SealedName};
 
 use crate::audit::{Actor, AuthorToken, BREAK_GLASS};

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use license_service::admin_token::AdminToken;
-use license_service::database::with_reserved;
+use license_service::caller_place::with_reserved;
 use license_service::token_text::is_token;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;

@@ -13,6 +13,7 @@ mod licenses;
 mod measured;
 mod metrics;
 mod probes;
+pub(crate) mod reader;
 pub(crate) mod sessions;
 mod site_messages;
 mod site_previews;

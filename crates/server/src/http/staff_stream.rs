@@ -11,37 +11,15 @@ use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse as _, Response};
 use futures_util::stream;
 
-use crate::http::caller::Caller;
 use crate::http::error::ApiError;
 use crate::http::known_tokens::NotRead;
+use crate::http::reader::Reader;
 use crate::http::{HttpState, sessions};
 use crate::licensing::exports::Pieces;
 use crate::store::StoreError;
 
 /// Maximum duration of a stream, up to its last piece. An idle session ends after the same time.
 const MAX_DURATION: Duration = Duration::from_secs(30 * 60);
-
-/// Who reads a response. The layers that identify callers add it to the request.
-#[derive(Clone)]
-pub(crate) struct Reader {
-    caller: Caller,
-    /// The session of a browser; `None` for a program with a token.
-    session: Option<String>,
-}
-
-impl Reader {
-    /// A program.
-    pub(super) fn with_token(caller: Caller) -> Self {
-        let session = None;
-        Self { caller, session }
-    }
-
-    /// A browser.
-    pub(crate) fn in_session(caller: Caller, session: String) -> Self {
-        let session = Some(session);
-        Self { caller, session }
-    }
-}
 
 /// A response that is to be streamed to the caller.
 pub(crate) struct StaffStream {

@@ -4,7 +4,6 @@
 //! its audit entry, and with what the license's row then holds, in one transaction that locks the
 //! license, if that is still what it was. A preview locks and stores nothing.
 
-mod error;
 mod prepared;
 mod request;
 mod shown;
@@ -20,6 +19,7 @@ use serde_json::json;
 
 use crate::audit::{Action, PermittedChange};
 use crate::keyed_call::{CREATED, note_answer};
+use crate::licensing::amend_error::AmendError;
 use crate::licensing::amendment_words::CustomerNames;
 use crate::licensing::customers::{Chosen, choose, hold_for_customer};
 use crate::licensing::line_done::Storing;
@@ -29,7 +29,6 @@ use crate::store::installations::reported;
 use crate::store::licenses::{self, Judged, License};
 use crate::store::seats::{self, Seat, SeatsQuery};
 use crate::store::{Store, StoreError, amendments};
-pub use error::AmendError;
 pub(super) use prepared::{AuditEntry, Prepared};
 pub use request::{Addition, AmendRequest, MAX_ORDER_CHARS, MAX_REASON_CHARS};
 pub use shown::{ShownAmended, ShownAmendment, quantity_schema};

@@ -4,6 +4,7 @@
 //! made are in one transaction.
 
 mod cells;
+mod columns;
 mod file;
 mod requests;
 
@@ -12,7 +13,8 @@ use license_core::amendment::AmendmentError;
 use license_core::plan::LicenseEnd;
 
 use crate::audit::PermittedChange;
-use crate::licensing::amend::{AmendError, amend_once};
+use crate::licensing::amend::amend_once;
+use crate::licensing::amend_error::AmendError;
 use crate::licensing::current::current;
 use crate::licensing::issue::{IssueError, IssueRequest, issue_once};
 use crate::licensing::line_done::{LineDone, LineError};

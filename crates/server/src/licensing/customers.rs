@@ -16,7 +16,6 @@ use tokio::sync::Mutex;
 
 use crate::audit::{Action, Change};
 use crate::licensing::document_size::TooLong;
-use crate::licensing::issue::MAX_CUSTOMER_CHARS;
 use crate::licensing::text_bounds::fits;
 use crate::store::customers::{self, Contact, Customer};
 use crate::store::licenses;
@@ -27,6 +26,8 @@ pub(super) use choice::{Chosen, choose, hold_for_customer};
 use documents::CheckedDocuments;
 pub use merge::{Merged, NotAmended, merge};
 
+/// Maximum length of a customer's name, in characters: the width of its column.
+pub const MAX_CUSTOMER_CHARS: usize = 255;
 /// Maximum length of a reference, and of each text of a contact, in characters.
 pub const MAX_TEXT_CHARS: usize = 255;
 /// Maximum number of contacts.

@@ -20,7 +20,7 @@ use uuid::Uuid;
 use crate::audit::{Action, PermittedChange};
 use crate::keyed_call::{CREATED, note_answer};
 use crate::licensing::catalogue::UNLIMITED;
-use crate::licensing::customers::choose;
+use crate::licensing::customers::{MAX_CUSTOMER_CHARS, choose};
 use crate::licensing::document_size::check_size;
 use crate::licensing::expiry::check_expiry;
 use crate::licensing::judge::ShownLicense;
@@ -33,9 +33,6 @@ use crate::store::licenses::{self, License};
 use crate::store::plans::PublishedPlan;
 use crate::store::{Store, amendments, catalogue};
 pub use error::IssueError;
-
-/// Maximum length of a customer's name, in characters: the width of its column.
-pub const MAX_CUSTOMER_CHARS: usize = 255;
 
 /// The license to issue: a plan, and the differences from it.
 #[derive(Clone, Debug)]

@@ -8,9 +8,9 @@ use license_core::plan::check_name;
 use sea_orm::ConnectionTrait;
 use serde::{Deserialize, Serialize};
 
+use crate::licensing::applied_plans::Replaced;
 use crate::licensing::plan_file::PlanFile;
 use crate::licensing::plan_words::{Difference, entry_difference, plan_difference};
-use crate::licensing::plans::Replaced;
 use crate::store::plans::PublishedPlan;
 use crate::store::{StoreError, catalogue, plans};
 

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use license_core::amendment::Amendment;
 
-use crate::licensing::amend::AmendError;
+use crate::licensing::amend_error::AmendError;
 use crate::licensing::amendment_words::{Told, customer_names};
 use crate::licensing::current::amendments_at;
 use crate::licensing::evaluation::evaluated;

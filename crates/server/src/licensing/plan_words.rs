@@ -4,9 +4,9 @@ use license_core::catalogue::CatalogueEntry;
 use license_core::entitlement::Quantity;
 use license_core::plan::{Plan, PlanEntitlement};
 
+use crate::licensing::applied_plans::{Applied, Replaced};
 use crate::licensing::day_words;
 use crate::licensing::end_words::plan_duration;
-use crate::licensing::plans::{Applied, Replaced};
 use crate::store::plans::PublishedPlan;
 
 /// What a plan consists of, one statement for each thing. A text that is empty and a term that the

@@ -13,6 +13,7 @@ use sea_orm::ConnectionTrait;
 use serde_json::json;
 
 use crate::audit::{Action, Change};
+use crate::licensing::applied_plans::{Applied, Replaced};
 use crate::licensing::known_plans::KnownPlans;
 use crate::licensing::plan_file::PlanFile;
 use crate::store::locks::{self, Lock};
@@ -171,24 +172,6 @@ pub enum PublishError {
     /// The database returned an error.
     #[error(transparent)]
     Store(#[from] StoreError),
-}
-
-/// What was different from a plan file.
-#[derive(Clone, Debug, Default)]
-pub struct Applied {
-    /// The entries of the catalogue that were added or described again.
-    pub entries: Vec<Replaced<CatalogueEntry>>,
-    /// The versions that were published.
-    pub plans: Vec<Replaced<PublishedPlan>>,
-}
-
-/// Something new, and what was there before.
-#[derive(Clone, Debug)]
-pub struct Replaced<T> {
-    /// What was there before.
-    pub before: Option<T>,
-    /// What is there now.
-    pub after: T,
 }
 
 /// Makes the catalogue and the newest versions of plans those of a file, all of them or none. What

@@ -13,8 +13,9 @@ use utoipa::ToSchema;
 use crate::audit::{Action, PermittedChange};
 use crate::licensing::add_ons::ShownAddOn;
 use crate::licensing::amend::{
-    AmendError, AmendRequest, Amended, AuditEntry, Prepared, ShownAmended, note_stored,
+    AmendRequest, Amended, AuditEntry, Prepared, ShownAmended, note_stored,
 };
+use crate::licensing::amend_error::AmendError;
 use crate::licensing::current::amendments_at;
 use crate::licensing::look_up::{LookUpError, look_up};
 use crate::store::add_ons::{self, StoredAddOn};

@@ -10,9 +10,9 @@ use utoipa::ToSchema;
 use crate::audit::{Action, PermittedChange};
 use crate::licensing::add_ons::{AddOnError, ShownAddOn, look_up_add_on};
 use crate::licensing::amend::{
-    AmendError, AmendRequest, Amended, AuditEntry, MAX_REASON_CHARS, Prepared, ShownAmended,
-    note_stored,
+    AmendRequest, Amended, AuditEntry, MAX_REASON_CHARS, Prepared, ShownAmended, note_stored,
 };
+use crate::licensing::amend_error::AmendError;
 use crate::licensing::current::amendments_at;
 use crate::licensing::text_bounds::fits;
 use crate::store::add_ons::{self, StoredAddOn};

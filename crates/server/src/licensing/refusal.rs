@@ -16,7 +16,7 @@ use crate::licensing::document::{Denied, Envelope, signed_denial};
 use crate::licensing::look_up::LookUpError;
 use crate::licensing::redeem::RedeemError;
 use crate::licensing::site_answer::{AnswerError, SiteAnswer};
-use crate::licensing::start_trial::StartTrialError;
+use crate::licensing::start_trial_error::StartTrialError;
 use crate::store::StoreError;
 use crate::store::licenses::License;
 

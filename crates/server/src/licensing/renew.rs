@@ -7,7 +7,8 @@ use serde_json::json;
 
 use crate::audit::{Action, PermittedChange};
 use crate::keyed_call::{OK, note_answer};
-use crate::licensing::amend::{AmendError, AmendRequest, Amended, AuditEntry, Prepared};
+use crate::licensing::amend::{AmendRequest, Amended, AuditEntry, Prepared};
+use crate::licensing::amend_error::AmendError;
 use crate::licensing::expiry::{ExpiryError, check_expiry};
 use crate::licensing::judge::ShownLicense;
 use crate::licensing::line_done::{LineDone, LineError, Storing};

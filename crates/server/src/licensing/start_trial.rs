@@ -1,13 +1,12 @@
 //! Starts a trial for an installation: issues a license, once, and gives the machine its seat.
 
 use std::net::IpAddr;
-use std::time::Duration;
 
 use chrono::SubsecRound as _;
-use license_core::issued_code::{CodeKind, IssuedCode, IssuedCodeError};
+use license_core::issued_code::{CodeKind, IssuedCode};
 use license_core::plan::PlanChoice;
 use license_core::protocol::{ActivateRequest, Call};
-use license_core::trial::{Allowance, Repeated, Started, TrialRefusal, again, check_plan};
+use license_core::trial::{Allowance, Repeated, Started, again, check_plan};
 use license_core::trial_secret::TrialSecret;
 use license_service::database::repeated;
 use sea_orm::ConnectionTrait;
@@ -24,6 +23,7 @@ use crate::licensing::plans::{FindPlanError, find_plan};
 use crate::licensing::refusal::Refused;
 use crate::licensing::site_answer::{AnswerError, SiteAnswer};
 use crate::licensing::site_question::{CallDetails, SiteQuestion};
+use crate::licensing::start_trial_error::StartTrialError;
 use crate::signing::SignError;
 use crate::store::licenses::{self, License};
 use crate::store::trial_codes::{self, StoredTrialCode, WITHOUT_CODE};
@@ -47,50 +47,6 @@ pub struct TrialStart {
     pub hardware_id: String,
     /// The address that sends the request; `None` if staff do.
     pub address: Option<IpAddr>,
-}
-
-/// Why no trial was started.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum StartTrialError {
-    /// The code is mistyped.
-    #[error(transparent)]
-    Code(#[from] IssuedCodeError),
-    /// No code is like this.
-    #[error("unknown trial code")]
-    Unknown,
-    /// The plan of the code is not for trials.
-    #[error("the plan of the trial code cannot be used")]
-    UnusablePlan,
-    /// Trials are not started without a code.
-    #[error("trials are started with a code")]
-    NoneWithoutCode,
-    /// The address has started too many trials with the code.
-    #[error("too many trials; the next one is allowed in {0:?}")]
-    TooMany(Duration),
-    /// A site without a code sends no secret, and could never ask again.
-    #[error("trials without a code need a secret")]
-    NoSecret,
-    /// The rules refuse it.
-    #[error(transparent)]
-    Refused(#[from] TrialRefusal),
-    /// The license cannot be issued from the plan.
-    #[error(transparent)]
-    Issue(IssueError),
-    /// The clock may be wrong.
-    #[error(transparent)]
-    Signing(#[from] SignError),
-    /// The database returned an error.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
-impl From<IssueError> for StartTrialError {
-    fn from(error: IssueError) -> Self {
-        match error {
-            IssueError::Store(error) => Self::Store(error),
-            error => Self::Issue(error),
-        }
-    }
 }
 
 /// Answers a site that asks for a trial as if it had activated the trial's license. An installation

@@ -12,7 +12,8 @@ use sea_orm::{ConnectionTrait as _, DbBackend, DbErr, Statement};
 use sqlx::{ConnectOptions as _, Connection as _};
 
 use super::failure::{self, Failure, Trouble, db_error, words};
-use super::{Database, Timeouts, address, pool};
+use super::postgres_options::postgres_options;
+use super::{Database, Timeouts, address};
 use crate::clock::ticks;
 use crate::database_url::DatabaseUrl;
 use crate::state_dir::{NotWritable, check_writable, give_to_owner};
@@ -127,7 +128,7 @@ impl Database {
         }
         let connecting = async {
             self.0.url.reread().await;
-            let options = address::choose(&pool::postgres_options(&self.0.url)?).await?;
+            let options = address::choose(&postgres_options(&self.0.url)?).await?;
             let mut first = options.connect().await?;
             let mut second = options.connect().await?;
             for connection in [&mut first, &mut second] {

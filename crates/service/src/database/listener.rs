@@ -7,7 +7,8 @@ use sea_orm::{ConnectionTrait, DbBackend, DbErr};
 use sqlx::postgres::PgListener;
 
 use super::failure::{self, db_error};
-use super::{Database, address, pool};
+use super::postgres_options::postgres_options;
+use super::{Database, address};
 
 /// Receives the notifications from other processes on a PostgreSQL database.
 pub struct Listener {
@@ -30,7 +31,7 @@ impl Listener {
         let listening = async {
             url.reread().await;
             // It needs a separate pool, because the main one may be replaced.
-            let options = address::choose(&pool::postgres_options(url)?).await?;
+            let options = address::choose(&postgres_options(url)?).await?;
             let own = sqlx::postgres::PgPoolOptions::new()
                 .max_connections(1)
                 .acquire_timeout(database.0.timeouts.wait)

@@ -1,5 +1,6 @@
 //! Hands out connections, and decides when they are no longer handed out.
 
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -7,7 +8,7 @@ use std::time::Duration;
 use sea_orm::{DatabaseConnection, DbErr, RuntimeErr, SqlxPostgresConnector, SqlxSqliteConnector};
 use sqlx::Connection;
 use sqlx::pool::PoolOptions;
-use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::postgres::PgConnection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions as _, Error};
 use tokio::time::Instant;
@@ -17,6 +18,7 @@ use super::address;
 use super::failure;
 use super::file_identity::OpenFile;
 use super::interrupt::Interrupt;
+use super::postgres_options::postgres_options;
 use super::sign_in_budget::note_signed_in;
 use crate::clock::ticks;
 use crate::database_url::DatabaseUrl;
@@ -57,77 +59,76 @@ struct State {
 impl Pool {
     /// Creates the pool; the first statement connects.
     pub(super) fn new(url: &DatabaseUrl, timeouts: &Timeouts) -> Result<Self, DbErr> {
-        let health = Arc::new(Health(Mutex::new(State {
-            handed_out_at: ticks(),
-            renewed_at: None,
-            is_doubtful: false,
-        })));
-        if let Some(file) = url.sqlite_file() {
-            let open = Arc::new(OpenFile::at(file));
-            let opened = open.clone();
-            let interrupt = Interrupt::default();
-            let options = pool_options::<sqlx::Sqlite>(timeouts, &health, None)
-                .after_connect({
-                    let (health, interrupt) = (health.clone(), interrupt.clone());
-                    move |connection: &mut SqliteConnection, _| {
-                        let (opened, health) = (opened.clone(), health.clone());
-                        let interrupt = interrupt.clone();
-                        Box::pin(async move {
-                            interrupt.limit(connection).await?;
-                            // The log of an SQLite file is opened with the first read.
-                            let read = sqlx::query("SELECT count(*) FROM sqlite_schema")
-                                .execute(&mut *connection)
-                                .await;
-                            if read.is_ok() {
-                                opened.note_log();
-                            }
-                            health.note_handed_out();
-                            Ok(())
-                        })
-                    }
-                })
-                .before_acquire({
-                    let (health, interrupt) = (health.clone(), interrupt.clone());
-                    let ping = timeouts.ping;
-                    move |connection, metadata| {
-                        let (health, interrupt) = (health.clone(), interrupt.clone());
-                        Box::pin(async move {
-                            let is_usable =
-                                is_usable(connection, &health, metadata.age, None, ping).await?;
-                            if is_usable {
-                                interrupt.limit(connection).await?;
-                            }
-                            Ok(is_usable)
-                        })
-                    }
-                })
-                .after_release({
-                    let ping = timeouts.ping;
-                    move |connection, _| Box::pin(is_sqlite_clean(connection, ping))
-                });
-            let sqlite = SqliteConnectOptions::new()
-                .filename(file)
-                .create_if_missing(false)
-                .foreign_keys(true)
-                .journal_mode(SqliteJournalMode::Wal)
-                // Acknowledged changes survive a power failure.
-                .synchronous(SqliteSynchronous::Full)
-                .busy_timeout(timeouts.wait)
-                .disable_statement_logging();
-            let pool = options.connect_lazy_with(sqlite);
-            return Ok(Self {
-                connection: SqlxSqliteConnector::from_sqlx_sqlite_pool(pool),
-                health,
-                postgres: None,
-                file: Some(open),
-                interrupt,
-                allows_user_timeout: OnceLock::new(),
-                is_abandoned: AtomicBool::new(false),
-                is_read_only: AtomicBool::new(false),
-            });
+        match url.sqlite_file() {
+            Some(file) => Ok(Self::of_file(file, timeouts)),
+            None => Self::of_server(url, timeouts),
         }
+    }
+
+    fn of_file(file: &Path, timeouts: &Timeouts) -> Self {
+        let (open, health) = (Arc::new(OpenFile::at(file)), Arc::new(Health::new()));
+        let interrupt = Interrupt::default();
+        let options = pool_options::<sqlx::Sqlite>(timeouts, &health, None)
+            .after_connect({
+                let (opened, health) = (open.clone(), health.clone());
+                let interrupt = interrupt.clone();
+                move |connection: &mut SqliteConnection, _| {
+                    let (opened, health) = (opened.clone(), health.clone());
+                    let interrupt = interrupt.clone();
+                    Box::pin(async move {
+                        interrupt.limit(connection).await?;
+                        // The log of an SQLite file is opened with the first read.
+                        let read = sqlx::query("SELECT count(*) FROM sqlite_schema")
+                            .execute(&mut *connection)
+                            .await;
+                        if read.is_ok() {
+                            opened.note_log();
+                        }
+                        health.note_handed_out();
+                        Ok(())
+                    })
+                }
+            })
+            .before_acquire({
+                let (health, interrupt) = (health.clone(), interrupt.clone());
+                let ping = timeouts.ping;
+                move |connection, metadata| {
+                    let (health, interrupt) = (health.clone(), interrupt.clone());
+                    Box::pin(async move {
+                        let is_usable =
+                            is_usable(connection, &health, metadata.age, None, ping).await?;
+                        if is_usable {
+                            interrupt.limit(connection).await?;
+                        }
+                        Ok(is_usable)
+                    })
+                }
+            })
+            .after_release({
+                let ping = timeouts.ping;
+                move |connection, _| Box::pin(is_sqlite_clean(connection, ping))
+            });
+        let sqlite = SqliteConnectOptions::new()
+            .filename(file)
+            .create_if_missing(false)
+            .foreign_keys(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            // Acknowledged changes survive a power failure.
+            .synchronous(SqliteSynchronous::Full)
+            .busy_timeout(timeouts.wait)
+            .disable_statement_logging();
+        let pool = options.connect_lazy_with(sqlite);
+        Self {
+            file: Some(open),
+            interrupt,
+            ..Self::with(SqlxSqliteConnector::from_sqlx_sqlite_pool(pool), health)
+        }
+    }
+
+    fn of_server(url: &DatabaseUrl, timeouts: &Timeouts) -> Result<Self, DbErr> {
         let options = postgres_options(url)
             .map_err(|error| DbErr::Conn(RuntimeErr::SqlxError(error.into())))?;
+        let health = Arc::new(Health::new());
         let pool = pool_options::<sqlx::Postgres>(timeouts, &health, Some(timeouts.max_age))
             .after_connect({
                 let health = health.clone();
@@ -142,15 +143,22 @@ impl Pool {
             })
             .connect_lazy_with(options);
         Ok(Self {
-            connection: SqlxPostgresConnector::from_sqlx_postgres_pool(pool),
-            health,
             postgres: Some(url.clone()),
+            ..Self::with(SqlxPostgresConnector::from_sqlx_postgres_pool(pool), health)
+        })
+    }
+
+    fn with(connection: DatabaseConnection, health: Arc<Health>) -> Self {
+        Self {
+            connection,
+            health,
+            postgres: None,
             file: None,
             interrupt: Interrupt::default(),
             allows_user_timeout: OnceLock::new(),
             is_abandoned: AtomicBool::new(false),
             is_read_only: AtomicBool::new(false),
-        })
+        }
     }
 
     /// A connection for a single statement, or for the start of a transaction.
@@ -237,6 +245,14 @@ impl Pool {
 }
 
 impl Health {
+    fn new() -> Self {
+        Self(Mutex::new(State {
+            handed_out_at: ticks(),
+            renewed_at: None,
+            is_doubtful: false,
+        }))
+    }
+
     /// The present connections are not handed out again: one of them is broken, or leads to a
     /// server that has become read-only, and it is rarely the only one.
     pub(super) fn renew(&self) {
@@ -275,13 +291,6 @@ impl Health {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// The options of a connection to PostgreSQL. Poolers reject `extra_float_digits`, which the
-/// library would set, and which only values sent as text need.
-pub(super) fn postgres_options(url: &DatabaseUrl) -> Result<PgConnectOptions, Error> {
-    let options: PgConnectOptions = url.expose().parse()?;
-    Ok(options.extra_float_digits(None).disable_statement_logging())
 }
 
 /// The library's maintenance of idle connections has been seen to count below zero and never end

@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
 use sqlx::postgres::PgDatabaseError;
 
-use super::table_names::quoted;
+use super::quoted::quoted;
 
 /// Maximum number of tables that are remembered until the next change.
 const MAX_TABLES: usize = 32;

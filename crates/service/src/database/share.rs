@@ -3,11 +3,10 @@
 //! Callers who can cause much work each get a share: a few connections for all of them, and fewer
 //! for each. A short read that others depend on has a connection of its own.
 
-use std::sync::Arc;
-
 use sea_orm::DbErr;
 
 use super::{Database, failure};
+use crate::caller_place::{Place, caller_with_share, current};
 use crate::turns::{QueueBounds, Turn, Turns};
 
 /// Maximum number of connections that all callers with a share use at a time.
@@ -18,66 +17,6 @@ const MAX_OF_CALLER: usize = 2;
 const MAX_WAITING_OF_CALLER: usize = 100;
 /// Maximum number of reserved reads that wait for each other.
 const MAX_WAITING_RESERVED: usize = 16;
-
-tokio::task_local! {
-    static PLACE: Place;
-}
-
-#[derive(Clone)]
-enum Place {
-    /// The share of this caller.
-    Share(Arc<str>),
-    /// The reserved connection.
-    Reserved,
-}
-
-/// Lets the database calls of `work` use only a share of the connections. Calls of one `caller`
-/// wait for each other, and a limited number of them waits: the others fail as
-/// [`Failure::Busy`](super::Failure::Busy) immediately. Work that outlives its caller
-/// ([`unattended`](crate::unattended)) keeps the share.
-pub async fn with_share<T>(caller: Arc<str>, work: impl Future<Output = T>) -> T {
-    PLACE.scope(Place::Share(caller), work).await
-}
-
-/// Lets the single statements of `work` use the connection that is reserved for short reads that
-/// others depend on. They wait only for each other.
-pub async fn with_reserved<T>(work: impl Future<Output = T>) -> T {
-    PLACE.scope(Place::Reserved, work).await
-}
-
-/// The connections that a caller may use, for its work that runs elsewhere or later, such as the
-/// body of a response.
-#[derive(Clone)]
-pub struct CallerPlace(Option<Place>);
-
-impl CallerPlace {
-    /// Those of the present caller.
-    #[must_use]
-    pub fn current() -> Self {
-        Self(current())
-    }
-
-    /// Runs work with them.
-    pub async fn scope<T>(self, work: impl Future<Output = T>) -> T {
-        match self.0 {
-            Some(place) => PLACE.scope(place, work).await,
-            None => work.await,
-        }
-    }
-}
-
-/// The caller whose work this is, if it has a share of the connections.
-#[must_use]
-pub fn caller_with_share() -> Option<Arc<str>> {
-    match current()? {
-        Place::Share(caller) => Some(caller),
-        Place::Reserved => None,
-    }
-}
-
-fn current() -> Option<Place> {
-    PLACE.try_with(Clone::clone).ok()
-}
 
 /// The queues for connections. Callers wait here and not in the pool, where a long wait and an
 /// unavailable database cannot be distinguished.

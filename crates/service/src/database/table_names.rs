@@ -30,6 +30,7 @@ use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
 
 use super::failure;
 use super::hidden_schemas::Access;
+use super::quoted::quoted;
 use identity::{IDENTITY, Identities};
 
 /// Lets the rest of the transaction find nothing outside of `pg_catalog`.
@@ -317,10 +318,6 @@ pub(super) async fn set_path(db: &impl ConnectionTrait, path: &str) -> Result<()
     let set = "SELECT pg_catalog.set_config('search_path', $1, true)";
     let set = Statement::from_sql_and_values(DbBackend::Postgres, set, [path.into()]);
     db.query_one_raw(set).await.map(drop)
-}
-
-pub(super) fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 #[cfg(test)]

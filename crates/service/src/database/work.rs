@@ -37,7 +37,8 @@ pub async fn within<T, E: From<DbErr>>(
     work: impl Future<Output = Result<T, E>>,
 ) -> Result<T, E> {
     let is_committing = Arc::new(AtomicBool::new(false));
-    let work = AssertUnwindSafe(work).catch_unwind();
+    // In a box, because each wrapper would be as large as the work otherwise.
+    let work = Box::pin(AssertUnwindSafe(work).catch_unwind());
     let work = IS_COMMITTING.scope(is_committing.clone(), work);
     let error = match tokio::time::timeout(timeout, work).await {
         Ok(Ok(done)) => return done,
@@ -76,7 +77,8 @@ where
 {
     let mut tries = 1;
     loop {
-        match work().await {
+        // In a box, so that callers do not hold its state in theirs.
+        match Box::pin(work()).await {
             Err(error) if tries < MAX_TRIES && is_for_another_try(&error) => tries += 1,
             done => return done,
         }

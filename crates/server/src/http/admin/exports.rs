@@ -18,10 +18,11 @@ use crate::licensing::customers::look_up as look_up_customer;
 use crate::licensing::exports::{
     AmendmentsExport, CsvPieces, Export, InstallationsExport, LicensesExport, UsageExport,
 };
-use crate::licensing::fleet::{Filter, Seen};
+use crate::licensing::fleet::Filter;
 use crate::licensing::history::KEPT_DAYS;
 use crate::licensing::judge::ShownStatus;
 use crate::licensing::look_up::look_up;
+use crate::licensing::seen_standing::Seen;
 use crate::spreadsheet;
 use crate::store::licenses::Search;
 

@@ -2,7 +2,7 @@
 
 use super::ApiError;
 use crate::licensing::add_ons::AddOnError;
-use crate::licensing::amend::AmendError;
+use crate::licensing::amend_error::AmendError;
 use crate::licensing::customers::CustomerError;
 use crate::licensing::issue::IssueError;
 use crate::licensing::keys_error::KeysError;

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use license_core::add_on::InvalidAddOn;
 use license_core::issued_code::IssuedCodeError;
 
-use crate::licensing::amend::AmendError;
+use crate::licensing::amend_error::AmendError;
 use crate::licensing::plans::FindPlanError;
 use crate::licensing::random_code::NoRandomness;
 use crate::store::StoreError;

@@ -9,8 +9,9 @@ use license_core::amendment::{self, Amendment, Effect, check, contents, effects,
 use sea_orm::ConnectionTrait;
 use serde_json::{Value, json};
 
-use super::{AmendError, Amended, affected, store_newest};
+use super::{Amended, affected, store_newest};
 use crate::audit::{Action, PermittedChange};
+use crate::licensing::amend_error::AmendError;
 use crate::licensing::amendment_words::{CustomerNames, all_words, customer_names};
 use crate::licensing::document_size::check_sizes;
 use crate::licensing::evaluation::evaluated;

@@ -10,8 +10,8 @@ use license_core::feature::FeatureKey;
 use license_core::plan::{LicenseEnd, PlanChoice, replaced};
 use sea_orm::ConnectionTrait;
 
-use super::AmendError;
 use crate::audit::Change;
+use crate::licensing::amend_error::AmendError;
 use crate::licensing::expiry::check_expiry;
 use crate::licensing::plans::find_plan;
 use crate::licensing::text_bounds::fits;

@@ -6,7 +6,7 @@ use csv::{ReaderBuilder, StringRecord, Trim};
 use license_core::line_id::line_id;
 
 use super::BulkAction;
-use super::requests::{AMEND_COLUMNS, ISSUE_COLUMNS, RENEW_COLUMNS};
+use super::columns::{AMEND_COLUMNS, ISSUE_COLUMNS, RENEW_COLUMNS};
 use crate::licensing::exports::{Export as _, LicensesExport};
 use crate::spreadsheet::original;
 

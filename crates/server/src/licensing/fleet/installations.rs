@@ -12,8 +12,8 @@ use sea_orm::ConnectionTrait;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::Seen;
 use crate::app::App;
+use crate::licensing::seen_standing::Seen;
 use crate::store::installations::{Installation, Window, all};
 use crate::store::licenses::counts_schema;
 use crate::store::page::{PageStart, SortOrder};

@@ -6,8 +6,7 @@ use license_core::catalogue::NotSold;
 use license_core::feature::FeatureKeyError;
 use license_core::license_key::LicenseKeyError;
 
-use super::MAX_CUSTOMER_CHARS;
-use crate::licensing::customers::CustomerError;
+use crate::licensing::customers::{CustomerError, MAX_CUSTOMER_CHARS};
 use crate::licensing::document_size::TooLong;
 use crate::licensing::expiry::ExpiryError;
 use crate::licensing::line_done::{LineDone, LineError};

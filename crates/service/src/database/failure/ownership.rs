@@ -4,8 +4,8 @@ use license_core::foreign_text;
 use sea_orm::DbErr;
 use sqlx::postgres::PgDatabaseError;
 
-use super::super::pool;
-use super::super::table_names::quoted;
+use super::super::postgres_options::postgres_options;
+use super::super::quoted::quoted;
 use crate::database_url::DatabaseUrl;
 
 const SCHEMAS_OF_OTHERS: &str = "other database users own the schema of this program's tables, and \
@@ -36,7 +36,7 @@ pub(in crate::database) fn no_connect(error: &sqlx::Error, url: &DatabaseUrl) ->
     if said.code() != "42501" || said.routine() != Some("CheckMyDatabase") {
         return None;
     }
-    let options = pool::postgres_options(url).ok()?;
+    let options = postgres_options(url).ok()?;
     let user = quoted(options.get_username());
     let database = quoted(options.get_database().unwrap_or(options.get_username()));
     let why = format!("the user may not connect: GRANT CONNECT ON DATABASE {database} TO {user}");

@@ -17,6 +17,21 @@ const CHECK_CONNECTION: &str = "check DATABASE_URL, and that the database is run
 const RECOVER: &str = "restore the database from a backup, or recover an SQLite file with the \
     '.recover' command of sqlite3; on a License Client you may also move the file away, restart, \
     and activate again";
+/// What to do when the user in `DATABASE_URL` may not use its tables.
+const GRANT: &str = "grant the user in DATABASE_URL what the message names: USAGE ON SCHEMA for a \
+    schema, SELECT, INSERT, UPDATE and DELETE for a table, USAGE ON SEQUENCE for a sequence; \
+    /readyz has the statements for the tables of this program";
+/// What to do when a file system cannot hold an SQLite database.
+const MOVE_FILE: &str = "this file system cannot hold an SQLite database: put the file on a local \
+    file system, or use PostgreSQL; if it is on a local one, check the kernel log";
+/// What to do when PostgreSQL has no shared memory left.
+const RAISE_SHARED_MEMORY: &str = "PostgreSQL's shared memory (/dev/shm) is full, not its disk: \
+    raise shm_size of its container, which is 64 MB by default, or set \
+    max_parallel_workers_per_gather = 0";
+/// What to do when PostgreSQL refuses the login.
+const CHECK_LOGIN: &str = "check the user and the password in DATABASE_URL, and that pg_hba.conf \
+    allows this user from this machine; a new password in the file named by DATABASE_URL_FILE \
+    takes effect without a restart";
 /// What to do when the database does not exist.
 const CREATE_DATABASE: &str = "check the database name in DATABASE_URL, restore the database, or \
     create it with \"CREATE DATABASE name ENCODING 'UTF8' TEMPLATE template0\"";
@@ -106,11 +121,7 @@ impl Failure {
             | Self::ForeignEncoding
             | Self::Explained
             | Self::DanglingLink => return None,
-            Self::Rights => {
-                "grant the user in DATABASE_URL what the message names: USAGE ON SCHEMA for a \
-                 schema, SELECT, INSERT, UPDATE and DELETE for a table, USAGE ON SEQUENCE for a \
-                 sequence; /readyz has the statements for the tables of this program"
-            }
+            Self::Rights => GRANT,
             Self::RowPolicy => {
                 "make the user in DATABASE_URL the owner of the tables, add a policy for it, or \
                  give it BYPASSRLS"
@@ -141,15 +152,8 @@ impl Failure {
                  other program keeps the file locked"
             }
             Self::Disk => "check the disk that holds the SQLite file, and the kernel log",
-            Self::FileSystem => {
-                "this file system cannot hold an SQLite database: put the file on a local file \
-                 system, or use PostgreSQL; if it is on a local one, check the kernel log"
-            }
-            Self::SharedMemory => {
-                "PostgreSQL's shared memory (/dev/shm) is full, not its disk: raise shm_size of \
-                 its container, which is 64 MB by default, or set max_parallel_workers_per_gather \
-                 = 0"
-            }
+            Self::FileSystem => MOVE_FILE,
+            Self::SharedMemory => RAISE_SHARED_MEMORY,
             Self::Full => "free space on the disk of the database",
             Self::Damaged => RECOVER,
             Self::ServerFiles => {
@@ -163,11 +167,7 @@ impl Failure {
                  or repair the object that the message names"
             }
             Self::NoDatabase => CREATE_DATABASE,
-            Self::Login => {
-                "check the user and the password in DATABASE_URL, and that pg_hba.conf allows \
-                 this user from this machine; a new password in the file named by \
-                 DATABASE_URL_FILE takes effect without a restart"
-            }
+            Self::Login => CHECK_LOGIN,
             Self::TooManyConnections(limit) => limit.advice(),
             Self::Tls => {
                 "check sslmode, sslrootcert, sslcert and sslkey in DATABASE_URL, and the server's \

@@ -3,8 +3,10 @@
 use license_service::tls_explanation::{Subject, tls_error};
 use url::Url;
 
-use super::MAX_HEADERS;
 use crate::server_certificate::explain;
+
+/// Maximum number of headers of a response. The HTTP library's default is 100.
+pub(crate) const MAX_HEADERS: usize = 256;
 
 /// The setting that contains the address.
 const SETTING: &str = "LICENSE_API_URL";
