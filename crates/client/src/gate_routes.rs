@@ -6,7 +6,7 @@ use arc_swap::{ArcSwap, Guard};
 use license_core::feature::FeatureKey;
 use license_core::route::{Otherwise, Pattern, Route, RouteTable};
 use license_service::presentable_url::presentable_path;
-use license_service::text_file;
+use license_service::{text_file, toml_text};
 use serde::Deserialize;
 use std::sync::Arc;
 use toml::Spanned;
@@ -131,7 +131,7 @@ fn read(file: &Path) -> Result<RouteTable, GateRoutesError> {
 /// The table, or the position and reason of the error. `None` if the text contains neither a route
 /// nor a `default`.
 fn parse(text: &str) -> Result<Option<RouteTable>, (usize, String)> {
-    let file: File = toml::from_str(text).map_err(|error| {
+    let file: File = toml_text::from_str(text).map_err(|error| {
         let at = error.span().map_or(0, |span| span.start);
         (at, error.message().to_owned())
     })?;

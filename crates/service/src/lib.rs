@@ -58,6 +58,7 @@ pub mod telemetry;
 pub mod text_file;
 pub mod tls_explanation;
 pub mod token_text;
+pub mod toml_text;
 mod trimmed;
 pub mod turns;
 pub mod unattended;

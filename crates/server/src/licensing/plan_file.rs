@@ -6,6 +6,7 @@ use std::fmt;
 use license_core::catalogue::CatalogueEntry;
 use license_core::foreign_text::is_escaped;
 use license_core::plan::{Plan, PlanTerms};
+use license_service::toml_text;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -66,7 +67,7 @@ impl PlanFile {
     /// # Errors
     /// [`PlanFileError`], with the line.
     pub fn parse(text: &str) -> Result<Self, PlanFileError> {
-        let file: Self = toml::from_str(text)?;
+        let file: Self = toml_text::from_str(text)?;
         match file.catalogue.is_empty() && file.plans.is_empty() {
             true => Err(PlanFileError::Empty),
             false => Ok(file),
@@ -200,6 +201,53 @@ mod tests {
     fn quantity() -> impl Strategy<Value = Option<Quantity>> {
         let quantity = any::<u64>().prop_map(Quantity::Of);
         option::of(prop_oneof![quantity, Just(Quantity::Unlimited)])
+    }
+
+    /// A value that TOML nests as deeply as it can: 80 tables, each with a key of 80 parts.
+    fn deep() -> String {
+        let key = ["a"; 80].join(".");
+        (0..78).fold("1".to_owned(), |value, _| format!("{{ {key} = {value} }}"))
+    }
+
+    #[test]
+    fn no_field_is_read_more_deeply_than_a_stack_is_large() {
+        let deep = deep();
+        let entitlement = |field: &str| format!("entitlements = [{{ {field} }}]");
+        let lists = ["key", "quantity", "duration", "x"]
+            .map(|field| entitlement(&format!("{field} = {deep}")));
+        let fields = [
+            "title",
+            "description",
+            "trial",
+            "add_on",
+            "duration",
+            "duration_from",
+            "terms",
+            "terms.seats",
+            "terms.updates",
+            "terms.updates_for",
+            "terms.x",
+            "entitlements",
+            "x",
+        ];
+        let fields = fields.map(|field| format!("{field} = {deep}"));
+        let plans = fields.into_iter().chain(lists);
+        let plans = plans.map(|field| format!("[plans.x]\n{field}\n"));
+        let entries = ["key", "kind", "name", "unit", "description", "x"];
+        let entries = entries.map(|field| format!("[[catalogue]]\n{field} = {deep}\n"));
+        let texts: Vec<String> = plans
+            .chain(entries)
+            .chain([format!("x = {deep}")])
+            .collect();
+        // The stack of a worker thread.
+        let small = std::thread::Builder::new().stack_size(2 * 1024 * 1024);
+        let reading = small.spawn(move || {
+            for text in texts {
+                let error = PlanFile::parse(&text).unwrap_err();
+                assert!(error.in_text(&text).len() < 1_000, "{:.60}", text);
+            }
+        });
+        reading.unwrap().join().unwrap();
     }
 
     fn duration() -> impl Strategy<Value = Option<CalendarDuration>> {
