@@ -19,7 +19,7 @@ use axum::http::{HeaderMap, HeaderValue};
 use axum::response::IntoResponse;
 use futures_util::stream;
 use license_core::foreign_text::json_fault;
-use license_core::offline::{MAX_REQUEST_CHARS, Purpose};
+use license_core::offline::MAX_REQUEST_CHARS;
 use license_core::protocol::{
     ActivateRequest, Call, DRIFT_HEADER, DeactivateRequest, ENTITLEMENTS_HEADER, HeartbeatRequest,
     INSTALLATION_ID_HEADER, NONCE_HEADER, RedeemRequest, SEQ_HEADER, USAGE_HEADER, ValidateRequest,
@@ -225,17 +225,17 @@ pub(super) async fn offline(
     };
     let signed = finish_even_if_disconnected(async move {
         let (license_key, hardware_id) = (request.license_key.clone(), request.hardware_id.clone());
-        let add_on_key = request.add_on_key.clone();
+        let question = offline::question(&request);
         let call = SiteCall {
             address: address.0,
             call: request.purpose.call(),
             license_key: &license_key,
             hardware_id: &hardware_id,
-            add_on_key: add_on_key.as_deref(),
+            add_on_key: question.as_ref().and_then(SiteQuestion::add_on_key),
         };
-        let _turn = match request.purpose {
-            Purpose::Trial => (None, Some(admit_trial(&app, address.0).await?)),
-            _ => (call.admit(&app).await?, None),
+        let _turn = match question {
+            None => (None, Some(admit_trial(&app, address.0).await?)),
+            Some(_) => (call.admit(&app).await?, None),
         };
         let signed = offline::sign_for(&app, request, lease, Actor::Site, Some(address.0)).await?;
         call.note(&app, &signed.answer);

@@ -90,7 +90,32 @@ pub fn read(file: &str) -> Result<OfflineRequest, OfflineError> {
             return Err(OfflineError::Field(field));
         }
     }
+    // What a request does not ask for must not decide how it is answered.
+    if request.purpose != Purpose::Redeem && request.add_on_key.is_some() {
+        return Err(OfflineError::Field("addOnKey"));
+    }
     Ok(request)
+}
+
+/// What a request asks about a license; `None` if it asks for a trial.
+#[must_use]
+pub fn question(request: &OfflineRequest) -> Option<SiteQuestion> {
+    match request.purpose {
+        Purpose::Trial => None,
+        Purpose::Activate => Some(SiteQuestion::Activate(ActivateRequest {
+            license_key: request.license_key.clone(),
+            hardware_id: request.hardware_id.clone(),
+            installation_id: request.installation_id.clone(),
+            installation_name: request.installation_name.clone(),
+            installation_version: request.installation_version.clone(),
+        })),
+        Purpose::Renew => Some(SiteQuestion::Validate),
+        Purpose::Redeem => {
+            let add_on_key = request.add_on_key.clone().unwrap_or_default();
+            Some(SiteQuestion::RedeemByFile(add_on_key))
+        }
+        Purpose::Deactivate => Some(SiteQuestion::Deactivate),
+    }
 }
 
 /// Checks whether the vendor answers request files with a lease of this duration.
@@ -137,22 +162,7 @@ pub async fn sign_for(
     if !app.keys().path_from(known).is_complete {
         return Err(OfflineError::TooFarBehind { known });
     }
-    let question = match request.purpose {
-        Purpose::Trial => None,
-        Purpose::Activate => Some(SiteQuestion::Activate(ActivateRequest {
-            license_key: request.license_key.clone(),
-            hardware_id: request.hardware_id.clone(),
-            installation_id: request.installation_id.clone(),
-            installation_name: request.installation_name.clone(),
-            installation_version: request.installation_version.clone(),
-        })),
-        Purpose::Renew => Some(SiteQuestion::Validate),
-        Purpose::Redeem => {
-            let add_on_key = request.add_on_key.clone().unwrap_or_default();
-            Some(SiteQuestion::RedeemByFile(add_on_key))
-        }
-        Purpose::Deactivate => Some(SiteQuestion::Deactivate),
-    };
+    let question = question(&request);
     let to = Addressee {
         license_key: request.license_key.clone(),
         sent_key: None,

@@ -15,6 +15,7 @@ use crate::harness::{Vendor, offline_request};
 on_both_engines! {
     a_request_file_redeems_a_key_and_is_answered_with_the_new_license;
     a_refusal_by_file_says_nothing_about_the_license;
+    a_file_that_redeems_nothing_names_no_add_on_key;
 }
 
 fn request(vendor: &Vendor, key: &str, add_on: Option<&str>) -> String {
@@ -90,5 +91,28 @@ async fn a_refusal_by_file_says_nothing_about_the_license(engine: Engine) {
     let denial = verify_denial(&document, &vendor.keyring()).unwrap();
     assert_eq!(denial.claims().reason.as_str(), "revoked");
     assert_eq!(denial.claims().question, Some(Call::Validate));
+    vendor.end().await;
+}
+
+/// The key would decide how the call is counted, and whether it waits for others.
+async fn a_file_that_redeems_nothing_names_no_add_on_key(engine: Engine) {
+    let vendor = Vendor::start(engine).await;
+    let key = active(&vendor).await;
+    let add_on = cameras(&vendor, 16).await;
+    for purpose in Purpose::ALL {
+        for add_on in ["x", "", &add_on] {
+            let mut request = offline_request(purpose, &key, vendor.clock.now());
+            request.add_on_key = Some(add_on.to_owned());
+            let body = json!({"request": request.to_file()});
+            let (status, answer) = vendor.post("offline", body).await;
+            let is_named = answer.to_string().contains("addOnKey");
+            let is_refused = purpose != Purpose::Redeem || add_on.is_empty();
+            assert_eq!(
+                (status == StatusCode::BAD_REQUEST, is_named),
+                (is_refused, is_refused),
+                "{purpose:?} {add_on}: {answer}"
+            );
+        }
+    }
     vendor.end().await;
 }
