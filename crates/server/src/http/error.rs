@@ -87,6 +87,11 @@ pub enum ApiError {
     /// Too many others are waiting for the same license, the same row or a database connection. The
     /// database itself works.
     Busy,
+    /// The request was not completed in time.
+    TimedOut {
+        /// Whether it may have changed something, or may still do so.
+        may_change: bool,
+    },
     /// The database is unavailable; the log has the reason.
     Unavailable,
     /// The database has not confirmed a change, which may have been stored.
@@ -137,6 +142,7 @@ impl ApiError {
             Self::UnknownHost(_) => StatusCode::MISDIRECTED_REQUEST,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::Busy
+            | Self::TimedOut { .. }
             | Self::Unavailable
             | Self::Uncertain
             | Self::NotSigning
@@ -202,6 +208,17 @@ impl ApiError {
             Self::Busy => {
                 "The License Server is busy; wait a few seconds, then try again".to_owned()
             }
+            Self::TimedOut { may_change: false } => {
+                "The License Server did not complete the request \
+                in time; wait a few seconds, then try again, or request less at a time"
+                    .to_owned()
+            }
+            Self::TimedOut { may_change: true } => {
+                "The License Server did not complete the request \
+                in time. A change may have been stored, or may still be; check whether it was \
+                before you repeat the request."
+                    .to_owned()
+            }
             Self::Unavailable => "The database is unavailable; see the server log".to_owned(),
             Self::Uncertain => "The change may have been stored: the connection to the database \
                 failed before the change was confirmed. Check whether the change was stored before \
@@ -218,7 +235,9 @@ impl ApiError {
             Self::BodyRefused(BodyRefusal::TooLong { .. }) => "body_too_long",
             Self::BodyRefused(BodyRefusal::TooManyPieces) => "bad_request",
             Self::BodyRefused(BodyRefusal::TimedOut) => "timeout",
-            Self::BodyRefused(BodyRefusal::Busy) | Self::Busy => "busy",
+            Self::BodyRefused(BodyRefusal::Busy)
+            | Self::Busy
+            | Self::TimedOut { may_change: false } => "busy",
             Self::NotOffered(_) => "not_offered",
             Self::Unknown(_) | Self::NotFound => "not_found",
             Self::Conflict(_) => "conflict",
@@ -235,7 +254,7 @@ impl ApiError {
             Self::UnknownHost(_) => "unknown_host",
             Self::MethodNotAllowed => "method_not_allowed",
             Self::Unavailable => "unavailable",
-            Self::Uncertain => "outcome_unknown",
+            Self::Uncertain | Self::TimedOut { may_change: true } => "outcome_unknown",
             Self::Internal => "internal",
         }
     }
@@ -265,7 +284,7 @@ impl ApiError {
             Self::NotSigning | Self::ClockDoubt(_) | Self::OlderThanSite => Some(NOT_SIGNING_WAIT),
             Self::Interrupted(_, why) => why.retry_after(),
             Self::Repeated(repeated) => repetition::retry_after(repeated),
-            Self::Busy => Some(BUSY_WAIT),
+            Self::Busy | Self::TimedOut { may_change: false } => Some(BUSY_WAIT),
             Self::Unavailable => Some(UNAVAILABLE_WAIT),
             Self::BodyRefused(BodyRefusal::Busy) => Some(Duration::from_secs(1)),
             _ => None,

@@ -26,7 +26,7 @@ use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::{FromRef, Request};
-use axum::http::{StatusCode, header};
+use axum::http::header;
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
@@ -41,7 +41,6 @@ use license_service::request_body::{
 };
 use license_service::request_span;
 use tower_http::catch_panic::CatchPanicLayer;
-use tower_http::timeout::TimeoutLayer;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use utoipa_swagger_ui::{Config, SwaggerUi};
@@ -92,6 +91,15 @@ pub(crate) async fn trusted_body(request: Request, next: Next) -> Response {
 async fn long_body(request: Request, next: Next) -> Response {
     allow_bytes(request.extensions(), MAX_LONG_BODY_BYTES);
     next.run(request).await
+}
+
+/// Ends requests that take too long. What they have begun to change may be stored nevertheless.
+async fn within_time(request: Request, next: Next) -> Response {
+    let may_change = !request.method().is_safe();
+    match tokio::time::timeout(REQUEST_TIMEOUT, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => ApiError::TimedOut { may_change }.into_response(),
+    }
 }
 
 /// Refuses paths that a proxy may have interpreted differently, on every route.
@@ -178,10 +186,7 @@ pub fn router(state: HttpState, pages: Router<HttpState>) -> Router {
         .fallback(async || ApiError::NotFound)
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
         .layer(state.bodies.clone())
-        .layer(TimeoutLayer::with_status_code(
-            StatusCode::SERVICE_UNAVAILABLE,
-            REQUEST_TIMEOUT,
-        ))
+        .layer(middleware::from_fn(within_time))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(middleware::from_fn(only_plain_paths))
         .layer(middleware::from_fn(readable))

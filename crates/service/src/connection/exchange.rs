@@ -64,6 +64,7 @@ impl hyper::service::Service<Request<Incoming>> for Requests {
             is_read,
             activity: self.activity.clone(),
         };
+        let may_change = !head.method.is_safe();
         let state = match Head::of(&head, |head| self.by_head(head)) {
             ByHead::Response(response) => State::Direct {
                 response: Some(response.into()),
@@ -74,6 +75,7 @@ impl hyper::service::Service<Request<Incoming>> for Requests {
         };
         Answering {
             state,
+            may_change,
             activity: self.activity.clone(),
         }
     }
@@ -155,6 +157,8 @@ pin_project! {
     pub(super) struct Answering {
         #[pin]
         state: State,
+        // Whether the request may change something, by its method.
+        may_change: bool,
         activity: Arc<Activity>,
     }
 }
@@ -198,10 +202,15 @@ enum ResponseBody {
 }
 
 impl Answering {
-    /// A response that the router is creating.
-    pub(super) fn routed(response: RouteFuture<Infallible>, activity: Arc<Activity>) -> Self {
+    /// A response that the router is creating, to a request that may change something or not.
+    pub(super) fn routed(
+        response: RouteFuture<Infallible>,
+        may_change: bool,
+        activity: Arc<Activity>,
+    ) -> Self {
         Self {
             state: State::Routed { response },
+            may_change,
             activity,
         }
     }
@@ -218,8 +227,14 @@ impl Future for Answering {
         let is_body_cut = activity.is_body_cut.load(Ordering::Relaxed);
         let begun = (!is_body_cut).then(|| Answer::begin(body, activity, cx));
         let answer = begun.flatten().unwrap_or_else(|| {
-            (head, _) = Response::from(unavailable()).into_parts();
-            Answer::empty(activity.clone())
+            let is_done = *this.may_change && !head.status.is_client_error();
+            let instead = match is_done {
+                true => outcome_unknown(),
+                false => unavailable(),
+            };
+            let (instead, body) = Response::from(instead).into_parts();
+            head = instead;
+            Answer::short(body, activity.clone())
         });
         response_headers::complete(&mut head.headers);
         if activity.has_unread_body() {
@@ -239,6 +254,20 @@ pub(super) fn unavailable() -> DirectResponse {
     }
 }
 
+/// The response to a request that may have changed something, if there is no memory left for the one
+/// that says what. It has the form of the errors of both services.
+fn outcome_unknown() -> DirectResponse {
+    const BODY: &str = concat!(
+        r#"{"error":{"code":"outcome_unknown","message":"The request was handled, but there is no "#,
+        r#"memory left for the response, because too many others are not being read. Check "#,
+        r#"whether a change was stored before you repeat the request."},"detail":"The request was "#,
+        r#"handled, but there is no memory left for the response. Check whether a change was "#,
+        r#"stored before you repeat the request."}"#,
+    );
+    let body = Bytes::from_static(BODY.as_bytes());
+    DirectResponse::json(StatusCode::SERVICE_UNAVAILABLE, body)
+}
+
 /// The body of a response; the request is answered when it is dropped.
 pub(super) struct Answer {
     /// The whole body, or its first part if that was read before the response started.
@@ -249,8 +278,13 @@ pub(super) struct Answer {
 
 impl Answer {
     pub(super) fn empty(activity: Arc<Activity>) -> Self {
+        Self::short(Bytes::new(), activity)
+    }
+
+    /// A body that is too short to be counted.
+    fn short(body: Bytes, activity: Arc<Activity>) -> Self {
         Self {
-            first: None,
+            first: Some(body).filter(|body| !body.is_empty()),
             rest: None,
             activity,
         }

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::body::{Body, Bytes};
+use axum::http::StatusCode;
 use axum::routing::{get, post};
 use futures_util::Stream;
 use rustix::io::Errno;
@@ -31,6 +32,10 @@ fn endless() -> impl Stream<Item = Result<Bytes, std::convert::Infallible>> {
 async fn later() -> &'static str {
     tokio::time::sleep(Duration::from_millis(50)).await;
     "later"
+}
+
+async fn refused() -> (StatusCode, String) {
+    (StatusCode::CONFLICT, "x".repeat(LONG_BYTES))
 }
 
 struct Scene {
@@ -58,6 +63,11 @@ impl Scene {
         let router = Router::new()
             .route("/big", get(big))
             .route("/long", get(|| std::future::ready("x".repeat(LONG_BYTES))))
+            .route(
+                "/change",
+                post(|| std::future::ready("x".repeat(LONG_BYTES))),
+            )
+            .route("/refused", post(refused))
             .route("/shared", get(async move || shared.clone()))
             .route("/parts", get(async || streamed(parts())))
             .route("/endless", get(async || streamed(endless())))

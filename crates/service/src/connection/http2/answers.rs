@@ -31,13 +31,14 @@ impl hyper::service::Service<Request<Incoming>> for Requests {
     type Future = StreamAnswering;
 
     fn call(&self, request: Request<Incoming>) -> StreamAnswering {
+        let may_change = !request.method().is_safe();
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(ConnectInfo(self.peer));
         let in_flight = self.streams.begin();
         StreamAnswering {
             answering: in_flight.bytes.as_ref().map(|_| {
                 let response = self.router.clone().call(request);
-                Answering::routed(response, self.streams.activity().clone())
+                Answering::routed(response, may_change, self.streams.activity().clone())
             }),
             in_flight,
         }

@@ -204,6 +204,16 @@ async fn answers_that_are_not_read_hold_bounded_memory() {
         );
         assert_eq!(answer.contains("\r\nretry-after: 1\r\n"), !is_whole);
     }
+    // Whoever may have changed something is not told to repeat it.
+    for (path, is_known) in [("/change", false), ("/refused", true)] {
+        let post = get(path).replace("GET", "POST");
+        let (mut client, started) = scene.send("198.51.100.1", post.as_bytes()).await;
+        started.unwrap();
+        let answer = read_to_end(&mut client).await;
+        assert!(answer.starts_with("HTTP/1.1 503 "), "{path}: {answer}");
+        assert_eq!(answer.contains("\r\nretry-after: 1\r\n"), is_known);
+        assert_eq!(answer.contains("\"code\":\"outcome_unknown\""), !is_known);
+    }
     // What is made in parts ends where there is no memory for the next one.
     let (mut client, started) = scene.send("198.51.100.1", get("/parts").as_bytes()).await;
     started.unwrap();
