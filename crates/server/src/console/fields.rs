@@ -1,21 +1,37 @@
 //! The fields of a form, of which some repeat and some are named by what the vendor sells, and how
 //! people write numbers and days in them.
 
+use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use chrono::{DateTime, Utc};
 use license_core::entitlement::Quantity;
 use license_core::plan::PlanChoice;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de};
 
 use super::filters::unknown;
 use crate::http::error::ApiError;
 use crate::licensing::expiry::{end_of, start_of};
+use crate::licensing::plans::MAX_CATALOGUE_ENTRIES;
+
+/// Maximum number of fields: two for each entry of the largest catalogue, and those of the form.
+const MAX_FIELDS: usize = 2 * MAX_CATALOGUE_ENTRIES as usize + 200;
 
 /// Fields in the order in which the browser sent them.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(transparent)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Fields(Vec<(String, String)>);
+
+impl<'de> Deserialize<'de> for Fields {
+    fn deserialize<D: Deserializer<'de>>(form: D) -> Result<Self, D::Error> {
+        let fields = Vec::deserialize(form)?;
+        match fields.len() {
+            0..=MAX_FIELDS => Ok(Self(fields)),
+            more => Err(de::Error::custom(format!(
+                "the form has {more} fields; the maximum is {MAX_FIELDS}"
+            ))),
+        }
+    }
+}
 
 impl Fields {
     /// The first field with this name as it was typed; empty if it is missing.
@@ -57,6 +73,12 @@ impl Fields {
     pub(super) fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
         let fields = self.0.iter();
         fields.map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    /// The first field with each name.
+    pub(super) fn by_name(&self) -> BTreeMap<&str, &str> {
+        // A later one replaces an earlier one.
+        self.pairs().collect::<Vec<_>>().into_iter().rev().collect()
     }
 
     /// Adds a field, also if there is one with this name.

@@ -80,8 +80,10 @@ fn term_texts(terms: &Terms) -> [(&'static str, String); 8] {
 /// The fields for another plan: what was changed in the form stays, and the rest is the new plan's.
 /// `former` and `new` are the fields that the two plans fill in.
 pub(super) fn carried(typed: &Fields, former: &Fields, new: &Fields) -> Fields {
-    let mut carried = typed.clone().without(&["plan", "feature"]);
-    carried.set("plan", new.raw("plan"));
+    let [typed_first, former_first, new_first] = [typed, former, new].map(Fields::by_name);
+    let first = |fields: &BTreeMap<&str, &str>, name: &str| {
+        fields.get(name).copied().unwrap_or_default().to_owned()
+    };
     let quantities = [typed, former, new].map(|it| it.below(QUANTITY));
     let quantities: BTreeSet<String> = quantities
         .into_iter()
@@ -89,10 +91,22 @@ pub(super) fn carried(typed: &Fields, former: &Fields, new: &Fields) -> Fields {
         .map(|(key, _)| format!("{QUANTITY}{key}"))
         .collect();
     let names = FROM_PLAN.into_iter();
-    for name in names.chain(quantities.iter().map(String::as_str)) {
-        if !typed.has(name) || typed.text(name) == former.text(name) {
-            carried.set(name, new.raw(name));
+    let names = names.chain(quantities.iter().map(String::as_str));
+    let replaced: BTreeSet<&str> = names
+        .filter(|name| match typed_first.get(name) {
+            Some(text) => text.trim() == first(&former_first, name).trim(),
+            None => true,
+        })
+        .chain(["plan"])
+        .collect();
+    let mut carried = Fields::default();
+    for (name, value) in typed.pairs() {
+        if name != "feature" && !replaced.contains(name) {
+            carried.add(name, value);
         }
+    }
+    for name in replaced {
+        carried.add(name, first(&new_first, name));
     }
     let [typed, former, new] = [typed, former, new].map(|it| {
         let features = it.all("feature");
