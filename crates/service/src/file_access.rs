@@ -1,4 +1,4 @@
-//! Checks which other users may read a file.
+//! Checks which other users may read or write a file.
 
 mod access_list;
 
@@ -13,11 +13,25 @@ use access_list::AccessList;
 const OTHERS: u32 = 0o007;
 /// The permissions of the group.
 const GROUP: u32 = 0o070;
+/// The permissions to write.
+const WRITE: u32 = 0o222;
 
 /// Whether every user of the machine may read or write the file.
 #[must_use]
 pub fn is_open_to_all(file: &Metadata) -> bool {
     file.permissions().mode() & OTHERS != 0
+}
+
+/// Whether anyone other than the file's owner and the groups of the process may write to it.
+///
+/// # Errors
+/// If the system does not report the groups of the process.
+pub fn is_writable_by_others(file: &Metadata) -> io::Result<bool> {
+    let mode = file.permissions().mode() & WRITE;
+    Ok(is_accessible_by_others(
+        mode,
+        groups()?.contains(&file.gid()),
+    ))
 }
 
 /// Whether anyone other than the service's user and groups may read or write the file. Kubernetes
@@ -28,14 +42,19 @@ pub fn is_open_to_all(file: &Metadata) -> bool {
 /// If the system does not report the file's permissions or the groups of the process.
 pub fn is_open_to_others(path: &Path) -> io::Result<bool> {
     let file = fs::metadata(path)?;
-    let groups = rustix::process::getgroups()?.into_iter();
-    let mut groups: Vec<u32> = groups.map(rustix::process::Gid::as_raw).collect();
-    groups.push(rustix::process::getegid().as_raw());
+    let groups = groups()?;
     let user = rustix::process::geteuid().as_raw();
     Ok(match AccessList::of(path)? {
         Some(list) => list.is_open_to_others(user, &groups, file.gid()),
         None => is_accessible_by_others(file.permissions().mode(), groups.contains(&file.gid())),
     })
+}
+
+fn groups() -> io::Result<Vec<u32>> {
+    let groups = rustix::process::getgroups()?.into_iter();
+    let mut groups: Vec<u32> = groups.map(rustix::process::Gid::as_raw).collect();
+    groups.push(rustix::process::getegid().as_raw());
+    Ok(groups)
 }
 
 fn is_accessible_by_others(mode: u32, is_own_group: bool) -> bool {

@@ -48,6 +48,8 @@ impl ConnectError {
                 failure: match error {
                     NotWritable::DanglingLink(_) => Failure::DanglingLink,
                     NotWritable::Refused { .. }
+                    | NotWritable::Full { .. }
+                    | NotWritable::ReadOnly { .. }
                     | NotWritable::Impossible { .. }
                     | NotWritable::NoWorkingDirectory { .. } => Failure::Refused,
                 },

@@ -19,7 +19,9 @@ use crate::dangling_link::DanglingLink;
 use crate::presentable_url::presentable_path;
 use crate::telemetry::is_refused_thread;
 pub use connection_limit::ConnectionLimit;
-pub(super) use ownership::{no_access, no_connect, obstructed, of_others, schemas_of_others};
+pub(super) use ownership::{
+    file_of_others, no_access, no_connect, obstructed, of_others, schemas_of_others,
+};
 pub(super) use sqlite::{is_locked, of_file};
 pub use trouble::{Trouble, words};
 

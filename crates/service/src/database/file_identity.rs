@@ -10,6 +10,7 @@ use rustix::io::Errno;
 use sea_orm::DbErr;
 
 use super::failure;
+use crate::file_access::is_writable_by_others;
 
 /// The identity of a file, independent of its name: device and inode.
 type Identity = (u64, u64);
@@ -71,16 +72,21 @@ impl OpenFile {
     }
 
     /// Refuses pipes and devices in the place of the file, and of those that SQLite keeps beside
-    /// it: opening one may never end.
-    pub(super) fn check_kinds(&self) -> Result<(), DbErr> {
-        let paths = ["", "-journal", "-wal", "-shm"].map(|suffix| self.beside(suffix));
-        let is_odd = |path: &&PathBuf| {
-            fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir())
-        };
-        match paths.iter().find(is_odd) {
-            Some(odd) => Err(failure::not_regular(odd)),
-            None => Ok(()),
+    /// it: opening one may never end. Also refuses files that other users can write: views and
+    /// triggers are run in this process, and its memory is mapped from one of the files.
+    pub(super) fn check_safety(&self) -> Result<(), DbErr> {
+        for path in ["", "-journal", "-wal", "-shm"].map(|suffix| self.beside(suffix)) {
+            let Ok(found) = fs::metadata(&path) else {
+                continue;
+            };
+            if !found.is_file() && !found.is_dir() {
+                return Err(failure::not_regular(&path));
+            }
+            if found.is_file() && is_writable_by_others(&found).unwrap_or(true) {
+                return Err(failure::file_of_others(&path));
+            }
         }
+        Ok(())
     }
 
     fn beside(&self, suffix: &str) -> PathBuf {
@@ -119,7 +125,7 @@ fn identity(path: &Path) -> Option<Identity> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::symlink;
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
 
     use super::super::Failure;
     use super::*;
@@ -158,15 +164,38 @@ mod tests {
         fs::write(&path, "").unwrap();
         let open = OpenFile::at(&path);
         for suffix in ["-journal", "-wal", "-shm"] {
-            assert!(open.check_kinds().is_ok());
+            assert!(open.check_safety().is_ok());
             let pipe = open.beside(suffix);
             let made = std::process::Command::new("mkfifo").arg(&pipe).status();
             assert!(made.unwrap().success());
-            let error = open.check_kinds().unwrap_err();
+            let error = open.check_safety().unwrap_err();
             assert_eq!(Failure::of(&error), Failure::Explained);
             let named = format!("'{}' is not a regular file", pipe.display());
             assert!(error.to_string().contains(&named), "{error}");
             fs::remove_file(&pipe).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_file_that_others_can_write_is_named_and_not_opened() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("db");
+        fs::write(&path, "").unwrap();
+        let open = OpenFile::at(&path);
+        for suffix in ["", "-journal", "-wal", "-shm"] {
+            let file = open.beside(suffix);
+            fs::write(&file, "").unwrap();
+            for (mode, is_refused) in [(0o666, true), (0o602, true), (0o660, false), (0o644, false)]
+            {
+                fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
+                let checked = open.check_safety();
+                assert_eq!(checked.is_err(), is_refused, "{suffix} {mode:o}");
+                if let Err(error) = checked {
+                    assert_eq!(Failure::of(&error), Failure::Explained);
+                    let named = format!("'{}': make it writable only", file.display());
+                    assert!(error.to_string().contains(&named), "{error}");
+                }
+            }
         }
     }
 

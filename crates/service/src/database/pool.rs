@@ -170,7 +170,7 @@ impl Pool {
     /// likely to be made; refuses SQLite files that are not regular files.
     pub(super) async fn before_use(&self) -> Result<(), DbErr> {
         if let Some(file) = &self.file {
-            file.check_kinds()?;
+            file.check_safety()?;
         }
         let Some(url) = &self.postgres else {
             return Ok(());

@@ -301,7 +301,11 @@ fn misfits(expected: &[ExpectedTable], catalog: &Catalog, backend: DbBackend) ->
             others.join(", "),
         ),
         ("missing columns: ", columns.join(", ")),
-        ("missing unique indexes: ", indexes.join("; ")),
+        (
+            "missing unique indexes (if there is an invalid or different one with the same name, drop it \
+             first, with DROP INDEX): ",
+            indexes.join("; "),
+        ),
         ("ids without a default: ", ids.join("; ")),
         (
             "NOT NULL columns without a default that this program does not fill: ",

@@ -1,5 +1,7 @@
 //! Errors about what belongs to other database users, and about missing permissions.
 
+use std::path::Path;
+
 use license_core::foreign_text;
 use sea_orm::DbErr;
 use sqlx::postgres::PgDatabaseError;
@@ -7,19 +9,27 @@ use sqlx::postgres::PgDatabaseError;
 use super::super::postgres_options::postgres_options;
 use super::super::quoted::quoted;
 use crate::database_url::DatabaseUrl;
+use crate::presentable_url::presentable_path;
 
 const SCHEMAS_OF_OTHERS: &str = "other database users own the schema of this program's tables, and \
     could replace them:";
 const OBSTRUCTED: &str = "the tables cannot be created, because their names are taken:";
 const OF_OTHERS: &str = "other database users own tables of this program, and could change what it \
     does:";
+const FILE_OF_OTHERS: &str = "other users can write to the SQLite database";
 const NO_ACCESS: &str = "the user in DATABASE_URL has no access to its tables:";
 
 /// Whether this is an error of this module. Its text says what to do.
 pub(super) fn is_explained(text: &str) -> bool {
-    [NO_ACCESS, OBSTRUCTED, OF_OTHERS, SCHEMAS_OF_OTHERS]
-        .iter()
-        .any(|it| text.starts_with(it))
+    [
+        FILE_OF_OTHERS,
+        NO_ACCESS,
+        OBSTRUCTED,
+        OF_OTHERS,
+        SCHEMAS_OF_OTHERS,
+    ]
+    .iter()
+    .any(|it| text.starts_with(it))
 }
 
 /// Why the database user cannot use or create its tables, with the statement that helps.
@@ -41,6 +51,15 @@ pub(in crate::database) fn no_connect(error: &sqlx::Error, url: &DatabaseUrl) ->
     let database = quoted(options.get_database().unwrap_or(options.get_username()));
     let why = format!("the user may not connect: GRANT CONNECT ON DATABASE {database} TO {user}");
     Some(no_access(&foreign_text::message(&why)))
+}
+
+/// Other users of the machine can write to a file of the SQLite database.
+pub(in crate::database) fn file_of_others(path: &Path) -> DbErr {
+    let path = presentable_path(path);
+    DbErr::Custom(format!(
+        "{FILE_OF_OTHERS} '{path}': make it writable only by the user of the service (chmod go-w), \
+         or share a PostgreSQL database instead"
+    ))
 }
 
 /// Other database users own these tables.

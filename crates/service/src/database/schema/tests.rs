@@ -74,8 +74,8 @@ async fn what_works_fits() {
 
 #[tokio::test]
 async fn what_is_missing_is_named_with_its_repair() {
-    let index =
-        "missing unique indexes: CREATE UNIQUE INDEX things_name_day ON things (name, day);";
+    let index = "missing unique indexes (if there is an invalid or different one with the same name, drop it \
+         first, with DROP INDEX): CREATE UNIQUE INDEX things_name_day ON things (name, day);";
     let filled = "NOT NULL columns without a default that this program does not fill: things.";
     let columns = "name, day, note";
     for (create, expected) in [
