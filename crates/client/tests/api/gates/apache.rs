@@ -6,7 +6,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-use super::dns::NamedMachine;
+use super::dns::{Ipv6, NamedMachine};
 use super::process::{Process, free_port};
 use super::{Licensed, get, recorder, shipped};
 
@@ -158,7 +158,7 @@ async fn it_starts_without_the_license_client_and_finds_it() {
     let shut = get(&apache.url, "/map/1", &[]).await;
     assert_eq!(shut.status(), 503);
     assert_eq!(shut.headers()["retry-after"], "5");
-    machine.moves_to([127, 0, 0, 2]).await;
+    machine.moves_to([127, 0, 0, 2], Ipv6::Unused).await;
     licensed.is_passed_again_by(&apache.url).await;
     assert_eq!(get(&apache.url, "/alarms/1", &[]).await.status(), 403);
     // A script that is gone lets nothing pass.

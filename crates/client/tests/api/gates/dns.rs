@@ -1,11 +1,20 @@
 //! A nameserver of one name, and the machine that it names: a container that is
 //! not there yet, comes, and comes back with another address.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::task::AbortHandle;
+
+/// What the nameserver answers when it is asked for an address of IPv6.
+#[derive(Clone, Copy)]
+pub enum Ipv6 {
+    /// One at which nothing listens: the License Client's image listens on IPv4 only.
+    Unused,
+    /// That it has failed.
+    Failure,
+}
 
 /// The License Client under a name, through addresses that change.
 pub struct NamedMachine {
@@ -13,7 +22,7 @@ pub struct NamedMachine {
     pub nameserver: SocketAddr,
     /// The port of the machine, at every address that it has.
     pub port: u16,
-    address: Arc<Mutex<Option<Ipv4Addr>>>,
+    addresses: Arc<Mutex<Option<(Ipv4Addr, Ipv6)>>>,
     service: SocketAddr,
     relay: Option<AbortHandle>,
 }
@@ -23,20 +32,20 @@ impl NamedMachine {
     pub async fn absent(url: &str) -> Self {
         let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let nameserver = socket.local_addr().unwrap();
-        let address: Arc<Mutex<Option<Ipv4Addr>>> = Arc::default();
-        tokio::spawn(answer_questions(socket, address.clone()));
+        let addresses: Arc<Mutex<Option<(Ipv4Addr, Ipv6)>>> = Arc::default();
+        tokio::spawn(answer_questions(socket, addresses.clone()));
         let probe = TcpListener::bind("127.0.0.2:0").await.unwrap();
         Self {
             nameserver,
             port: probe.local_addr().unwrap().port(),
-            address,
+            addresses,
             service: url.strip_prefix("http://").unwrap().parse().unwrap(),
             relay: None,
         }
     }
 
     /// It comes up at this address, and is gone from the one before.
-    pub async fn moves_to(&mut self, address: [u8; 4]) {
+    pub async fn moves_to(&mut self, address: [u8; 4], ipv6: Ipv6) {
         if let Some(relay) = self.relay.take() {
             relay.abort();
         }
@@ -56,7 +65,7 @@ impl NamedMachine {
             }
         });
         self.relay = Some(relay.abort_handle());
-        *self.address.lock().unwrap() = Some(address);
+        *self.addresses.lock().unwrap() = Some((address, ipv6));
     }
 }
 
@@ -68,8 +77,8 @@ impl Drop for NamedMachine {
     }
 }
 
-/// RFC 1035, section 4.1: every name has this address, or does not exist.
-async fn answer_questions(socket: UdpSocket, address: Arc<Mutex<Option<Ipv4Addr>>>) {
+/// RFC 1035, section 4.1, and RFC 3596: every name has these addresses, or does not exist.
+async fn answer_questions(socket: UdpSocket, addresses: Arc<Mutex<Option<(Ipv4Addr, Ipv6)>>>) {
     let mut buffer = [0; 512];
     while let Ok((length, from)) = socket.recv_from(&mut buffer).await {
         let question = &buffer[..length];
@@ -78,19 +87,23 @@ async fn answer_questions(socket: UdpSocket, address: Arc<Mutex<Option<Ipv4Addr>
             continue;
         };
         let asked = &question[12..12 + end + 5];
-        let is_a = asked[end + 1..end + 3] == [0, 1];
-        let address = *address.lock().unwrap();
-        let (code, answers) = match address {
-            None => (3, 0),
-            Some(_) => (0, u8::from(is_a)),
+        let kind = asked[end + 2];
+        let addresses = *addresses.lock().unwrap();
+        let (code, found) = match (addresses, kind) {
+            (None, _) => (3, Vec::new()),
+            (Some((address, _)), 1) => (0, address.octets().to_vec()),
+            (Some((_, Ipv6::Unused)), 28) => (0, Ipv6Addr::LOCALHOST.octets().to_vec()),
+            (Some((_, Ipv6::Failure)), 28) => (2, Vec::new()),
+            (Some(_), _) => (0, Vec::new()),
         };
         let mut reply = question[..2].to_vec();
+        let answers = u8::from(!found.is_empty());
         reply.extend([0x81, 0x80 | code, 0, 1, 0, answers, 0, 0, 0, 0]);
         reply.extend(asked);
-        if let Some(address) = address.filter(|_| is_a) {
-            // A pointer to the name, type A, class IN, a second to live, 4 bytes.
-            reply.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 1, 0, 4]);
-            reply.extend(address.octets());
+        if let Ok(length @ 1..) = u8::try_from(found.len()) {
+            // A pointer to the name, its type, class IN, a second to live, and the length.
+            reply.extend([0xc0, 12, 0, kind, 0, 1, 0, 0, 0, 1, 0, length]);
+            reply.extend(found);
         }
         socket.send_to(&reply, from).await.unwrap();
     }

@@ -11,7 +11,7 @@ use super::{Licensed, get, raw, recorder, shipped};
 /// What we ship, before `license_client` and `service`, both as `host:port`.
 pub async fn haproxy(license_client: &str, service: &str) -> (Process, TempDir) {
     let server = (
-        "license-client:8010 resolvers license-names init-addr none",
+        "license-client:8010 resolvers license-names resolve-prefer ipv4 init-addr none",
         license_client,
     );
     haproxy_with(&[server], service).await
@@ -99,7 +99,7 @@ async fn no_defaults_of_a_site_open_or_close_a_gate() {
         let license_client = licensed.site.url.replace("http://", "");
         let place = [
             (
-                "license-client:8010 resolvers license-names init-addr none",
+                "license-client:8010 resolvers license-names resolve-prefer ipv4 init-addr none",
                 license_client.as_str(),
             ),
             ("defaults vms\n", &format!("{site}defaults vms\n")),

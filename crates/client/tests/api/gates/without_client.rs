@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::Licensed;
-use super::dns::NamedMachine;
+use super::dns::{Ipv6, NamedMachine};
 use super::requests::{get, raw};
 
 impl Licensed {
@@ -21,9 +21,9 @@ impl Licensed {
         let shut = get(gateway, "/map/1", &[]).await;
         assert_eq!(shut.status(), 503);
         assert_eq!(shut.headers()["retry-after"], "5");
-        machine.moves_to([127, 0, 0, 2]).await;
+        machine.moves_to([127, 0, 0, 2], Ipv6::Unused).await;
         self.is_passed_again_by(gateway).await;
-        machine.moves_to([127, 0, 0, 3]).await;
+        machine.moves_to([127, 0, 0, 3], Ipv6::Failure).await;
         self.is_passed_again_by(gateway).await;
         assert_eq!(get(gateway, ungated, &[]).await.status(), 200);
         assert_eq!(get(gateway, "/alarms/1", &[]).await.status(), 403);
