@@ -1,12 +1,10 @@
 //! `cargo xtask setup`: what the tests need on this machine.
 
-use std::process::Command;
-
 use anyhow::{Result, bail};
 use clap::Args;
 
 use crate::packages::{self, Need};
-use crate::program::{exists, has_modules, output};
+use crate::program::{exists, has_modules};
 use crate::{bench, gateways, postgres};
 
 /// Options of the setup.

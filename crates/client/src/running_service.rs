@@ -205,8 +205,9 @@ impl ServiceArgs {
         let (status, text) = self.request(method, path, body, secrets).await?;
         let ok = status.is_success();
         let Ok(received) = serde_json::from_slice::<Value>(&text) else {
-            let place = self.presentable_url();
-            bail!("the program at {place} is not a License Client (HTTP {status})");
+            let hint = (status == StatusCode::BAD_REQUEST).then_some("; try https://");
+            let (place, hint) = (self.presentable_url(), hint.unwrap_or_default());
+            bail!("the program at {place} is not a License Client (HTTP {status}){hint}");
         };
         let mut body = received.clone();
         escape_texts(&mut body);

@@ -5,8 +5,9 @@
 //! know it is listening there. Linux only.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
 use std::path::Path;
+use std::time::Duration;
 
 use url::Url;
 
@@ -24,6 +25,13 @@ pub enum ListenerError {
     /// No program is listening.
     #[error("no License Client is listening on {0}; start it with 'license-client serve'")]
     NoListener(SocketAddr),
+    /// Something responds, but no program of this machine is known to listen.
+    #[error(
+        "something responds at {0}, but not a program that this machine knows: the port leads \
+         elsewhere, such as into a container. No secret was sent. Run the command where the \
+         service runs, or use its https address"
+    )]
+    Redirected(SocketAddr),
     /// A program of another user is listening.
     #[error(
         "a program is listening on {address}, but its user (id {user}) neither runs this command \
@@ -144,9 +152,17 @@ fn check(address: SocketAddr, trusted: &BTreeSet<u32>) -> Result<(), ListenerErr
             address,
             user: *user,
         }),
-        None if users.is_empty() => Err(ListenerError::NoListener(address)),
+        None if users.is_empty() => Err(match responds(address) {
+            true => ListenerError::Redirected(address),
+            false => ListenerError::NoListener(address),
+        }),
         None => Ok(()),
     }
+}
+
+/// Whether a connection to an address of this machine is accepted. Nothing is sent.
+fn responds(address: SocketAddr) -> bool {
+    TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_ok()
 }
 
 /// The user of a line of the table, if its socket accepts connections to `address`.

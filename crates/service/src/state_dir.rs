@@ -53,6 +53,30 @@ pub enum NotWritable {
         /// The path.
         path: String,
     },
+    /// The disk has no room for it.
+    #[error(
+        "'{path}' cannot be created or written: {reason}. Free up space or inodes on the disk (df, \
+         df -i), or raise the quota, or choose another path with {setting}"
+    )]
+    Full {
+        /// The setting that names the path.
+        setting: &'static str,
+        /// The path.
+        path: String,
+        /// The reason.
+        reason: String,
+    },
+    /// The file system is read-only.
+    #[error(
+        "'{path}' is on a file system that is read-only. Mount it so that it can be written, check \
+         the kernel log for errors of the disk, or choose another path with {setting}"
+    )]
+    ReadOnly {
+        /// The setting that names the path.
+        setting: &'static str,
+        /// The path.
+        path: String,
+    },
     /// It cannot be created or written for another reason than permissions.
     #[error(
         "'{path}' cannot be created or written: {reason}. Correct this, or choose another path \
@@ -103,7 +127,9 @@ pub fn check_writable(setting: &'static str, directory: &Path) -> Result<(), Not
 }
 
 impl NotWritable {
-    pub(crate) fn new(setting: &'static str, path: &Path, error: &io::Error) -> Self {
+    /// The error of an attempt to create or write what is at `path`.
+    #[must_use]
+    pub fn new(setting: &'static str, path: &Path, error: &io::Error) -> Self {
         if let Some(link) = DanglingLink::on(path) {
             return link.into();
         }
@@ -121,6 +147,15 @@ impl NotWritable {
                     path: shown,
                 }
             }
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full {
+                setting,
+                path: shown,
+                reason,
+            },
+            io::ErrorKind::ReadOnlyFilesystem => Self::ReadOnly {
+                setting,
+                path: shown,
+            },
             _ => Self::Impossible {
                 setting,
                 path: shown,

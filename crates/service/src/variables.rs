@@ -33,6 +33,7 @@ pub fn load(command: &Command) -> anyhow::Result<DotEnv> {
     note_settings(command, &mut settings);
     warn_of_misspelled(&settings);
     let in_files = values_in_files(&settings)?;
+    refuse_comments(&settings, &from_file)?;
     let mut cleaned: String = std::env::vars_os()
         .filter_map(|(name, value)| {
             // A value that is not UTF-8 is not a setting, or is rejected where it is read.
@@ -56,6 +57,31 @@ pub fn load(command: &Command) -> anyhow::Result<DotEnv> {
     // The library's own message would repeat the line.
     set.map_err(|_| anyhow!("the environment variables cannot be read"))?;
     Ok(from_file)
+}
+
+/// Settings whose values may contain anything.
+const FREE_TEXTS: [&str; 2] = ["INSTALLATION_NAME", "ISSUER"];
+
+/// Refuses values that end with a comment: `docker --env-file` and systemd's `EnvironmentFile` keep
+/// it in the value, which then names another file or another database.
+fn refuse_comments(settings: &[Setting], from_file: &DotEnv) -> anyhow::Result<()> {
+    for setting in settings {
+        let Some(name) = setting.name.to_str() else {
+            continue;
+        };
+        let may_contain_it = FREE_TEXTS.contains(&name) || name.ends_with("_QUERY");
+        if may_contain_it || from_file.variables.iter().any(|it| it == name) {
+            continue;
+        }
+        let value = std::env::var(name).unwrap_or_default();
+        if value.contains(" #") || value.contains("\t#") {
+            bail!(
+                "{name}: the value contains a comment (' #'), which docker --env-file and systemd's \
+                 EnvironmentFile do not remove: put the comment on a line of its own"
+            );
+        }
+    }
+    Ok(())
 }
 
 /// Whether the variable comes from Kubernetes and is not a setting: a Service named `x` sets

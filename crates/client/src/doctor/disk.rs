@@ -4,8 +4,8 @@ use std::path::Path;
 
 use license_service::dangling_link::DanglingLink;
 use license_service::presence::exists;
-use license_service::presentable_url::{presentable_absolute, reason_without_path};
-use license_service::state_dir::temporary_file;
+use license_service::presentable_url::presentable_absolute;
+use license_service::state_dir::{NotWritable, temporary_file};
 
 use super::Finding;
 
@@ -28,12 +28,9 @@ pub(super) fn check(directory: &Path) -> Finding {
         Err(unreadable) => return Finding::error(WHAT, unreadable.what(), unreadable.advice()),
     }
     if let Err(error) = temporary_file(directory) {
-        let error = reason_without_path(&error);
-        return Finding::error(
-            WHAT,
-            format!("cannot write to '{shown}': {error}"),
-            "give the service's user write permission, or set STATE_DIR to another directory",
-        );
+        let why = NotWritable::new(WHAT, directory, &error).to_string();
+        let (found, advice) = why.split_once(". ").unwrap_or((&why, ""));
+        return Finding::error(WHAT, found, advice);
     }
     match rustix::fs::statvfs(directory) {
         Ok(room) if room.f_bavail.saturating_mul(room.f_frsize) < LITTLE => Finding::warning(

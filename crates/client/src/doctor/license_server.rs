@@ -7,8 +7,8 @@ use chrono::{DateTime, TimeDelta};
 use license_core::protocol::KEYS;
 use license_service::clock::Clock;
 use license_service::presentable_url::presentable_path;
-use reqwest::Response;
 use reqwest::header::DATE;
+use reqwest::{Response, StatusCode};
 use serde_json::Value;
 
 use super::{Examiner, Finding};
@@ -232,7 +232,7 @@ async fn answered(settings: &Settings, answer: Response) -> Finding {
     let advice = format!(
         "the response may come from something other than a License Server, such as a proxy, a \
          sign-in page or another service: {}",
-        what_to_check(settings)
+        what_to_check(settings, status)
     );
     let found = match status.as_u16() {
         404 => format!(
@@ -253,10 +253,13 @@ async fn answered(settings: &Settings, answer: Response) -> Finding {
 }
 
 /// The most likely mistake in the address.
-fn what_to_check(settings: &Settings) -> &'static str {
-    let path = settings.license_api_url.expose().path();
-    let path = path.trim_end_matches('/');
-    if path.ends_with("/licenses") {
+fn what_to_check(settings: &Settings, status: StatusCode) -> &'static str {
+    let url = settings.license_api_url.expose();
+    let path = url.path().trim_end_matches('/');
+    // Web servers answer a request without TLS on a port for TLS like this.
+    if url.scheme() == "http" && status == StatusCode::BAD_REQUEST {
+        "LICENSE_API_URL may have to begin with https://"
+    } else if path.ends_with("/licenses") {
         "remove /licenses from the end of LICENSE_API_URL, which must contain only the part before \
          /licenses"
     } else if path.is_empty() {

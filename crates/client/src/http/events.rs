@@ -150,7 +150,8 @@ fn subscribe(
     });
     let headers = [
         (header::CONTENT_TYPE, "text/event-stream"),
-        (header::CACHE_CONTROL, "no-cache"),
+        // A proxy that compresses would keep events until it has enough of them.
+        (header::CACHE_CONTROL, "no-cache, no-transform"),
         // nginx would buffer events until they fill a buffer.
         (HeaderName::from_static("x-accel-buffering"), "no"),
     ];

@@ -319,3 +319,38 @@ fn a_misspelled_setting_is_named() {
     ]);
     assert!(!said.contains("did you mean"), "{said}");
 }
+
+/// `docker --env-file` and systemd's `EnvironmentFile` keep comments behind values.
+#[test]
+fn a_comment_behind_a_value_is_refused_and_names_nothing() {
+    let all = commands(&Cli::command(), &[]);
+    let of_serve = all.iter().find(|(path, _)| *path == ["serve"]);
+    let (_, variables) = of_serve.unwrap();
+    for variable in variables {
+        let directory = tempfile::tempdir().unwrap();
+        let mut value = example(variable).to_owned();
+        if ["STATE_DIR", "KEYS_DIR", "DATABASE_URL"].contains(&variable.as_str()) {
+            value = value.replace("sqlite:", "");
+            value = directory.path().join(value).display().to_string();
+        }
+        let may_have_it = ["INSTALLATION_NAME", "ISSUER"].contains(&variable.as_str())
+            || variable.ends_with("_QUERY");
+        let output = Command::new(PROGRAM)
+            .args(["serve", "--help"])
+            .env(variable, format!("{value} \t# a comment"))
+            .current_dir(directory.path())
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.success(), may_have_it, "{variable}: {said}");
+        if !may_have_it {
+            let expected = format!("{variable}: the value contains a comment");
+            assert!(said.contains(&expected), "{variable}: {said}");
+        }
+        assert_eq!(
+            directory.path().read_dir().unwrap().count(),
+            0,
+            "{variable}"
+        );
+    }
+}

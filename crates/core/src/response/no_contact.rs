@@ -59,7 +59,9 @@ pub enum NoContact {
     /// The body is not JSON: an HTML page, or nothing.
     #[error(
         "the response is not from a License Server (HTTP {status}, not JSON); check \
-         LICENSE_API_URL and captive portals"
+         LICENSE_API_URL{}",
+        // Web servers answer a request without TLS on a port for TLS like this.
+        if *status == 400 { ": it may have to begin with https://" } else { " and captive portals" }
     )]
     NotJson {
         /// Status code.

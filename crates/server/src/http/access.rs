@@ -91,21 +91,16 @@ impl Access {
         })
     }
 
-    /// The same for responses that only show more to administrators: a token that cannot be checked
-    /// at present counts as none.
-    ///
-    /// # Errors
-    /// For a wrong or expired token.
-    pub(super) async fn checked_caller(
+    /// The same for responses that only show more to administrators: a token that is wrong, or cannot
+    /// be checked at present, counts as none. Proxies with a sign-in of their own may add theirs to
+    /// every request.
+    pub(super) async fn known_caller(
         &self,
         store: &Store,
         headers: &HeaderMap,
         address: IpAddr,
-    ) -> Result<Option<Caller>, ApiError> {
-        match self.caller(store, headers, address).await {
-            Err(ApiError::Unavailable) => Ok(None),
-            caller => caller,
-        }
+    ) -> Option<Caller> {
+        self.caller(store, headers, address).await.unwrap_or(None)
     }
 
     /// Whose token was entered in the sign-in form.

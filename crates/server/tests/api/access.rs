@@ -181,3 +181,20 @@ fn an_allowed_host_that_would_match_nothing_or_everything_stops_the_start() {
         );
     }
 }
+
+/// Proxies with a sign-in of their own add their token to every request.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_foreign_token_does_not_keep_probes_and_scrapers_out() {
+    let vendor = Vendor::start(Engine::Sqlite).await;
+    for path in ["/livez", "/readyz", "/metrics"] {
+        for _ in 0..8 {
+            let request = vendor.http.get(format!("{}{path}", vendor.url));
+            let answer = request.bearer_auth("eyJhbGciOiJSUzI1NiJ9.e30.c2ln").send();
+            let answer = answer.await.unwrap();
+            assert_eq!(answer.status(), 200, "{path}");
+            let text = answer.text().await.unwrap();
+            assert!(!text.contains("installations"), "{path}: {text}");
+        }
+    }
+    vendor.end().await;
+}

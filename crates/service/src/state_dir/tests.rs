@@ -259,3 +259,29 @@ fn only_a_missing_permission_is_called_one() {
     let said = NotWritable::new("STATE_DIR", &file, &denied).to_string();
     assert!(said.contains("Give this user write permission"), "{said}");
 }
+
+#[test]
+fn the_advice_fits_the_reason() {
+    use std::io::ErrorKind;
+    for (kind, advice) in [
+        (
+            ErrorKind::PermissionDenied,
+            "Give this user write permission",
+        ),
+        (ErrorKind::StorageFull, "df -i"),
+        (ErrorKind::QuotaExceeded, "raise the quota"),
+        (
+            ErrorKind::ReadOnlyFilesystem,
+            "Mount it so that it can be written",
+        ),
+        (ErrorKind::NotADirectory, "Correct this"),
+    ] {
+        let error = NotWritable::new("STATE_DIR", Path::new("/"), &kind.into());
+        let said = error.to_string();
+        assert!(said.contains(advice), "{kind:?}: {said}");
+        assert_eq!(
+            said.contains("write permission"),
+            kind == ErrorKind::PermissionDenied
+        );
+    }
+}

@@ -117,7 +117,7 @@ pub async fn has_the_headers_of_every_response(
         let is_asset = path.starts_with("/console/assets/") && *status == 200;
         let cached = match *path {
             _ if is_asset => "public, max-age=31536000, immutable",
-            "/api/license/events" => "no-cache",
+            "/api/license/events" => "no-cache, no-transform",
             _ => "no-store",
         };
         assert_eq!(header("cache-control"), cached, "{path}");
