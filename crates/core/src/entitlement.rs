@@ -6,8 +6,6 @@
 mod granted;
 mod sums;
 
-use std::fmt;
-
 use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::{Map, Value};
@@ -71,44 +69,11 @@ impl Serialize for Quantity {
 
 impl<'de> Deserialize<'de> for Quantity {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(WrittenQuantity)
-    }
-}
-
-/// Reads numbers and texts, and nothing that could contain more: some formats nest deeper than a
-/// stack is large.
-struct WrittenQuantity;
-
-impl WrittenQuantity {
-    fn read<E: de::Error>(value: &Value) -> Result<Quantity, E> {
-        Quantity::of_json(value).ok_or_else(|| {
+        let value = Value::deserialize(deserializer)?;
+        Self::of_json(&value).ok_or_else(|| {
             let expected = "expected 0 or more, or \"unlimited\"";
-            E::custom(format!("invalid quantity {value}: {expected}"))
+            de::Error::custom(format!("invalid quantity {value}: {expected}"))
         })
-    }
-}
-
-impl de::Visitor<'_> for WrittenQuantity {
-    type Value = Quantity;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a quantity: 0 or more, or \"unlimited\"")
-    }
-
-    fn visit_u64<E: de::Error>(self, number: u64) -> Result<Quantity, E> {
-        Ok(Quantity::Of(number))
-    }
-
-    fn visit_i64<E: de::Error>(self, number: i64) -> Result<Quantity, E> {
-        Self::read(&number.into())
-    }
-
-    fn visit_f64<E: de::Error>(self, number: f64) -> Result<Quantity, E> {
-        Self::read(&number.into())
-    }
-
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<Quantity, E> {
-        Self::read(&text.into())
     }
 }
 

@@ -65,16 +65,18 @@ const FREE_TEXTS: [&str; 2] = ["INSTALLATION_NAME", "ISSUER"];
 /// Refuses values that end with a comment: `docker --env-file` and systemd's `EnvironmentFile` keep
 /// it in the value, which then names another file or another database.
 fn refuse_comments(settings: &[Setting], from_file: &DotEnv) -> anyhow::Result<()> {
-    for setting in settings {
-        let Some(name) = setting.name.to_str() else {
+    for (name, value) in std::env::vars_os() {
+        let (Some(name), Some(value)) = (name.to_str(), value.to_str()) else {
             continue;
         };
+        let is_setting = settings.iter().any(|it| *it.name == *name);
         let may_contain_it = FREE_TEXTS.contains(&name) || name.ends_with("_QUERY");
-        if may_contain_it || from_file.variables.iter().any(|it| it == name) {
-            continue;
-        }
-        let value = std::env::var(name).unwrap_or_default();
-        if value.contains(" #") || value.contains("\t#") {
+        let is_clean = from_file.variables.iter().any(|it| it == name);
+        if is_setting
+            && !may_contain_it
+            && !is_clean
+            && [" #", "\t#"].iter().any(|it| value.contains(it))
+        {
             bail!(
                 "{name}: the value contains a comment (' #'), which docker --env-file and systemd's \
                  EnvironmentFile do not remove: put the comment on a line of its own"
