@@ -244,7 +244,7 @@ mod tests {
         let reading = small.spawn(move || {
             for text in texts {
                 let error = PlanFile::parse(&text).unwrap_err();
-                assert!(error.in_text(&text).len() < 1_000, "{:.60}", text);
+                assert!(error.in_text(&text).len() < 1_000, "{text:.60}");
             }
         });
         reading.unwrap().join().unwrap();
