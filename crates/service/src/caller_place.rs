@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use crate::turns::Turn;
+
 tokio::task_local! {
     static PLACE: Place;
 }
@@ -11,6 +13,11 @@ tokio::task_local! {
 pub(crate) enum Place {
     /// The share of this caller.
     Share(Arc<str>),
+    /// The same, with its turn, which lasts as long as the work.
+    Turn(
+        Arc<str>,
+        #[expect(dead_code, reason = "kept until the work ends")] Arc<[Turn]>,
+    ),
     /// The reserved connection.
     Reserved,
 }
@@ -21,6 +28,16 @@ pub(crate) enum Place {
 /// ([`unattended`](crate::unattended)) keeps the share.
 pub async fn with_share<T>(caller: Arc<str>, work: impl Future<Output = T>) -> T {
     PLACE.scope(Place::Share(caller), Box::pin(work)).await
+}
+
+/// Lets the database calls of `work` use the turn that its caller has taken.
+pub(crate) async fn with_turn<T>(
+    caller: Arc<str>,
+    turns: Vec<Turn>,
+    work: impl Future<Output = T>,
+) -> T {
+    let place = Place::Turn(caller, turns.into());
+    PLACE.scope(place, Box::pin(work)).await
 }
 
 /// Lets the single statements of `work` use the connection that is reserved for short reads that
@@ -54,7 +71,7 @@ impl CallerPlace {
 #[must_use]
 pub fn caller_with_share() -> Option<Arc<str>> {
     match current()? {
-        Place::Share(caller) => Some(caller),
+        Place::Share(caller) | Place::Turn(caller, _) => Some(caller),
         Place::Reserved => None,
     }
 }

@@ -6,7 +6,7 @@
 use sea_orm::DbErr;
 
 use super::{Database, failure};
-use crate::caller_place::{Place, caller_with_share, current};
+use crate::caller_place::{Place, current, with_turn};
 use crate::turns::{QueueBounds, Turn, Turns};
 
 /// Maximum number of connections that all callers with a share use at a time.
@@ -54,7 +54,7 @@ impl Database {
     /// # Errors
     /// If too many calls are waiting.
     pub async fn share(&self) -> Result<Vec<Turn>, DbErr> {
-        let Some(caller) = caller_with_share() else {
+        let Some(Place::Share(caller)) = current() else {
             return Ok(Vec::new());
         };
         let queues = &self.0.queues;
@@ -62,6 +62,19 @@ impl Database {
         let of_caller = of_caller.map_err(|_| failure::busy())?;
         let of_all = queues.of_all.take(&()).await;
         Ok(vec![of_all.map_err(|_| failure::busy())?, of_caller])
+    }
+
+    /// Does work in one turn of a caller with a share: while it waits for that, it holds nothing that it
+    /// has read. In between, the work must not wait for others who may wait for the same turn.
+    ///
+    /// # Errors
+    /// As [`Self::share`].
+    pub async fn in_share<T>(&self, work: impl Future<Output = T>) -> Result<T, DbErr> {
+        let turns = self.share().await?;
+        match current() {
+            Some(Place::Share(caller)) => Ok(with_turn(caller, turns, work).await),
+            _ => Ok(work.await),
+        }
     }
 
     /// Waits for a turn to use a connection, for a caller who has its share.
