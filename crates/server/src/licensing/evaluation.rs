@@ -7,8 +7,11 @@
 
 use std::future::pending;
 use std::panic::resume_unwind;
+use std::sync::Arc;
 
+use license_service::turns::Turn;
 use tokio::task::spawn_blocking;
+use tokio::task_local;
 
 use crate::store::{Store, StoreError};
 
@@ -22,6 +25,33 @@ impl Evaluating {
     pub(crate) const IN_TEST: Self = Self(());
 }
 
+task_local! {
+    /// The turns of the present work.
+    static TURNS: Arc<[Turn]>;
+}
+
+/// Does work that reads the amendments of a license and evaluates them, in one turn: whoever waits for a
+/// turn has not read them yet. Nothing is locked for others who evaluate something.
+///
+/// # Errors
+/// As [`evaluated`], and those of the work.
+pub async fn in_turn<T, E: From<StoreError>>(
+    store: &Store,
+    work: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
+    let turns = turns(store).await?;
+    TURNS.scope(turns, Box::pin(work)).await
+}
+
+/// The turns of the present work, or else new ones.
+async fn turns(store: &Store) -> Result<Arc<[Turn]>, StoreError> {
+    if let Ok(turns) = TURNS.try_with(Arc::clone) {
+        return Ok(turns);
+    }
+    let turns = store.evaluations().turns().await;
+    Ok(turns.map_err(|_| StoreError::Evaluating)?.into())
+}
+
 /// The result of work that only computes something from amendments.
 ///
 /// # Errors
@@ -30,8 +60,7 @@ pub async fn evaluated<T: Send + 'static>(
     store: &Store,
     work: impl FnOnce(&Evaluating) -> T + Send + 'static,
 ) -> Result<T, StoreError> {
-    let turns = store.evaluations().turns().await;
-    let turns = turns.map_err(|_| StoreError::Evaluating)?;
+    let turns = turns(store).await?;
     let evaluated = spawn_blocking(move || {
         // Also count if the caller no longer waits.
         let _turns = turns;

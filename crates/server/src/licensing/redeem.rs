@@ -17,6 +17,7 @@ use crate::licensing::amend::{
 };
 use crate::licensing::amend_error::AmendError;
 use crate::licensing::current::amendments_at;
+use crate::licensing::evaluation::in_turn;
 use crate::licensing::look_up::{LookUpError, look_up};
 use crate::store::add_ons::{self, StoredAddOn};
 use crate::store::licenses::{License, Status};
@@ -92,11 +93,15 @@ async fn try_redeem(
 ) -> Result<RedeemedAddOn, RedeemError> {
     let license = look_up(store, license).await?;
     if !is_stored {
-        let redeeming = Redeeming::prepare(store, license, key, change).await?;
-        return Ok(redeeming.preview(store, change).await?);
+        let previewing = async {
+            let redeeming = Redeeming::prepare(store, license, key, change).await?;
+            Ok(redeeming.preview(store, change).await?)
+        };
+        return in_turn(store, previewing).await;
     }
     let (_turn, license) = store.turn_to_amend(license).await?;
-    let redeeming = Redeeming::prepare(store, license.clone(), key, change).await?;
+    let preparing = Redeeming::prepare(store, license.clone(), key, change);
+    let redeeming = in_turn(store, preparing).await?;
     let (transaction, license) = store.hold(license).await?;
     let redeemed = redeeming.store(&transaction, &license, change).await?;
     transaction.commit().await.map_err(StoreError::from)?;

@@ -14,6 +14,7 @@ use crate::licensing::amend::{
 };
 use crate::licensing::amend_error::AmendError;
 use crate::licensing::current::amendments_at;
+use crate::licensing::evaluation::in_turn;
 use crate::licensing::text_bounds::fits;
 use crate::store::add_ons::{self, StoredAddOn};
 use crate::store::licenses::{self, License, Status};
@@ -119,8 +120,11 @@ async fn try_refund(
         }
     };
     if outcome == Outcome::Preview {
-        let refunding = Refunding::prepare(store, known, license, reason, change).await?;
-        return Ok(refunding.preview(store, change).await?);
+        let previewing = async {
+            let refunding = Refunding::prepare(store, known, license, reason, change).await?;
+            Ok(refunding.preview(store, change).await?)
+        };
+        return in_turn(store, previewing).await;
     }
     let (_turn, known, license) = match license {
         Some(license) => {
@@ -131,7 +135,8 @@ async fn try_refund(
         }
         None => (None, known, None),
     };
-    let refunding = Refunding::prepare(store, known, license, reason, change).await?;
+    let preparing = Refunding::prepare(store, known, license, reason, change);
+    let refunding = in_turn(store, preparing).await?;
     if let Outcome::StoredWith(number) = outcome
         && refunding.amendment() != number
     {

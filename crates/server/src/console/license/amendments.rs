@@ -22,6 +22,7 @@ use crate::http::error::ApiError;
 use crate::licensing::amendment_words::{History, Told};
 use crate::licensing::current::with_history;
 use crate::licensing::day_words::first_day;
+use crate::licensing::evaluation::in_turn;
 use crate::licensing::look_up::look_up;
 use crate::store::licenses::{License, Status};
 
@@ -114,11 +115,14 @@ pub(in crate::console) async fn page(
 async fn load(app: &App, license: &str, before: Option<u32>) -> Result<AmendmentsPage, ApiError> {
     let (db, now) = (app.store.reader(), app.clock.now());
     let license = look_up(&app.store, license).await?;
-    let (license, amendments) = with_history(db, license, now).await?;
-    let history = History::read(db, amendments).await?;
-    let of = license.clone();
-    let told = move |told: Told<'_>| newest(&told, &of, before.unwrap_or(u32::MAX), ROWS, now);
-    let amendments = history.told(&app.store, told).await?;
+    let telling = async {
+        let (license, amendments) = with_history(db, license, now).await?;
+        let history = History::read(db, amendments).await?;
+        let of = license.clone();
+        let told = move |told: Told<'_>| newest(&told, &of, before.unwrap_or(u32::MAX), ROWS, now);
+        Ok::<_, ApiError>((license, history.told(&app.store, told).await?))
+    };
+    let (license, amendments) = in_turn(&app.store, telling).await?;
     let last = amendments.last().map(|it| it.number);
     Ok(AmendmentsPage {
         frame: Frame::new("licenses"),
