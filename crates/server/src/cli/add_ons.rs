@@ -1,36 +1,32 @@
 //! `license-server addons …`
 
 mod grants;
+mod listing;
 
 use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand, value_parser};
 use license_console::escaped::{self, escaped};
-use license_core::add_on::AddOnGrant;
-use license_core::entitlement::Quantity;
 use license_core::issued_code::{CodeKind, IssuedCode};
 use license_core::license_key::LicenseKeyError;
 use license_core::plan::PlanChoice;
-use license_service::cursor::{cut, from_text, to_text};
+use license_service::cursor::from_text;
 use license_service::secret_argument::{SecretArgument, SecretForm};
 use license_service::stderr::say;
 use license_service::stdout::note_change;
 
 use crate::cli::invocation::Invocation;
-use crate::cli::{additions, amend, license_key, table};
+use crate::cli::{additions, amend, table};
 use crate::config::Storage;
 use crate::licensing::add_ons::{
     AddOnRequest, ShownAddOn, ShownNewAddOn, issue_add_on, look_up_add_on,
 };
-use crate::licensing::look_up::look_up;
 use crate::licensing::redeem::{ShownRedeemedAddOn, redeem_add_on};
 use crate::licensing::refund::{ShownRefundedAddOn, refund_add_on};
 use crate::open::open_store;
-use crate::store::add_ons::{AddOnState, AddOnsCursor, AddOnsQuery, StoredAddOn, count, newest};
+use crate::store::add_ons::{AddOnState, AddOnsCursor, StoredAddOn};
 use crate::store::licenses::MAX_LISTED;
 use grants::Grants;
-
-/// Default number of add-on keys in a table.
-const DEFAULT_LIMIT: u64 = 100;
+use listing::{list, words};
 
 /// The form of add-on keys.
 const ADD_ON_KEY: SecretForm = SecretForm {
@@ -213,84 +209,6 @@ async fn issue(
         stored.id
     ));
     Ok(())
-}
-
-async fn list(storage: &Storage, command: List, json: bool) -> anyhow::Result<()> {
-    let store = open_store(storage).await?;
-    let license = match command.license {
-        Some(license) => Some(look_up(&store, &license_key(license)?).await?.id),
-        None => None,
-    };
-    let query = AddOnsQuery {
-        license,
-        state: command.state,
-        ..AddOnsQuery::default()
-    };
-    let db = store.reader();
-    let total = count(db, &query).await?;
-    let limit = command
-        .limit
-        .unwrap_or(if json { total } else { DEFAULT_LIMIT });
-    let after = command.cursor.as_ref();
-    let mut found = newest(db, &query, after, limit.saturating_add(1)).await?;
-    let has_more = cut(&mut found, limit);
-    store.close().await;
-    let cursor = found.last().filter(|_| has_more);
-    let cursor = cursor.map(|last| to_text(&AddOnsCursor { below: last.id }));
-    let shown = found.len();
-    if json {
-        let found: Vec<_> = found.into_iter().map(ShownAddOn::from).collect();
-        println!("{}", escaped::json(&found)?);
-    } else if found.is_empty() {
-        println!("No matching add-on keys.");
-    } else {
-        let rows: Vec<_> = found.iter().map(row).collect();
-        let head = [
-            "NUMBER", "KEY", "STATE", "GRANTS", "ORDER", "ISSUED", "REDEEMED",
-        ];
-        table::print(head, &rows);
-    }
-    if let Some(cursor) = cursor {
-        say(format_args!(
-            "note: {shown} of {total} add-on keys; continue with --cursor {cursor}"
-        ));
-    }
-    Ok(())
-}
-
-fn row(add_on: &StoredAddOn) -> [String; 7] {
-    let grants: Vec<String> = add_on.add_on.grants.iter().map(words).collect();
-    [
-        add_on.id.to_string(),
-        add_on.masked.clone(),
-        add_on.state().as_str().to_owned(),
-        grants.join(", "),
-        add_on.order.clone().unwrap_or_default(),
-        table::time(Some(add_on.created_at), ""),
-        table::time(add_on.redeemed_at, ""),
-    ]
-}
-
-/// What is granted, such as `16 cameras until 2027-07-29 23:59:59`.
-fn words(grant: &AddOnGrant) -> String {
-    let mut text = match grant.quantity {
-        None => grant.key.clone(),
-        Some(Quantity::Of(number)) => format!("{number} {}", grant.key),
-        Some(Quantity::Unlimited) => format!("unlimited {}", grant.key),
-    };
-    let bounds = [
-        grant
-            .from
-            .map(|at| format!("from {}", table::time(Some(at), ""))),
-        grant
-            .until
-            .map(|at| format!("until {}", table::time(Some(at), ""))),
-        grant.duration.map(|duration| format!("for {duration}")),
-    ];
-    for bound in bounds.into_iter().flatten() {
-        text = format!("{text} {bound}");
-    }
-    text
 }
 
 async fn show(storage: &Storage, text: &str, json: bool) -> anyhow::Result<()> {

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand, value_parser};
 use license_console::escaped::{self, escaped};
 use license_service::clock::SystemClock;
-use license_service::cursor::{InvalidCursor, cut, from_text, to_text};
+use license_service::cursor::{InvalidCursor, from_text, to_text};
 use license_service::stderr::say;
 use license_service::stdout::note_change;
 use sea_orm::ConnectionTrait;
@@ -242,14 +242,14 @@ async fn print_json(
     let mut printed = 0;
     let next = loop {
         let size = (limit - printed).min(PAGE_SIZE);
-        let mut found = list(db, search, &start, size + 1).await?;
-        let has_more = cut(&mut found, size);
-        let last = found.last().map(|customer| search.cursor(customer));
-        for customer in &found {
+        let found = list(db, search, &start, size).await?;
+        let last = found.last_of_more();
+        let last = last.map(|customer| search.cursor(customer));
+        for customer in &found.rows {
             array.push(customer)?;
             printed += 1;
         }
-        match last.filter(|_| has_more) {
+        match last {
             Some(last) if printed < limit => start = PageStart::After(last),
             next => break next,
         }
@@ -265,12 +265,11 @@ async fn print_table(
     start: &PageStart<CustomersCursor>,
     limit: u64,
 ) -> anyhow::Result<(u64, Option<CustomersCursor>)> {
-    let mut found = list(db, search, start, limit.saturating_add(1)).await?;
-    let has_more = cut(&mut found, limit);
+    let found = list(db, search, start, limit).await?;
+    let next = found.last_of_more().map(|last| search.cursor(last));
+    let found = found.rows;
     let ids = found.iter().map(|it| it.id.clone()).collect();
     let licenses = count_of_customers(db, ids).await?;
-    let last = found.last().filter(|_| has_more);
-    let next = last.map(|last| search.cursor(last));
     if found.is_empty() {
         println!("No matching customers.");
     } else {

@@ -36,7 +36,7 @@ use crate::store::licenses::{
 use crate::store::page::PageStart;
 use crate::store::seats::SeatsQuery;
 use crate::store::suspicions;
-use license_service::cursor::{InvalidCursor, cut, from_text, next_cursor, to_text};
+use license_service::cursor::{InvalidCursor, from_text, to_text};
 
 #[derive(Debug, Args)]
 pub(super) struct List {
@@ -157,9 +157,9 @@ async fn print_table(
     limit: u64,
     now: DateTime<Utc>,
 ) -> anyhow::Result<()> {
-    let mut found = list_licenses(db, search, start, limit.saturating_add(1)).await?;
-    let next = next_cursor(&mut found, limit, |license| search.cursor(license));
-    let found = all_current(db, found, now).await?;
+    let found = list_licenses(db, search, start, limit).await?;
+    let next = found.next_cursor(|license| search.cursor(license));
+    let found = all_current(db, found.rows, now).await?;
     let total = licenses::count(db, search).await?;
     if total == 0 {
         println!("No matching licenses. Issue one with 'license-server issue'.");
@@ -202,14 +202,14 @@ async fn print_json(
     let mut printed = 0;
     let next = loop {
         let size = (limit - printed).min(PAGE_SIZE);
-        let mut found = list_licenses(db, search, &start, size + 1).await?;
-        let has_more = cut(&mut found, size);
-        let last = found.last().map(|license| search.cursor(license));
-        for license in all_current(db, found, now).await? {
+        let found = list_licenses(db, search, &start, size).await?;
+        let last = found.last_of_more();
+        let last = last.map(|license| search.cursor(license));
+        for license in all_current(db, found.rows, now).await? {
             array.push(&ShownLicense::of(license, now))?;
             printed += 1;
         }
-        match last.filter(|_| has_more) {
+        match last {
             Some(last) if printed < limit => start = PageStart::After(last),
             next => break next,
         }
@@ -244,6 +244,7 @@ pub(super) async fn show(
     let listed = seats_page(db, &license, &query, seats::DEFAULT_LIMIT, now).await?;
     let moves_left = moves_left(db, &license, now).await?;
     let suspected = suspicions::list(db, Some(&license.id), suspicions::MAX_PER_LICENSE).await?;
+    let suspected = suspected.rows;
     store.close().await;
     if json {
         let whole = json!({

@@ -1,7 +1,6 @@
 //! `license-server suspicions`
 
 use clap::{Args, value_parser};
-use license_service::cursor::cut;
 use license_service::secret_argument::SecretArgument;
 use license_service::stderr::say;
 use sea_orm::ConnectionTrait;
@@ -12,6 +11,7 @@ use crate::cli::{license_key, table};
 use crate::config::Storage;
 use crate::licensing::look_up::look_up;
 use crate::open::open_store;
+use crate::store::page::Page;
 use crate::store::suspicions::{MAX_LISTED, Suspected, list, list_after};
 
 #[derive(Debug, Args)]
@@ -50,9 +50,11 @@ pub(super) async fn run(storage: &Storage, command: Suspicions, json: bool) -> a
         return Ok(());
     }
     let limit = command.limit.unwrap_or(DEFAULT_LIMIT);
-    let mut found = list(db, license, limit + 1).await?;
+    let Page {
+        rows: found,
+        has_more,
+    } = list(db, license, limit).await?;
     store.close().await;
-    let has_more = cut(&mut found, limit);
     if found.is_empty() {
         println!("No suspicions.");
     } else {
@@ -74,6 +76,7 @@ async fn print_json(
     let (mut printed, mut after) = (0, None);
     while printed < limit {
         let found = list_after(db, license, after, (limit - printed).min(PAGE_SIZE)).await?;
+        let found = found.rows;
         let Some(last) = found.last() else {
             break;
         };

@@ -146,7 +146,9 @@ async fn list(storage: &Storage, json: bool, now: DateTime<Utc>) -> anyhow::Resu
     let mut tokens = Vec::new();
     let mut after = None;
     loop {
-        let found = newest(store.reader(), after.as_ref(), AT_A_TIME).await?;
+        let found = newest(store.reader(), after.as_ref(), AT_A_TIME)
+            .await?
+            .rows;
         let Some(last) = found.last() else { break };
         after = Some(TokensCursor { below: last.id });
         let shown = found.into_iter().map(|it| ShownNamedToken::of(it, now));

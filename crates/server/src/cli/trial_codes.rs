@@ -201,12 +201,12 @@ async fn list(storage: &Storage, json: bool, now: DateTime<Utc>) -> anyhow::Resu
     let mut after: Option<TrialCodesCursor> = None;
     loop {
         let page = newest(store.reader(), after.as_ref(), AT_A_TIME).await?;
-        let is_last = (page.len() as u64) < AT_A_TIME;
-        after = page.last().map(|last| TrialCodesCursor {
+        let is_last = !page.has_more;
+        after = page.rows.last().map(|last| TrialCodesCursor {
             created_at: Storable::of_row(last.created_at),
             id: last.id.clone(),
         });
-        codes.extend(page.into_iter().map(|it| ShownTrialCode::of(it, now)));
+        codes.extend(page.rows.into_iter().map(|it| ShownTrialCode::of(it, now)));
         if is_last {
             break;
         }

@@ -16,7 +16,6 @@ use license_console::moment::Moment;
 use license_console::number::grouped;
 use license_console::page::show;
 use license_core::add_on::AddOnGrant;
-use license_service::cursor::cut;
 use sea_orm::ConnectionTrait;
 use serde::Deserialize;
 
@@ -144,11 +143,11 @@ impl AddOnsPage {
     ) -> Result<(), StoreError> {
         let db = app.store.reader();
         let after = self.wanted.before.map(|below| AddOnsCursor { below });
-        let mut found = newest(db, filter, after.as_ref(), ROWS + 1).await?;
-        let has_more = cut(&mut found, ROWS);
-        self.older = found.last().filter(|_| has_more).map(|last| last.id);
         self.total = grouped(count(db, filter).await?);
         let items = ItemNames::read(db).await?;
+        let found = newest(db, filter, after.as_ref(), ROWS).await?;
+        self.older = found.last_of_more().map(|last| last.id);
+        let found = found.rows;
         let customers = customers(db, &found).await?;
         let rows = found.into_iter().map(|it| row(it, &items, &customers, now));
         self.rows = rows.collect();
@@ -163,7 +162,7 @@ async fn customers(
 ) -> Result<BTreeMap<String, String>, StoreError> {
     let redeemed = add_ons.iter().filter_map(|it| it.add_on.redeemed.as_ref());
     let ids = redeemed.map(|it| it.license.clone()).collect();
-    let found = licenses::with_ids(db, ids).await?.into_iter();
+    let found = licenses::named(db, ids).await?.into_iter();
     Ok(found.map(|it| (it.id, it.customer)).collect())
 }
 

@@ -35,8 +35,10 @@ use crate::licensing::amendment_words::{History, Told};
 use crate::licensing::current::with_history;
 use crate::licensing::day_words::{first_day, last_day};
 use crate::licensing::end_words::ends;
+use crate::licensing::evaluation::in_turn;
 use crate::licensing::look_up::look_up;
-use crate::store::customers::Customer;
+use crate::store::StoreError;
+use crate::store::customers::NamedCustomer;
 use crate::store::licenses::License;
 use crate::store::plans::{self, PublishedPlan};
 use form::{request, rows};
@@ -53,7 +55,7 @@ struct AmendPage {
     counts: Vec<CatalogueEntry>,
     held: Vec<Held>,
     plans: Vec<PublishedPlan>,
-    customers: Vec<Customer>,
+    customers: Vec<NamedCustomer>,
     defaults: Defaults,
     now: Present,
     /// The amendment to undo.
@@ -138,16 +140,21 @@ async fn load(
     problem: Option<Problem>,
 ) -> Result<AmendPage, ApiError> {
     let (db, now) = (app.store.reader(), app.clock.now());
-    let (license, amendments) = with_history(db, license, now).await?;
-    let history = History::read(db, amendments).await?;
-    let items = history.items();
     let undoes: Option<u32> = fields.some("undo").and_then(|text| text.parse().ok());
-    let (of, sent) = (license.clone(), fields.clone());
-    let told = move |told: Told<'_>| {
-        let undoes = undoes.map(|number| undone(&told, number)).transpose();
-        (undoes, held(&of, &told, &sent, now), present(&told, now))
+    let sent = fields.clone();
+    let telling = async {
+        let (license, amendments) = with_history(db, license, now).await?;
+        let history = History::read(db, amendments).await?;
+        let of = license.clone();
+        let told = move |told: Told<'_>| {
+            let undoes = undoes.map(|number| undone(&told, number)).transpose();
+            (undoes, held(&of, &told, &sent, now), present(&told, now))
+        };
+        let told = history.told(&app.store, told).await?;
+        Ok::<_, ApiError>((license, told, history.items()))
     };
-    let (undoes, held, present) = history.told(&app.store, told).await?;
+    let (license, told, items) = in_turn(&app.store, telling).await?;
+    let (undoes, held, present) = told;
     let of_kind = |kind| {
         let entries = items.entries().filter(move |it| it.kind == kind);
         entries.cloned().collect::<Vec<_>>()
@@ -233,10 +240,13 @@ async fn preview_page(
 ) -> Result<preview::Preview, Refused> {
     let request = request(fields)?;
     let change = app.permitted_change(actor).map_err(ApiError::from)?;
-    let amended = previewed(&app.store, &license.id, &request, &change).await?;
-    let (at, fields) = (change.at, fields.clone());
-    let preview = preview::preview(app, license, amended, &request, fields, at).await;
-    Ok(preview?)
+    let previewing = async {
+        let amended = previewed(&app.store, &license.id, &request, &change).await?;
+        let (at, fields) = (change.at, fields.clone());
+        let preview = preview::preview(app, license, amended, &request, fields, at).await;
+        Ok(preview?)
+    };
+    in_turn(&app.store, previewing).await
 }
 
 pub(super) async fn confirm(
@@ -277,6 +287,12 @@ impl From<AmendError> for Refused {
             } => Self::Amended { newest, changes },
             error => Self::Error(error.into()),
         }
+    }
+}
+
+impl From<StoreError> for Refused {
+    fn from(error: StoreError) -> Self {
+        Self::Error(error.into())
     }
 }
 

@@ -70,7 +70,7 @@ pub(super) async fn page(
         license_id: license.clone(),
         ..Filter::default()
     };
-    let (entries, more) = match newest_page(app.store.reader(), &filter, ROWS).await {
+    let entries = match newest_page(app.store.reader(), &filter, ROWS).await {
         Ok(found) => found,
         Err(error) => return trouble("audit", error),
     };
@@ -78,8 +78,8 @@ pub(super) async fn page(
         frame: Frame::new("audit"),
         is_older: wanted.before.is_some(),
         license,
-        older: entries.last().filter(|_| more).map(|last| last.number),
-        entries: entries.into_iter().map(entry).collect(),
+        older: entries.last_of_more().map(|last| last.number),
+        entries: entries.rows.into_iter().map(entry).collect(),
     };
     show(StatusCode::OK, &page)
 }

@@ -10,20 +10,23 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::Response;
+use chrono::{DateTime, Utc};
 use license_console::moment::Moment;
 use license_console::page::show;
 use license_core::license_key::mask;
+use sea_orm::ConnectionTrait;
 use serde::Deserialize;
 
 use super::ends::ShownEnd;
 use super::filters::{PageQuery, check_box, page_number, unknown, unreadable, wanted_page};
 use super::frame::{Frame, Said, trouble};
-use super::pager::{Pager, ROWS};
+use super::pager::{Pager, left};
 use crate::app::App;
 use crate::http::error::ApiError;
 use crate::licensing::current::all_current;
 use crate::licensing::customers::look_up;
 use crate::licensing::judge::ShownStatus;
+use crate::store::StoreError;
 use crate::store::customers::{self, Customer, CustomersSearch, CustomersSort};
 use crate::store::licenses::{self, Search, count_of_customers};
 use crate::store::page::PageStart;
@@ -130,25 +133,42 @@ async fn load(
         ("sort", &wanted.sort),
     ];
     let pager = Pager::new(number, total, &query);
-    let start = PageStart::Offset(Pager::offset(pager.page));
-    let found = customers::list(db, &search, &start, ROWS).await?;
-    let ids = found.iter().map(|it| it.id.clone()).collect();
-    let licenses = count_of_customers(db, ids).await?;
-    let row = |customer: Customer| Row {
-        licenses: licenses.get(&customer.id).copied().unwrap_or_default(),
-        contact: first_contact(&customer),
-        updated: Moment::of(customer.updated_at),
-        id: customer.id,
-        name: customer.name,
-        reference: customer.reference,
-    };
+    let offset = Pager::offset(pager.page);
     Ok(CustomersPage {
         frame: Frame::new("customers"),
-        rows: found.into_iter().map(row).collect(),
+        rows: app.store.in_share(rows(db, &search, offset)).await?,
         pager,
         error: None,
         wanted,
     })
+}
+
+async fn rows(
+    db: &impl ConnectionTrait,
+    search: &CustomersSearch,
+    offset: u64,
+) -> Result<Vec<Row>, StoreError> {
+    let mut start = PageStart::Offset(offset);
+    let mut rows = Vec::new();
+    while let Some(left) = left(rows.len()) {
+        let found = customers::list(db, search, &start, left).await?;
+        let last = found.last_of_more().map(|last| search.cursor(last));
+        let ids = found.rows.iter().map(|it| it.id.clone()).collect();
+        let licenses = count_of_customers(db, ids).await?;
+        rows.extend(found.rows.into_iter().map(|customer| Row {
+            licenses: licenses.get(&customer.id).copied().unwrap_or_default(),
+            contact: first_contact(&customer),
+            updated: Moment::of(customer.updated_at),
+            id: customer.id,
+            name: customer.name,
+            reference: customer.reference,
+        }));
+        match last {
+            Some(last) => start = PageStart::After(last),
+            None => break,
+        }
+    }
+    Ok(rows)
 }
 
 fn first_contact(customer: &Customer) -> String {
@@ -218,25 +238,44 @@ async fn load_one(app: &App, customer: &str, number: u64) -> Result<CustomerPage
     };
     let total = licenses::count(db, &search).await?;
     let pager = Pager::new(number, total, &[]);
-    let start = PageStart::Offset(Pager::offset(pager.page));
-    let found = licenses::list(db, &search, &start, ROWS).await?;
-    let found = all_current(db, found, now).await?;
-    let rows = found.into_iter().map(|license| LicenseRow {
-        key: mask(&license.license_key),
-        status: ShownStatus::of(&license, now).as_str(),
-        ends: ShownEnd::of(&license),
-        id: license.id,
-        plan: license.plan,
-    });
+    let offset = Pager::offset(pager.page);
+    let rows = app.store.in_share(license_rows(db, &search, offset, now));
     Ok(CustomerPage {
+        licenses: rows.await?,
         frame: Frame::new("customers"),
         created: Moment::of(customer.created_at),
         updated: Moment::of(customer.updated_at),
         merged_into,
-        licenses: rows.collect(),
         pager,
         customer,
     })
+}
+
+async fn license_rows(
+    db: &impl ConnectionTrait,
+    search: &Search,
+    offset: u64,
+    now: DateTime<Utc>,
+) -> Result<Vec<LicenseRow>, StoreError> {
+    let mut start = PageStart::Offset(offset);
+    let mut rows = Vec::new();
+    while let Some(left) = left(rows.len()) {
+        let found = licenses::list(db, search, &start, left).await?;
+        let last = found.last_of_more().map(|last| search.cursor(last));
+        let found = all_current(db, found.rows, now).await?;
+        rows.extend(found.into_iter().map(|license| LicenseRow {
+            key: mask(&license.license_key),
+            status: ShownStatus::of(&license, now).as_str(),
+            ends: ShownEnd::of(&license),
+            id: license.id,
+            plan: license.plan,
+        }));
+        match last {
+            Some(last) => start = PageStart::After(last),
+            None => break,
+        }
+    }
+    Ok(rows)
 }
 
 /// The URL of a customer's page.

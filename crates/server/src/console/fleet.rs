@@ -219,7 +219,7 @@ fn plot(calls: &[CallsOfDay], today: NaiveDate) -> String {
 async fn suspected(app: &App, now: DateTime<Utc>) -> Result<Vec<Suspected>, StoreError> {
     let db = app.store.reader();
     let mut shown = Vec::new();
-    for it in suspicions::list(db, None, LISTED).await? {
+    for it in suspicions::list(db, None, LISTED).await?.rows {
         let license = licenses::find_by_id(db, &it.license_id).await?;
         shown.push(Suspected {
             license_id: it.license_id,

@@ -17,7 +17,7 @@ use super::exports::file;
 use super::filters::{check_box, page_number, unknown, unreadable};
 use super::frame::{Frame, trouble};
 use super::gauges::gauges;
-use super::pager::{Pager, ROWS};
+use super::pager::{Pager, left};
 use crate::app::App;
 use crate::http::error::ApiError;
 use crate::http::staff_stream::StaffStream;
@@ -126,15 +126,7 @@ pub(super) async fn page(
             return show(error.status(), &page);
         }
     };
-    let window = Window {
-        start: PageStart::Offset(Pager::offset(number)),
-        limit: ROWS,
-    };
-    let now = app.clock.now();
-    let found = survey.installations(&app, &filter, order, window);
-    let named =
-        async { Ok::<_, StoreError>((found.await?, ItemNames::read(app.store.reader()).await?)) };
-    let ((members, total), items) = match named.await {
+    let (rows, total) = match rows(&app, &survey, &filter, order, number).await {
         Ok(found) => found,
         Err(error) => return trouble("installations", ApiError::from(error)),
     };
@@ -152,12 +144,39 @@ pub(super) async fn page(
     let page = InstallationsPage {
         frame: Frame::new("installations"),
         standings: Seen::ALL,
-        rows: members.into_iter().map(|it| row(it, &items, now)).collect(),
+        rows,
         pager,
         error: None,
         wanted,
     };
     show(StatusCode::OK, &page)
+}
+
+/// The rows of a page, and how many installations match.
+async fn rows(
+    app: &App,
+    survey: &Survey,
+    filter: &Filter,
+    order: SortOrder,
+    number: u64,
+) -> Result<(Vec<Row>, u64), StoreError> {
+    let items = ItemNames::read(app.store.reader()).await?;
+    let now = app.clock.now();
+    let mut start = PageStart::Offset(Pager::offset(number));
+    let (mut rows, mut all) = (Vec::new(), 0);
+    while let Some(limit) = left(rows.len()) {
+        let window = Window { start, limit };
+        let (found, total) = survey.installations(app, filter, order, window).await?;
+        all = total;
+        let last = found.last_of_more();
+        let last = last.map(|last| last.installation.cursor(order));
+        rows.extend(found.rows.into_iter().map(|it| row(it, &items, now)));
+        match last {
+            Some(last) => start = PageStart::After(last),
+            None => break,
+        }
+    }
+    Ok((rows, all))
 }
 
 /// The matching installations on all pages, as a file.

@@ -33,7 +33,7 @@ use crate::licensing::issue::{IssueError, issue as issue_license, preview};
 use crate::licensing::item_words::{ItemNames, quantity_words};
 use crate::licensing::look_up::look_up;
 use crate::licensing::plans::find_plan;
-use crate::store::customers::Customer;
+use crate::store::customers::NamedCustomer;
 use crate::store::plans::{self, PublishedPlan};
 use form::{QUANTITY, before_review, carried, filled, request};
 
@@ -61,7 +61,7 @@ struct IssuePage {
     duration: String,
     features: Vec<FeatureBox>,
     counts: Vec<CountField>,
-    customers: Vec<Customer>,
+    customers: Vec<NamedCustomer>,
     defaults: Defaults,
     /// Whether the plan was just changed.
     is_carried: bool,

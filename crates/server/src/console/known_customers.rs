@@ -15,8 +15,7 @@ use super::filters::unreadable;
 use super::frame::trouble;
 use crate::app::App;
 use crate::store::StoreError;
-use crate::store::customers::{self, Customer, CustomersSearch};
-use crate::store::page::PageStart;
+use crate::store::customers::{self, Customer, CustomersSearch, NamedCustomer};
 
 /// Maximum number of customers that are offered with a page: without the console's script, these are
 /// all.
@@ -32,7 +31,7 @@ const SIMILAR_CHARS: usize = 4;
 #[derive(Template)]
 #[template(path = "known_customers.html")]
 struct Matches {
-    customers: Vec<Customer>,
+    customers: Vec<NamedCustomer>,
 }
 
 #[derive(Default, Deserialize)]
@@ -59,7 +58,7 @@ pub(super) async fn matches(
 ///
 /// # Errors
 /// If the database returns an error.
-pub(super) async fn offered(db: &impl ConnectionTrait) -> Result<Vec<Customer>, StoreError> {
+pub(super) async fn offered(db: &impl ConnectionTrait) -> Result<Vec<NamedCustomer>, StoreError> {
     found(db, "", OFFERED).await
 }
 
@@ -67,12 +66,12 @@ async fn found(
     db: &impl ConnectionTrait,
     text: &str,
     most: u64,
-) -> Result<Vec<Customer>, StoreError> {
+) -> Result<Vec<NamedCustomer>, StoreError> {
     let search = CustomersSearch {
         text: text.to_owned(),
         ..CustomersSearch::default()
     };
-    customers::list(db, &search, &PageStart::default(), most).await
+    customers::named(db, &search, most).await
 }
 
 /// The customer that was meant, as a license would get it.

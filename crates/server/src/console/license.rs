@@ -32,6 +32,7 @@ use crate::http::error::ApiError;
 use crate::licensing::amendment_words::{History, Told};
 use crate::licensing::claim::moves_left;
 use crate::licensing::current::with_history;
+use crate::licensing::evaluation::in_turn;
 use crate::licensing::history::greatest_by_day;
 use crate::licensing::item_words::ItemNames;
 use crate::licensing::judge::ShownStatus;
@@ -147,16 +148,20 @@ pub(super) struct SeatsAt {
 async fn load(app: &App, license: &str, wanted: u64) -> Result<LicensePage, ApiError> {
     let (db, now) = (app.store.reader(), app.clock.now());
     let license = look_up(&app.store, license).await?;
-    let (license, amendments) = with_history(db, license, now).await?;
-    let history = History::read(db, amendments).await?;
-    let (of, settings) = (license.clone(), app.terms.clone());
-    let told = move |told: Told<'_>| {
-        let granted = entitlements::entitlements(&settings, &of, &told, now);
-        let newest = amendments::newest(&told, &of, u32::MAX, AMENDMENTS, now);
-        (granted, newest)
+    let telling = async {
+        let (license, amendments) = with_history(db, license, now).await?;
+        let history = History::read(db, amendments).await?;
+        let (of, settings) = (license.clone(), app.terms.clone());
+        let told = move |told: Told<'_>| {
+            let granted = entitlements::entitlements(&settings, &of, &told, now);
+            let newest = amendments::newest(&told, &of, u32::MAX, AMENDMENTS, now);
+            (granted, newest)
+        };
+        let told = history.told(&app.store, told).await?;
+        Ok::<_, ApiError>((license, told, history.items()))
     };
-    let (granted, newest) = history.told(&app.store, told).await?;
-    let items = history.items();
+    let (license, (granted, newest), items) = in_turn(&app.store, telling).await?;
+    let items = &*items;
     let all_held = SeatsQuery::held();
     let held_count = seats::count(db, &license.id, &all_held).await?;
     let pager = Pager::new(wanted, held_count, &[]);
@@ -164,16 +169,18 @@ async fn load(app: &App, license: &str, wanted: u64) -> Result<LicensePage, ApiE
         start: PageStart::Offset(Pager::offset(pager.page)),
         ..all_held
     };
-    let held = seats::list(db, &license.id, &on_page, ROWS).await?;
+    let held = seats::list(db, &license.id, &on_page, ROWS).await?.rows;
     let all_freed = SeatsQuery {
         held: Some(false),
         freed_last_first: true,
         ..SeatsQuery::default()
     };
-    let freed = seats::list(db, &license.id, &all_freed, FREED).await?;
+    let freed = seats::list(db, &license.id, &all_freed, FREED).await?.rows;
     let waiting = seats::running_freed(db, &license.id, now, ROWS).await?;
     let waiting_total = seats::count_running_freed(db, &license.id, now).await?;
-    let suspected = suspicions::list(db, Some(&license.id), SUSPICIONS).await?;
+    let suspected = suspicions::list(db, Some(&license.id), SUSPICIONS)
+        .await?
+        .rows;
     let used = greatest_by_day(app, &license.id, DAYS).await?;
     let of_this = Filter {
         license_id: Some(license.id.clone()),

@@ -19,7 +19,7 @@ use super::ends::ShownEnd;
 use super::exports::file;
 use super::filters::{check_box, page_number, unknown, unreadable};
 use super::frame::{Frame, trouble};
-use super::pager::{Pager, ROWS};
+use super::pager::{Pager, left};
 use crate::app::App;
 use crate::http::error::ApiError;
 use crate::http::staff_stream::StaffStream;
@@ -28,7 +28,7 @@ use crate::licensing::expiry::end_of;
 use crate::licensing::exports::LicensesExport;
 use crate::licensing::judge::ShownStatus;
 use crate::licensing::plans::{FindPlanError, find_plan};
-use crate::store::licenses::{License, Search, Sort};
+use crate::store::licenses::{Search, Sort};
 use crate::store::page::PageStart;
 use crate::store::plans::{self, PublishedPlan};
 use crate::store::{StoreError, licenses, seats};
@@ -215,30 +215,48 @@ async fn load(
             ("sort", &wanted.sort),
         ],
     );
-    let start = PageStart::Offset(Pager::offset(pager.page));
-    let found = licenses::list(db, &search, &start, ROWS).await?;
-    let found = all_current(db, found, now).await?;
-    let ids = found.iter().map(|license| license.id.clone()).collect();
-    let held = seats::count_held_of(db, ids).await?;
-    let row = |license: License| Row {
-        seats: format!(
-            "{} of {}",
-            held.get(&license.id).copied().unwrap_or_default(),
-            license.seats
-        ),
-        key: mask(&license.license_key),
-        status: ShownStatus::of(&license, now).as_str(),
-        trial: license.trial,
-        ends: ShownEnd::of(&license),
-        id: license.id,
-        customer: license.customer,
-        plan: license.plan,
-    };
+    let offset = Pager::offset(pager.page);
     Ok(LicensesPage {
-        rows: found.into_iter().map(row).collect(),
+        rows: app.store.in_share(rows(db, &search, offset, now)).await?,
         pager,
         ..LicensesPage::empty(wanted, plans)
     })
+}
+
+async fn rows(
+    db: &impl ConnectionTrait,
+    search: &Search,
+    offset: u64,
+    now: DateTime<Utc>,
+) -> Result<Vec<Row>, StoreError> {
+    let mut start = PageStart::Offset(offset);
+    let mut rows = Vec::new();
+    while let Some(left) = left(rows.len()) {
+        let found = licenses::list(db, search, &start, left).await?;
+        let last = found.last_of_more().map(|last| search.cursor(last));
+        let ids = found.rows.iter().map(|license| license.id.clone());
+        let held = seats::count_held_of(db, ids.collect()).await?;
+        let found = all_current(db, found.rows, now).await?;
+        rows.extend(found.into_iter().map(|license| Row {
+            seats: format!(
+                "{} of {}",
+                held.get(&license.id).copied().unwrap_or_default(),
+                license.seats
+            ),
+            key: mask(&license.license_key),
+            status: ShownStatus::of(&license, now).as_str(),
+            trial: license.trial,
+            ends: ShownEnd::of(&license),
+            id: license.id,
+            customer: license.customer,
+            plan: license.plan,
+        }));
+        match last {
+            Some(last) => start = PageStart::After(last),
+            None => break,
+        }
+    }
+    Ok(rows)
 }
 
 /// The plans that licenses can have, by name.

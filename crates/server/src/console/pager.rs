@@ -5,6 +5,12 @@ use license_console::number::grouped;
 /// Rows per page.
 pub(super) const ROWS: u64 = 50;
 
+/// How many more rows than these a page has; `None` if it has no more. Lists that hold much are read in
+/// parts, of which only the rows are kept.
+pub(super) fn left(rows: usize) -> Option<u64> {
+    ROWS.checked_sub(rows as u64).filter(|left| 0 < *left)
+}
+
 /// The position of a page.
 pub(super) struct Pager {
     /// The page number, from 1.

@@ -26,7 +26,7 @@ use crate::licensing::tokens::{
 use crate::store::admin_tokens::{self, TokensCursor};
 
 /// Tokens on a page.
-const ROWS: usize = 50;
+const ROWS: u64 = 50;
 
 #[derive(Template)]
 #[template(path = "tokens.html")]
@@ -78,11 +78,9 @@ pub(super) async fn page(
 async fn load(app: &App, before: Option<i64>) -> Result<TokensPage, ApiError> {
     let (db, now) = (app.store.reader(), app.clock.now());
     let cursor = before.map(|below| TokensCursor { below });
-    let mut found = admin_tokens::newest(db, cursor.as_ref(), ROWS as u64 + 1).await?;
-    let more = found.len() > ROWS;
-    found.truncate(ROWS);
-    let older = found.last().filter(|_| more).map(|last| last.id);
-    let rows = found.into_iter().map(|token| {
+    let found = admin_tokens::newest(db, cursor.as_ref(), ROWS).await?;
+    let older = found.last_of_more().map(|last| last.id);
+    let rows = found.rows.into_iter().map(|token| {
         let token = ShownNamedToken::of(token, now);
         Row {
             name: token.name,

@@ -15,7 +15,7 @@ use license_console::page::show;
 use license_core::issued_code::CodeKind;
 use license_core::plan::Plan;
 use license_core::trial::{MAX_STARTS, TrialRefusal, check_plan};
-use license_service::cursor::{from_text, next_cursor};
+use license_service::cursor::from_text;
 use serde::Deserialize;
 
 use super::fields::{self, Fields, never_or_day};
@@ -111,15 +111,15 @@ pub(super) async fn page(
 
 async fn load(app: &App, after: Option<&TrialCodesCursor>) -> Result<TrialCodesPage, ApiError> {
     let (db, now) = (app.store.reader(), app.clock.now());
-    let mut found = newest(db, after, ROWS + 1).await?;
+    let found = newest(db, after, ROWS).await?;
     let cursor = |last: &StoredTrialCode| TrialCodesCursor {
         created_at: Storable::of_row(last.created_at),
         id: last.id.clone(),
     };
-    let older = next_cursor(&mut found, ROWS, cursor);
+    let older = found.next_cursor(cursor);
     Ok(TrialCodesPage {
         frame: Frame::new("trial-codes"),
-        rows: found.into_iter().map(|code| row(code, now)).collect(),
+        rows: found.rows.into_iter().map(|code| row(code, now)).collect(),
         total: grouped(count(db).await?),
         is_older: after.is_some(),
         older,

@@ -22,6 +22,7 @@ use crate::keyed_call::{CREATED, note_answer};
 use crate::licensing::amend_error::AmendError;
 use crate::licensing::amendment_words::CustomerNames;
 use crate::licensing::customers::{Chosen, choose, hold_for_customer};
+use crate::licensing::evaluation::in_turn;
 use crate::licensing::line_done::Storing;
 use crate::licensing::look_up::look_up;
 use crate::licensing::newest_amendment::amendments_to_follow;
@@ -141,11 +142,15 @@ async fn try_amend(
     let license = look_up(store, license).await?;
     storing.check(store.reader()).await?;
     if !storing.is_stored() {
-        let requested = Requested::prepare(store, license, request, change).await?;
-        return Ok(requested.prepared.preview(store, change.at).await?);
+        let previewing = async {
+            let requested = Requested::prepare(store, license, request, change).await?;
+            Ok(requested.prepared.preview(store, change.at).await?)
+        };
+        return in_turn(store, previewing).await;
     }
     let (_turn, license) = store.turn_to_amend(license).await?;
-    let requested = Requested::prepare(store, license.clone(), request, change).await?;
+    let preparing = Requested::prepare(store, license.clone(), request, change);
+    let requested = in_turn(store, preparing).await?;
     let customer = request.customer.as_deref();
     let (transaction, license) = hold_for_customer(store, license, customer).await?;
     storing.check(&transaction).await?;
@@ -256,9 +261,9 @@ async fn affected(
     effects: &[Effect],
     now: DateTime<Utc>,
 ) -> Result<Vec<Affected>, StoreError> {
-    let held = seats::list(db, license_id, &SeatsQuery::held(), MAX_INSTALLATIONS).await?;
     let first_excess = seats::first_excess(db, license_id, seats, now).await?;
-    let affected = held.into_iter().map(|seat| {
+    let held = seats::list(db, license_id, &SeatsQuery::held(), MAX_INSTALLATIONS).await?;
+    let affected = held.rows.into_iter().map(|seat| {
         let valid_until = seat.signed.map(|signed| signed.valid_until);
         let is_excess = seat.is_excess(first_excess, now);
         let is_now = is_excess && applies_at <= now;

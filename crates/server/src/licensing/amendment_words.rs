@@ -111,8 +111,8 @@ impl History {
 
     /// The names of what is sold.
     #[must_use]
-    pub fn items(&self) -> &ItemNames {
-        &self.items
+    pub fn items(&self) -> Arc<ItemNames> {
+        self.items.clone()
     }
 
     /// The words for the amendments.
@@ -284,7 +284,8 @@ impl<'a> Told<'a> {
 }
 
 /// Whether it can only be told from the license before and after it what an amendment does.
-fn needs_step(amendment: &Amendment) -> bool {
+#[must_use]
+pub fn needs_step(amendment: &Amendment) -> bool {
     amendment.undoes.is_some() || amendment.changes.iter().any(Change::is_about_terms)
 }
 

@@ -10,7 +10,7 @@ use crate::store::licenses::{self, License};
 use crate::store::{Store, StoreError, amendments};
 
 /// Licenses that are read together.
-const AT_A_TIME: usize = 100;
+const AT_A_TIME: u64 = 100;
 
 /// A license, brought up to date at `now`.
 ///
@@ -96,10 +96,10 @@ pub(super) async fn amendments_at(
 pub async fn catch_up(store: &Store, at: SigningTime) -> Result<usize, StoreError> {
     let mut count = 0;
     loop {
-        let outdated = licenses::outdated(store.reader(), at.instant(), AT_A_TIME as u64).await?;
-        let is_last = outdated.len() < AT_A_TIME;
+        let outdated = licenses::outdated(store.reader(), at.instant(), AT_A_TIME).await?;
+        let is_last = !outdated.has_more;
         let mut failed = None;
-        for license in outdated {
+        for license in outdated.rows {
             match store_current(store, license, at).await {
                 Ok(()) => count += 1,
                 Err(error) => failed = Some(error),

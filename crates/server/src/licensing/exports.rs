@@ -13,7 +13,7 @@ use license_core::entitlement::Quantity;
 use serde::Serialize;
 
 use crate::spreadsheet::{BYTE_ORDER_MARK, Column, head, lines};
-use crate::store::licenses::License;
+use crate::store::licenses::NamedLicense;
 use crate::store::{Store, StoreError};
 
 pub use amendments::AmendmentsExport;
@@ -22,7 +22,7 @@ pub use installations::InstallationsExport;
 pub use licenses::LicensesExport;
 pub use usage::UsageExport;
 
-/// Rows that are read together.
+/// Maximum number of rows that are read together. Fewer are if they hold much.
 const AT_A_TIME: u64 = 1000;
 
 /// All rows of a list, in an order in which no row moves while they are read.
@@ -141,8 +141,8 @@ pub struct OfLicense {
     pub customer: String,
 }
 
-impl From<License> for OfLicense {
-    fn from(license: License) -> Self {
+impl From<NamedLicense> for OfLicense {
+    fn from(license: NamedLicense) -> Self {
         Self {
             license_id: license.id,
             license_key: license.license_key,
@@ -159,7 +159,7 @@ async fn by_id(
     let mut ids: Vec<String> = ids.collect();
     ids.sort_unstable();
     ids.dedup();
-    let found = crate::store::licenses::with_ids(store.reader(), ids).await?;
+    let found = crate::store::licenses::named(store.reader(), ids).await?;
     let found = found.into_iter();
     Ok(found.map(|it| (it.id.clone(), it.into())).collect())
 }

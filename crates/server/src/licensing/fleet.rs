@@ -19,7 +19,7 @@ use crate::licensing::seen_standing::Seen;
 use crate::shared_results::SharedResults;
 use crate::store::installations::{Window, all, count};
 use crate::store::licenses::Search;
-use crate::store::page::SortOrder;
+use crate::store::page::{Page, SortOrder};
 use crate::store::{StoreError, calls, licenses, seats};
 pub use installations::{Filter, Member, ShownInstallation, suspected};
 
@@ -77,8 +77,8 @@ impl Survey {
         Ok(fleet)
     }
 
-    /// The installations that match, sorted by when they called last, at most `limit` from a start
-    /// on; and how many match in all. Concurrent callers that ask for the same wait for the same
+    /// A page of the installations that match, sorted by when they called last, at most `limit` from a
+    /// start on; and how many match in all. Concurrent callers that ask for the same wait for the same
     /// evaluation, which begins after their calls.
     ///
     /// # Errors
@@ -89,7 +89,7 @@ impl Survey {
         filter: &Filter,
         order: SortOrder,
         window: Window,
-    ) -> Result<(Vec<Member>, u64), StoreError> {
+    ) -> Result<(Page<Member>, u64), StoreError> {
         if !filter.takes_all() {
             let asked = (filter.clone(), order, window);
             let evaluating = installations::evaluate(app, filter, order, window);
@@ -99,9 +99,14 @@ impl Survey {
         // The database counts and skips installations whose standing need not be derived.
         let (db, now) = (app.store.reader(), app.clock.now());
         let suspected = suspected(db, now).await?;
-        let rows = all(db, order, Some(window)).await?;
-        let page = rows.map_ok(|it| Member::of(it, &suspected, now));
-        Ok((page.try_collect().await?, count(db).await?))
+        let total = count(db).await?;
+        let with_next = Window {
+            limit: window.limit.saturating_add(1),
+            ..window
+        };
+        let rows = all(db, order, Some(with_next)).await?;
+        let members = rows.map_ok(|it| Member::of(it, &suspected, now));
+        Ok((installations::fill(members, window.limit).await?, total))
     }
 }
 

@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 
 use crate::app::App;
 use crate::audit::{Action, Actor};
+use crate::store::page::Page;
 use crate::store::usage_days::{self, UsageCursor, UsageDay};
 use crate::store::{
     StoreError, calls, commit_proofs, licenses, lost_numbers, seats, site_entries, suspicions,
@@ -92,7 +93,7 @@ pub async fn calls_by_day(
 }
 
 /// The usage of the machines of a license on each of the last `days` days, newest first: the
-/// entries after a cursor, at most `limit`.
+/// page of entries after a cursor, at most `limit`.
 ///
 /// # Errors
 /// If the database returns an error.
@@ -102,7 +103,7 @@ pub async fn usage_by_day(
     days: u32,
     after: Option<&UsageCursor>,
     limit: u64,
-) -> Result<Vec<UsageDay>, StoreError> {
+) -> Result<Page<UsageDay>, StoreError> {
     let first = first_of(app, days);
     usage_days::since(app.store.reader(), license_id, first, after, limit).await
 }

@@ -14,7 +14,6 @@ use crate::licensing::look_up::{LookUpError, look_up};
 use crate::store::licenses::License;
 use crate::store::seats::{self, Seat, SeatsQuery};
 use crate::store::{Store, StoreError};
-use license_service::cursor::next_cursor;
 
 /// One page of the seats of a license, in the order in which they were first taken.
 #[derive(Debug, Serialize, ToSchema)]
@@ -55,17 +54,19 @@ pub async fn seats_page(
     size: u64,
     now: DateTime<Utc>,
 ) -> Result<SeatsPage, StoreError> {
-    let mut found = seats::list(db, &license.id, query, size + 1).await?;
     let first_excess = seats::first_excess(db, &license.id, license.seats, now).await?;
-    let next_cursor = next_cursor(&mut found, size, Seat::cursor);
-    let found = found.into_iter().map(|seat| ListedSeat {
+    let total = seats::count(db, &license.id, query).await?;
+    let seats_held = seats::count(db, &license.id, &SeatsQuery::held()).await?;
+    let found = seats::list(db, &license.id, query, size).await?;
+    let next_cursor = found.next_cursor(Seat::cursor);
+    let found = found.rows.into_iter().map(|seat| ListedSeat {
         is_excess: seat.is_excess(first_excess, now),
         seat,
     });
     Ok(SeatsPage {
         seats: found.collect(),
-        total: seats::count(db, &license.id, query).await?,
-        seats_held: seats::count(db, &license.id, &SeatsQuery::held()).await?,
+        total,
+        seats_held,
         license_seats: license.seats,
         next_cursor,
     })

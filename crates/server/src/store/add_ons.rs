@@ -13,6 +13,8 @@ use sea_orm::{
 use serde::{Deserialize, Serialize};
 
 use super::StoreError;
+use super::page::Page;
+use super::page_bytes::page;
 
 /// A row as the database library sees it.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
@@ -281,13 +283,13 @@ pub async fn newest(
     query: &AddOnsQuery,
     after: Option<&AddOnsCursor>,
     most: u64,
-) -> Result<Vec<StoredAddOn>, StoreError> {
+) -> Result<Page<StoredAddOn>, StoreError> {
     let mut found = Entity::find().filter(query.condition());
     if let Some(cursor) = after {
         found = found.filter(Column::Id.lt(cursor.below));
     }
-    let rows = found.order_by_desc(Column::Id).limit(most).all(db).await?;
-    rows.into_iter().map(StoredAddOn::try_from).collect()
+    let found = page(db, found.order_by_desc(Column::Id), most).await?;
+    found.try_map(StoredAddOn::try_from)
 }
 
 impl AddOnsQuery {

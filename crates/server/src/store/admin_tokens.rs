@@ -10,6 +10,8 @@ use sea_orm::{ActiveValue, ConnectionTrait, EntityTrait, QueryOrder as _, QueryS
 use serde::{Deserialize, Serialize};
 
 use super::StoreError;
+use super::page::Page;
+use super::page_bytes::page;
 
 /// A row as the database library sees it.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
@@ -181,13 +183,13 @@ pub async fn newest(
     db: &impl ConnectionTrait,
     after: Option<&TokensCursor>,
     most: u64,
-) -> Result<Vec<NamedToken>, StoreError> {
+) -> Result<Page<NamedToken>, StoreError> {
     let mut found = Entity::find();
     if let Some(cursor) = after {
         found = found.filter(Column::Id.lt(cursor.below));
     }
-    let rows = found.order_by_desc(Column::Id).limit(most).all(db).await?;
-    Ok(rows.into_iter().map(NamedToken::from).collect())
+    let found = page(db, found.order_by_desc(Column::Id), most).await?;
+    Ok(found.map(NamedToken::from))
 }
 
 /// Revokes a token; returns whether it was not revoked before.

@@ -4,14 +4,17 @@
 use chrono::NaiveDateTime;
 use license_core::amendment::{Amendment, Change, MAX_AMENDMENTS, MAX_SCHEDULED};
 use license_core::customer_id;
-use license_service::cursor::cut;
 use license_service::database::{ExpectedTable, writes};
 use sea_orm::entity::prelude::*;
 use sea_orm::{ActiveValue, ConnectionTrait, EntityTrait, QueryOrder as _, QuerySelect as _};
 use serde::{Deserialize, Serialize};
 
 use super::StoreError;
-use super::page_bytes::fitting;
+use super::page::Page;
+use super::page_bytes::page;
+
+/// More amendments than a license has: first activations set ends in addition.
+const MAX_OF_LICENSE: u64 = MAX_AMENDMENTS as u64 + MAX_SCHEDULED as u64 + 1;
 
 /// A row as the database library sees it.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
@@ -86,8 +89,7 @@ pub async fn of_license(
     let found = Entity::find()
         .filter(Column::LicenseId.eq(license_id))
         .order_by_asc(Column::Number)
-        // First activations set ends in addition.
-        .limit(u64::from(MAX_AMENDMENTS) + MAX_SCHEDULED as u64 + 1);
+        .limit(MAX_OF_LICENSE);
     let rows = found.all(db).await?;
     if rows.is_empty() {
         return Err(StoreError::NoAmendments(license_id.to_owned()));
@@ -95,8 +97,7 @@ pub async fn of_license(
     rows.into_iter().map(Amendment::try_from).collect()
 }
 
-/// A page of the amendments of a license, newest first: at most `most`, and whether there are older
-/// ones.
+/// A page of the amendments of a license, newest first: at most `most`.
 ///
 /// # Errors
 /// If the database returns an error, or a row cannot be read.
@@ -105,17 +106,13 @@ pub async fn newest(
     license_id: &str,
     after: Option<&AmendmentsCursor>,
     most: u64,
-) -> Result<(Vec<Amendment>, bool), StoreError> {
+) -> Result<Page<Amendment>, StoreError> {
     let mut found = Entity::find().filter(Column::LicenseId.eq(license_id));
     if let Some(cursor) = after {
         found = found.filter(Column::Number.lt(i64::from(cursor.below)));
     }
     let found = found.order_by_desc(Column::Number);
-    let size = fitting(db, found.clone(), Column::Changes, most).await?;
-    let mut rows = found.limit(size + 1).all(db).await?;
-    let has_more = cut(&mut rows, size);
-    let amendments = rows.into_iter().map(Amendment::try_from);
-    Ok((amendments.collect::<Result<_, _>>()?, has_more))
+    page(db, found, most).await?.try_map(Amendment::try_from)
 }
 
 /// An amendment of any license.
@@ -141,8 +138,7 @@ pub async fn of_license_after(
         .filter(Column::LicenseId.eq(license_id))
         .filter(Column::Number.gt(i64::from(number)))
         .order_by_asc(Column::Number);
-    let most = fitting(db, found.clone(), Column::Changes, most).await?;
-    recorded(found.limit(most).all(db).await?)
+    recorded(page(db, found, most).await?.rows)
 }
 
 /// The next amendments of the licenses with greater ids than `after`, in the order of these and of
@@ -161,8 +157,51 @@ pub async fn of_licenses_after(
     }
     let found = found.order_by_asc(Column::LicenseId);
     let found = found.order_by_asc(Column::Number);
-    let most = fitting(db, found.clone(), Column::Changes, most).await?;
-    recorded(found.limit(most).all(db).await?)
+    recorded(page(db, found, most).await?.rows)
+}
+
+/// The amendments of a license up to a number, with all that the words about later ones depend on:
+/// without their authors, reasons and orders.
+///
+/// # Errors
+/// If the database returns an error, or a row cannot be read.
+pub async fn changes_until(
+    db: &impl ConnectionTrait,
+    license_id: &str,
+    number: u32,
+) -> Result<Vec<Amendment>, StoreError> {
+    let rows: Vec<(i32, NaiveDateTime, NaiveDateTime, Option<i32>, Json)> = Entity::find()
+        .select_only()
+        .columns([
+            Column::Number,
+            Column::RecordedAt,
+            Column::EffectiveAt,
+            Column::Undoes,
+            Column::Changes,
+        ])
+        .filter(Column::LicenseId.eq(license_id))
+        .filter(Column::Number.lte(i64::from(number)))
+        .order_by_asc(Column::Number)
+        .limit(MAX_OF_LICENSE)
+        .into_tuple()
+        .all(db)
+        .await?;
+    let read = rows.into_iter();
+    let read = read.map(|(number, recorded_at, effective_at, undoes, changes)| {
+        Amendment::try_from(Model {
+            id: 0,
+            license_id: String::new(),
+            number,
+            author: String::new(),
+            reason: None,
+            order_reference: None,
+            recorded_at,
+            effective_at,
+            undoes,
+            changes,
+        })
+    });
+    read.collect()
 }
 
 fn recorded(rows: Vec<Model>) -> Result<Vec<Recorded>, StoreError> {

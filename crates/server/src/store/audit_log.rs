@@ -1,16 +1,16 @@
 //! `audit_log`: changes and their authors. Rows are only added, never changed.
 
 use chrono::{DateTime, NaiveDateTime, Utc};
-use license_service::cursor::cut;
 use license_service::database::{ExpectedTable, writes};
 use sea_orm::entity::prelude::*;
-use sea_orm::{ActiveValue, ConnectionTrait, EntityTrait, QueryOrder as _, QuerySelect as _};
+use sea_orm::{ActiveValue, ConnectionTrait, EntityTrait, QueryOrder as _};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::StoreError;
-use super::page_bytes::fitting;
+use super::page::Page;
+use super::page_bytes::page;
 
 /// A row as the database library sees it.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
@@ -108,7 +108,7 @@ pub async fn append(db: &impl ConnectionTrait, entry: Entry) -> Result<(), Store
     Ok(writes::insert(db, Entity::insert(row)).await?)
 }
 
-/// The newest entries, newest first.
+/// The newest entries, newest first: at most `most`, and no more than fit on a page.
 ///
 /// # Errors
 /// If the database returns an error.
@@ -117,8 +117,7 @@ pub async fn newest(
     filter: &Filter,
     most: u64,
 ) -> Result<Vec<Entry>, StoreError> {
-    let found = filtered(filter).order_by_desc(Column::Id).limit(most);
-    Ok(found.all(db).await?.into_iter().map(Entry::from).collect())
+    Ok(newest_page(db, filter, most).await?.rows)
 }
 
 /// The oldest entries, oldest first: at most `most`, and no more than fit on a page.
@@ -131,12 +130,10 @@ pub async fn oldest(
     most: u64,
 ) -> Result<Vec<Entry>, StoreError> {
     let found = filtered(filter).order_by_asc(Column::Id);
-    let most = fitting(db, found.clone(), Column::Details, most).await?;
-    let found = found.limit(most).all(db).await?;
-    Ok(found.into_iter().map(Entry::from).collect())
+    Ok(page(db, found, most).await?.map(Entry::from).rows)
 }
 
-/// A page of the newest entries, newest first: at most `most`, and whether there are older ones.
+/// A page of the newest entries, newest first: at most `most`.
 ///
 /// # Errors
 /// If the database returns an error.
@@ -144,12 +141,9 @@ pub async fn newest_page(
     db: &impl ConnectionTrait,
     filter: &Filter,
     most: u64,
-) -> Result<(Vec<Entry>, bool), StoreError> {
+) -> Result<Page<Entry>, StoreError> {
     let found = filtered(filter).order_by_desc(Column::Id);
-    let size = fitting(db, found.clone(), Column::Details, most).await?;
-    let mut rows = found.limit(size + 1).all(db).await?;
-    let has_more = cut(&mut rows, size);
-    Ok((rows.into_iter().map(Entry::from).collect(), has_more))
+    Ok(page(db, found, most).await?.map(Entry::from))
 }
 
 /// Whether there is any entry about this.

@@ -17,7 +17,9 @@ use utoipa::ToSchema;
 
 use super::StoreError;
 use super::parts::in_parts;
-pub use search::{CustomersCursor, CustomersSearch, CustomersSort, count, list};
+pub use search::{
+    CustomersCursor, CustomersSearch, CustomersSort, NamedCustomer, count, list, named,
+};
 
 /// A row as the database library sees it.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]

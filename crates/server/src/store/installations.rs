@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::licenses::{self, Status};
 use super::page::{PageStart, SortOrder, Storable};
+use super::page_bytes::{bytes, fitting};
 use super::{StoreError, seats};
 
 /// One machine that holds a seat.
@@ -87,6 +88,21 @@ impl Installation {
             Resource::Users => users,
             Resource::StorageGb => storage_gb,
         }
+    }
+
+    /// About how many bytes its texts have.
+    #[must_use]
+    pub fn bytes(&self) -> i64 {
+        let texts = [
+            &self.customer,
+            &self.installation_name,
+            &self.installation_version,
+        ];
+        let texts = texts.into_iter().map(String::len);
+        let granted = self.counts.keys().map(String::len);
+        let used = self.usage.counts.iter().map(|(key, _)| key.len());
+        let bytes: usize = texts.chain(granted).chain(used).sum();
+        i64::try_from(bytes).unwrap_or(i64::MAX)
     }
 
     /// How much of something its license grants.
@@ -175,8 +191,8 @@ pub struct Window {
     pub limit: u64,
 }
 
-/// Installations in the order in which their seats were first taken, after a seat. No installation
-/// changes its place when it calls.
+/// Installations in the order in which their seats were first taken, after a seat, at most `most`, and no
+/// more than fit on a page. No installation changes its place when it calls.
 ///
 /// # Errors
 /// If the database returns an error.
@@ -189,40 +205,54 @@ pub async fn in_order_of_seats(
     if let Some(after) = after {
         held = held.filter(seats::Column::Id.gt(after));
     }
-    let held = held.order_by_asc(seats::Column::Id).limit(most);
-    let rows = held.into_model::<Row>().all(db).await?;
+    let held = held.order_by_asc(seats::Column::Id);
+    let bytes = [
+        bytes(SEAT_COLUMNS.into_iter()),
+        bytes(LICENSE_COLUMNS.into_iter()),
+    ];
+    let (size, _) = fitting(db, held.clone(), &bytes.join(" + "), most).await?;
+    let rows = held.limit(size).into_model::<Row>().all(db).await?;
     rows.into_iter().map(Installation::try_from).collect()
 }
 
+const SEAT_COLUMNS: [seats::Column; 10] = {
+    use seats::Column as Seat;
+    [
+        Seat::Id,
+        Seat::LicenseId,
+        Seat::HardwareId,
+        Seat::InstallationId,
+        Seat::InstallationName,
+        Seat::InstallationVersion,
+        Seat::LastSeenAt,
+        Seat::ValidUntil,
+        Seat::Exp,
+        Seat::Usage,
+    ]
+};
+
+const LICENSE_COLUMNS: [licenses::Column; 8] = {
+    use licenses::Column as License;
+    [
+        License::LicenseKey,
+        License::Customer,
+        License::Status,
+        License::ExpiresAt,
+        License::MaxCameras,
+        License::MaxUsers,
+        License::MaxStorageGb,
+        License::Counts,
+    ]
+};
+
 /// The columns of held seats and of their licenses.
 fn held() -> Select<seats::Entity> {
-    use seats::Column as Seat;
     seats::Entity::find()
         .select_only()
-        .columns([
-            Seat::Id,
-            Seat::LicenseId,
-            Seat::HardwareId,
-            Seat::InstallationId,
-            Seat::InstallationName,
-            Seat::InstallationVersion,
-            Seat::LastSeenAt,
-            Seat::ValidUntil,
-            Seat::Exp,
-            Seat::Usage,
-        ])
-        .columns([
-            licenses::Column::LicenseKey,
-            licenses::Column::Customer,
-            licenses::Column::Status,
-            licenses::Column::ExpiresAt,
-            licenses::Column::MaxCameras,
-            licenses::Column::MaxUsers,
-            licenses::Column::MaxStorageGb,
-            licenses::Column::Counts,
-        ])
+        .columns(SEAT_COLUMNS)
+        .columns(LICENSE_COLUMNS)
         .join(JoinType::InnerJoin, seats::Relation::License.def())
-        .filter(Seat::FreedAt.is_null())
+        .filter(seats::Column::FreedAt.is_null())
 }
 
 /// Installations, sorted by when they called last, one after the other: those in the window, or

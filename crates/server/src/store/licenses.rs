@@ -23,7 +23,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::StoreError;
-use super::parts::in_parts;
+use super::page::Page;
+use super::page_bytes::page;
 pub(in crate::store) use contents::counts_of;
 pub use contents::counts_schema;
 pub use of_customer::{
@@ -31,7 +32,9 @@ pub use of_customer::{
     move_customer, of_customer, previewed, rename_customer, with_customer, with_plan,
 };
 pub(in crate::store) use search::containing;
-pub use search::{LicensesCursor, MAX_LISTED, Search, Sort, count, list};
+pub use search::{
+    LicensesCursor, MAX_LISTED, NamedLicense, Search, Sort, count, keys, list, named,
+};
 
 /// A row as the database library sees it.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
@@ -272,13 +275,12 @@ pub async fn outdated(
     db: &impl ConnectionTrait,
     now: DateTime<Utc>,
     most: u64,
-) -> Result<Vec<License>, StoreError> {
+) -> Result<Page<License>, StoreError> {
     let is_outdated = Condition::any()
         .add(Column::ChangesAt.lt(now.naive_utc()))
         .add(Column::JudgedAt.gt(now.naive_utc()));
     let found = Entity::find().filter(is_outdated);
-    let rows = found.limit(most).all(db).await?;
-    rows.into_iter().map(License::try_from).collect()
+    page(db, found, most).await?.try_map(License::try_from)
 }
 
 fn row(license: &License) -> ActiveModel {
@@ -346,21 +348,6 @@ pub async fn find_by_id(
 ) -> Result<Option<License>, StoreError> {
     let row = Entity::find_by_id(id).one(db).await?;
     row.map(License::try_from).transpose()
-}
-
-/// The licenses with these ids, in any order.
-///
-/// # Errors
-/// If the database returns an error.
-pub async fn with_ids(
-    db: &impl ConnectionTrait,
-    ids: Vec<String>,
-) -> Result<Vec<License>, StoreError> {
-    let rows = in_parts(ids, |part| {
-        Entity::find().filter(part.has(Column::Id)).all(db)
-    });
-    let rows = rows.await?;
-    rows.into_iter().map(License::try_from).collect()
 }
 
 /// Locks a license until the transaction ends, and returns its current state: other changes to it

@@ -391,6 +391,18 @@ impl Store {
         &self.db
     }
 
+    /// Reads a list in one turn of the caller: whoever waits for a turn holds no rows meanwhile. Evaluates
+    /// nothing, because whoever evaluates may wait for the same turn.
+    ///
+    /// # Errors
+    /// If too many others wait, and those of the work.
+    pub async fn in_share<T, E: From<StoreError>>(
+        &self,
+        work: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
+        self.db.in_share(work).await.map_err(StoreError::from)?
+    }
+
     /// The queues for evaluations of amendments.
     #[must_use]
     pub(crate) fn evaluations(&self) -> &Evaluations {

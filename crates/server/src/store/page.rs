@@ -1,6 +1,7 @@
 //! Which part of a list is read, and in what order.
 
 use chrono::Datelike;
+use license_service::cursor::to_text;
 use sea_orm::Order;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -33,6 +34,85 @@ impl From<SortOrder> for Order {
             SortOrder::Asc => Self::Asc,
             SortOrder::Desc => Self::Desc,
         }
+    }
+}
+
+/// Some of the rows of a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page<T> {
+    /// The rows.
+    pub rows: Vec<T>,
+    /// Whether there are others after these.
+    pub has_more: bool,
+}
+
+impl<T> Default for Page<T> {
+    fn default() -> Self {
+        Self {
+            rows: Vec::new(),
+            has_more: false,
+        }
+    }
+}
+
+impl<T> Page<T> {
+    /// The last row, if there are others after it.
+    #[must_use]
+    pub fn last_of_more(&self) -> Option<&T> {
+        self.rows.last().filter(|_| self.has_more)
+    }
+
+    /// The cursor of the next page; `None` on the last page.
+    pub fn next_cursor<C: Serialize>(&self, cursor: impl Fn(&T) -> C) -> Option<String> {
+        self.last_of_more().map(|last| to_text(&cursor(last)))
+    }
+
+    /// The same page with other values.
+    #[must_use]
+    pub fn map<U>(self, of_row: impl Fn(T) -> U) -> Page<U> {
+        Page {
+            rows: self.rows.into_iter().map(of_row).collect(),
+            has_more: self.has_more,
+        }
+    }
+
+    /// The same for values that cannot all be read.
+    ///
+    /// # Errors
+    /// The first error.
+    pub fn try_map<U, E>(self, of_row: impl Fn(T) -> Result<U, E>) -> Result<Page<U>, E> {
+        let rows: Result<_, E> = self.rows.into_iter().map(of_row).collect();
+        Ok(Page {
+            rows: rows?,
+            has_more: self.has_more,
+        })
+    }
+}
+
+/// Maximum number of bytes of all rows of a page, unless a single row has more.
+const MAX_PAGE_BYTES: i64 = 2 * 1024 * 1024;
+
+/// The room on a page.
+#[derive(Clone, Copy, Debug)]
+pub struct Room {
+    left: i64,
+    is_empty: bool,
+}
+
+impl Default for Room {
+    fn default() -> Self {
+        Self {
+            left: MAX_PAGE_BYTES,
+            is_empty: true,
+        }
+    }
+}
+
+impl Room {
+    /// Whether there is room for one more row with this many bytes. There is for the first one.
+    pub fn takes(&mut self, bytes: i64) -> bool {
+        self.left = self.left.saturating_sub(bytes);
+        std::mem::take(&mut self.is_empty) || self.left >= 0
     }
 }
 

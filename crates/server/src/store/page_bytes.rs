@@ -1,39 +1,74 @@
-//! Pages are bounded by bytes as well as by rows: a column may hold far more in one row than in
-//! another.
+//! Pages are bounded by bytes as well as by rows: a row may hold far more than another. Every list that
+//! people can ask for is read here.
 
 use sea_orm::sea_query::Expr;
-use sea_orm::{ConnectionTrait, EntityTrait, IdenStatic as _, QuerySelect as _, Select};
+use sea_orm::{
+    ColumnTrait, ColumnType, ConnectionTrait, EntityTrait, Iterable as _, QuerySelect as _, Select,
+};
 
 use super::StoreError;
+use super::page::{Page, Room};
 
-/// Maximum number of bytes in one column of a page, unless a single row has more.
-const MAX_PAGE_BYTES: i64 = 2 * 1024 * 1024;
+/// Maximum number of rows on a page.
+const MAX_ROWS: u64 = 10_000;
 
-/// How many of the first `most` rows of a list fit on a page with their values of a column; at least 1.
-/// A row that is added meanwhile moves the others by one.
+/// The first rows of a list: at most `most`, and no more than fit on a page; at least 1.
+///
+/// # Errors
+/// If the database returns an error.
+pub(in crate::store) async fn page<E: EntityTrait>(
+    db: &impl ConnectionTrait,
+    found: Select<E>,
+    most: u64,
+) -> Result<Page<E::Model>, StoreError> {
+    let (size, has_more) = fitting(db, found.clone(), &bytes(E::Column::iter()), most).await?;
+    let rows = found.limit(size).all(db).await?;
+    Ok(Page { rows, has_more })
+}
+
+/// How many of the first `most` rows of a list fit on a page, if each holds that many `bytes`, and
+/// whether there are others. A row that is added meanwhile moves the others by one.
 ///
 /// # Errors
 /// If the database returns an error.
 pub(in crate::store) async fn fitting<E: EntityTrait>(
     db: &impl ConnectionTrait,
     found: Select<E>,
-    column: E::Column,
+    bytes: &str,
     most: u64,
-) -> Result<u64, StoreError> {
-    let length = length(column.as_str());
-    let lengths: Vec<Option<i64>> = found
+) -> Result<(u64, bool), StoreError> {
+    let most = most.min(MAX_ROWS);
+    let lengths: Vec<i64> = found
         .select_only()
-        .expr_as(Expr::cust(length), "bytes")
-        .limit(most)
+        .expr_as(Expr::cust(bytes.to_owned()), "bytes")
+        .limit(most + 1)
         .into_tuple()
         .all(db)
         .await?;
-    let mut left = MAX_PAGE_BYTES;
-    let rows = lengths.iter().take_while(|length| {
-        left = left.saturating_sub(length.unwrap_or_default());
-        left >= 0
+    let mut room = Room::default();
+    let rows = lengths.iter().take_while(|length| room.takes(**length));
+    let size = most.min(rows.count() as u64);
+    Ok((size, size < lengths.len() as u64))
+}
+
+/// What a row holds in these columns, in SQL: the bytes of its texts, which have no other bound.
+pub(in crate::store) fn bytes<C: ColumnTrait>(columns: impl Iterator<Item = C>) -> String {
+    let texts = columns.filter(|column| {
+        matches!(
+            column.def().get_column_type(),
+            ColumnType::Text | ColumnType::String(_) | ColumnType::Json | ColumnType::JsonBinary
+        )
     });
-    Ok((rows.count() as u64).max(1))
+    let lengths = texts.map(|column| {
+        let name = format!("\"{}\".\"{}\"", column.entity_name(), column.as_str());
+        format!("COALESCE({}, 0)", length(&name))
+    });
+    let mut sum = "CAST(0 AS BIGINT)".to_owned();
+    for length in lengths {
+        sum.push_str(" + ");
+        sum.push_str(&length);
+    }
+    sum
 }
 
 /// The length of a value in SQL, as a number of 64 bits with both engines.

@@ -12,6 +12,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::StoreError;
+use super::page::Page;
+use super::page_bytes::page;
 use super::parts::in_parts;
 
 /// A row as the database library sees it.
@@ -179,7 +181,7 @@ pub async fn suspected_since(
     Ok(by_license)
 }
 
-/// The newest suspicions, of one license or of all.
+/// A page of the newest suspicions, of one license or of all.
 ///
 /// # Errors
 /// If the database returns an error.
@@ -187,7 +189,7 @@ pub async fn list(
     db: &impl ConnectionTrait,
     license_id: Option<&str>,
     most: u64,
-) -> Result<Vec<Suspected>, StoreError> {
+) -> Result<Page<Suspected>, StoreError> {
     list_after(db, license_id, None, most).await
 }
 
@@ -200,7 +202,7 @@ pub async fn list_after(
     license_id: Option<&str>,
     after: Option<SuspicionsPlace>,
     most: u64,
-) -> Result<Vec<Suspected>, StoreError> {
+) -> Result<Page<Suspected>, StoreError> {
     let mut found = Entity::find();
     if let Some(SuspicionsPlace { last_seen_at, id }) = after {
         let at = last_seen_at.naive_utc();
@@ -210,13 +212,11 @@ pub async fn list_after(
     if let Some(license_id) = license_id {
         found = found.filter(Column::LicenseId.eq(license_id));
     }
-    let rows = found
+    let found = found
         .order_by_desc(Column::LastSeenAt)
-        .order_by_desc(Column::Id)
-        .limit(std::cmp::min(most, MAX_LISTED))
-        .all(db)
-        .await?;
-    Ok(rows.into_iter().map(Suspected::from).collect())
+        .order_by_desc(Column::Id);
+    let found = page(db, found, std::cmp::min(most, MAX_LISTED)).await?;
+    Ok(found.map(Suspected::from))
 }
 
 /// Removes suspicions that were last seen before an instant.

@@ -13,7 +13,8 @@ use sea_orm::{
 use serde::{Deserialize, Serialize};
 
 use super::StoreError;
-use super::page::Storable;
+use super::page::{Page, Storable};
+use super::page_bytes::page;
 
 /// The id of the row that counts the trials without a code.
 pub const WITHOUT_CODE: &str = "00000000-0000-0000-0000-000000000000";
@@ -183,7 +184,7 @@ pub async fn newest(
     db: &impl ConnectionTrait,
     after: Option<&TrialCodesCursor>,
     most: u64,
-) -> Result<Vec<StoredTrialCode>, StoreError> {
+) -> Result<Page<StoredTrialCode>, StoreError> {
     let mut found = codes();
     if let Some(cursor) = after {
         let at = cursor.created_at.get().naive_utc();
@@ -195,8 +196,7 @@ pub async fn newest(
     let found = found
         .order_by_desc(Column::CreatedAt)
         .order_by_desc(Column::Id);
-    let rows = found.limit(most).all(db).await?;
-    Ok(rows.into_iter().map(StoredTrialCode::from).collect())
+    Ok(page(db, found, most).await?.map(StoredTrialCode::from))
 }
 
 fn codes() -> Select<Entity> {

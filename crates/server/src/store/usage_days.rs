@@ -15,7 +15,8 @@ use utoipa::ToSchema;
 
 use super::StoreError;
 use super::installations::counts_of;
-use super::page::Storable;
+use super::page::{Page, Storable};
+use super::page_bytes::page;
 
 /// A row as the database library sees it.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
@@ -165,7 +166,7 @@ impl UsageDay {
     }
 }
 
-/// The usage of the machines of a license since a day, newest day first: the entries after a
+/// A page of the usage of the machines of a license since a day, newest day first: the entries after a
 /// cursor, at most `limit` and at most [`MAX_LISTED`].
 ///
 /// # Errors
@@ -176,27 +177,25 @@ pub async fn since(
     day: NaiveDate,
     after: Option<&UsageCursor>,
     limit: u64,
-) -> Result<Vec<UsageDay>, StoreError> {
+) -> Result<Page<UsageDay>, StoreError> {
     let mut found = Entity::find()
         .filter(Column::LicenseId.eq(license_id))
         .filter(Column::Day.gte(day));
     if let Some(after) = after {
         // A page that begins before the first day is past the last one.
         if after.day.get() < day {
-            return Ok(Vec::new());
+            return Ok(Page::default());
         }
         let on_the_same_day = Column::Day
             .eq(after.day.get())
             .and(Column::HardwareId.gt(&after.hardware_id));
         found = found.filter(Column::Day.lt(after.day.get()).or(on_the_same_day));
     }
-    let rows = found
+    let found = found
         .order_by_desc(Column::Day)
-        .order_by_asc(Column::HardwareId)
-        .limit(std::cmp::min(limit, MAX_LISTED))
-        .all(db)
-        .await?;
-    Ok(rows.into_iter().map(UsageDay::from).collect())
+        .order_by_asc(Column::HardwareId);
+    let found = page(db, found, std::cmp::min(limit, MAX_LISTED)).await?;
+    Ok(found.map(UsageDay::from))
 }
 
 /// A place among all rows, which are in the order of these fields.
@@ -211,7 +210,7 @@ pub struct UsagePlace {
 }
 
 /// The usage of the machines of one license or of all since a day, by license, machine and day:
-/// after a place, at most `most`.
+/// after a place, at most `most`, and no more than fit on a page.
 ///
 /// # Errors
 /// If the database returns an error.
@@ -245,8 +244,8 @@ pub async fn in_order(
     for column in KEY {
         found = found.order_by_asc(column);
     }
-    let rows = found.limit(most).all(db).await?;
-    let placed = rows.into_iter().map(|row| {
+    let found = page(db, found, most).await?;
+    let placed = found.rows.into_iter().map(|row| {
         let place = UsagePlace {
             license_id: row.license_id.clone(),
             hardware_id: row.hardware_id.clone(),

@@ -133,7 +133,7 @@ async fn licensed(vendor: &Vendor) -> (String, u64) {
 
 async fn noted(vendor: &Vendor) -> Vec<(String, u64)> {
     let found = suspicions::list(vendor.app.store.reader(), None, 100).await;
-    let found = found.unwrap().into_iter();
+    let found = found.unwrap().rows.into_iter();
     found.map(|it| (it.kind, it.times)).collect()
 }
 
@@ -228,7 +228,8 @@ async fn suspicions_about_a_license_are_bounded(engine: Engine) {
     }
     let found = suspicions::list(db, Some(&license.id), u64::MAX)
         .await
-        .unwrap();
+        .unwrap()
+        .rows;
     assert_eq!(u64::try_from(found.len()).unwrap(), suspicions::MAX_OF_KIND);
     assert_eq!(
         found[0].hardware_id, "machine-104",
@@ -249,7 +250,7 @@ async fn suspicions_about_a_license_are_bounded(engine: Engine) {
         }
     }
     let found = suspicions::list(db, Some(&license.id), u64::MAX).await;
-    let found = found.unwrap();
+    let found = found.unwrap().rows;
     assert!(found.len() as u64 <= suspicions::MAX_PER_LICENSE);
     let shared = found.iter().filter(|it| it.kind == "shared_identity");
     let shared: Vec<_> = shared.map(|it| it.hardware_id.as_str()).collect();
@@ -356,7 +357,8 @@ async fn machines_that_activate_one_seat_in_turn_are_noted_and_each_change_is_in
                 vendor.clock.advance(TimeDelta::hours(30));
                 calls += 1;
                 let db = vendor.app.store.reader();
-                let found = suspicions::list(db, Some(&license.id), 9).await.unwrap();
+                let found = suspicions::list(db, Some(&license.id), 9).await;
+                let found = found.unwrap().rows;
                 let kinds: Vec<&str> = found.iter().map(|it| it.kind.as_str()).collect();
                 // With the first that comes back, or the fourth change.
                 let noticed_with = if is_fresh { 5 } else { 4 };

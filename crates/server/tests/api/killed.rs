@@ -149,7 +149,7 @@ pub async fn check_whole(url: &str, key: &str) -> BTreeSet<u64> {
     );
     let query = add_ons::AddOnsQuery::default();
     let keys = add_ons::newest(store.reader(), &query, None, 10_000).await;
-    let redeemed = keys.unwrap().into_iter().filter_map(|it| {
+    let redeemed = keys.unwrap().rows.into_iter().filter_map(|it| {
         let number = it.add_on.redeemed?.amendment;
         Some((number, format!("Add-on key {}", it.masked)))
     });

@@ -104,7 +104,7 @@ pub async fn alerts(vendor: &Vendor) -> usize {
 
 pub async fn suspected(vendor: &Vendor) -> usize {
     let found = suspicions::list(vendor.app.store.reader(), None, 100).await;
-    found.unwrap().len()
+    found.unwrap().rows.len()
 }
 
 pub async fn issue(vendor: &Vendor, seats: u32, expires_at: Option<DateTime<Utc>>) -> String {

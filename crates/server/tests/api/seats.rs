@@ -388,7 +388,11 @@ async fn signed_leases_never_exceed_seats_and_moves_and_releases(engine: Engine)
             let all = list(db, &license.id, &SeatsQuery::default(), 99)
                 .await
                 .unwrap();
-            let waiting = all.iter().filter(|it| it.state().is_waiting(now)).count();
+            let waiting = all
+                .rows
+                .iter()
+                .filter(|it| it.state().is_waiting(now))
+                .count();
             let counted = count_waiting(db, &license.id, "", now).await.unwrap();
             assert_eq!(counted, u64::try_from(waiting).unwrap(), "one rule");
             let log = vendor.audit(&format!("?license={key}&limit=500")).await;

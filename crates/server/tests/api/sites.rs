@@ -186,7 +186,8 @@ async fn a_heartbeat_is_noted_and_answered_with_the_license(engine: Engine) {
         9,
     )
     .await
-    .unwrap();
+    .unwrap()
+    .rows;
     assert_eq!(seats.len(), 1);
     assert_eq!(seats[0].usage.as_ref().unwrap()["camerasInUse"], 12);
     assert_eq!(

@@ -18,7 +18,7 @@ use crate::console::frame::{Done, Frame, trouble};
 use crate::console::known_customers::offered;
 use crate::http::error::ApiError;
 use crate::licensing::customers::{Merged, look_up, merge};
-use crate::store::customers::Customer;
+use crate::store::customers::{Customer, NamedCustomer};
 
 /// Maximum number of licenses in the list of those that are not amended.
 const LISTED: usize = 50;
@@ -28,7 +28,7 @@ const LISTED: usize = 50;
 struct MergePage {
     frame: Frame,
     customer: Customer,
-    customers: Vec<Customer>,
+    customers: Vec<NamedCustomer>,
     into: String,
     error: Option<String>,
 }

@@ -9,7 +9,6 @@ use chrono::{DateTime, Utc};
 use license_core::add_on::AddOnGrant;
 use license_core::calendar_duration::CalendarDuration;
 use license_core::entitlement::Quantity;
-use license_service::cursor::next_cursor;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -28,7 +27,7 @@ use crate::licensing::add_ons::{
 use crate::licensing::look_up::look_up;
 use crate::licensing::redeem::{ShownRedeemedAddOn, redeem_add_on};
 use crate::licensing::refund::{ShownRefundedAddOn, refund_add_on};
-use crate::store::add_ons::{AddOnState, AddOnsCursor, AddOnsQuery, StoredAddOn, count, newest};
+use crate::store::add_ons::{AddOnState, AddOnsCursor, AddOnsQuery, count, newest};
 
 /// Which add-on keys.
 #[derive(Deserialize, IntoParams)]
@@ -83,13 +82,12 @@ pub(in crate::http) async fn list(
         ..AddOnsQuery::default()
     };
     let db = app.store.reader();
-    let mut found = newest(db, &query, start.after(), size + 1).await?;
-    let cursor = |last: &StoredAddOn| AddOnsCursor { below: last.id };
-    let next_cursor = next_cursor(&mut found, size, cursor);
+    let total = count(db, &query).await?;
+    let found = newest(db, &query, start.after(), size).await?;
     Ok(Json(AddOnsPage {
-        add_ons: found.into_iter().map(ShownAddOn::from).collect(),
-        total: count(db, &query).await?,
-        next_cursor,
+        next_cursor: found.next_cursor(|last| AddOnsCursor { below: last.id }),
+        add_ons: found.rows.into_iter().map(ShownAddOn::from).collect(),
+        total,
     }))
 }
 

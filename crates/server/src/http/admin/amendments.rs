@@ -6,7 +6,7 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::{Extension, Json};
 use chrono::{DateTime, Utc};
-use license_core::amendment::{Amendment, TermChanges, UpdateRule};
+use license_core::amendment::{TermChanges, UpdateRule};
 use license_core::entitlement::{Period, Quantity};
 use serde::{Deserialize, Serialize};
 use utoipa::openapi::schema::{ObjectBuilder, OneOfBuilder, Type};
@@ -27,7 +27,6 @@ use crate::licensing::amend::{
 };
 use crate::licensing::look_up::look_up;
 use crate::store::amendments::{AmendmentsCursor, newest};
-use license_service::cursor::to_text;
 
 /// Which page of the amendments.
 #[derive(Deserialize, IntoParams)]
@@ -71,12 +70,10 @@ pub(in crate::http) async fn list(
     let license = look_up(&app.store, &license).await?;
     let start = page_start::<AmendmentsCursor>(params.cursor.as_deref(), |_| true)?;
     let (db, most) = (app.store.reader(), params.limit.get().into());
-    let (found, has_more) = newest(db, &license.id, start.after(), most).await?;
-    let last = found.last().filter(|_| has_more);
-    let cursor = |last: &Amendment| AmendmentsCursor { below: last.number };
+    let found = newest(db, &license.id, start.after(), most).await?;
     Ok(Json(AmendmentsPage {
-        next_cursor: last.map(|last| to_text(&cursor(last))),
-        amendments: found.into_iter().map(ShownAmendment::from).collect(),
+        next_cursor: found.next_cursor(|last| AmendmentsCursor { below: last.number }),
+        amendments: found.rows.into_iter().map(ShownAmendment::from).collect(),
         total: license.amendment,
     }))
 }

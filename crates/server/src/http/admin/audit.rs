@@ -18,7 +18,6 @@ use crate::licensing::exports::AuditLines;
 use crate::licensing::exports::audit_log::{CONTENT_TYPE, FILE_NAME};
 use crate::licensing::look_up::look_up;
 use crate::store::audit_log::{AuditCursor, Entry, Filter, newest_page};
-use license_service::cursor::to_text;
 
 /// Which entries.
 #[derive(Deserialize, IntoParams)]
@@ -68,12 +67,12 @@ pub(in crate::http) async fn list(
         after: None,
     };
     let db = app.store.reader();
-    let (entries, has_more) = newest_page(db, &filter, params.limit.get().into()).await?;
-    let last = entries.last().filter(|_| has_more);
-    let next_cursor = last.map(|it| to_text(&AuditCursor { before: it.number }));
+    let page = newest_page(db, &filter, params.limit.get().into()).await?;
     Ok(Json(AuditPage {
-        entries,
-        next_cursor,
+        next_cursor: page.next_cursor(|last| AuditCursor {
+            before: last.number,
+        }),
+        entries: page.rows,
     }))
 }
 

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::{Extension, Json};
-use license_service::cursor::next_cursor;
 use license_service::unattended::finish_even_if_disconnected;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -101,14 +100,17 @@ pub(in crate::http) async fn list(
     };
     let size = u64::from(params.limit.get());
     let start = page_start(params.cursor.as_deref(), |cursor| search.has(cursor))?;
-    let db = app.store.reader();
-    let mut customers = found(db, &search, &start, size + 1).await?;
-    let next_cursor = next_cursor(&mut customers, size, |customer| search.cursor(customer));
-    Ok(Json(CustomersPage {
-        customers: listed(&app, customers).await?,
-        total: count(db, &search).await?,
-        next_cursor,
-    }))
+    let reading = async {
+        let db = app.store.reader();
+        let total = count(db, &search).await?;
+        let page = found(db, &search, &start, size).await?;
+        Ok::<_, ApiError>(CustomersPage {
+            next_cursor: page.next_cursor(|customer| search.cursor(customer)),
+            customers: listed(&app, page.rows).await?,
+            total,
+        })
+    };
+    app.store.in_share(reading).await.map(Json)
 }
 
 /// Show a customer, by its id, its name or its reference.

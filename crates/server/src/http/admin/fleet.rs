@@ -18,7 +18,6 @@ use crate::licensing::history::{CallsOfDay, KEPT_DAYS, calls_by_day};
 use crate::licensing::seen_standing::Seen;
 use crate::store::installations::{InstallationsCursor, Window};
 use crate::store::page::SortOrder;
-use license_service::cursor::next_cursor;
 
 /// Show a summary of all installations.
 #[utoipa::path(
@@ -104,18 +103,21 @@ pub(in crate::http) async fn installations(
         suspected: params.suspected,
     };
     let order = params.order.unwrap_or(SortOrder::Asc);
-    let size = u64::from(params.limit.get());
     let is_of_list = |cursor: &InstallationsCursor| cursor.is_of(order);
     let window = Window {
         start: page_start(params.cursor.as_deref(), is_of_list)?,
-        limit: size + 1,
+        limit: params.limit.get().into(),
     };
     let found = survey.installations(&app, &filter, order, window);
-    let (mut found, total) = found.await?;
+    let (found, total) = found.await?;
     Ok(Json(InstallationsPage {
         total,
-        next_cursor: next_cursor(&mut found, size, |it| it.installation.cursor(order)),
-        installations: found.into_iter().map(ShownInstallation::from).collect(),
+        next_cursor: found.next_cursor(|it| it.installation.cursor(order)),
+        installations: found
+            .rows
+            .into_iter()
+            .map(ShownInstallation::from)
+            .collect(),
     }))
 }
 

@@ -38,7 +38,6 @@ use crate::store::page::SortOrder;
 use crate::store::seats::SeatsQuery;
 use crate::store::suspicions::Suspected;
 use crate::store::{licenses, seats, suspicions};
-use license_service::cursor::next_cursor;
 
 /// Which licenses, and in what order.
 #[derive(Deserialize, IntoParams)]
@@ -135,20 +134,24 @@ pub(in crate::http) async fn list(
     };
     let size = u64::from(params.limit.get());
     let start = page_start(params.cursor.as_deref(), |cursor| search.has(cursor))?;
-    let mut found = licenses::list(db, &search, &start, size + 1).await?;
-    let next_cursor = next_cursor(&mut found, size, |license| search.cursor(license));
-    let ids = found.iter().map(|license| license.id.clone()).collect();
-    let held = seats::count_held_of(db, ids).await?;
-    let found = all_current(db, found, now).await?;
-    let listed = found.into_iter().map(|license| ListedLicense {
-        seats_held: held.get(&license.id).copied().unwrap_or_default(),
-        license: ShownLicense::of(license, now),
-    });
-    Ok(Json(LicensesPage {
-        licenses: listed.collect(),
-        total: licenses::count(db, &search).await?,
-        next_cursor,
-    }))
+    let reading = async {
+        let total = licenses::count(db, &search).await?;
+        let page = licenses::list(db, &search, &start, size).await?;
+        let next_cursor = page.next_cursor(|license| search.cursor(license));
+        let ids = page.rows.iter().map(|license| license.id.clone());
+        let held = seats::count_held_of(db, ids.collect()).await?;
+        let found = all_current(db, page.rows, now).await?;
+        let listed = found.into_iter().map(|license| ListedLicense {
+            seats_held: held.get(&license.id).copied().unwrap_or_default(),
+            license: ShownLicense::of(license, now),
+        });
+        Ok::<_, ApiError>(LicensesPage {
+            licenses: listed.collect(),
+            total,
+            next_cursor,
+        })
+    };
+    app.store.in_share(reading).await.map(Json)
 }
 
 /// The license to issue: a plan, and the differences from it.
@@ -339,7 +342,9 @@ pub(in crate::http) async fn show(
         seats,
         seats_total: total,
         next_cursor,
-        suspicions: suspicions::list(db, Some(&license.id), suspicions::MAX_PER_LICENSE).await?,
+        suspicions: suspicions::list(db, Some(&license.id), suspicions::MAX_PER_LICENSE)
+            .await?
+            .rows,
         license: ShownLicense::of(license, app.clock.now()),
     }))
 }

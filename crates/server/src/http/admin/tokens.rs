@@ -6,7 +6,6 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::{Extension, Json};
 use chrono::{DateTime, Utc};
-use license_service::cursor::next_cursor;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -19,7 +18,7 @@ use crate::http::error::{ApiError, ErrorBody};
 use crate::http::given::{Body, Params, expiry_schema, until};
 use crate::licensing;
 use crate::licensing::tokens::{ShownNamedToken, ShownNewToken, TokenRequest};
-use crate::store::admin_tokens::{NamedToken, TokensCursor, count, newest};
+use crate::store::admin_tokens::{TokensCursor, count, newest};
 
 /// Which page of the tokens.
 #[derive(Deserialize, IntoParams)]
@@ -60,13 +59,14 @@ pub(in crate::http) async fn list(
     let start = page_start::<TokensCursor>(params.cursor.as_deref(), |_| true)?;
     let size = u64::from(params.limit.get());
     let (db, now) = (app.store.reader(), app.clock.now());
-    let mut found = newest(db, start.after(), size + 1).await?;
-    let cursor = |last: &NamedToken| TokensCursor { below: last.id };
-    let next_cursor = next_cursor(&mut found, size, cursor);
-    let tokens = found.into_iter().map(|it| ShownNamedToken::of(it, now));
+    let total = count(db).await?;
+    let found = newest(db, start.after(), size).await?;
+    let next_cursor = found.next_cursor(|last| TokensCursor { below: last.id });
+    let tokens = found.rows.into_iter();
+    let tokens = tokens.map(|it| ShownNamedToken::of(it, now));
     Ok(Json(TokensPage {
         tokens: tokens.collect(),
-        total: count(db).await?,
+        total,
         next_cursor,
     }))
 }

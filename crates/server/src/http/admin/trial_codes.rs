@@ -6,7 +6,6 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::{Extension, Json};
 use chrono::{DateTime, Utc};
-use license_service::cursor::next_cursor;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -63,16 +62,18 @@ pub(in crate::http) async fn list(
     let start = page_start::<TrialCodesCursor>(params.cursor.as_deref(), |_| true)?;
     let size = u64::from(params.limit.get());
     let (db, now) = (app.store.reader(), app.clock.now());
-    let mut found = newest(db, start.after(), size + 1).await?;
+    let total = count(db).await?;
+    let found = newest(db, start.after(), size).await?;
     let cursor = |last: &StoredTrialCode| TrialCodesCursor {
         created_at: Storable::of_row(last.created_at),
         id: last.id.clone(),
     };
-    let next_cursor = next_cursor(&mut found, size, cursor);
-    let codes = found.into_iter().map(|it| ShownTrialCode::of(it, now));
+    let next_cursor = found.next_cursor(cursor);
+    let codes = found.rows.into_iter();
+    let codes = codes.map(|it| ShownTrialCode::of(it, now));
     Ok(Json(TrialCodesPage {
         trial_codes: codes.collect(),
-        total: count(db).await?,
+        total,
         next_cursor,
     }))
 }

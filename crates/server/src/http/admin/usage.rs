@@ -15,7 +15,6 @@ use crate::http::given::{Params, UpTo};
 use crate::licensing::history::{KEPT_DAYS, usage_by_day};
 use crate::licensing::look_up::look_up;
 use crate::store::usage_days::UsageDay;
-use license_service::cursor::next_cursor;
 
 /// 90 days by default.
 type UsageDays = UpTo<KEPT_DAYS, 90>;
@@ -63,16 +62,9 @@ pub(in crate::http) async fn list(
     let start = page_start(params.cursor.as_deref(), |_| true)?;
     let license = look_up(&app.store, &license).await?;
     let size = u64::from(params.limit.get());
-    let mut usage = usage_by_day(
-        &app,
-        &license.id,
-        params.days.get(),
-        start.after(),
-        size + 1,
-    )
-    .await?;
+    let usage = usage_by_day(&app, &license.id, params.days.get(), start.after(), size).await?;
     Ok(Json(UsagePage {
-        next_cursor: next_cursor(&mut usage, size, UsageDay::cursor),
-        usage,
+        next_cursor: usage.next_cursor(UsageDay::cursor),
+        usage: usage.rows,
     }))
 }

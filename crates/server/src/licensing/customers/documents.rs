@@ -8,6 +8,7 @@ use license_service::database::Transaction;
 use super::CustomerError;
 use crate::licensing::current::with_amendments;
 use crate::licensing::document_size::{SizeError, check_sizes};
+use crate::licensing::evaluation::in_turn;
 use crate::store::licenses::{self, License};
 use crate::store::{Store, StoreError};
 
@@ -44,14 +45,14 @@ impl CheckedDocuments {
         loop {
             let found = licenses::of_customer(db, customer, after.as_deref(), LICENSES_AT_A_TIME);
             let found = found.await?;
-            let Some(last) = found.last() else {
+            let Some(last) = found.rows.last() else {
                 return Ok(());
             };
             after = Some(last.id.clone());
-            for license in found {
+            for license in found.rows {
                 let (id, number) = (license.id.clone(), license.amendment);
                 if self.amendments.get(&id) != Some(&number) {
-                    check(store, license, name, now).await?;
+                    in_turn(store, check(store, license, name, now)).await?;
                     self.amendments.insert(id, number);
                 }
             }

@@ -18,10 +18,10 @@ use crate::audit::{Action, Author, Change};
 use crate::licensing::amend::{AmendRequest, Amended, Requested, note_stored};
 use crate::licensing::amend_error::AmendError;
 use crate::licensing::current::current;
+use crate::licensing::evaluation::in_turn;
 use crate::licensing::look_up::LookUpError;
 use crate::store::customers::{self, Customer};
 use crate::store::licenses::{self, License, Search};
-use crate::store::page::PageStart;
 use crate::store::{Store, StoreError};
 
 /// The reason of the amendments.
@@ -105,9 +105,11 @@ async fn move_licenses(
         let db = store.reader();
         let found = licenses::of_customer(db, from, after.as_deref(), LICENSES_AT_A_TIME);
         let found = found.await?;
-        let Some(last) = found.last() else { break };
+        let Some(last) = found.rows.last() else {
+            break;
+        };
         after = Some(last.id.clone());
-        for license in found {
+        for license in found.rows {
             assign(store, &license, from, merged, author).await?;
         }
     }
@@ -157,7 +159,10 @@ async fn assign(
         }
         Ok(None) => {}
         Err(AssignError::Interrupted(error)) => return Err(error),
-        Err(AssignError::Refused(why)) => merged.not_amended.push(NotAmended::of(license, why)),
+        Err(AssignError::Refused(why)) => {
+            let (id, key) = (license.id.clone(), &license.license_key);
+            merged.not_amended.push(NotAmended::of(id, key, why));
+        }
     }
     Ok(())
 }
@@ -203,7 +208,8 @@ async fn try_assign(
         reason: Some(REASON.to_owned()),
         ..AmendRequest::default()
     };
-    let requested = Requested::prepare(store, license.clone(), &request, change).await?;
+    let preparing = Requested::prepare(store, license.clone(), &request, change);
+    let requested = in_turn(store, preparing).await?;
     let (transaction, license) = hold_for_customer(store, license, Some(into)).await?;
     let amended = requested.store(&transaction, &license, change).await?;
     transaction.commit().await.map_err(StoreError::from)?;
@@ -211,10 +217,10 @@ async fn try_assign(
 }
 
 impl NotAmended {
-    fn of(license: &License, why: String) -> Self {
+    fn of(license_id: String, license_key: &str, why: String) -> Self {
         Self {
-            license_id: license.id.clone(),
-            license_key: mask(&license.license_key),
+            license_id,
+            license_key: mask(license_key),
             why,
         }
     }
@@ -238,12 +244,13 @@ async fn preview(
         ..Search::default()
     };
     let all = licenses::count(db, &search(None)).await?;
-    let mut not_amended = Vec::new();
-    let start = PageStart::default();
     let revoked = search(Some((LicenseState::Revoked, change.at)));
-    for license in licenses::list(db, &revoked, &start, licenses::MAX_LISTED).await? {
-        not_amended.push(NotAmended::of(&license, AmendError::Revoked.to_string()));
-    }
+    let keys = licenses::keys(db, &revoked).await?.into_iter();
+    let not_amended = keys.map(|(id, key)| {
+        let why = AmendError::Revoked.to_string();
+        NotAmended::of(id, &key, why)
+    });
+    let not_amended = not_amended.collect();
     let revoked = licenses::count(db, &revoked).await?;
     Ok(Merged {
         stored: false,

@@ -10,7 +10,6 @@ use crate::spreadsheet::Column;
 use crate::store::licenses::{License, LicensesCursor, Search, Sort, list};
 use crate::store::page::{PageStart, SortOrder};
 use crate::store::{Store, StoreError, seats};
-use license_service::cursor::cut;
 
 /// Licenses that match a search.
 #[derive(Debug)]
@@ -65,19 +64,22 @@ impl Export for LicensesExport {
         let Some(start) = self.start.take() else {
             return Ok(Vec::new());
         };
-        let mut found = list(db, &self.search, &start, AT_A_TIME + 1).await?;
-        if cut(&mut found, AT_A_TIME) {
-            let last = found.last().map(|last| self.search.cursor(last));
-            self.start = last.map(PageStart::After);
-        }
-        let ids = found.iter().map(|license| license.id.clone()).collect();
-        let held = seats::count_held_of(db, ids).await?;
-        let found = all_current(db, found, self.now).await?;
-        let row = |license: License| LicenseRow {
-            seats_held: held.get(&license.id).copied().unwrap_or_default(),
-            shown: ShownLicense::of(license, self.now),
+        let reading = async {
+            let found = list(db, &self.search, &start, AT_A_TIME).await?;
+            let last = found.last_of_more().map(|last| self.search.cursor(last));
+            let ids = found.rows.iter().map(|license| license.id.clone());
+            let held = seats::count_held_of(db, ids.collect()).await?;
+            let found = all_current(db, found.rows, self.now).await?;
+            let row = |license: License| LicenseRow {
+                seats_held: held.get(&license.id).copied().unwrap_or_default(),
+                shown: ShownLicense::of(license, self.now),
+            };
+            let rows: Vec<_> = found.into_iter().map(row).collect();
+            Ok::<_, StoreError>((rows, last))
         };
-        Ok(found.into_iter().map(row).collect())
+        let (rows, last) = store.in_share(reading).await?;
+        self.start = last.map(PageStart::After);
+        Ok(rows)
     }
 }
 

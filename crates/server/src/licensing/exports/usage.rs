@@ -46,15 +46,16 @@ impl Export for UsageExport {
 
     async fn next(&mut self, store: &Store) -> Result<Vec<UsageRow>, StoreError> {
         let (db, license) = (store.reader(), self.license_id.as_deref());
-        let found = in_order(db, license, self.since, self.after.as_ref(), AT_A_TIME).await?;
+        let reading = async {
+            let found = in_order(db, license, self.since, self.after.as_ref(), AT_A_TIME).await?;
+            let ids = found.iter().map(|(place, _)| place.license_id.clone());
+            let licenses = by_id(store, ids).await?;
+            Ok::<_, StoreError>((found, licenses))
+        };
+        let (found, licenses) = store.in_share(reading).await?;
         if let Some((place, _)) = found.last() {
             self.after = Some(place.clone());
         }
-        let licenses = by_id(
-            store,
-            found.iter().map(|(place, _)| place.license_id.clone()),
-        )
-        .await?;
         let row = |(place, day): (UsagePlace, UsageDay)| UsageRow {
             license: licenses.get(&place.license_id).cloned().unwrap_or_default(),
             day,

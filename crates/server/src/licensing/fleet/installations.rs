@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::pin::pin;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use futures_util::TryStreamExt as _;
+use futures_util::{Stream, TryStreamExt as _};
 use license_core::entitlement::Quantity;
 use license_core::fleet::is_over;
 use license_core::usage::{Resource, Usage};
@@ -16,7 +16,7 @@ use crate::app::App;
 use crate::licensing::seen_standing::Seen;
 use crate::store::installations::{Installation, Window, all};
 use crate::store::licenses::counts_schema;
-use crate::store::page::{PageStart, SortOrder};
+use crate::store::page::{Page, PageStart, Room, SortOrder};
 use crate::store::{StoreError, suspicions};
 
 /// Suspicions older than this are not counted.
@@ -126,7 +126,7 @@ pub async fn suspected(
 }
 
 /// A page of installations, and how many match in all.
-pub(super) type Found = (Vec<Member>, u64);
+pub(super) type Found = (Page<Member>, u64);
 
 /// Evaluates every installation, for a page of those that match.
 pub(super) async fn evaluate(
@@ -138,8 +138,8 @@ pub(super) async fn evaluate(
     let (db, now) = (app.store.reader(), app.clock.now());
     let suspected = suspected(db, now).await?;
     let mut rows = pin!(all(db, order, None).await?);
-    let limit = usize::try_from(window.limit).unwrap_or(usize::MAX);
-    let (mut page, mut found) = (Vec::new(), 0);
+    let mut page = Filling::of(window.limit);
+    let mut found = 0;
     while let Some(installation) = rows.try_next().await? {
         let it = Member::of(installation, &suspected, now);
         if !filter.takes(&it) {
@@ -149,12 +149,52 @@ pub(super) async fn evaluate(
             PageStart::Offset(offset) => found >= *offset,
             PageStart::After(cursor) => cursor.is_before(&it.installation),
         };
-        if has_begun && page.len() < limit {
+        if has_begun {
             page.push(it);
         }
         found += 1;
     }
-    Ok((page, found))
+    Ok((page.page, found))
+}
+
+/// The first installations of a stream, as many as fit on a page of at most `limit`.
+pub(super) async fn fill(
+    members: impl Stream<Item = Result<Member, StoreError>>,
+    limit: u64,
+) -> Result<Page<Member>, StoreError> {
+    let mut members = pin!(members);
+    let mut page = Filling::of(limit);
+    while let Some(member) = members.try_next().await? {
+        page.push(member);
+    }
+    Ok(page.page)
+}
+
+/// A page that is being filled.
+struct Filling {
+    page: Page<Member>,
+    limit: usize,
+    room: Room,
+}
+
+impl Filling {
+    fn of(limit: u64) -> Self {
+        Self {
+            page: Page::default(),
+            limit: usize::try_from(limit).unwrap_or(usize::MAX),
+            room: Room::default(),
+        }
+    }
+
+    /// Adds the next member, or notes that there is another page.
+    fn push(&mut self, member: Member) {
+        let Page { rows, has_more } = &mut self.page;
+        let fits = rows.len() < self.limit && self.room.takes(member.installation.bytes());
+        match fits && !*has_more {
+            true => rows.push(member),
+            false => *has_more = true,
+        }
+    }
 }
 
 impl Filter {

@@ -11,7 +11,8 @@ use utoipa::ToSchema;
 use super::{Column, Customer, Entity};
 use crate::store::StoreError;
 use crate::store::licenses::containing;
-use crate::store::page::{PageStart, SortOrder, Storable};
+use crate::store::page::{Page, PageStart, SortOrder, Storable};
+use crate::store::page_bytes::page;
 
 /// Maximum length of any text that is searched, in characters.
 const MAX_TEXT_CHARS: usize = 255;
@@ -126,7 +127,7 @@ impl CustomersSearch {
     }
 }
 
-/// Customers, at most `limit`.
+/// A page of customers, at most `limit`.
 ///
 /// # Errors
 /// If the database returns an error, or a row cannot be read.
@@ -135,20 +136,50 @@ pub async fn list(
     search: &CustomersSearch,
     start: &PageStart<CustomersCursor>,
     limit: u64,
-) -> Result<Vec<Customer>, StoreError> {
+) -> Result<Page<Customer>, StoreError> {
     let order = Order::from(search.order());
     let mut query = found(search);
     if let Some(cursor) = start.after() {
         query = query.filter(search.after(cursor));
     }
-    let rows = query
+    let query = query
         .order_by(search.sort.column(), order.clone())
         .order_by(Column::Id, order)
-        .offset(start.offset())
-        .limit(limit)
+        .offset(start.offset());
+    page(db, query, limit).await?.try_map(Customer::try_from)
+}
+
+/// A customer, as it is named.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamedCustomer {
+    /// The name.
+    pub name: String,
+    /// The vendor's own reference.
+    pub reference: Option<String>,
+}
+
+/// The names of the first `most` customers of a search.
+///
+/// # Errors
+/// If the database returns an error.
+pub async fn named(
+    db: &impl ConnectionTrait,
+    search: &CustomersSearch,
+    most: u64,
+) -> Result<Vec<NamedCustomer>, StoreError> {
+    let order = Order::from(search.order());
+    let rows: Vec<(String, Option<String>)> = found(search)
+        .select_only()
+        .columns([Column::Name, Column::Reference])
+        .order_by(search.sort.column(), order.clone())
+        .order_by(Column::Id, order)
+        .limit(most)
+        .into_tuple()
         .all(db)
         .await?;
-    rows.into_iter().map(Customer::try_from).collect()
+    let named = rows.into_iter();
+    let named = named.map(|(name, reference)| NamedCustomer { name, reference });
+    Ok(named.collect())
 }
 
 /// How many there are.

@@ -15,6 +15,8 @@ use sea_orm::{ConnectionTrait, EntityTrait, QueryOrder as _, QuerySelect as _};
 
 use super::{Column, Entity, License};
 use crate::store::customers::Customer;
+use crate::store::page::Page;
+use crate::store::page_bytes::page;
 use crate::store::parts::in_parts;
 use crate::store::{StoreError, customers, plans};
 
@@ -195,7 +197,7 @@ pub async fn with_plan(db: &impl ConnectionTrait, license: License) -> Result<Li
     })
 }
 
-/// Licenses of a customer with greater ids than `after`, in the order of their ids.
+/// A page of the licenses of a customer with greater ids than `after`, in the order of their ids.
 ///
 /// # Errors
 /// If the database returns an error.
@@ -204,13 +206,13 @@ pub async fn of_customer(
     customer: &str,
     after: Option<&str>,
     most: u64,
-) -> Result<Vec<License>, StoreError> {
+) -> Result<Page<License>, StoreError> {
     let mut found = Entity::find().filter(Column::CustomerId.eq(customer));
     if let Some(after) = after {
         found = found.filter(Column::Id.gt(after));
     }
-    let rows = found.order_by_asc(Column::Id).limit(most).all(db).await?;
-    rows.into_iter().map(License::try_from).collect()
+    let found = page(db, found.order_by_asc(Column::Id), most).await?;
+    found.try_map(License::try_from)
 }
 
 /// The ids of the licenses of a customer, in order, with the numbers of their newest amendments. All of

@@ -12,7 +12,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{Column, Entity, License, Status};
-use crate::store::page::{PageStart, SortOrder, Storable};
+use crate::store::page::{Page, PageStart, SortOrder, Storable};
+use crate::store::page_bytes::page;
+use crate::store::parts::in_parts;
 use crate::store::{StoreError, seats};
 
 /// Which licenses.
@@ -171,8 +173,7 @@ fn beyond(column: Column, order: SortOrder, value: impl Into<Value>) -> Expr {
     }
 }
 
-/// Licenses, at most `limit` and at most one more than [`MAX_LISTED`], which shows that there is
-/// another page.
+/// A page of licenses, at most `limit` and at most [`MAX_LISTED`].
 ///
 /// # Errors
 /// If the database returns an error.
@@ -181,23 +182,74 @@ pub async fn list(
     search: &Search,
     start: &PageStart<LicensesCursor>,
     limit: u64,
-) -> Result<Vec<License>, StoreError> {
-    let (column, order) = (search.sort.column(), Order::from(search.order()));
-    let mut query = found(search);
+) -> Result<Page<License>, StoreError> {
+    let mut query = sorted(search);
     if let Some(cursor) = start.after() {
         query = query.filter(cursor.later());
     }
-    let query = match search.sort {
-        Sort::ExpiresAt => query.order_by_with_nulls(column, order.clone(), NullOrdering::Last),
-        _ => query.order_by(column, order.clone()),
+    let query = query.offset(start.offset());
+    let found = page(db, query, std::cmp::min(limit, MAX_LISTED)).await?;
+    found.try_map(License::try_from)
+}
+
+/// The ids and the keys of the first licenses of a search, at most [`MAX_LISTED`].
+///
+/// # Errors
+/// If the database returns an error.
+pub async fn keys(
+    db: &impl ConnectionTrait,
+    search: &Search,
+) -> Result<Vec<(String, String)>, StoreError> {
+    let keys = sorted(search)
+        .select_only()
+        .columns([Column::Id, Column::LicenseKey])
+        .limit(MAX_LISTED);
+    Ok(keys.into_tuple().all(db).await?)
+}
+
+/// The key and the customer of a license.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamedLicense {
+    /// The id of the license.
+    pub id: String,
+    /// Its key, in canonical spelling.
+    pub license_key: String,
+    /// The name of the customer.
+    pub customer: String,
+}
+
+/// The keys and the customers of the licenses with these ids, in any order.
+///
+/// # Errors
+/// If the database returns an error.
+pub async fn named(
+    db: &impl ConnectionTrait,
+    ids: Vec<String>,
+) -> Result<Vec<NamedLicense>, StoreError> {
+    let rows = in_parts(ids, |part| {
+        let found = Entity::find().filter(part.has(Column::Id)).select_only();
+        let found = found.columns([Column::Id, Column::LicenseKey, Column::Customer]);
+        found.into_tuple().all(db)
+    });
+    let rows: Vec<(String, String, String)> = rows.await?;
+    let named = rows
+        .into_iter()
+        .map(|(id, license_key, customer)| NamedLicense {
+            id,
+            license_key,
+            customer,
+        });
+    Ok(named.collect())
+}
+
+fn sorted(search: &Search) -> Select<Entity> {
+    let (column, order) = (search.sort.column(), Order::from(search.order()));
+    let found = found(search);
+    let found = match search.sort {
+        Sort::ExpiresAt => found.order_by_with_nulls(column, order.clone(), NullOrdering::Last),
+        _ => found.order_by(column, order.clone()),
     };
-    let rows = query
-        .order_by(Column::Id, order)
-        .offset(start.offset())
-        .limit(std::cmp::min(limit, MAX_LISTED + 1))
-        .all(db)
-        .await?;
-    rows.into_iter().map(License::try_from).collect()
+    found.order_by(Column::Id, order)
 }
 
 /// Maximum length of any text in the table, in characters.

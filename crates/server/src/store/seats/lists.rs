@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Column, Entity, Seat};
 use crate::store::StoreError;
-use crate::store::page::PageStart;
+use crate::store::page::{Page, PageStart};
+use crate::store::page_bytes::page;
 
 /// A position in a list of seats, which are in the order in which they were taken first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -42,8 +43,7 @@ impl SeatsQuery {
 /// Maximum number of seats on one page.
 pub const MAX_LISTED: u64 = 1000;
 
-/// Seats of a license, at most `limit` and at most one more than [`MAX_LISTED`], which shows that
-/// there is another page.
+/// A page of the seats of a license, at most `limit` and at most [`MAX_LISTED`].
 ///
 /// # Errors
 /// If the database returns an error.
@@ -52,18 +52,14 @@ pub async fn list(
     license_id: &str,
     query: &SeatsQuery,
     limit: u64,
-) -> Result<Vec<Seat>, StoreError> {
+) -> Result<Page<Seat>, StoreError> {
     let mut found = filtered(license_id, query);
     if query.freed_last_first {
         found = found.order_by_desc(Column::FreedAt);
     }
-    let rows = found
-        .order_by_asc(Column::Id)
-        .offset(query.start.offset())
-        .limit(limit.min(MAX_LISTED + 1))
-        .all(db)
-        .await?;
-    rows.into_iter().map(Seat::try_from).collect()
+    let found = found.order_by_asc(Column::Id).offset(query.start.offset());
+    let found = page(db, found, limit.min(MAX_LISTED)).await?;
+    found.try_map(Seat::try_from)
 }
 
 /// The number of matching seats of a license, regardless of the page.

@@ -10,6 +10,7 @@ use sea_orm::{
 };
 
 use super::{Column, Entity, MAX_LISTED, Relation, Seat, TakenAt};
+use crate::store::page_bytes::page;
 use crate::store::parts::in_parts;
 use crate::store::{StoreError, licenses};
 
@@ -148,7 +149,8 @@ pub async fn count_licenses_over_seats(db: &impl ConnectionTrait) -> Result<u64,
 }
 
 /// Freed seats whose leases are still valid: first those that wait, then those whose place was
-/// passed on. In both groups, those that end last come first.
+/// passed on. In both groups, those that end last come first. At most `limit`, and no more than fit on a
+/// page.
 ///
 /// # Errors
 /// If the database returns an error.
@@ -158,14 +160,12 @@ pub async fn running_freed(
     now: DateTime<Utc>,
     limit: u64,
 ) -> Result<Vec<Seat>, StoreError> {
-    let rows = running_freed_seats(license_id, now)
+    let found = running_freed_seats(license_id, now)
         .order_by_desc(Column::Overlap.is_null())
         .order_by_desc(Column::SignedUntil)
-        .order_by_desc(Column::Id)
-        .limit(limit.min(MAX_LISTED))
-        .all(db)
-        .await?;
-    rows.into_iter().map(Seat::try_from).collect()
+        .order_by_desc(Column::Id);
+    let found = page(db, found, limit.min(MAX_LISTED)).await?;
+    found.rows.into_iter().map(Seat::try_from).collect()
 }
 
 /// The number of such seats.

@@ -60,7 +60,8 @@ pub(super) async fn check_seats(store: &Store, license: &licenses::License) -> V
     let query = seats::SeatsQuery::default();
     let seats = seats::list(store.reader(), &license.id, &query, 9)
         .await
-        .unwrap();
+        .unwrap()
+        .rows;
     assert_eq!(seats.len(), 2);
     // What heartbeats may have had signed counts where nothing else is known, and
     // where it ends later than what is known.
@@ -113,7 +114,7 @@ pub(super) async fn check_history(store: &Store, license: &licenses::License) {
     let entries = site_entries::before(store.reader(), day, 9).await.unwrap();
     assert_eq!((entries[0].written, entries[0].counted), (102, 7));
     let suspected = suspicions::list(store.reader(), Some(&license.id), 9).await;
-    assert_eq!(suspected.unwrap()[0].times, 3);
+    assert_eq!(suspected.unwrap().rows[0].times, 3);
     let log = audit_log::oldest(store.reader(), &audit_log::Filter::default(), 9).await;
     let log = log.unwrap();
     assert_eq!(
@@ -125,7 +126,7 @@ pub(super) async fn check_history(store: &Store, license: &licenses::License) {
     assert_eq!((counted.len(), counted[0].times), (1, 7));
     let day = "2026-11-25".parse().unwrap();
     let used = usage_days::since(store.reader(), &license.id, day, None, 9).await;
-    let used = used.unwrap();
+    let used = used.unwrap().rows;
     assert_eq!((used[0].cameras, used[0].users), (None, Some(3)));
     assert_eq!(used[0].counts, [("doors".to_owned(), 2)].into());
     assert_eq!(used[1].storage_gb, Some(500));
@@ -142,7 +143,8 @@ pub(super) async fn check_staff(store: &Store) {
     assert_eq!(sessions[0].token, Some(41));
     let token = admin_tokens::find(store.reader(), "ana").await.unwrap();
     assert_eq!(token.unwrap().note.as_deref(), Some("Sales"));
-    let tokens = admin_tokens::newest(store.reader(), None, 9).await.unwrap();
+    let tokens = admin_tokens::newest(store.reader(), None, 9).await;
+    let tokens = tokens.unwrap().rows;
     assert_eq!((tokens.len(), tokens[0].name.as_str()), (2, "ben"));
     assert!(tokens[0].revoked_at.is_some());
 }
@@ -245,7 +247,7 @@ pub(super) async fn check_wide_ids(engine: Engine, store: &Store, database: &Tes
 pub(super) async fn check_add_ons(store: &Store, license: &licenses::License) {
     let all = add_ons::AddOnsQuery::default();
     let found = add_ons::newest(store.reader(), &all, None, 9).await;
-    let found = found.unwrap();
+    let found = found.unwrap().rows;
     let states = found.iter().map(|it| (it.id, it.state().as_str()));
     let states: Vec<_> = states.collect();
     assert_eq!(states, [(32, "refunded"), (31, "redeemed")]);

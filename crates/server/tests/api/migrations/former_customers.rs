@@ -89,7 +89,7 @@ async fn equal_names_become_one_customer_and_each_license_keeps_its_own(engine: 
     let theirs = licenses::of_customer(db, &harbour.id, None, 9)
         .await
         .unwrap();
-    let ids: Vec<_> = theirs.iter().map(|it| it.id.as_str()).collect();
+    let ids: Vec<_> = theirs.rows.iter().map(|it| it.id.as_str()).collect();
     assert_eq!(ids, ["name-0", "name-1", "name-2", "name-3"]);
     let unnamed = licenses::find(db, "name-4").await.unwrap().unwrap();
     assert_eq!((&*unnamed.customer, unnamed.customer_id), ("", None));
@@ -109,7 +109,7 @@ async fn equal_names_become_one_customer_and_each_license_keeps_its_own(engine: 
     database.execute(renamed).await;
     let search = Search::default();
     let rows = licenses::list(db, &search, &PageStart::default(), MAX_LISTED).await;
-    for row in rows.unwrap() {
+    for row in rows.unwrap().rows {
         let amendments = amendments::of_license(db, &row.id).await.unwrap();
         let blank = licenses::License {
             customer: String::new(),

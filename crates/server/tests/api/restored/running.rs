@@ -114,6 +114,7 @@ async fn neither_a_restart_nor_a_command_makes_an_invented_number_possible(engin
         let found = suspicions::list(vendor.app.store.reader(), None, 9).await;
         let found: Vec<_> = found
             .unwrap()
+            .rows
             .into_iter()
             .map(|it| (it.kind, it.times))
             .collect();

@@ -46,6 +46,7 @@ async fn no_use_case_accepts_an_author_whose_token_is_revoked_or_has_expired(eng
     let author = |name: &str| Actor::Staff {
         name: name.to_owned(),
         token: known
+            .rows
             .iter()
             .find(|it| it.name == name)
             .map(|it| AuthorToken::new(it.id, vendor.clock.clone())),
@@ -139,7 +140,7 @@ async fn the_entry_of_a_revocation_follows_those_of_the_revoked_token() {
     let known = admin_tokens::newest(store.reader(), None, 9).await.unwrap();
     let ana = vendor.app.change(Actor::Staff {
         name: "ana".to_owned(),
-        token: Some(AuthorToken::new(known[0].id, vendor.clock.clone())),
+        token: Some(AuthorToken::new(known.rows[0].id, vendor.clock.clone())),
         door: Door::Api,
         address: [127, 0, 0, 1].into(),
     });
