@@ -40,7 +40,7 @@ pub(crate) fn rows(text: &str) -> Rows {
     rows.collect()
 }
 
-async fn exported(vendor: &Vendor, path: &str) -> Rows {
+pub(crate) async fn exported(vendor: &Vendor, path: &str) -> Rows {
     let request = vendor.http.get(format!("{}/api/admin{path}", vendor.url));
     let answer = request.bearer_auth(ADMIN_TOKEN).send().await.unwrap();
     assert_eq!(answer.status(), StatusCode::OK, "{path}");

@@ -53,6 +53,7 @@ mod latin_1;
 mod libpq_variables;
 mod license_size;
 mod license_statuses;
+mod list_bytes;
 mod list_commands;
 mod list_pages;
 mod listener;
