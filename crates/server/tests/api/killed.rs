@@ -28,8 +28,10 @@ on_both_engines! {
 const KILLS: usize = 10;
 /// The number of changes at a time.
 const CHANGES: usize = 6;
-/// The latest moment of a kill, after the changes have begun.
-const LATEST_MS: u64 = 80;
+/// The latest moment of the first kill, after the changes have begun.
+const FIRST_LATEST: Duration = Duration::from_millis(80);
+/// The same for the kills of a machine that stores nothing in that time.
+const MAX_LATEST: Duration = Duration::from_secs(10);
 
 /// A License Server that is killed and started again.
 struct Killed {
@@ -70,7 +72,12 @@ impl Killed {
 
     /// Amends a license and redeems keys for it, until the process is killed at some moment. Returns
     /// the numbers of the amendments that were acknowledged.
-    async fn change_until_killed(&self, server: &Process, key: &str) -> BTreeSet<u64> {
+    async fn change_until_killed(
+        &self,
+        server: &Process,
+        key: &str,
+        latest: Duration,
+    ) -> BTreeSet<u64> {
         let camera = json!([{"key": "cameras", "quantity": 1}]);
         let mut keys = Vec::new();
         for _ in 0..CHANGES {
@@ -91,9 +98,9 @@ impl Killed {
             let number = answer["amendment"]["number"].as_u64();
             number.filter(|_| status == StatusCode::CREATED)
         });
-        let moment = u64::from(Uuid::new_v4().as_bytes()[0]) * LATEST_MS / 255;
+        let moment = latest * u32::from(Uuid::new_v4().as_bytes()[0]) / 255;
         let killing = async {
-            tokio::time::sleep(Duration::from_millis(moment)).await;
+            tokio::time::sleep(moment).await;
             let pid = server.id().to_string();
             let killed = Command::new("kill").args(["-KILL", &pid]).status();
             assert!(killed.unwrap().success());
@@ -180,13 +187,14 @@ async fn a_process_that_is_killed_leaves_whole_changes_or_none(engine: Engine) {
     });
     killed.made(&server, "/licenses/activate", machine).await;
     let mut server = Some(server);
-    let (mut interrupted, mut stored) = (0, 0);
+    let (mut interrupted, mut stored) = (0, 1);
+    let mut latest = FIRST_LATEST;
     for _ in 0..KILLS {
         let running = match server.take() {
             Some(server) => server,
             None => killed.start().await,
         };
-        let acknowledged = killed.change_until_killed(&running, &key).await;
+        let acknowledged = killed.change_until_killed(&running, &key, latest).await;
         drop(running);
         if engine == Engine::Postgres {
             until_unused(&killed.database).await;
@@ -197,6 +205,10 @@ async fn a_process_that_is_killed_leaves_whole_changes_or_none(engine: Engine) {
             "{acknowledged:?} of {found:?}"
         );
         interrupted += usize::from(acknowledged.len() < 2 * CHANGES);
+        // As late as this machine needs to store something.
+        if found.len() == stored {
+            latest = MAX_LATEST.min(latest * 2);
+        }
         stored = found.len();
     }
     assert!(

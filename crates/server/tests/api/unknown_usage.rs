@@ -200,7 +200,11 @@ async fn anything_that_is_counted_is_stored_by_day_and_compared_with_the_license
         "/console/installations",
     ] {
         let page = staff.get(path).await.text().await.unwrap();
-        for gauge in ["Cameras: – of 16", "Users: 1 of 5", "anpr_lanes: 3 of 4"] {
+        for gauge in [
+            "Cameras: – of 16",
+            "Users: 1 of 5",
+            "Sold by a test: 3 of 4",
+        ] {
             assert!(page.contains(gauge), "{path}: {gauge}: {page}");
         }
     }

@@ -90,7 +90,10 @@ async fn a_log_of_long_messages_is_read_within_its_bounds(engine: Engine) {
     assert!(log.is_sorted_by(|newer, older| newer.id > older.id));
     // The site may have validated in the meantime.
     let filled = |log: &[LoggedAttempt]| {
-        let line = log.iter().find(|it| it.license_key.as_deref() == Some("x"));
+        let is_long = |text: &String| text.starts_with('😀');
+        let line = log
+            .iter()
+            .find(|it| it.error_message.as_ref().is_some_and(is_long));
         line.unwrap().clone()
     };
     let message = filled(&log).error_message;
