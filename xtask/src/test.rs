@@ -88,8 +88,6 @@ pub(crate) fn run(command: &Test) -> Result<()> {
         .args(&command.arguments)
         .env("TEST_POSTGRES_URL", cluster.url())
         .env("TEST_LOGS", logs.path())
-        // Futures of unoptimized builds are several times as large.
-        .env("RUST_MIN_STACK", "8388608")
         // Snapshots are reviewed, never written by a test run.
         .env("INSTA_UPDATE", "no");
     if command.fast {
