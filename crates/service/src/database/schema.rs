@@ -22,6 +22,10 @@ use super::{Database, Purpose};
 use crate::clock::ticks;
 use catalog::{Catalog, Table};
 
+/// Before the statements that create missing indexes.
+const MISSING_UNIQUE: &str = "missing unique indexes (if there is an invalid or different one with \
+    the same name, drop it first, with DROP INDEX): ";
+
 /// How often the tables are checked while they fit.
 const CHECK_INTERVAL: Duration = Duration::from_secs(30);
 /// How long a refused statement counts as a sign that others would be refused. The check of the
@@ -301,11 +305,7 @@ fn misfits(expected: &[ExpectedTable], catalog: &Catalog, backend: DbBackend) ->
             others.join(", "),
         ),
         ("missing columns: ", columns.join(", ")),
-        (
-            "missing unique indexes (if there is an invalid or different one with the same name, drop it \
-             first, with DROP INDEX): ",
-            indexes.join("; "),
-        ),
+        (MISSING_UNIQUE, indexes.join("; ")),
         ("ids without a default: ", ids.join("; ")),
         (
             "NOT NULL columns without a default that this program does not fill: ",
