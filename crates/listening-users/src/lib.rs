@@ -160,9 +160,11 @@ fn check(address: SocketAddr, trusted: &BTreeSet<u32>) -> Result<(), ListenerErr
     }
 }
 
-/// Whether a connection to an address of this machine is accepted. Nothing is sent.
+/// Whether a connection to an address of this machine is accepted. Nothing is sent. Without a listener,
+/// the system may happen to choose the port as the connection's own, and connect it to itself.
 fn responds(address: SocketAddr) -> bool {
-    TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_ok()
+    let connected = TcpStream::connect_timeout(&address, Duration::from_secs(1));
+    connected.is_ok_and(|stream| stream.local_addr().is_ok_and(|own| own != address))
 }
 
 /// The user of a line of the table, if its socket accepts connections to `address`.
