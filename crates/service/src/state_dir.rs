@@ -9,6 +9,7 @@
 //! cannot read.
 
 use std::ffi::{OsStr, OsString};
+use std::fmt;
 use std::fs::{self, File, Permissions};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -37,16 +38,11 @@ const OLD_SUFFIX_CHARS: usize = 6;
 const OLD_AGE: TimeDelta = TimeDelta::minutes(10);
 
 /// A file cannot be written, or cannot be created in a directory.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug)]
 pub enum NotWritable {
     /// The path leads to something that does not exist.
-    #[error(transparent)]
-    DanglingLink(#[from] DanglingLink),
+    DanglingLink(DanglingLink),
     /// The path is relative, and the working directory does not exist.
-    #[error(
-        "'{path}' cannot be created, because the working directory was deleted. Start the program \
-         in another directory, or choose an absolute path with {setting}"
-    )]
     NoWorkingDirectory {
         /// The setting that names the path.
         setting: &'static str,
@@ -54,10 +50,6 @@ pub enum NotWritable {
         path: String,
     },
     /// The disk has no room for it.
-    #[error(
-        "'{path}' cannot be created or written: {reason}. Free up space or inodes on the disk (df, \
-         df -i), or raise the quota, or choose another path with {setting}"
-    )]
     Full {
         /// The setting that names the path.
         setting: &'static str,
@@ -67,10 +59,6 @@ pub enum NotWritable {
         reason: String,
     },
     /// The file system is read-only.
-    #[error(
-        "'{path}' is on a file system that is read-only. Mount it so that it can be written, check \
-         the kernel log for errors of the disk, or choose another path with {setting}"
-    )]
     ReadOnly {
         /// The setting that names the path.
         setting: &'static str,
@@ -78,10 +66,6 @@ pub enum NotWritable {
         path: String,
     },
     /// It cannot be created or written for another reason than permissions.
-    #[error(
-        "'{path}' cannot be created or written: {reason}. Correct this, or choose another path \
-         with {setting}"
-    )]
     Impossible {
         /// The setting that names the path.
         setting: &'static str,
@@ -91,10 +75,6 @@ pub enum NotWritable {
         reason: String,
     },
     /// The system refuses it to this user.
-    #[error(
-        "'{path}' is not writable by user {user}: {reason}. Give this user write permission, or \
-         choose another path with {setting}"
-    )]
     Refused {
         /// The setting that names the path.
         setting: &'static str,
@@ -105,6 +85,70 @@ pub enum NotWritable {
         /// The reason.
         reason: String,
     },
+}
+
+impl NotWritable {
+    /// What is wrong.
+    #[must_use]
+    pub fn what(&self) -> String {
+        match self {
+            Self::DanglingLink(link) => link.what(),
+            Self::NoWorkingDirectory { path, .. } => {
+                format!("'{path}' cannot be created, because the working directory was deleted")
+            }
+            Self::ReadOnly { path, .. } => {
+                format!("'{path}' is on a file system that is read-only")
+            }
+            Self::Full { path, reason, .. } | Self::Impossible { path, reason, .. } => {
+                format!("'{path}' cannot be created or written: {reason}")
+            }
+            Self::Refused {
+                path, user, reason, ..
+            } => format!("'{path}' is not writable by user {user}: {reason}"),
+        }
+    }
+
+    /// What to do.
+    #[must_use]
+    pub fn advice(&self) -> String {
+        let (first, setting) = match self {
+            Self::DanglingLink(_) => return DanglingLink::ADVICE.to_owned(),
+            Self::NoWorkingDirectory { setting, .. } => {
+                return format!(
+                    "Start the program in another directory, or choose an absolute path with \
+                     {setting}"
+                );
+            }
+            Self::Full { setting, .. } => (
+                "Free up space or inodes on the disk (df, df -i), or raise the quota",
+                setting,
+            ),
+            Self::ReadOnly { setting, .. } => (
+                "Mount it so that it can be written, check the kernel log for errors of the disk",
+                setting,
+            ),
+            Self::Impossible { setting, .. } => ("Correct this", setting),
+            Self::Refused { setting, .. } => ("Give this user write permission", setting),
+        };
+        format!("{first}, or choose another path with {setting}")
+    }
+}
+
+impl fmt::Display for NotWritable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::DanglingLink(link) => link.fmt(f),
+            _ => write!(f, "{}. {}", self.what(), self.advice()),
+        }
+    }
+}
+
+impl std::error::Error for NotWritable {}
+
+impl From<DanglingLink> for NotWritable {
+    fn from(link: DanglingLink) -> Self {
+        Self::DanglingLink(link)
+    }
 }
 
 /// Reads `STATE_DIR` from the command line or the environment.

@@ -28,9 +28,8 @@ pub(super) fn check(directory: &Path) -> Finding {
         Err(unreadable) => return Finding::error(WHAT, unreadable.what(), unreadable.advice()),
     }
     if let Err(error) = temporary_file(directory) {
-        let why = NotWritable::new(WHAT, directory, &error).to_string();
-        let (found, advice) = why.split_once(". ").unwrap_or((&why, ""));
-        return Finding::error(WHAT, found, advice);
+        let error = NotWritable::new(WHAT, directory, &error);
+        return Finding::error(WHAT, error.what(), error.advice());
     }
     match rustix::fs::statvfs(directory) {
         Ok(room) if room.f_bavail.saturating_mul(room.f_frsize) < LITTLE => Finding::warning(
