@@ -29,41 +29,9 @@ pub fn from_text<T: DeserializeOwned>(text: &str) -> Result<T, InvalidCursor> {
     serde_json::from_slice(&json).map_err(|_| InvalidCursor)
 }
 
-/// Removes the extra row of a page of `size` rows that shows that there is another page. Answers
-/// whether there is.
-pub fn cut<T>(found: &mut Vec<T>, size: u64) -> bool {
-    let size = usize::try_from(size).unwrap_or(usize::MAX);
-    let has_more = found.len() > size;
-    found.truncate(size);
-    has_more
-}
-
-/// The same, and returns the cursor of the next page; `None` on the last page.
-pub fn next_cursor<T, C: Serialize>(
-    found: &mut Vec<T>,
-    size: u64,
-    cursor: impl Fn(&T) -> C,
-) -> Option<String> {
-    let has_more = cut(found, size);
-    found
-        .last()
-        .filter(|_| has_more)
-        .map(|last| to_text(&cursor(last)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_next_page_begins_after_the_last_row_shown() {
-        let mut found = vec![3, 5, 8];
-        let cursor = next_cursor(&mut found, 2, |row| *row);
-        assert_eq!(found, [3, 5]);
-        assert_eq!(from_text(&cursor.unwrap()), Ok(5));
-        assert_eq!(next_cursor(&mut found, 2, |row| *row), None);
-        assert_eq!(next_cursor(&mut Vec::<i32>::new(), 2, |row| *row), None);
-    }
 
     #[test]
     fn a_position_survives_its_text_and_anything_else_is_refused() {

@@ -78,7 +78,8 @@ impl Fields {
     /// The first field with each name.
     pub(super) fn by_name(&self) -> BTreeMap<&str, &str> {
         // A later one replaces an earlier one.
-        self.pairs().collect::<Vec<_>>().into_iter().rev().collect()
+        let fields = self.0.iter().rev();
+        fields.map(|(name, value)| (&**name, &**value)).collect()
     }
 
     /// Adds a field, also if there is one with this name.

@@ -182,3 +182,22 @@ impl<'de, T: Datelike + Deserialize<'de>> Deserialize<'de> for Storable<T> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use license_service::cursor::from_text;
+
+    use super::*;
+
+    #[test]
+    fn the_next_page_begins_after_the_last_row_shown() {
+        let page = |rows: &[i32], has_more| Page {
+            rows: rows.to_vec(),
+            has_more,
+        };
+        let cursor = page(&[3, 5], true).next_cursor(|row| *row);
+        assert_eq!(from_text(&cursor.unwrap()), Ok(5));
+        assert_eq!(page(&[3, 5], false).next_cursor(|row| *row), None);
+        assert_eq!(page(&[], false).next_cursor(|row| *row), None);
+    }
+}
