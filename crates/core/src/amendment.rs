@@ -77,7 +77,7 @@ pub struct Contents {
     pub plan_set_by: Option<Origin>,
     /// The id of the customer.
     pub customer: String,
-    /// The first instant at which anything is in force; `None` if there is no such bound.
+    /// The first instant at which anything is in force; `None` if it has no start.
     pub starts_at: Option<DateTime<Utc>>,
     /// The last instant at which the license may be used; `None` if it never ends.
     pub expires_at: Option<DateTime<Utc>>,

@@ -191,8 +191,8 @@ impl Actor {
 
 impl Change {
     /// Checks that the author's token is neither revoked nor expired now, in the transaction of the
-    /// change: that may be much later than the change was requested. Every entry is preceded by this check; a change that has no entry of its own calls
-    /// it.
+    /// change, which may be much later than the request. Every entry is preceded by this check; a
+    /// change without an entry calls it directly.
     ///
     /// # Errors
     /// [`StoreError::TokenRevoked`], [`StoreError::TokenExpired`], or if the database returns an

@@ -103,7 +103,7 @@ pub(super) fn read(
 }
 
 /// Whether these are the columns that this program writes for evidence that it does not trust
-/// ([`EvidenceRows::of`]). They grant nothing, no matter who has written them.
+/// ([`EvidenceRows::of`]). They grant nothing, regardless of who wrote them.
 fn rows_of_discredited(cached: &CachedLicense) -> bool {
     cached.license_signature.is_empty()
         && cached.valid_until == EXPIRED_GRACE_START

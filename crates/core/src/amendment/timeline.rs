@@ -1,7 +1,7 @@
 //! What a license consists of over time.
 //!
 //! One pass over the changes finds it for all instants together, from the last change to the first:
-//! whatever was changed later decides. So the work does not depend on how many amendments are
+//! the latest change decides. The work therefore does not depend on how many amendments are
 //! scheduled, or undone and restored.
 
 use std::collections::{BTreeMap, HashMap};

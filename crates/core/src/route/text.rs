@@ -280,8 +280,8 @@ impl Text {
     }
 }
 
-/// Whether any byte is an ASCII control character. All are looked at, which takes less time than to
-/// end at the first.
+/// Whether any byte is an ASCII control character. All bytes are examined, which takes less
+/// time than stopping at the first.
 pub(super) fn has_ascii_control(bytes: &[u8]) -> bool {
     bytes
         .iter()

@@ -30,8 +30,8 @@ task_local! {
     static TURNS: Arc<[Turn]>;
 }
 
-/// Does work that reads the amendments of a license and evaluates them, in one turn: whoever waits for a
-/// turn has not read them yet. Nothing is locked for others who evaluate something.
+/// Does work that reads the amendments of a license and evaluates them in one turn, so that nothing is
+/// held in memory while waiting for the turn. Call it before anything is locked.
 ///
 /// # Errors
 /// As [`evaluated`], and those of the work.

@@ -22,7 +22,7 @@ pub use installations::InstallationsExport;
 pub use licenses::LicensesExport;
 pub use usage::UsageExport;
 
-/// Maximum number of rows that are read together. Fewer are if they hold much.
+/// Maximum number of rows that are read together; large rows are read in smaller groups.
 const AT_A_TIME: u64 = 1000;
 
 /// All rows of a list, in an order in which no row moves while they are read.

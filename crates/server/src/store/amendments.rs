@@ -124,7 +124,8 @@ pub struct Recorded {
     pub amendment: Amendment,
 }
 
-/// The next amendments of a license after the one with this number (0: all), in the order of their numbers, at most `most`.
+/// The next amendments of a license after the one with this number (0: from the first on), in the
+/// order of their numbers, at most `most`.
 ///
 /// # Errors
 /// If the database returns an error, or a row cannot be read.

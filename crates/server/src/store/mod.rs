@@ -391,8 +391,8 @@ impl Store {
         &self.db
     }
 
-    /// Reads a list in one turn of the caller: whoever waits for a turn holds no rows meanwhile. Evaluates
-    /// nothing, because whoever evaluates may wait for the same turn.
+    /// Reads a list in one turn of the caller, so that no rows are held while waiting for a turn. The
+    /// work must not evaluate amendments: an evaluation may wait for the same turn.
     ///
     /// # Errors
     /// If too many others wait, and those of the work.

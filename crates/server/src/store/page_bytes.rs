@@ -1,5 +1,5 @@
-//! Pages are bounded by bytes as well as by rows: a row may hold far more than another. Every list that
-//! people can ask for is read here.
+//! Pages are bounded by bytes as well as by rows, because some rows are far larger than others. Every
+//! list that people can request is read here.
 
 use sea_orm::sea_query::Expr;
 use sea_orm::{

@@ -64,8 +64,8 @@ impl Database {
         Ok(vec![of_all.map_err(|_| failure::busy())?, of_caller])
     }
 
-    /// Does work in one turn of a caller with a share: while it waits for that, it holds nothing that it
-    /// has read. In between, the work must not wait for others who may wait for the same turn.
+    /// Does work in one turn of a caller with a share, so that nothing that was read is held while
+    /// waiting for the turn. The work must not wait for others who may wait for the same turn.
     ///
     /// # Errors
     /// As [`Self::share`].

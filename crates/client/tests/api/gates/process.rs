@@ -12,7 +12,7 @@ pub struct Process {
 }
 
 /// Copies a program to where another user can run it: the build's directory may be closed to other
-/// users. A process of its own writes the copy: this one may be starting others in other threads,
+/// users. A separate process writes the copy: this one may be starting others in other threads,
 /// which would hold the file open for writing, and Linux runs no such file.
 pub fn copy_program(from: &str, to: &Path) {
     let copied = Command::new("cp").arg(from).arg(to).status().unwrap();

@@ -29,7 +29,7 @@ pub(super) struct Review {
     plan: PublishedPlan,
     starts: String,
     ends: String,
-    /// How long a license lasts by the plan, unless the end says so.
+    /// How long the license lasts according to its plan, unless the form sets its end.
     planned_duration: Option<String>,
     features: Vec<Granted>,
     counts: Vec<Granted>,
