@@ -6,12 +6,15 @@
 //! refused unless all readings need the same feature. Paths that no legitimate client sends are
 //! always refused.
 
-mod narrowed;
+mod combinations;
+mod form_tables;
+mod forms;
 mod path;
 mod path_error;
 mod readings;
 mod text;
 mod tree;
+mod trimmed;
 mod url;
 
 use std::collections::BTreeSet;

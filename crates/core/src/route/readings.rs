@@ -2,15 +2,16 @@
 //!
 //! A service behind a gateway may decode escapes once or several times, treat a backslash as a
 //! slash, resolve `..` or not, remove parameters or not, drop bytes that are not UTF-8 or decode
-//! them leniently, drop everything but ASCII, replace characters with similar ones, or trim
-//! segments. A path without any of these is read once. An unusual path is read in each way that
-//! makes a difference for it, within a limit on the total work.
+//! them leniently, or trim segments. A path without any of these is read once. An unusual path is
+//! read in each way that makes a difference for it, within a limit on the total work. Characters
+//! outside ASCII may be dropped or replaced (`route/combinations.rs`).
 
 mod texts;
 
 use std::ops::Range;
 
 use self::texts::{Source, texts};
+use super::combinations::combinations;
 use super::path::path_of;
 use super::path_error::PathError;
 use super::text::{Kind, MAX_ROUNDS, Mark, Text};
@@ -39,6 +40,9 @@ pub(super) fn matches(raw: &[u8], tree: &Tree, work: &mut Work) -> Result<Matche
     let path = path_of(raw)?;
     let mut found = Matches::default();
     for (text, marks, source) in texts(path, work)? {
+        if !text.bytes().is_ascii() {
+            found.narrowed.push(combinations(&text, tree, work)?);
+        }
         let readings = Readings::of(&text, marks)?;
         let is_first = found.readings.is_empty();
         let found = match source {

@@ -63,6 +63,16 @@ impl Text {
         &self.bytes
     }
 
+    /// The round of unescaping that produced a byte; 0 for a raw one.
+    pub(super) fn round(&self, at: usize) -> u8 {
+        self.origins[at] & !UNKNOWN
+    }
+
+    /// Whether the meaning of a byte depends on the service.
+    pub(super) fn is_unknown(&self, at: usize) -> bool {
+        self.origins[at] & UNKNOWN != 0
+    }
+
     /// Whether the bytes are the same as those of another text.
     pub(super) fn is_same(&self, other: &Self) -> bool {
         self.bytes == other.bytes
@@ -119,7 +129,7 @@ impl Text {
     }
 
     /// Adds bytes that the same round of unescaping produced.
-    pub(super) fn extend(&mut self, bytes: impl Iterator<Item = u8>, origin: u8) {
+    fn extend(&mut self, bytes: impl Iterator<Item = u8>, origin: u8) {
         self.bytes.extend(bytes);
         self.origins.resize(self.bytes.len(), origin);
     }
@@ -185,23 +195,6 @@ impl Text {
     /// UTF-8, and optionally percent signs.
     pub(super) fn without_unknown(&self, percent_signs: bool) -> Self {
         self.only(|byte, origin| origin & UNKNOWN == 0 || byte == b'%' && !percent_signs)
-    }
-
-    /// The text as read by a decoder that drops everything but ASCII; `None` if everything is
-    /// ASCII.
-    pub(super) fn ascii_only(&self) -> Option<Self> {
-        (!self.bytes.is_ascii()).then(|| self.only(|byte, _| byte.is_ascii()))
-    }
-
-    /// Whether a segment is `.` or `..` when everything but ASCII is dropped.
-    pub(super) fn covers_dots(&self) -> bool {
-        let is_separator = |byte: &u8| matches!(byte, b'/' | b'\\' | b';' | b'?' | b'#');
-        let is_covered = |segment: &[u8]| {
-            let mut ascii = segment.iter().filter(|byte| byte.is_ascii());
-            !segment.is_ascii() && ascii.clone().count() <= 2 && ascii.all(|byte| *byte == b'.')
-        };
-        let mut segments = self.bytes.split(is_separator);
-        segments.any(|segment| segment.contains(&b'.') && is_covered(segment))
     }
 
     fn only(&self, is_kept: impl Fn(u8, u8) -> bool) -> Self {

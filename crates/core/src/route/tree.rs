@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
+use super::forms::decomposed;
 use super::path_error::PathError;
 use super::{Pattern, Segment};
 
@@ -24,6 +25,10 @@ struct Node {
     exact: Vec<usize>,
     /// Indexes of the routes that end here with `**`.
     open: Vec<usize>,
+    /// The literals in order, also in their decomposed forms, and their children.
+    forms: Vec<(Box<[u8]>, usize)>,
+    parent: usize,
+    depth: usize,
 }
 
 /// A route that a reading of a path matches, or may match.
@@ -95,7 +100,51 @@ impl Tree {
                 false => node.exact.push(number),
             }
         }
+        tree.add_forms();
         tree
+    }
+
+    fn add_forms(&mut self) {
+        for node in &mut self.nodes {
+            let own = node.literals.iter();
+            node.forms = own.map(|(it, child)| (it.clone(), *child)).collect();
+            for (literal, child) in &node.literals {
+                let other = std::str::from_utf8(literal).ok().and_then(decomposed);
+                let other = other.map(|it| (it.into_bytes().into(), *child));
+                node.forms.extend(other);
+            }
+            node.forms.sort();
+        }
+    }
+
+    /// Whether paths are compared case-insensitively.
+    pub(super) fn ignores_case(&self) -> bool {
+        self.ignore_case
+    }
+
+    /// The literals below a node in order, in all forms, and the nodes that they lead to.
+    pub(super) fn forms(&self, node: usize) -> &[(Box<[u8]>, usize)] {
+        &self.nodes[node].forms
+    }
+
+    /// The node for `*` below a node.
+    pub(super) fn any(&self, node: usize) -> Option<usize> {
+        self.nodes[node].any
+    }
+
+    /// The node above a node; the root is above itself.
+    pub(super) fn parent(&self, node: usize) -> usize {
+        self.nodes[node].parent
+    }
+
+    /// The number of segments that lead to a node.
+    pub(super) fn depth(&self, node: usize) -> usize {
+        self.nodes[node].depth
+    }
+
+    /// The indexes of the routes that end at a node: those with `**`, and those without.
+    pub(super) fn routes(&self, node: usize) -> (&[usize], &[usize]) {
+        (&self.nodes[node].open, &self.nodes[node].exact)
     }
 
     fn child(&mut self, at: usize, segment: &Segment) -> usize {
@@ -108,7 +157,11 @@ impl Tree {
             Segment::Any => *self.nodes[at].any.get_or_insert(next),
         };
         if child == next {
-            self.nodes.push(Node::default());
+            self.nodes.push(Node {
+                parent: at,
+                depth: self.nodes[at].depth + 1,
+                ..Node::default()
+            });
         }
         child
     }
@@ -222,10 +275,15 @@ impl<'a> Walk<'a> {
             }));
         }
         work.spend(matches.len())?;
-        matches.sort_unstable_by_key(|it| (it.route, !it.certain));
-        matches.dedup_by_key(|it| it.route);
-        Ok(matches)
+        Ok(in_order(matches))
     }
+}
+
+/// The matches in the order of the routes, each one time.
+pub(super) fn in_order(mut matches: Vec<Match>) -> Vec<Match> {
+    matches.sort_unstable_by_key(|it| (it.route, !it.certain));
+    matches.dedup_by_key(|it| it.route);
+    matches
 }
 
 /// What follows the bytes at the beginning of an unknown segment.

@@ -17,7 +17,7 @@ pub(super) fn gateway() -> Vec<Case> {
 }
 
 /// Parts of paths that are expensive to read.
-const ODD: [&str; 34] = [
+const ODD: [&str; 40] = [
     "a",
     "/",
     "a/",
@@ -53,6 +53,13 @@ const ODD: [&str; 34] = [
     ".%ff./",
     "/p10;/../p11;x/",
     "#",
+    // Characters that may be dropped or replaced, alone and where routes begin.
+    "%C3%A1",
+    "p%D0%B0rt-%C2%AD1",
+    "\u{ff0f}\u{e9}",
+    "%\u{ff12}\u{e9}",
+    "%c1%30",
+    "\u{672f}p",
 ];
 
 /// Paths of odd parts, in one place and in several.

@@ -5,7 +5,7 @@ use super::super::text::{MAX_ROUNDS, Mark, Text};
 use super::super::tree::Work;
 
 /// All texts that the path may stand for: with its escapes decoded once, twice and so on, without
-/// the bytes that services disagree about, and as read by services that narrow it.
+/// the bytes that services disagree about, and as read by services that trim it.
 pub(super) fn texts(
     path: &[u8],
     work: &mut Work,
@@ -57,15 +57,8 @@ pub(super) fn texts(
                 wait(text, rounds, Source::Changed, false);
             }
         }
-        if as_sent && let Some((ascii, source)) = ascii_only(&text, work)? {
-            wait(ascii, rounds, source, false);
-        }
-        if source != Source::Narrowed && !text.bytes().is_ascii() {
-            for text in look_alikes(&text, work)? {
-                wait(text, rounds, Source::Narrowed, false);
-            }
-        }
-        if !is_trimmed && text.has_something_to_trim() {
+        // The combinations of other characters include those of trimmed segments.
+        if !is_trimmed && text.bytes().is_ascii() && text.has_something_to_trim() {
             work.spend(2 * text.bytes().len() / BYTES_PER_UNIT / 4)?;
             let with_dots = text.trimmed(true);
             let spaces = text.trimmed(false);
@@ -95,8 +88,7 @@ pub(super) enum Source {
     /// The path without the bytes that services disagree about, or with lenient decoding of these
     /// bytes.
     Changed,
-    /// The path as read by a service that replaces or removes characters of ordinary paths:
-    /// everything but ASCII, characters that look like others, or the ends of segments.
+    /// The path as read by a service that trims segments.
     Narrowed,
 }
 
@@ -110,47 +102,5 @@ struct Candidate {
     is_trimmed: bool,
 }
 
-/// Units of [`Work`] for normalizing a character.
-const UNITS_PER_CHAR: usize = 6;
 /// The number of bytes of an additional text that are created and searched for one unit of work.
 const BYTES_PER_UNIT: usize = 4;
-
-/// The text with only its ASCII characters, and its basis.
-fn ascii_only(text: &Text, work: &mut Work) -> Result<Option<(Text, Source)>, PathError> {
-    let Some(ascii) = text.ascii_only() else {
-        return Ok(None);
-    };
-    // Copying takes one pass, and processing the rest takes several.
-    let bytes = text.bytes().len() / 4 + 4 * ascii.bytes().len();
-    work.spend(bytes / BYTES_PER_UNIT)?;
-    let source = match text.covers_dots() {
-        true => Source::Changed,
-        false => Source::Narrowed,
-    };
-    Ok(Some((ascii, source)))
-}
-
-/// The texts of services that replace characters with compatible ones, or with the best fit in
-/// ASCII, each with and without the remaining characters.
-fn look_alikes(text: &Text, work: &mut Work) -> Result<Vec<Text>, PathError> {
-    // Each character is examined once.
-    work.spend(text.bytes().len() / 20)?;
-    let chars = text.unstable_chars();
-    if chars == 0 {
-        return Ok(Vec::new());
-    }
-    work.spend(UNITS_PER_CHAR * chars + 4 * text.bytes().len() / BYTES_PER_UNIT / 4)?;
-    let mut found: Vec<Text> = Vec::with_capacity(4);
-    for text in [text.compatible(), text.best_fit()].into_iter().flatten() {
-        let ascii = text.ascii_only();
-        for text in [Some(text), ascii].into_iter().flatten() {
-            if !found.iter().any(|other| other.is_same(&text)) {
-                found.push(text);
-            }
-        }
-    }
-    for text in &found {
-        work.spend(2 * text.bytes().len() / BYTES_PER_UNIT)?;
-    }
-    Ok(found)
-}

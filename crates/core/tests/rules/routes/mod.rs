@@ -1,5 +1,6 @@
 //! The meaning of every spelling of a path, and the first matching route.
 
+mod characters;
 mod properties;
 mod spellings;
 mod tables;
