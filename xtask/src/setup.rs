@@ -77,6 +77,7 @@ fn needs(extent: Extent) -> Vec<Need> {
     let mut needs = vec![
         postgres::need(),
         Need::program("openssl"),
+        Need::program("sqlite3"),
         Need::program("nginx"),
         Need::program("pgbouncer"),
         Need::program("faketime"),

@@ -78,7 +78,8 @@ fn der(file: &[u8]) -> Result<Option<CertificateDer<'static>>, CertificatesError
             "openssl pkcs7 -inform der -print_certs -in FILE -out ca.pem",
         ),
         [0x02, 0x01, 0x03, ..] => (
-            "PKCS #12 data (.p12, .pfx)",
+            "PKCS #12 data (.p12, .pfx; if the command reports an unsupported algorithm, add \
+             -legacy to it)",
             "openssl pkcs12 -nokeys -in FILE -out ca.pem",
         ),
         [0x02, ..] => (

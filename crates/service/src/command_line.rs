@@ -21,6 +21,7 @@ use crate::presentable_url::{HIDDEN, SecretUrl, presentable, presentable_path, p
 use crate::secret_argument::SecretArgument;
 use crate::stderr::say;
 use crate::trimmed::has_outer_quote;
+use crate::unexpanded_path::placeholder;
 use crate::variables::{
     instead_of_nothing, is_without_utf8, trimmed_argument, without_empty_variables,
 };
@@ -110,6 +111,34 @@ fn without_secret_values(command: Command) -> Command {
         .mut_subcommands(without_secret_values)
 }
 
+/// Refuses paths in settings with placeholders that nothing has expanded. Files that are only
+/// arguments are named by people in a shell.
+fn check_expanded(argument: &Arg, matches: &ArgMatches) -> Result<(), Mistake> {
+    let id = argument.get_id().as_str();
+    let is_set = matches!(
+        matches.try_contains_id(id),
+        Ok(true) if matches.value_source(id) != Some(ValueSource::DefaultValue)
+    );
+    if !is_set || argument.get_env().is_none() {
+        return Ok(());
+    }
+    let path = matches.try_get_one::<PathBuf>(id).ok().flatten();
+    let database = matches.try_get_one::<DatabaseUrl>(id).ok().flatten();
+    let path = path
+        .map(PathBuf::as_path)
+        .or_else(|| database?.sqlite_file());
+    let found = path.and_then(Path::to_str).and_then(placeholder);
+    let (Some(path), Some(found)) = (path, found) else {
+        return Ok(());
+    };
+    Err(Mistake::Line(format!(
+        "{}: the path '{}' contains '{}', which nothing has replaced here; write the full path",
+        variable(argument),
+        presentable_path(path),
+        escaped(found)
+    )))
+}
+
 /// Every user of a machine can see the arguments of its processes.
 fn look_at_arguments(
     command: &Command,
@@ -117,6 +146,7 @@ fn look_at_arguments(
     warnings: &mut Vec<String>,
 ) -> Result<(), Mistake> {
     for argument in command.get_arguments() {
+        check_expanded(argument, matches)?;
         let id = argument.get_id().as_str();
         let is_given = matches!(
             matches.try_contains_id(id),

@@ -1,5 +1,6 @@
 //! Reads settings from a file.
 
+use std::collections::HashMap;
 use std::fs::{self, Metadata};
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt as _;
@@ -133,9 +134,10 @@ fn is_null_device(file: &Metadata) -> bool {
 }
 
 /// Parses lines as the Python service did: a value with spaces need not be quoted, and `$` has no
-/// special meaning.
+/// special meaning. Each name must occur only once: programs differ in which of two values counts.
 fn parse(text: &str) -> anyhow::Result<Vec<(String, String)>> {
     let mut settings = Vec::new();
+    let mut lines: HashMap<&str, usize> = HashMap::new();
     for (index, line) in text.lines().enumerate() {
         let line = trimmed(line);
         if line.is_empty() || line.starts_with('#') {
@@ -150,6 +152,13 @@ fn parse(text: &str) -> anyhow::Result<Vec<(String, String)>> {
         let name = trimmed(name);
         if !is_name(name) {
             return Err(wrong());
+        }
+        let number = index + 1;
+        if let Some(first) = lines.insert(name, number) {
+            return Err(anyhow!(
+                "the file .env sets {name} twice, in line {first} and in line {number}; remove one \
+                 of the lines"
+            ));
         }
         let value = value_of(trimmed(value)).filter(|value| !value.contains('\0'));
         settings.push((name.to_owned(), value.ok_or_else(wrong)?));
@@ -240,6 +249,27 @@ mod tests {
         ];
         let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned()));
         assert_eq!(parse(text).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_name_that_occurs_twice_is_refused_with_both_lines() {
+        for (text, second) in [
+            ("X=hunter2\nX=other", 2),
+            ("X=hunter2\nX=hunter2", 2),
+            ("X=hunter2\n# remark\n\nY=1\nexport X='hunter2'", 5),
+            ("export X=\"hunter2\" # remark\n X = hunter2", 2),
+            ("X=hunter2\r\nX=", 2),
+            ("X=\nexport  X=hunter2", 2),
+        ] {
+            let error = parse(text).unwrap_err();
+            let said = format!("{error:#} {error:?}");
+            let lines = format!("sets X twice, in line 1 and in line {second};");
+            assert!(said.contains(&lines), "{text}: {said}");
+            assert!(!said.contains("hunter2"), "{said}");
+        }
+        // A line in a comment, another case and a longer name are other things.
+        let text = "X=1\n#X=2\nx=3\nXX=4\n#export X=5";
+        assert_eq!(parse(text).unwrap().len(), 3);
     }
 
     #[test]

@@ -9,44 +9,49 @@ use std::path::Path;
 
 use access_list::AccessList;
 
-/// The permissions of users who are neither the owner nor in the group.
-const OTHERS: u32 = 0o007;
-/// The permissions of the group.
-const GROUP: u32 = 0o070;
-/// The permissions to write.
-const WRITE: u32 = 0o222;
+/// The permissions to read, write and execute, of one class of users.
+const ANY: u16 = 0o7;
+/// The permission to write, of one class of users.
+const WRITE: u16 = 0o2;
 
 /// Whether every user of the machine may read or write the file.
 #[must_use]
 pub fn is_open_to_all(file: &Metadata) -> bool {
-    file.permissions().mode() & OTHERS != 0
+    file.permissions().mode() & u32::from(ANY) != 0
 }
 
-/// Whether anyone other than the file's owner and the groups of the process may write to it.
+/// Whether anyone other than the file's owner and the service's user and groups may write to the
+/// file, by its mode or its access list.
 ///
 /// # Errors
-/// If the system does not report the groups of the process.
-pub fn is_writable_by_others(file: &Metadata) -> io::Result<bool> {
-    let mode = file.permissions().mode() & WRITE;
-    Ok(is_accessible_by_others(
-        mode,
-        groups()?.contains(&file.gid()),
-    ))
+/// If the system does not report the file's permissions or the groups of the process.
+pub fn is_writable_by_others(path: &Path) -> io::Result<bool> {
+    others_may(WRITE, path)
 }
 
-/// Whether anyone other than the service's user and groups may read or write the file. Kubernetes
-/// gives the files of a volume to a group of the process (`fsGroup`) and makes their mode 0440 or
-/// 0660; systemd names the user of the service in an access list (`LoadCredential`).
+/// Whether anyone other than the file's owner and the service's user and groups may read or write
+/// the file. Kubernetes gives the files of a volume to a group of the process (`fsGroup`) and makes
+/// their mode 0440 or 0660; systemd names the user of the service in an access list
+/// (`LoadCredential`).
 ///
 /// # Errors
 /// If the system does not report the file's permissions or the groups of the process.
 pub fn is_open_to_others(path: &Path) -> io::Result<bool> {
+    others_may(ANY, path)
+}
+
+/// Whether other users have one of these permissions.
+fn others_may(permissions: u16, path: &Path) -> io::Result<bool> {
     let file = fs::metadata(path)?;
     let groups = groups()?;
-    let user = rustix::process::geteuid().as_raw();
+    let users = [0, file.uid(), rustix::process::geteuid().as_raw()];
     Ok(match AccessList::of(path)? {
-        Some(list) => list.is_open_to_others(user, &groups, file.gid()),
-        None => is_accessible_by_others(file.permissions().mode(), groups.contains(&file.gid())),
+        Some(list) => list.others_may(permissions, &users, &groups, file.gid()),
+        None => mode_lets_others(
+            permissions,
+            file.permissions().mode(),
+            groups.contains(&file.gid()),
+        ),
     })
 }
 
@@ -57,8 +62,9 @@ fn groups() -> io::Result<Vec<u32>> {
     Ok(groups)
 }
 
-fn is_accessible_by_others(mode: u32, is_own_group: bool) -> bool {
-    mode & OTHERS != 0 || mode & GROUP != 0 && !is_own_group
+fn mode_lets_others(permissions: u16, mode: u32, is_own_group: bool) -> bool {
+    let permissions = u32::from(permissions);
+    mode & permissions != 0 || mode & (permissions << 3) != 0 && !is_own_group
 }
 
 #[cfg(test)]
@@ -79,12 +85,12 @@ mod tests {
             (0o100_661, true, true),
         ] {
             assert_eq!(
-                is_accessible_by_others(mode, false),
+                mode_lets_others(ANY, mode, false),
                 open_to_other_group,
                 "{mode:o}"
             );
             assert_eq!(
-                is_accessible_by_others(mode, true),
+                mode_lets_others(ANY, mode, true),
                 open_to_own_group,
                 "{mode:o}"
             );

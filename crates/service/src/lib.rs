@@ -62,4 +62,5 @@ pub mod toml_text;
 mod trimmed;
 pub mod turns;
 pub mod unattended;
+mod unexpanded_path;
 pub mod variables;

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::Request;
-use axum::http::{Extensions, header};
+use axum::http::{Extensions, HeaderMap, header};
 use axum::response::Response;
 use hyper::body::Body as _;
 use pin_project_lite::pin_project;
@@ -77,6 +77,12 @@ pub enum BodyRefusal {
     /// It arrives in too many pieces, each of which is as expensive as a large one.
     #[error("the body arrived in too many pieces; send larger chunks")]
     TooManyPieces,
+    /// It is compressed.
+    #[error("the body is compressed ({encoding}); send it without Content-Encoding")]
+    Encoded {
+        /// The encoding, or what is known of it.
+        encoding: &'static str,
+    },
     /// Other requests use all the bytes that are available for bodies.
     #[error("too many requests are being received; try again later")]
     Busy,
@@ -134,6 +140,18 @@ pub fn mark_trusted(extensions: &Extensions) {
 #[derive(Clone)]
 struct BodyHandle(Arc<Receipt>);
 
+/// How the body is encoded (RFC 9110, section 8.4); `None` if it is not.
+fn encoding(headers: &HeaderMap) -> Option<&'static str> {
+    const KNOWN: [&str; 6] = ["gzip", "x-gzip", "deflate", "br", "zstd", "compress"];
+    let values = headers.get_all(header::CONTENT_ENCODING).iter();
+    let codings = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    let mut codings = codings.map(<[u8]>::trim_ascii);
+    let coding = codings.find(|it| !it.is_empty() && !it.eq_ignore_ascii_case(b"identity"))?;
+    let is_same = |name: &&&str| coding.eq_ignore_ascii_case(name.as_bytes());
+    let known = KNOWN.iter().find(is_same).copied();
+    Some(known.unwrap_or("with an unknown Content-Encoding"))
+}
+
 impl<S> Layer<S> for BoundBodies {
     type Service = BoundBodiesService<S>;
 
@@ -176,7 +194,9 @@ where
         let limits = &self.bounds.limits;
         let is_trusted = (self.bounds.is_trusted)(request.extensions());
         let budget = self.bounds.budget.clone();
-        let receipt = Arc::new(Receipt::new(limits.max_bytes, is_trusted, budget));
+        let encoding = encoding(request.headers());
+        let receipt = Receipt::new(limits.max_bytes, is_trusted, encoding, budget);
+        let receipt = Arc::new(receipt);
         let (mut parts, inner) = request.into_parts();
         // Short bodies need no handle: no handler allows less, and they use no budget.
         let is_short = inner

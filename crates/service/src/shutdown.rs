@@ -41,7 +41,8 @@ pub fn report_unused_signals() -> io::Result<()> {
             while signals.recv().await.is_some() {
                 tracing::info!(
                     signal = name,
-                    "signal ignored: logs go to standard error; rotate them with copytruncate"
+                    "signal ignored: logs go to standard error; rotate them with copytruncate, and \
+                     open the file for appending (2>>)"
                 );
             }
         });

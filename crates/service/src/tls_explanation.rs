@@ -5,6 +5,7 @@
 //! of the peer.
 
 mod rare_flaw;
+mod root_file;
 
 use std::borrow::Cow;
 use std::error::Error;
@@ -156,6 +157,11 @@ impl<'a> TlsServer<'a> {
                  self-signed, create one: {make}"
             )
         };
+        let is_untrusted = matches!(why, CertificateError::UnknownIssuer)
+            || other_cause(error) == Some(&webpki::Error::CaUsedAsEndEntity);
+        if let Some(flaw) = self.root.filter(|_| is_untrusted).and_then(root_file::flaw) {
+            return flaw;
+        }
         match why {
             CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
                 "the server's certificate has expired; renew it, or correct this machine's \
@@ -291,6 +297,9 @@ pub(crate) fn of_postgres(error: &sqlx::Error, url: &DatabaseUrl) -> Option<Stri
             })
         }
         sqlx::Error::Tls(error) => {
+            if let Some(flaw) = root_certificate(&url).and_then(|root| root_file::flaw(&root)) {
+                return Some(flaw);
+            }
             let error = tls_error(&**error)?;
             let certificate = named("sslcert", certificate.as_deref()?);
             match error {

@@ -102,3 +102,39 @@ async fn a_body_that_is_too_long_is_refused_as_such() {
     assert!(answer["detail"].is_string());
     site.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_compressed_body_is_refused_with_the_name_of_the_encoding() {
+    let cloud = ScriptedCloud::start().await;
+    let site = Site::start(Engine::Sqlite, &cloud.url, &[]).await;
+    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    let url = format!("{}/api/license/feature/check", site.url);
+    let send = async |encoding: &'static str, body: &[u8]| {
+        let request = http.post(&url).header("content-encoding", encoding);
+        let request = request.header("content-type", "application/json");
+        let answer = request.body(body.to_vec()).send().await.unwrap();
+        (answer.status(), answer.text().await.unwrap())
+    };
+    let plain = br#"{"featureKey": "module.map_view"}"#;
+    for (encoding, named) in [
+        ("gzip", "gzip"),
+        ("GZIP", "gzip"),
+        ("identity, br", "br"),
+        ("zstd", "zstd"),
+        ("deflate", "deflate"),
+        ("<x>", "with an unknown Content-Encoding"),
+    ] {
+        // Even if the body is not compressed: what it says of itself counts.
+        for body in [&[0x1f, 0x8b, 8, 0, 0xff][..], plain, &[b'x'; 100_000]] {
+            let (status, said) = send(encoding, body).await;
+            assert_eq!(status, 415, "{encoding}: {said}");
+            let detail = format!("compressed ({named})");
+            assert!(said.contains(&detail), "{encoding}: {said}");
+        }
+    }
+    for encoding in ["identity", "Identity", ""] {
+        let (status, said) = send(encoding, plain).await;
+        assert_eq!(status, 200, "{encoding}: {said}");
+    }
+    site.end().await;
+}

@@ -60,6 +60,15 @@ impl Server {
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
 
+    /// The same server, which admits connections only by these lines of `pg_hba.conf`.
+    async fn admits(&self, lines: &str) {
+        let data = self.directory.path().join("data");
+        fs::write(data.join("pg_hba.conf"), lines).unwrap();
+        let mut reload = postgres("pg_ctl", self.directory.path());
+        run(reload.arg("reload").arg("-D").arg(&data));
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+
     fn url(&self, parameters: &str) -> String {
         let port = self.port;
         format!("postgresql://postgres@localhost:{port}/postgres?{parameters}")
@@ -208,4 +217,69 @@ async fn authorities_are_verified_as_by_psql() {
     let alone = format!("sslmode=verify-full&sslrootcert={middle}");
     assert_eq!(server.refusal(&alone).await, None);
     assert!(!server.psql(&alone));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_advice_helps_where_only_one_way_to_connect_is_admitted() {
+    let made = signed();
+    let server = Server::start(made.path()).await;
+    for (kind, refused, advised) in [
+        ("hostnossl", "sslmode=prefer", "sslmode=disable"),
+        ("hostnossl", "sslmode=require", "sslmode=disable"),
+        ("hostssl", "sslmode=allow", "sslmode=require"),
+        ("hostssl", "sslmode=disable", "sslmode=require"),
+    ] {
+        server.admits(&format!("{kind} all all all trust\n")).await;
+        let said = server.refusal(refused).await.unwrap();
+        assert!(said.contains(advised), "{kind} {refused}: {said}");
+        assert_eq!(server.refusal(advised).await, None, "{kind}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_without_certificates_is_named_with_what_is_wrong_with_it() {
+    let made = tempfile::tempdir().unwrap();
+    self_signed(
+        made.path(),
+        "-newkey rsa:2048 -subj /CN=localhost -addext subjectAltName=DNS:localhost \
+         -addext basicConstraints=critical,CA:FALSE",
+    );
+    let server = Server::start(made.path()).await;
+    let file = |name: &str| made.path().join(name);
+    let pem = fs::read(file("certificate.pem")).unwrap();
+    openssl(
+        made.path(),
+        "x509 -in certificate.pem -outform der -out der",
+    );
+    let utf_16 = pem.iter().flat_map(|byte| [*byte, 0]);
+    let utf_16: Vec<u8> = [0xff, 0xfe].into_iter().chain(utf_16).collect();
+    fs::write(file("mark"), [b"\xef\xbb\xbf", &pem[..]].concat()).unwrap();
+    fs::write(file("utf-16"), utf_16).unwrap();
+    fs::write(file("empty"), "").unwrap();
+    for (name, why) in [
+        (
+            "mark",
+            "begins with a byte order mark; remove it: tail -c +4 FILE",
+        ),
+        ("utf-16", "is in UTF-16"),
+        ("der", "is in DER"),
+        ("empty", "is empty"),
+        ("key.pem", "contains a private key and no certificate"),
+    ] {
+        for mode in ["verify-full", "verify-ca"] {
+            let path = file(name).display().to_string();
+            let said = server
+                .refusal(&format!("sslmode={mode}&sslrootcert={path}"))
+                .await;
+            let said = said.unwrap();
+            assert!(said.contains(&format!("/{name}' ")), "{mode}: {said}");
+            assert!(said.contains(why), "{mode} {name}: {said}");
+        }
+    }
+    // Following the advice helps.
+    fs::write(file("followed"), &fs::read(file("mark")).unwrap()[3..]).unwrap();
+    assert_eq!(
+        server.refusal(&verify_full(made.path(), "followed")).await,
+        None
+    );
 }

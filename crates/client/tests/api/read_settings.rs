@@ -1,13 +1,16 @@
 //! Settings as env files of all kinds bring them. Both programs run it.
 
+use std::any::TypeId;
 use std::collections::BTreeMap;
 use std::fs::{File, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use crate::unread_log::{Service, TOKEN};
 use crate::{Cli, PROGRAM};
 use clap::CommandFactory as _;
+use license_service::database_url::DatabaseUrl;
 
 /// What env files leave before and behind values.
 const AROUND: [(&str, &str); 10] = [
@@ -57,6 +60,7 @@ fn example(variable: &str) -> &'static str {
         "OPEN_TRIAL_PLAN" => "trial",
         "OPEN_TRIALS_PER_DAY" => "7",
         "PORT" => "1",
+        "SITE_HOSTS" => "licenses.example,other.example",
         "TRUSTED_NETWORKS" => "192.0.2.0/32,loopback",
         "TRUSTED_PROXIES" => "2",
         "USAGE_CAMERAS_QUERY" | "USAGE_USERS_QUERY" | "USAGE_STORAGE_GB_QUERY" => "SELECT 1",
@@ -353,4 +357,55 @@ fn a_comment_behind_a_value_is_refused_and_names_nothing() {
             "{variable}"
         );
     }
+}
+
+/// The settings of a command that are paths, and what is before the path in their values.
+fn paths(command: &clap::Command) -> Vec<(String, &'static str)> {
+    let arguments = command.get_arguments();
+    let paths = arguments.filter_map(|argument| {
+        let variable = argument.get_env()?.display().to_string();
+        let kind = argument.get_value_parser().type_id();
+        let before = [
+            (TypeId::of::<PathBuf>(), ""),
+            (TypeId::of::<DatabaseUrl>(), "sqlite:"),
+        ];
+        let before = before.into_iter().find(|(id, _)| kind == *id);
+        before.map(|(_, before)| (variable, before))
+    });
+    paths.collect()
+}
+
+/// Nothing replaces placeholders in files that systemd and container engines read: taken literally,
+/// they would lead to a new, empty installation.
+#[test]
+fn a_path_with_a_placeholder_is_refused() {
+    let program = Cli::command();
+    let mut found = 0;
+    for name in ["serve", "init", "list", "status"] {
+        let Some(command) = program.find_subcommand(name) else {
+            continue;
+        };
+        for (variable, before) in [paths(&program), paths(command)].concat() {
+            found += 1;
+            for placeholder in ["~", "~vms", "$HOME", "${HOME}", "%h"] {
+                let directory = tempfile::tempdir().unwrap();
+                let value = format!("{before}{placeholder}/x");
+                let output = Command::new("timeout")
+                    .args(["10", PROGRAM, name])
+                    .env(&variable, &value)
+                    .env("HOME", "/root")
+                    .current_dir(directory.path())
+                    .output()
+                    .unwrap();
+                let said = String::from_utf8_lossy(&output.stderr);
+                assert_eq!(output.status.code(), Some(2), "{variable}={value}: {said}");
+                let why =
+                    format!("{variable}: the path '{placeholder}/x' contains '{placeholder}'");
+                assert!(said.contains(&why), "{variable}={value}: {said}");
+                let made = std::fs::read_dir(directory.path()).unwrap().count();
+                assert_eq!(made, 0, "{variable}={value}");
+            }
+        }
+    }
+    assert!(found > 5, "{found}");
 }

@@ -46,7 +46,8 @@ pub(super) fn read<T>(bytes: &[u8], what: impl FnOnce(&Head<'_>, &[u8]) -> Optio
     what(&head, body)
 }
 
-/// The length of the body, if that is the only thing that the headers say about the connection.
+/// The length of the body, if that is the only thing that the headers say about the connection and
+/// the body.
 fn body_bytes(headers: &[Header<'_>]) -> Option<usize> {
     let mut length = None;
     for header in headers {
@@ -64,6 +65,7 @@ fn body_bytes(headers: &[Header<'_>]) -> Option<usize> {
                 }
                 length = Some(decimal(header.value)?);
             }
+            16 if is("content-encoding") => return None,
             17 if is("transfer-encoding") => return None,
             _ => {}
         }
@@ -156,6 +158,11 @@ mod tests {
                 BODY,
             ),
             ("POST /x HTTP/1.1", &["transfer-encoding: identity"], ""),
+            (
+                "POST /x HTTP/1.1",
+                &["content-length: 18", "Content-Encoding: gzip"],
+                BODY,
+            ),
             (
                 "POST /x HTTP/1.1",
                 &["content-length: 18", "Expect: 100-continue"],

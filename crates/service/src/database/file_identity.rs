@@ -82,7 +82,7 @@ impl OpenFile {
             if !found.is_file() && !found.is_dir() {
                 return Err(failure::not_regular(&path));
             }
-            if found.is_file() && is_writable_by_others(&found).unwrap_or(true) {
+            if found.is_file() && is_writable_by_others(&path).unwrap_or(true) {
                 return Err(failure::file_of_others(&path));
             }
         }
@@ -195,6 +195,36 @@ mod tests {
                     let named = format!("'{}': make it writable only", file.display());
                     assert!(error.to_string().contains(&named), "{error}");
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn a_file_that_an_access_list_lets_others_write_is_not_opened() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("db");
+        fs::write(&path, "").unwrap();
+        let open = OpenFile::at(&path);
+        // The entries of an access list: the owner, user 61235, the group, the mask, all others.
+        let list = |user: u8, mask: u8| {
+            let entries = [(1, 6, u32::MAX), (2, user, 61_235), (4, 4, u32::MAX)];
+            let entries = entries
+                .into_iter()
+                .chain([(16, mask, u32::MAX), (32, 4, u32::MAX)]);
+            let entry = |(kind, permissions, id): (u8, u8, u32)| {
+                [[kind, 0, permissions, 0], id.to_le_bytes()].concat()
+            };
+            [vec![2, 0, 0, 0], entries.flat_map(entry).collect()].concat()
+        };
+        for suffix in ["", "-journal", "-wal", "-shm"] {
+            let file = open.beside(suffix);
+            fs::write(&file, "").unwrap();
+            for (user, mask, is_refused) in [(6, 6, true), (6, 4, false), (4, 6, false)] {
+                let list = list(user, mask);
+                let flags = rustix::fs::XattrFlags::empty();
+                rustix::fs::setxattr(&file, "system.posix_acl_access", &list, flags).unwrap();
+                let checked = open.check_safety();
+                assert_eq!(checked.is_err(), is_refused, "{suffix} {user} {mask}");
             }
         }
     }

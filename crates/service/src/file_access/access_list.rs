@@ -61,17 +61,23 @@ impl AccessList {
         is_known.then(|| Self(entries.collect()))
     }
 
-    /// Whether anyone other than this user and these groups may do anything with the file, which
-    /// the group `owning` owns. Root and the owner always may.
-    pub(super) fn is_open_to_others(&self, user: u32, groups: &[u32], owning: u32) -> bool {
+    /// Whether anyone other than these users and groups has one of the permissions for the file,
+    /// which the group `owning` owns.
+    pub(super) fn others_may(
+        &self,
+        permissions: u16,
+        users: &[u32],
+        groups: &[u32],
+        owning: u32,
+    ) -> bool {
         let mask = self.0.iter().find(|entry| entry.kind == MASK);
-        let mask = mask.map_or(u16::MAX, |entry| entry.permissions);
+        let masked = permissions & mask.map_or(u16::MAX, |entry| entry.permissions);
         self.0.iter().any(|entry| match entry.kind {
             OWNER | MASK => false,
-            USER => entry.permissions & mask != 0 && entry.id != user && entry.id != 0,
-            OWNING_GROUP => entry.permissions & mask != 0 && !groups.contains(&owning),
-            GROUP => entry.permissions & mask != 0 && !groups.contains(&entry.id),
-            OTHERS => entry.permissions != 0,
+            USER => entry.permissions & masked != 0 && !users.contains(&entry.id),
+            OWNING_GROUP => entry.permissions & masked != 0 && !groups.contains(&owning),
+            GROUP => entry.permissions & masked != 0 && !groups.contains(&entry.id),
+            OTHERS => entry.permissions & permissions != 0,
             _ => true,
         })
     }
@@ -126,14 +132,14 @@ mod tests {
             (vec![entry(USER, 4, 61_234)], 4, 4, true),
         ] {
             let list = AccessList::parse(&list(&more, mask, others)).unwrap();
-            let found = list.is_open_to_others(61_234, &[100], 0);
+            let found = list.others_may(7, &[0, 61_234], &[100], 0);
             assert_eq!(found, is_open, "{more:?} {mask} {others}");
         }
         let mut owned = list(&[], 4, 0);
         owned[4 + 8 + 2] = 4;
         let owned = AccessList::parse(&owned).unwrap();
-        assert!(owned.is_open_to_others(61_234, &[100], 0));
-        assert!(!owned.is_open_to_others(61_234, &[100], 100));
+        assert!(owned.others_may(7, &[0, 61_234], &[100], 0));
+        assert!(!owned.others_may(7, &[0, 61_234], &[100], 100));
         for unknown in [&[][..], &[2, 0, 0, 0, 1], &[3, 0, 0, 0]] {
             assert_eq!(AccessList::parse(unknown), None);
         }
@@ -146,9 +152,31 @@ mod tests {
         let bytes = list(&[entry(USER, 4, 61_235)], 4, 0);
         setxattr(file.path(), ATTRIBUTE, &bytes, XattrFlags::empty()).unwrap();
         assert!(super::super::is_open_to_others(file.path()).unwrap());
+        assert!(!super::super::is_writable_by_others(file.path()).unwrap());
         let user = rustix::process::geteuid().as_raw();
-        let bytes = list(&[entry(USER, 4, user)], 4, 0);
+        let bytes = list(&[entry(USER, 6, user)], 6, 0);
         setxattr(file.path(), ATTRIBUTE, &bytes, XattrFlags::empty()).unwrap();
         assert!(!super::super::is_open_to_others(file.path()).unwrap());
+    }
+
+    #[test]
+    fn only_entries_that_let_others_write_count_for_writing() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        for (more, mask, others, is_writable) in [
+            (entry(USER, 6, 61_235), 6, 0, true),
+            (entry(USER, 2, 61_235), 7, 0, true),
+            (entry(USER, 6, 61_235), 4, 0, false),
+            (entry(USER, 4, 61_235), 6, 0, false),
+            (entry(USER, 6, 0), 6, 0, false),
+            (entry(GROUP, 6, 61_235), 6, 0, true),
+            (entry(GROUP, 5, 61_235), 6, 0, false),
+            (entry(USER, 4, 61_235), 4, 4, false),
+            (entry(USER, 4, 61_235), 4, 2, true),
+        ] {
+            let bytes = list(&[more], mask, others);
+            setxattr(file.path(), ATTRIBUTE, &bytes, XattrFlags::empty()).unwrap();
+            let found = super::super::is_writable_by_others(file.path()).unwrap();
+            assert_eq!(found, is_writable, "{more:?} {mask} {others}");
+        }
     }
 }

@@ -10,7 +10,7 @@ use axum::body::{Body, Bytes};
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use tokio::time::Sleep;
 
-use super::receipt::{BUSY, Receipt, TIMED_OUT, TOO_LONG, TOO_MANY_PIECES};
+use super::receipt::{BUSY, ENCODED, Receipt, TIMED_OUT, TOO_LONG, TOO_MANY_PIECES};
 use super::{BodyLimits, BodyRefusal};
 use crate::clock;
 
@@ -79,9 +79,13 @@ impl BoundBody {
 
     fn poll_whole(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, axum::Error>>> {
         let max_bytes = self.receipt.max_bytes();
-        if self.received == 0 && self.inner.size_hint().lower() > max_bytes as u64 {
-            self.refuse(TOO_LONG);
-            if self.waits_for_continue {
+        if self.received == 0 {
+            if self.receipt.encoding.is_some() {
+                self.refuse(ENCODED);
+            } else if self.inner.size_hint().lower() > max_bytes as u64 {
+                self.refuse(TOO_LONG);
+            }
+            if self.waits_for_continue && self.receipt.refusal().is_some() {
                 return self.end();
             }
         }

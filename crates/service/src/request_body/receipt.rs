@@ -14,6 +14,8 @@ pub(super) struct Receipt {
     is_trusted: AtomicBool,
     counted: AtomicUsize,
     refusal: AtomicU8,
+    /// How the body is encoded.
+    pub(super) encoding: Option<&'static str>,
     budget: Arc<ByteBudget>,
 }
 
@@ -21,14 +23,21 @@ pub(super) const TOO_LONG: u8 = 1;
 pub(super) const TIMED_OUT: u8 = 2;
 pub(super) const BUSY: u8 = 3;
 pub(super) const TOO_MANY_PIECES: u8 = 4;
+pub(super) const ENCODED: u8 = 5;
 
 impl Receipt {
-    pub(super) fn new(max_bytes: usize, is_trusted: bool, budget: Arc<ByteBudget>) -> Self {
+    pub(super) fn new(
+        max_bytes: usize,
+        is_trusted: bool,
+        encoding: Option<&'static str>,
+        budget: Arc<ByteBudget>,
+    ) -> Self {
         Self {
             max_bytes: AtomicUsize::new(max_bytes),
             is_trusted: AtomicBool::new(is_trusted),
             counted: AtomicUsize::new(0),
             refusal: AtomicU8::new(0),
+            encoding,
             budget,
         }
     }
@@ -54,6 +63,9 @@ impl Receipt {
             TIMED_OUT => Some(BodyRefusal::TimedOut),
             BUSY => Some(BodyRefusal::Busy),
             TOO_MANY_PIECES => Some(BodyRefusal::TooManyPieces),
+            ENCODED => self
+                .encoding
+                .map(|encoding| BodyRefusal::Encoded { encoding }),
             _ => None,
         }
     }

@@ -184,11 +184,14 @@ fn an_answer_to_another_request_is_no_contact() {
     };
     assert_eq!(wrong(Some("another")), expected);
     assert_eq!(wrong(Some("")), expected);
-    assert_eq!(wrong(None), expected);
     let why = denial_rejected(&question(), |claims| claims.nonce = Some("another".into()));
     assert_eq!(why, expected);
+    // A proxy may have removed the nonce from the request.
+    let expected = NoContact::NotForUs(Mismatch::NoNonce);
+    assert_eq!(wrong(None), expected);
     let why = denial_rejected(&question(), |claims| claims.nonce = None);
     assert_eq!(why, expected);
+    assert!(why.to_string().contains("request header X-License-Nonce"));
     assert_eq!(why.code(), "not_for_us");
     assert!(why.is_suspicious());
 }

@@ -88,6 +88,9 @@ async fn a_damaged_page_of_an_sqlite_file_makes_the_server_not_ready() {
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{body}");
     assert_eq!(body["database"], "is damaged");
     let explained = explained(&vendor).await;
-    assert!(explained.contains("'.recover'"), "{explained}");
+    assert!(
+        explained.contains("Recovering a damaged SQLite file"),
+        "{explained}"
+    );
     vendor.stop().await;
 }

@@ -47,7 +47,7 @@ fn serve_says_what_to_do_about_a_damaged_file() {
                 text.contains("; restore the database from a backup, or recover"),
                 "{text}"
             );
-            assert!(text.contains("'.recover'"), "{text}");
+            assert!(text.contains("Recovering a damaged SQLite file"), "{text}");
         }
     }
 }

@@ -192,6 +192,20 @@ fn every_kind_of_outage_says_what_to_do() {
         let start = "the database returned an error: said; ";
         assert!(trouble.to_string().starts_with(start), "{trouble}");
     }
+    // With one of these, 'prefer' tries only one of the two ways.
+    for said in [
+        "no pg_hba.conf entry for host \"::1\", user \"u\", database \"d\", SSL encryption",
+        "kein pg_hba.conf-Eintrag für Host »::1«, Benutzer »u«, Datenbank »d«, keine Verschlüsselung",
+        "pg_hba.conf rejects connection for host \"::1\", user \"u\", database \"d\", no encryption",
+    ] {
+        let trouble = Trouble::of(&sent("28000", said));
+        assert_eq!(trouble.failure, Failure::Login);
+        let said = trouble.to_string();
+        assert!(
+            said.contains("sslmode=disable") && said.contains("sslmode=require"),
+            "{said}"
+        );
+    }
     let end = "nextval: reached maximum value of sequence \"notes_id_seq\" (9)";
     let trouble = Trouble::of(&in_words(sent("2200H", end)));
     assert_eq!(trouble.failure, Failure::Schema);

@@ -14,12 +14,13 @@ use crate::runtime::RAISE_THREADS;
 const CHECK_CONNECTION: &str = "check DATABASE_URL, and that the database is running, can be \
     reached from this machine, and has a free connection for this user";
 /// What to do when the database is damaged.
-const RECOVER: &str = "restore the database from a backup, or recover an SQLite file with the \
-    '.recover' command of sqlite3; on a License Client you may also move the file away, restart, \
-    and activate again";
+const RECOVER: &str = "restore the database from a backup, or recover an SQLite file as \
+    'Recovering a damaged SQLite file' in docs/operations.md describes; on a License Client you \
+    may also move the file away, restart, and activate again";
 /// What to do when the user in `DATABASE_URL` may not use its tables.
 const GRANT: &str = "grant the user in DATABASE_URL what the message names: USAGE ON SCHEMA for a \
-    schema, SELECT, INSERT, UPDATE and DELETE for a table, USAGE ON SEQUENCE for a sequence; \
+    schema, SELECT, INSERT, UPDATE and DELETE for a table, USAGE ON SEQUENCE for a sequence, CREATE \
+    ON TABLESPACE for a tablespace (or reset the user's default_tablespace); \
     /readyz has the statements for the tables of this program";
 /// What to do when a file system cannot hold an SQLite database.
 const MOVE_FILE: &str = "this file system cannot hold an SQLite database: put the file on a local \
@@ -32,6 +33,12 @@ const RAISE_SHARED_MEMORY: &str = "PostgreSQL's shared memory (/dev/shm) is full
 const CHECK_LOGIN: &str = "check the user and the password in DATABASE_URL, and that pg_hba.conf \
     allows this user from this machine; a new password in the file named by DATABASE_URL_FILE \
     takes effect without a restart";
+/// What to do when `pg_hba.conf` has no entry for the connection.
+const CHECK_ACCESS: &str = "check that pg_hba.conf allows this user from this machine. If its entry \
+    is for connections without TLS (hostnossl), set sslmode=disable in DATABASE_URL; if it is for \
+    connections with TLS (hostssl), set sslmode=require: 'prefer' and 'allow' do not try both";
+/// The file that decides who may connect. PostgreSQL's messages name it in every language.
+const ACCESS_FILE: &str = "pg_hba.conf";
 /// What to do when the database does not exist.
 const CREATE_DATABASE: &str = "check the database name in DATABASE_URL, restore the database, or \
     create it with \"CREATE DATABASE name ENCODING 'UTF8' TEMPLATE template0\"";
@@ -70,7 +77,10 @@ impl Trouble {
     /// What to do.
     #[must_use]
     pub fn advice(&self) -> Option<&'static str> {
-        self.failure.advice()
+        match self.failure {
+            Failure::Login if self.what.contains(ACCESS_FILE) => Some(CHECK_ACCESS),
+            failure => failure.advice(),
+        }
     }
 }
 
