@@ -33,10 +33,11 @@ pub struct Prescribed {
 }
 
 impl Prescribed {
-    /// Whether no id comes from anywhere else.
+    /// Whether two identities differ in an id that no setting prescribes.
     #[must_use]
-    pub fn are_complete(&self) -> bool {
-        self.installation_id.is_some() && self.hardware_id.is_some()
+    pub fn distinguish(&self, one: &Identity, other: &Identity) -> bool {
+        (self.installation_id.is_none() && one.installation_id != other.installation_id)
+            || (self.hardware_id.is_none() && one.hardware_id != other.hardware_id)
     }
 }
 
@@ -62,8 +63,8 @@ pub fn is_usable(id: &str) -> bool {
 /// Determines both ids, and stores those that are not stored yet. Returns the number of rows that
 /// were changed or removed by hand.
 ///
-/// `known` is the identity in the signed license or the local copy: others can write to the rows of
-/// the ids, and such a row is repaired. Settings take precedence.
+/// `known` is the identity in the local copy, with or without a license, or in the signed license:
+/// others can write to the rows of the ids, and such a row is repaired. Settings take precedence.
 ///
 /// # Errors
 /// If the database returns an error.

@@ -59,13 +59,22 @@ impl StateFile {
             .ok()
     }
 
-    /// Replaces the file with the result of `content`, completely or not at all. Repeated failures
-    /// are logged only once, because the database is authoritative. Returns whether it was written.
-    pub async fn write<T: Serialize>(&self, content: impl FnOnce() -> T) -> bool {
+    /// Replaces the file with the result of `content`, completely or not at all. What could not be
+    /// read back is not written. Repeated failures are logged only once, because the database is
+    /// authoritative. Returns whether it was written.
+    pub async fn write<T>(&self, content: impl FnOnce() -> T) -> bool
+    where
+        T: Serialize + DeserializeOwned + 'static,
+    {
         let mut failing = self.failing.lock().await;
         let text = serde_json::to_vec(&content());
         let file = self.file.clone();
-        let written = tokio::task::spawn_blocking(move || replace(&file, &text?)).await;
+        let written = tokio::task::spawn_blocking(move || {
+            let text = text?;
+            require_readable::<T>(&text)?;
+            replace(&file, &text)
+        });
+        let written = written.await;
         let written = written.unwrap_or_else(|error| Err(std::io::Error::other(error)));
         let is_written = written.is_ok();
         match written {
@@ -85,6 +94,14 @@ impl StateFile {
     }
 }
 
+fn require_readable<T: DeserializeOwned>(text: &[u8]) -> std::io::Result<()> {
+    if u64::try_from(text.len()).is_ok_and(|bytes| bytes > MAX_STATE_BYTES) {
+        return Err(std::io::Error::other("the content is too long"));
+    }
+    serde_json::from_slice::<T>(text)?;
+    Ok(())
+}
+
 fn replace(file: &Path, text: &[u8]) -> std::io::Result<()> {
     let directory = file.parent().unwrap_or(Path::new("."));
     make_directory(directory)?;
@@ -102,8 +119,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let copy = StateFile::in_directory(&directory.path().join("made on demand"), "file.json");
         assert_eq!(copy.read::<String>(), None);
-        assert!(copy.write(|| "one").await);
-        assert!(copy.write(|| "two").await);
+        assert!(copy.write(|| "one".to_owned()).await);
+        assert!(copy.write(|| "two".to_owned()).await);
         assert_eq!(copy.read::<String>().as_deref(), Some("two"));
         std::fs::write(&copy.file, "{").unwrap();
         assert_eq!(copy.read::<String>(), None);
@@ -113,9 +130,19 @@ mod tests {
         assert!(fifo.unwrap().success());
         let fifo = StateFile::in_directory(directory.path(), "fifo");
         assert_eq!(fifo.read::<String>(), None);
-        assert!(fifo.write(|| "three").await);
+        assert!(fifo.write(|| "three".to_owned()).await);
         assert_eq!(fifo.read::<String>().as_deref(), Some("three"));
         let names = std::fs::read_dir(copy.file.parent().unwrap()).unwrap();
         assert_eq!(names.count(), 1, "nothing is left behind");
+    }
+
+    #[tokio::test]
+    async fn what_could_not_be_read_back_is_not_written() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = StateFile::in_directory(directory.path(), "file.json");
+        assert!(file.write(|| serde_json::json!(["one"])).await);
+        let deep = (0..200).fold(serde_json::Value::Null, |inner, _| vec![inner].into());
+        assert!(!file.write(|| deep).await);
+        assert_eq!(file.read(), Some(serde_json::json!(["one"])));
     }
 }

@@ -7,11 +7,12 @@ use std::fmt;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::Value;
+use serde_json::{Number, Value};
 
 use crate::foreign_text::{identifier, message};
 use crate::license::License;
 use crate::replacement::{Difference, ENDS, differences, differences_over_time};
+use crate::stored_time;
 
 /// Maximum number of listed differences.
 pub const MAX_LISTED: usize = 20;
@@ -22,12 +23,13 @@ const CUSTOMER: &str = "customer";
 /// Fields of a license that are compared as texts.
 const TEXTS: [&str; 3] = [CUSTOMER, "tier", "updatesUntil"];
 
-/// The newest change. Its texts are safe to display, even when they were read from a place
-/// where others can write.
+/// The newest change. Its texts and numbers are bounded and safe to display, even when they were
+/// read from a place where others can write.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LastChange {
     /// When it took effect at the site.
+    #[serde(deserialize_with = "stored_time::deserialize")]
     pub at: DateTime<Utc>,
     /// What is different since then: the first [`MAX_LISTED`] in alphabetical order.
     #[serde(deserialize_with = "listed")]
@@ -44,8 +46,9 @@ pub struct ChangedItem {
     /// `updatesUntil`.
     #[serde(deserialize_with = "key")]
     pub key: String,
-    /// How it was: true or false for a feature, a number or `unlimited` for a limit, otherwise a
-    /// text; null if there was none.
+    /// How it was: true or false for a feature, a whole number of at most 64 bits or `unlimited` for
+    /// a limit, otherwise a text of at most
+    /// [`MAX_MESSAGE_CHARS`](crate::foreign_text::MAX_MESSAGE_CHARS); null if there was none.
     #[serde(deserialize_with = "value")]
     pub before: Value,
     /// How it has been since then.
@@ -144,9 +147,17 @@ fn key<'de, D: Deserializer<'de>>(stored: D) -> Result<String, D::Error> {
 fn value<'de, D: Deserializer<'de>>(stored: D) -> Result<Value, D::Error> {
     Ok(match Value::deserialize(stored)? {
         Value::String(text) => message(&text).into(),
-        simple @ (Value::Bool(_) | Value::Number(_)) => simple,
+        Value::Bool(is_in_force) => is_in_force.into(),
+        Value::Number(number) => number_of(&number),
         Value::Null | Value::Array(_) | Value::Object(_) => Value::Null,
     })
+}
+
+/// The number in its usual form: as it was stored, it may have any number of digits.
+fn number_of(number: &Number) -> Value {
+    let whole = number.as_u64().map(Value::from);
+    let whole = whole.or_else(|| number.as_i64().map(Value::from));
+    whole.unwrap_or(Value::Null)
 }
 
 #[cfg(test)]
@@ -237,5 +248,29 @@ mod tests {
         assert_eq!(read.changes[0].before, Value::Null);
         let shown = read.changes[0].to_string();
         assert!(!shown.contains(['\n', '\u{202e}']), "{shown}");
+    }
+
+    #[test]
+    fn a_stored_number_and_a_stored_time_are_bounded() {
+        let nines = "9".repeat(100_000);
+        for (stored, expected) in [
+            (nines.as_str(), Value::Null),
+            (&format!("-{nines}"), Value::Null),
+            (&format!("0.{nines}"), Value::Null),
+            (&format!("1e{nines}"), Value::Null),
+            ("1e5", Value::Null),
+            ("18446744073709551615", json!(u64::MAX)),
+            ("-9223372036854775808", json!(i64::MIN)),
+            ("64", json!(64)),
+        ] {
+            let text = format!(
+                r#"{{"at":"-262143-01-01T00:00:00Z","more":0,
+                "changes":[{{"key":"cameras","before":{stored},"after":{stored}}}]}}"#
+            );
+            let read: LastChange = serde_json::from_str(&text).unwrap();
+            let item = &read.changes[0];
+            assert_eq!([&item.before, &item.after], [&expected; 2]);
+            assert_eq!(read.at, at("0001-01-01T00:00:00Z"));
+        }
     }
 }

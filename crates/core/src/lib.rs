@@ -74,6 +74,7 @@ pub mod seat;
 mod short_hash;
 pub mod signing_clock;
 pub mod standing;
+pub mod stored_time;
 pub mod suspicion;
 pub mod taking_over;
 pub mod text_encoding;

@@ -47,6 +47,10 @@ pub struct TakenOver {
 /// verified, and are for this installation.
 ///
 /// If no license is stored, the site has none: it was deactivated.
+///
+/// What is only displayed is never taken from there: the last change is derived from the licenses,
+/// and the reason for a failure from `known` or the denial. Otherwise `stored` must not contain one
+/// that others can write ([`Failure::without_reason`]).
 #[must_use]
 pub fn take_over(
     known: &Evidence,
@@ -62,6 +66,7 @@ pub fn take_over(
     if stored.lease.is_none() {
         return TakenOver::stored(stored);
     }
+    let stored = stored.displayed_by(known, now);
     if !is_signed(&stored) {
         return if knows_signed {
             stays(Some(NotTakenOver::Unsigned))
@@ -124,15 +129,14 @@ impl TakenOver {
 }
 
 /// Evidence that is not trusted, because of `why`. It grants nothing, but shows that there was a
-/// license: the site has lapsed, its core features stay on, and the License Server is asked.
+/// license: the site has lapsed, its core features stay on, and the License Server is asked. Nothing
+/// of the license is kept but its key.
 #[must_use]
 pub fn discredited(evidence: &Evidence, why: &str, now: DateTime<Utc>) -> Evidence {
-    let license = evidence.lease.as_ref().map(Lease::license);
-    let license = license.map_or_else(|| License::new(Map::new()), Clone::clone);
     Evidence {
         lease: Some(Lease::adopted(
             evidence.license_key(),
-            license,
+            License::new(Map::new()),
             EXPIRED_GRACE_START,
             EXPIRED_GRACE_START,
         )),

@@ -11,7 +11,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use ipnet::IpNet;
 use license_core::license_key;
-use license_service::admin_token::AdminToken;
+use license_service::admin_token::{AdminToken, ShownToken};
 use license_service::client_address::TrustedProxies;
 use license_service::clock::Clock;
 use license_service::cross_site::is_cross_site;
@@ -20,12 +20,12 @@ use license_service::hosts::{AllowedHost, Hosts};
 use license_service::loopback;
 use license_service::presentable_url::presentable_value;
 use license_service::request_body::{MAX_LONG_BODY_BYTES, allow_bytes};
-use license_service::sessions::Sessions;
+use license_service::sessions::{Door, Sessions, SignInError};
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 
 use crate::attached_networks::{AttachedNetworks, AttachedNetworksError};
 use crate::config::TrustedNetwork;
-use crate::http::error::ApiError;
+use crate::http::error::{ApiError, TokenRequired};
 
 /// The paths that are answered regardless of the name in `Host`: orchestrators, load balancers and
 /// Prometheus call by names of their own, or by none. The responses contain no license key and
@@ -186,6 +186,27 @@ impl Access {
         self.hosts.accepts_header(host)
     }
 
+    /// The token that a request carries. Without a token, none is wrong.
+    fn shown_token(&self, headers: &HeaderMap) -> ShownToken {
+        let shown = self.token.map(|token| token.shown_in(headers));
+        shown.unwrap_or(ShownToken::None)
+    }
+
+    /// The response to a call that needed the token. A wrong one is logged and counted, and answered
+    /// with 429 if there were too many. Calls that do not need it are not affected: gateways pass on
+    /// the tokens of visitors, which are for other services.
+    fn judged(&self, shown: ShownToken, address: IpAddr, response: Response) -> Response {
+        let is_needed = response.extensions().get::<TokenRequired>().is_some();
+        if shown != ShownToken::Wrong || !is_needed {
+            return response;
+        }
+        if !self.sessions.note_failure(Door::Api, address) {
+            return ApiError::SignIn(SignInError::TooMany).into_response();
+        }
+        tracing::warn!(security = true, peer = %address, "wrong administrator token");
+        response
+    }
+
     fn caller(&self, peer: IpAddr, headers: &HeaderMap) -> Caller {
         let signed_in = self.sessions.touch(headers);
         Caller {
@@ -220,7 +241,7 @@ impl Access {
     }
 }
 
-/// Checks the `Host` of a request, and records who is calling.
+/// Checks the `Host` of a request, and records who is calling. Wrong tokens are counted here.
 pub(super) async fn identify(
     State(access): State<Arc<Access>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
@@ -234,8 +255,10 @@ pub(super) async fn identify(
         Some(host) => return ApiError::UnknownHost(host).into_response(),
         None => access.caller(peer.ip(), request.headers()),
     };
+    let shown = access.shown_token(request.headers());
+    let address = access.client_address(peer, request.headers());
     request.extensions_mut().insert(caller);
-    next.run(request).await
+    access.judged(shown, address, next.run(request).await)
 }
 
 /// Refuses changes sent by a page on another site.

@@ -11,6 +11,7 @@ use license_core::last_change::LastChange;
 use license_core::lease::Lease;
 use license_core::response::Trust;
 use license_core::standing::{Policy, grace_end};
+use license_core::stored_time;
 use license_core::taking_over::is_discredited;
 use license_service::database::writes;
 use sea_orm::{ConnectionTrait, DbErr};
@@ -41,6 +42,7 @@ pub(super) struct Memo {
     /// The activation to which the memo belongs. A different one means that the Python service has
     /// activated in the meantime.
     pub license_key: String,
+    #[serde(default, deserialize_with = "stored_time::deserialize_option")]
     pub activated_at: Option<DateTime<Utc>>,
     /// The signed denial, unmodified.
     pub denial: Option<String>,
@@ -49,7 +51,7 @@ pub(super) struct Memo {
     #[serde(default)]
     pub signed: bool,
     /// When the grace period of an unsigned license began.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "stored_time::deserialize_option")]
     pub grace_started_at: Option<DateTime<Utc>>,
     #[serde(default)]
     pub last_change: Option<LastChange>,

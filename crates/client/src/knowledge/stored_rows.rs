@@ -14,7 +14,7 @@ use license_core::license::License;
 use license_core::license_key;
 use license_core::remembered::Remembered;
 use license_core::response::Trust;
-use license_core::taking_over::discredited;
+use license_core::taking_over::{discredited, is_discredited};
 use license_core::time_guard::ANSWER_TOLERANCE;
 
 use super::evidence_rows::{EvidenceRows, Memo};
@@ -30,7 +30,29 @@ pub(super) struct Stored {
     pub is_adopted: bool,
     /// The rows were changed by hand.
     pub is_tampered: bool,
+    /// The memo says why the last validation failed.
+    is_failure_from_memo: bool,
 }
+
+impl Stored {
+    /// The evidence without the reason for the last failure, if it is only known from the memo, which
+    /// others can write.
+    pub(super) fn without_reason_from_memo(&self) -> Evidence {
+        let mut evidence = self.evidence.clone();
+        let failure = evidence.last_failure.take_if(|_| self.is_failure_from_memo);
+        let Some(failure) = failure else {
+            return evidence;
+        };
+        if is_discredited(&evidence) {
+            return discredited(&evidence, REJECTED_BEFORE, failure.at());
+        }
+        evidence.last_failure = Some(failure.without_reason());
+        evidence
+    }
+}
+
+/// Why evidence is not trusted that was written as such.
+const REJECTED_BEFORE: &str = "it was rejected before";
 
 /// Why a cached license is ignored.
 #[derive(Debug, thiserror::Error)]
@@ -62,6 +84,7 @@ pub(super) fn read(
             evidence: Evidence::default(),
             is_adopted: false,
             is_tampered: false,
+            is_failure_from_memo: false,
         };
     };
     // A memo of another activation means that the Python service has
@@ -111,13 +134,15 @@ fn rows_of_discredited(cached: &CachedLicense) -> bool {
 }
 
 fn discredited_before(cached: CachedLicense, memo: Option<Memo>, now: DateTime<Utc>) -> Stored {
-    let mut evidence = discredited(&said(cached, None), "it was rejected before", now);
+    let mut evidence = discredited(&said(cached, None), REJECTED_BEFORE, now);
     let last_failure = memo.and_then(|memo| memo.last_failure);
+    let is_failure_from_memo = last_failure.is_some();
     evidence.last_failure = last_failure.or(evidence.last_failure);
     Stored {
         evidence,
         is_adopted: false,
         is_tampered: false,
+        is_failure_from_memo,
     }
 }
 
@@ -160,6 +185,7 @@ fn signed(
     Stored {
         is_adopted: false,
         is_tampered,
+        is_failure_from_memo: true,
         evidence: Evidence {
             lease: Some(Lease::Signed(Box::new(document))),
             denial,
@@ -243,6 +269,7 @@ fn unsigned(
     Stored {
         is_adopted,
         is_tampered,
+        is_failure_from_memo: true,
         evidence: Evidence {
             lease: Some(lease),
             denial: None,
@@ -275,6 +302,7 @@ fn not_genuine(
         evidence: discredited(&said, &error.to_string(), now),
         is_adopted: false,
         is_tampered: true,
+        is_failure_from_memo: false,
     }
 }
 

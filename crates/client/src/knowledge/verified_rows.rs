@@ -74,7 +74,7 @@ impl Knowledge {
         let keys = &self.parts.keys;
         let remembered = self.remembered();
         let stored = read(rows, keys, identity, &remembered, now);
-        let take_over = || take_over(known, stored.evidence.clone(), &remembered, now);
+        let take_over = || take_over(known, stored.without_reason_from_memo(), &remembered, now);
         let taken = keys.are_required().then(take_over);
         Verified::of(stored, taken)
     }

@@ -4,6 +4,7 @@
 //! invalid. Older ones stay as rows, marked, as history.
 
 use chrono::{DateTime, NaiveDateTime, Utc};
+use license_core::stored_time;
 use license_service::database::{ExpectedTable, writes};
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{Expr, ExprTrait as _, Func, Query};
@@ -11,7 +12,7 @@ use sea_orm::{Condition, ConnectionTrait, EntityTrait, QueryOrder as _, QuerySel
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::StoreError;
+use super::{StoreError, shallow_json};
 
 /// A row as the database library sees it.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
@@ -55,7 +56,8 @@ pub(super) fn expected() -> ExpectedTable {
 pub struct CachedLicense {
     /// The activated key.
     pub license_key: String,
-    /// The license object; empty if the column contains something else.
+    /// The license object; empty if the column contains something else, or one that is nested too
+    /// deep.
     pub license_data: Map<String, Value>,
     /// When it was activated.
     pub cached_at: Option<DateTime<Utc>>,
@@ -177,24 +179,26 @@ pub async fn remove(db: &impl ConnectionTrait, license_key: &str) -> Result<(), 
 
 impl From<Model> for CachedLicense {
     fn from(row: Model) -> Self {
-        let license_data = match serde_json::from_str(&row.license_data) {
-            Ok(Value::Object(data)) => data,
-            // Invalid data of the Python service is omitted.
-            Ok(_) | Err(_) => Map::new(),
-        };
+        // Invalid data of the Python service is omitted.
+        let license_data = shallow_json::object(&row.license_data).unwrap_or_default();
         Self {
             license_key: row.license_key,
             license_data,
-            cached_at: row.cached_at.map(|time| time.and_utc()),
-            valid_until: row.valid_until.and_utc(),
-            last_validated_at: row.last_validated_at.map(|time| time.and_utc()),
+            cached_at: row.cached_at.map(utc),
+            valid_until: utc(row.valid_until),
+            last_validated_at: row.last_validated_at.map(utc),
             validation_error: row.validation_error,
             in_grace_period: row.in_grace_period.unwrap_or_default(),
-            grace_period_started_at: row.grace_period_started_at.map(|time| time.and_utc()),
-            grace_period_expires_at: row.grace_period_expires_at.map(|time| time.and_utc()),
+            grace_period_started_at: row.grace_period_started_at.map(utc),
+            grace_period_expires_at: row.grace_period_expires_at.map(utc),
             license_signature: row.license_signature,
         }
     }
+}
+
+/// SQLite stores instants as texts, of any year.
+fn utc(time: NaiveDateTime) -> DateTime<Utc> {
+    stored_time::bounded(time.and_utc())
 }
 
 fn naive(time: DateTime<Utc>) -> NaiveDateTime {

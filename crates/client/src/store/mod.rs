@@ -9,6 +9,7 @@ pub mod local_feature_flags;
 pub mod local_license_cache;
 pub mod local_license_validation_attempts;
 mod schema;
+mod shallow_json;
 pub mod system_config;
 pub mod vms;
 
@@ -142,12 +143,12 @@ pub enum StoreError {
     OtherInstallation(#[from] OtherInstallation),
 }
 
-/// The ids and the signed license in the database are those of another installation than the signed
-/// license in the local copy. Neither overwrites the other.
+/// The ids and the signed license in the database are those of another installation than the local
+/// copy, which has had a license. Neither overwrites the other.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "the database holds the ids and the license of the installation {database}, but STATE_DIR \
-     belongs to the installation {local}, whose license stays in use; check DATABASE_URL, or \
+     belongs to the installation {local}, which stays in use; check DATABASE_URL, or \
      restore the database; to use the installation in the database instead, stop the service, move \
      local-copy.json out of STATE_DIR, and start the service again"
 )]

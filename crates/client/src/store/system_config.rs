@@ -22,6 +22,8 @@ pub const EVIDENCE: &str = "license_client.evidence";
 pub const HEARTBEAT_AT: &str = "license_client.heartbeat_at";
 /// Row with the installation's secret, the key of the hardware hashes.
 pub const SECRET: &str = "license_client.secret";
+/// Row with the key with which the installation proves its calls.
+pub const INSTALLATION_KEY: &str = "license_client.installation_key";
 /// Row with the fingerprints of the known machines.
 pub const FINGERPRINTS: &str = "license_client.fingerprints";
 /// Row with the lease of the process that calls the License Server on schedule.

@@ -231,6 +231,55 @@ fn an_allowed_host_that_would_match_nothing_or_everything_stops_the_start() {
     }
 }
 
+/// Where the token is needed, wrong ones are limited as at the sign-in form; elsewhere they may be
+/// meant for another service.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn wrong_tokens_are_limited_where_the_token_is_needed() {
+    let (site, _cloud) = guarded().await;
+    let call = async |method: Method, path: &str, token: &str| {
+        let request = site.http.request(method, format!("{}{path}", site.url));
+        let request = match token {
+            "" => request,
+            token => request.bearer_auth(token),
+        };
+        let response = request.send().await.unwrap();
+        let wait = response.headers().get("retry-after").cloned();
+        (response.status().as_u16(), wait)
+    };
+    let heartbeat = async |token| call(Method::POST, "/api/license/heartbeat", token).await;
+    for _ in 0..20 {
+        assert_eq!(heartbeat("").await.0, 401);
+        assert_eq!(
+            call(Method::GET, "/api/license/status", "wrong").await.0,
+            200
+        );
+        assert_eq!(
+            call(Method::GET, "/api/license/authorize", "wrong").await.0 / 100,
+            4
+        );
+    }
+    let paths = ["heartbeat", "validate", "deactivate", "activate"];
+    for number in 0..12 {
+        let path = format!("/api/license/{}", paths[number % paths.len()]);
+        let token = format!("wrong-{number}");
+        let (status, wait) = call(Method::POST, &path, &token).await;
+        assert_eq!(status, if number < 5 { 401 } else { 429 }, "{number}");
+        assert_eq!(wait.is_some(), number >= 5, "{number}");
+    }
+    // The right token, callers without any, other questions and the sign-in form are not affected.
+    assert_ne!(heartbeat(TOKEN).await.0 / 100, 4);
+    assert_eq!(heartbeat("").await.0, 401);
+    assert_eq!(
+        call(Method::GET, "/api/license/status", "wrong").await.0,
+        200
+    );
+    assert_eq!(sign_in(&site, "wrong", "198.51.100.9").await, 401);
+    assert_eq!(heartbeat("wrong").await.0, 429);
+    site.advance(chrono::TimeDelta::seconds(61));
+    assert_eq!(heartbeat("wrong").await.0, 401);
+    site.end().await;
+}
+
 /// Signing in at the console, as proxies tell where from; answers the status code.
 async fn sign_in(site: &Site, token: &str, forwarded_for: &str) -> u16 {
     let request = site.http.post(format!("{}/console/sign-in", site.url));
@@ -268,10 +317,12 @@ async fn a_browser_that_keeps_no_cookie_is_not_told_that_it_is_signed_in() {
 async fn wrong_tokens_never_lock_out_the_right_one() {
     let (site, _) = guarded().await;
     for token in ["", "wrong"] {
-        for _ in 0..60 {
+        for number in 0..60 {
             let path = format!("{}/api/license/activate", site.url);
             let request = site.http.post(path).bearer_auth(token);
-            assert_eq!(request.send().await.unwrap().status(), 401);
+            let is_limited = number >= 5 && token == "wrong";
+            let expected = if is_limited { 429 } else { 401 };
+            assert_eq!(request.send().await.unwrap().status(), expected);
         }
     }
     for number in 0..10 {

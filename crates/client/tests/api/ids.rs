@@ -1,5 +1,6 @@
 //! A user of the VMS's database edits the ids, and the site keeps its identity.
 
+use license_client::app::App;
 use license_client::identity::is_usable;
 use license_server::store::licenses::Status;
 
@@ -14,6 +15,10 @@ on_both_engines! {
     the_database_of_another_installation_is_neither_used_nor_changed;
     rows_of_another_installation_do_not_replace_the_license;
     a_denied_site_is_not_freed_by_the_rows_of_another_installation;
+    a_site_without_a_license_keeps_its_ids;
+    an_installation_that_never_had_a_license_takes_those_of_a_restored_database;
+    a_site_without_a_license_does_not_become_another_installation;
+    ids_of_a_setting_that_is_gone_are_no_witness;
 }
 
 const IDS: [&str; 2] = ["installation_id", "license_client.hardware_id"];
@@ -148,8 +153,9 @@ async fn the_database_of_another_installation_is_neither_used_nor_changed(engine
     let license = "SELECT license_key FROM local_license_cache WHERE is_valid";
     let license_there = other.database.texts(license).await;
     let theirs = std::fs::read(other.state_file("local-copy.json")).unwrap();
-    let ours = one.state_file("local-copy.json");
-    std::fs::copy(ours, other.state_file("local-copy.json")).unwrap();
+    for name in ["local-copy.json", "installation-key.json"] {
+        std::fs::copy(one.state_file(name), other.state_file(name)).unwrap();
+    }
     other.restart().await;
     assert_eq!(other.standing().await, "active");
     let (status, ready) = other.get("/readyz").await;
@@ -247,6 +253,141 @@ async fn a_denied_site_is_not_freed_by_the_rows_of_another_installation(engine: 
     assert!(!one.is_available(PAID).await);
     one.end().await;
     other.end().await;
+}
+
+async fn a_site_without_a_license_keeps_its_ids(engine: Engine) {
+    let vendor = Vendor::start().await;
+    let keys = vendor.trusted_keys();
+    let mut site = Site::start(engine, &vendor.url, &flags(&keys)).await;
+    let right = ids(&site.database).await;
+    let key = vendor.issue_professional().await;
+    let unsigned = "DELETE FROM local_license_cache; INSERT INTO local_license_cache \
+                    (license_key, license_data, license_signature, cached_at, valid_until, \
+                    is_valid) VALUES ('other', '{}', 'x', '2026-11-01 00:00:00', \
+                    '2099-01-01 00:00:00', true)";
+    let nothing = "DELETE FROM local_license_cache";
+    for (case, is_activated, rows) in [
+        ("before the first activation", false, nothing),
+        ("after the license was removed", true, nothing),
+        ("beside an unsigned license", true, unsigned),
+    ] {
+        if is_activated {
+            assert_eq!(site.activate(&key).await.1["success"], true, "{case}");
+            let gone = format!(
+                "{nothing}; UPDATE system_config SET value = '{case}' \
+                 WHERE key = 'license_client.revision'"
+            );
+            site.database.execute(&gone).await;
+            site.until("the license is gone", async || {
+                site.standing().await == "unlicensed"
+            })
+            .await;
+        }
+        for [installation, hardware] in [
+            [Some("other"), Some("other")],
+            [None, Some("0123456789abcdef")],
+            [Some("another"), None],
+        ] {
+            site.stop().await;
+            let edits = [
+                rows.to_owned(),
+                edit(IDS[0], installation),
+                edit(IDS[1], hardware),
+            ];
+            site.database.execute(&edits.join("; ")).await;
+            site.restart().await;
+            assert_eq!(ids(&site.database).await, right, "{case}");
+            assert!(security_events(&site).await >= 2, "{case}");
+            let (_, health) = site.get("/health").await;
+            assert_eq!(health["installationId"], right[0].as_str(), "{case}");
+        }
+    }
+    // The seat is that of the same machine.
+    let (_, answer) = site.activate(&key).await;
+    assert_eq!(answer["success"], true, "{answer}");
+    assert_eq!(site.standing().await, "active");
+    site.end().await;
+}
+
+async fn an_installation_that_never_had_a_license_takes_those_of_a_restored_database(
+    engine: Engine,
+) {
+    let vendor = Vendor::start().await;
+    let keys = vendor.trusted_keys();
+    let [one, other] = two_installations(engine, &vendor).await;
+    let mut fresh = Site::start(engine, &vendor.url, &flags(&keys)).await;
+    let foreign = ids(&other.database).await;
+    assert_ne!(ids(&fresh.database).await, foreign);
+    fresh.stop().await;
+    copy_license(&other.database, &fresh.database).await;
+    write_ids(&fresh, [&foreign[0], &foreign[1]]).await;
+    fresh.restart().await;
+    assert_eq!(fresh.standing().await, "active");
+    assert_eq!(ids(&fresh.database).await, foreign);
+    assert_eq!(security_events(&fresh).await, 0);
+    for site in [one, other, fresh] {
+        site.end().await;
+    }
+}
+
+async fn a_site_without_a_license_does_not_become_another_installation(engine: Engine) {
+    let vendor = Vendor::start().await;
+    let [mut one, other] = two_installations(engine, &vendor).await;
+    let right = ids(&one.database).await;
+    let foreign = ids(&other.database).await;
+    one.restart().await;
+    assert_eq!(one.post("/api/license/deactivate", None).await.0, 200);
+    one.stop().await;
+    copy_license(&other.database, &one.database).await;
+    write_ids(&one, [&foreign[0], &foreign[1]]).await;
+    one.restart().await;
+    assert_eq!(one.standing().await, "unlicensed");
+    assert_eq!(security_events(&one).await, 1);
+    let (status, ready) = one.get("/readyz").await;
+    assert_eq!(status, 503, "{ready}");
+    let ready = ready.to_string();
+    assert!(
+        ready.contains(&format!("installation {}", right[0])),
+        "{ready}"
+    );
+    assert_eq!(ids(&one.database).await, foreign);
+    // Without the signed license, the ids alone are edits.
+    one.stop().await;
+    one.database
+        .execute("DELETE FROM local_license_cache")
+        .await;
+    one.restart().await;
+    assert_eq!(ids(&one.database).await, right);
+    assert_eq!(one.get("/readyz").await.0, 200);
+    one.end().await;
+    other.end().await;
+}
+
+async fn ids_of_a_setting_that_is_gone_are_no_witness(engine: Engine) {
+    let vendor = Vendor::start().await;
+    let keys = vendor.trusted_keys();
+    let mut site = Site::start(engine, &vendor.url, &flags(&keys)).await;
+    site.activate(&vendor.issue_professional().await).await;
+    let right = ids(&site.database).await;
+    site.stop().await;
+    for name in ["installation", "hardware"] {
+        let mut settings = site.settings().clone();
+        match name {
+            "installation" => settings.installation_id = Some("by-mistake".to_owned()),
+            _ => settings.license_hardware_id = Some("by-mistake".to_owned()),
+        }
+        let app = App::new(&settings, site.clock.clone()).unwrap();
+        app.knowledge.load().await.unwrap();
+        app.store.close().await;
+        let app = App::new(site.settings(), site.clock.clone()).unwrap();
+        app.knowledge.load().await.unwrap();
+        let identity = app.knowledge.identity().unwrap();
+        let found = [&*identity.installation_id, &*identity.hardware_id];
+        assert_eq!(found, [&*right[0], &*right[1]], "{name}");
+        app.store.close().await;
+        assert_eq!(ids(&site.database).await, right, "{name}");
+    }
+    site.end().await;
 }
 
 #[test]

@@ -125,10 +125,12 @@ async fn a_signature_that_was_removed_takes_the_license_with_it(engine: Engine) 
     assert_eq!(site.validate().await["standing"], "active");
     site.stop().await;
     let mut copy: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
-    let cached = &mut copy["rows"]["cached"];
+    let mut rows: Value = serde_json::from_str(copy["rows"].as_str().unwrap()).unwrap();
+    let cached = &mut rows["cached"];
     cached["licenseSignature"] = "x".into();
     cached["licenseData"] = serde_json::from_str(&bigger(&key)).unwrap();
     cached["validUntil"] = "2099-01-01T00:00:00Z".into();
+    copy["rows"] = rows.to_string().into();
     std::fs::write(&file, copy.to_string()).unwrap();
     site.restart().await;
     assert_eq!(site.standing().await, "active");

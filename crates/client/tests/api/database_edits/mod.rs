@@ -1,6 +1,8 @@
 //! A user of the database changes rows while the service runs, without any other right
 //! on the machine, and gains nothing; what other processes change still counts.
 
+mod displayed;
+mod local_copy;
 mod replicas;
 mod revivals;
 mod rows;
