@@ -300,6 +300,19 @@ pub async fn note_answer<T: Serialize>(
     Ok(())
 }
 
+/// Removes what the call that is being answered has stored, so that it is processed again when it is
+/// repeated: what it recorded certainly did not happen, or it has only begun, and repeating it
+/// completes it. If that fails, the call cannot be repeated; the caller is told what was recorded.
+pub async fn may_be_repeated(db: &impl ConnectionTrait) {
+    let Some(call) = current_call::<KeyedCall>().filter(|call| call.is_noted()) else {
+        return;
+    };
+    match idempotency_keys::remove(db, call.id(), &call.attempt).await {
+        Ok(()) => call.is_noted.store(false, Ordering::Relaxed),
+        Err(error) => tracing::warn!(%error, "a call that failed cannot be repeated with its key"),
+    }
+}
+
 /// Checks that the call which is being answered repeats no other one.
 ///
 /// # Errors

@@ -4,6 +4,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Once};
+use std::time::Duration;
 
 use axum::extract::{ConnectInfo, FromRef, FromRequestParts, Request, State};
 use axum::http::HeaderMap;
@@ -26,6 +27,9 @@ use crate::store::Store;
 
 /// Maximum length of the URL of a page shown after sign-in, in bytes; longer ones are ignored.
 pub(crate) const MAX_NEXT_BYTES: usize = 2 * 1024;
+
+/// How long a response that only shows more to administrators waits for the database to check a token.
+const SHOWING_MORE_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// The rules, built at start.
 pub struct Access {
@@ -92,7 +96,7 @@ impl Access {
     }
 
     /// The same for responses that only show more to administrators: a token that is wrong, or cannot
-    /// be checked at present, counts as none. Proxies with a sign-in of their own may add theirs to
+    /// be checked at once, counts as none. Proxies with a sign-in of their own may add theirs to
     /// every request.
     pub(super) async fn known_caller(
         &self,
@@ -100,7 +104,9 @@ impl Access {
         headers: &HeaderMap,
         address: IpAddr,
     ) -> Option<Caller> {
-        self.caller(store, headers, address).await.unwrap_or(None)
+        let known = self.caller(store, headers, address);
+        let known = tokio::time::timeout(SHOWING_MORE_TIMEOUT, known).await;
+        known.ok().and_then(Result::ok).flatten()
     }
 
     /// Whose token was entered in the sign-in form.

@@ -5,12 +5,14 @@ use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use license_core::signing_clock::SigningTime;
+use license_service::turns::Turn;
 use license_service::unattended::finish_even_if_disconnected;
 use serde_json::{Value, json};
 
 use crate::app::App;
 use crate::audit::{Action, Actor, Change};
-use crate::licensing::key_record;
+use crate::keyed_call::may_be_repeated;
+use crate::licensing::key_record::{self, in_background};
 use crate::licensing::keys_error::KeysError;
 use crate::signing::rotate::Prepared;
 use crate::signing::{SigningError, SigningKeys};
@@ -81,10 +83,27 @@ async fn record(store: &Store, directory: &Path) {
 
 /// Loads the keys that were just changed. If that fails now, the job that watches the key directory
 /// tries again.
-fn load_changed(app: &App) {
-    if let Err(error) = app.reload_keys() {
-        tracing::warn!(%error, "the keys were changed, but cannot be loaded");
+async fn load_changed(app: &App) {
+    let keys = app.keys.clone();
+    match in_background(move || keys.reload()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "the keys were changed, but cannot be loaded");
+        }
+        Err(error) => tracing::warn!(%error, "the keys were changed, but not loaded"),
     }
+}
+
+/// Waits for the turn to change the keys of a running service: the files are read for each change.
+async fn turn(app: &App) -> Result<Turn, KeysError> {
+    Ok(app.key_changes.take(&()).await?)
+}
+
+/// The keys that the service uses. They are reloaded before if another process has changed them.
+async fn known(app: &App) -> Result<Arc<SigningKeys>, KeysError> {
+    let keys = app.keys.clone();
+    in_background(move || keys.reload_if_changed()).await??;
+    Ok(app.keys().clone())
 }
 
 /// Keys are files, and the log is a table, so they cannot be written together. The entry is
@@ -115,12 +134,14 @@ async fn publish(
         if let Err(error) = noted.await {
             tracing::error!(%error, kid, "the audit log records a key change that did not happen");
         }
+        may_be_repeated(store.reader()).await;
     }
     Ok(published?)
 }
 
 /// The same in a running service, which loads the new key immediately. It runs to completion even
-/// if the caller disconnects.
+/// if the caller disconnects. Changes have turns, and at most
+/// [`MAX_KEYS_A_DAY`](crate::signing::rotate::MAX_KEYS_A_DAY) keys are created within 24 hours: each makes the chain of sets longer, which every start and every change reads.
 ///
 /// # Errors
 /// One [`KeysError`] for each reason; nothing has changed then.
@@ -133,9 +154,11 @@ pub async fn rotate_in(
     finish_even_if_disconnected(async move {
         let app = rotating;
         let at = app.signing_clock.permit(app.clock.now())?;
+        let _turn = turn(&app).await?;
+        known(&app).await?.check_rotation(at.instant())?;
         let issuer = &app.terms.issuer;
         let made = rotate(&app.store, app.keys_dir(), issuer, overlap, by, at).await?;
-        load_changed(&app);
+        load_changed(&app).await;
         Ok(made)
     })
     .await?
@@ -150,9 +173,11 @@ pub async fn revoke_in(app: &Arc<App>, kid: String, by: Actor) -> Result<u64, Ke
     finish_even_if_disconnected(async move {
         let app = revoking;
         let at = app.signing_clock.permit(app.clock.now())?;
+        let _turn = turn(&app).await?;
+        known(&app).await?.check_published(&kid)?;
         let issuer = &app.terms.issuer;
         let version = revoke(&app.store, app.keys_dir(), issuer, &kid, by, at).await?;
-        load_changed(&app);
+        load_changed(&app).await;
         Ok(version)
     })
     .await?

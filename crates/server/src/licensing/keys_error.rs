@@ -1,6 +1,7 @@
 //! Why signing keys were not changed or not loaded.
 
 use license_core::signing_clock::ClockDoubt;
+use license_service::turns::QueueFull;
 use license_service::unattended::Panicked;
 
 use crate::signing::SigningError;
@@ -18,6 +19,9 @@ pub enum KeysError {
     /// The clock may be wrong, and clients would treat the date of the set as proof.
     #[error(transparent)]
     Clock(#[from] ClockDoubt),
+    /// Too many changes are waiting.
+    #[error("too many changes of the signing keys are waiting")]
+    Busy(#[from] QueueFull),
     /// An internal error, or the service is stopping.
     #[error("the key change was interrupted; check with 'license-server keys list'")]
     Interrupted(#[from] Panicked),

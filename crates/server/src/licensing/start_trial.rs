@@ -14,7 +14,7 @@ use serde_json::json;
 
 use crate::app::App;
 use crate::audit::{Actor, PermittedChange};
-use crate::keyed_call::check_new;
+use crate::keyed_call::{check_new, may_be_repeated};
 use crate::licensing::answer::{answer, refuse};
 use crate::licensing::current::current;
 use crate::licensing::document::Addressee;
@@ -86,7 +86,12 @@ pub async fn answer_trial(
         license_key: license.license_key,
         ..to
     };
-    answer(app, &question, to, details).await
+    let answered = answer(app, &question, to, details).await;
+    if answered.is_err() {
+        // The trial may have been started, and is the same one when the call is repeated.
+        may_be_repeated(app.store.reader()).await;
+    }
+    answered
 }
 
 /// The license of the installation's trial, which is started if there is none yet.

@@ -4,6 +4,7 @@
 //! database has recorded other sets, nothing is signed.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::{ArcSwap, ArcSwapOption, Guard};
@@ -19,7 +20,9 @@ pub struct LoadedKeys {
     /// Why the keys do not match what the database has recorded.
     doubt: ArcSwapOption<RecordDoubt>,
     /// Whether the last reload failed.
-    has_failed: Mutex<bool>,
+    has_failed: AtomicBool,
+    /// Held while the files are read, which takes seconds if there are hundreds of sets.
+    reloading: Mutex<()>,
 }
 
 impl LoadedKeys {
@@ -30,7 +33,8 @@ impl LoadedKeys {
             directory: directory.to_owned(),
             keys: ArcSwap::from_pointee(keys),
             doubt: ArcSwapOption::empty(),
-            has_failed: Mutex::new(false),
+            has_failed: AtomicBool::new(false),
+            reloading: Mutex::new(()),
         }
     }
 
@@ -84,15 +88,16 @@ impl LoadedKeys {
     /// Whether the last reload failed: the keys in use may have been revoked.
     #[must_use]
     pub fn has_failed(&self) -> bool {
-        *self.lock()
+        self.has_failed.load(Ordering::SeqCst)
     }
 
-    /// Reloads the keys.
+    /// Reloads the keys. This reads all files, so it does not belong on a thread that answers calls.
     ///
     /// # Errors
     /// If a key cannot be used; the previous keys then stay in use.
     pub fn reload(&self) -> Result<(), SigningError> {
-        self.reload_as(&mut self.lock())
+        let _turn = self.lock();
+        self.reload_now()
     }
 
     /// Reloads the keys if their files have changed since they were loaded, or the last reload
@@ -101,25 +106,25 @@ impl LoadedKeys {
     /// # Errors
     /// As [`LoadedKeys::reload`].
     pub fn reload_if_changed(&self) -> Result<bool, SigningError> {
-        let mut has_failed = self.lock();
-        if !*has_failed && self.keys.load().files == directory_state(&self.directory) {
+        let _turn = self.lock();
+        if !self.has_failed() && self.keys.load().files == directory_state(&self.directory) {
             return Ok(false);
         }
-        self.reload_as(&mut has_failed).map(|()| true)
+        self.reload_now().map(|()| true)
     }
 
-    fn reload_as(&self, has_failed: &mut bool) -> Result<(), SigningError> {
-        *has_failed = true;
+    fn reload_now(&self) -> Result<(), SigningError> {
+        self.has_failed.store(true, Ordering::SeqCst);
         let loaded = SigningKeys::load(&self.directory)?;
         let before = self.keys.load_full().record();
         loaded.compare(Some(&before))?;
         self.keys.store(Arc::new(loaded.without(before.revoked)));
-        *has_failed = false;
+        self.has_failed.store(false, Ordering::SeqCst);
         Ok(())
     }
 
-    fn lock(&self) -> MutexGuard<'_, bool> {
-        self.has_failed
+    fn lock(&self) -> MutexGuard<'_, ()> {
+        self.reloading
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }

@@ -31,6 +31,7 @@ use utoipa::ToSchema;
 
 use files::{DirectoryState, directory_state, not_json, published, read_keys};
 use key_sets::{KeySets, SignedSet};
+use rotate::MAX_KEYS_A_DAY;
 
 /// The keys of a directory.
 #[derive(Clone)]
@@ -149,12 +150,26 @@ pub enum SigningError {
         /// What differs.
         doubt: RecordDoubt,
     },
+    /// The keys were used with another database.
+    #[error(
+        "the key directory '{0}' contains keys, but the database is empty: the licenses that were \
+         issued with these keys are missing. Restore the database from a backup, and check \
+         DATABASE_URL, STATE_DIR and KEYS_DIR. To start over with an empty database and these \
+         keys, stop all servers, run 'license-server keys accept', and start the servers again"
+    )]
+    EmptyDatabase(String),
     /// The set cannot contain more keys.
     #[error(
         "the published set contains {MAX_KEYS} keys, the maximum that clients accept; revoke a \
          retired key: license-server keys revoke KEY"
     )]
     TooManyKeys,
+    /// [`MAX_KEYS_A_DAY`] keys were created within 24 hours.
+    #[error(
+        "{MAX_KEYS_A_DAY} keys were created within 24 hours, the maximum over HTTP; use \
+         'license-server keys rotate'"
+    )]
+    TooManyToday,
     /// Clients would not accept the new set.
     #[error("the new key set was not published, because no client would accept it: {0}")]
     UnusableSet(DocumentError),
@@ -293,6 +308,12 @@ impl SigningKeys {
         let path = self.directory.display().to_string();
         let compared = self.record_doubt(recorded);
         compared.map_err(|doubt| SigningError::Record { path, doubt })
+    }
+
+    /// The error for keys that were used with another database than this empty one.
+    #[must_use]
+    pub fn with_empty_database(&self) -> SigningError {
+        SigningError::EmptyDatabase(self.directory.display().to_string())
     }
 
     fn record_doubt(&self, recorded: Option<&KeyRecord>) -> Result<bool, RecordDoubt> {

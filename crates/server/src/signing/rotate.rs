@@ -22,6 +22,10 @@ use super::{Key, SigningError, SigningKeys};
 /// servers differ.
 const SLACK: TimeDelta = TimeDelta::hours(1);
 
+/// Maximum number of keys that are created over HTTP within 24 hours. Each makes the chain of key sets
+/// longer, and so does its revocation.
+pub const MAX_KEYS_A_DAY: usize = 20;
+
 impl SigningKeys {
     /// Creates the first key, and its directory; returns its id.
     ///
@@ -122,6 +126,35 @@ impl SigningKeys {
         })
     }
 
+    /// Checks whether another key may be created at `now` by someone who has no access to the
+    /// directory: see [`MAX_KEYS_A_DAY`].
+    ///
+    /// # Errors
+    /// [`SigningError::TooManyKeys`] and [`SigningError::TooManyToday`].
+    pub fn check_rotation(&self, now: DateTime<Utc>) -> Result<(), SigningError> {
+        if self.set.keys.len() >= MAX_KEYS {
+            return Err(SigningError::TooManyKeys);
+        }
+        let today = now - TimeDelta::days(1);
+        let made = self.keys.iter().filter(|key| key.created > today);
+        match made.count() < MAX_KEYS_A_DAY {
+            true => Ok(()),
+            false => Err(SigningError::TooManyToday),
+        }
+    }
+
+    /// Checks whether the newest set lists a key.
+    ///
+    /// # Errors
+    /// [`SigningError::UnknownKey`].
+    pub fn check_published(&self, kid: &str) -> Result<(), SigningError> {
+        let is_it = |key: &Jwk| key.kid.as_deref() == Some(kid);
+        match self.set.keys.iter().any(is_it) {
+            true => Ok(()),
+            false => Err(SigningError::UnknownKey(kid.to_owned())),
+        }
+    }
+
     /// The set in which one of these keys is revoked, not yet published.
     ///
     /// # Errors
@@ -131,13 +164,11 @@ impl SigningKeys {
         kid: &str,
         now: DateTime<Utc>,
     ) -> Result<Prepared, SigningError> {
-        let is_it = |key: &Jwk| key.kid.as_deref() == Some(kid);
-        if !known.set.keys.iter().any(is_it) {
-            return Err(SigningError::UnknownKey(kid.to_owned()));
-        }
+        known.check_published(kid)?;
         let others = known.keys.iter().filter(|key| key.kid != kid);
         let signer = known.signer_of(others, now);
         let signer = signer.ok_or_else(|| SigningError::OnlyKey(kid.to_owned()))?;
+        let is_it = |key: &Jwk| key.kid.as_deref() == Some(kid);
         let keys = known.set.keys.iter().filter(|key| !is_it(key));
         let mut turns = known.turns();
         turns.retain(|(_, other)| other != kid);

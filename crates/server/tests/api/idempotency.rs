@@ -1,5 +1,6 @@
 //! Calls with an `Idempotency-Key`: they change something once, and their answers are repeated.
 
+mod begun;
 mod bounds;
 mod kills;
 mod routes;

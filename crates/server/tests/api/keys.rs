@@ -1,5 +1,6 @@
 //! Signing keys: safe where they are, and taken up while the service runs.
 
+mod changes;
 mod long_history;
 mod lost;
 mod rotation;

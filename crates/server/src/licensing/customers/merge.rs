@@ -15,6 +15,7 @@ use utoipa::ToSchema;
 use super::documents::{CheckedDocuments, LICENSES_AT_A_TIME};
 use super::{CustomerError, hold_for_customer, look_up};
 use crate::audit::{Action, Author, Change};
+use crate::keyed_call::may_be_repeated;
 use crate::licensing::amend::{AmendRequest, Amended, Requested, note_stored};
 use crate::licensing::amend_error::AmendError;
 use crate::licensing::current::current;
@@ -83,6 +84,7 @@ pub async fn merge(
     if let Err(error) = moving.await {
         let (amended, from) = (merged.amended, from.id);
         tracing::warn!(from, amended, %error, "the merge of a customer was interrupted");
+        may_be_repeated(store.reader()).await;
         return Err(CustomerError::Interrupted {
             moved: amended,
             error: Box::new(error),

@@ -142,6 +142,10 @@ async fn every_change_is_made_once_and_stored_with_its_key(engine: Engine) {
     of_sites(&mut calls, &license).await;
     seats_and_files(&mut calls).await;
     others(&mut calls).await;
+    let required = json!({"required": true});
+    calls
+        .staff("POST /licenses/{license}/proof", &license, required)
+        .await;
     calls
         .staff("POST /licenses/{license}/revoke", &license, json!({}))
         .await;

@@ -159,7 +159,7 @@ async fn a_file_that_the_site_could_not_read_is_refused_before_it_takes_a_seat()
     for gone in loaded.list(now).iter().filter(|key| key.state != "signs") {
         std::fs::remove_file(directory.join(format!("{}.jwk", gone.kid))).unwrap();
     }
-    vendor.app.reload_keys().unwrap();
+    vendor.app.reload_changed_keys().unwrap();
     let newest = vendor.app.keys().version();
     let request = |key_set| OfflineRequest {
         purpose: Purpose::Activate,
