@@ -131,6 +131,7 @@ impl App {
         let parts = Parts {
             store: store.clone(),
             local_copy: StateFile::in_directory(&settings.state_dir, "local-copy.json"),
+            installation_key: StateFile::in_directory(&settings.state_dir, "installation-key.json"),
             time: time.clone(),
             keys: keys.clone(),
             policy,

@@ -23,6 +23,7 @@ pub mod gate_routes;
 pub mod host;
 pub mod http;
 pub mod identity;
+mod installation_key;
 pub mod jobs;
 pub mod knowledge;
 pub mod licensing;

@@ -8,18 +8,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use chrono::DateTime;
+use chrono::{DateTime, Utc};
 use license_core::hardware::Component;
+use license_core::installation_key::InstallationKey;
+use license_core::proof::{CallAddress, Statement, create};
 use license_core::protocol::{
     Call, DRIFT_HEADER, ENTITLEMENTS_HEADER, IDEMPOTENCY_HEADER, INSTALLATION_ID_HEADER, KEYS,
-    NONCE_HEADER, PREVIEW, PreviewRequest, SEQ_HEADER,
+    NONCE_HEADER, PREVIEW, PROOF_HEADER, PROOF_SCHEME, PreviewRequest, SEQ_HEADER,
 };
 use license_core::response::{Reply, Request, TransportFailure};
 use license_service::clock::Clock;
 use license_service::presentable_url::{SecretUrl, presentable_path};
-use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
+use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, RETRY_AFTER, WWW_AUTHENTICATE};
 use reqwest::redirect::Policy;
-use reqwest::{ClientBuilder, RequestBuilder};
+use reqwest::{ClientBuilder, RequestBuilder, StatusCode};
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
@@ -64,6 +66,19 @@ pub struct Sender {
     /// The highest known sequence number of the license, with which the License Server detects that
     /// two machines share one identity.
     pub newest_seq: Option<u64>,
+    /// With what the sender proves who it is; `None` before the installation has a key.
+    pub prover: Option<Prover>,
+}
+
+/// With what a sender proves who it is.
+#[derive(Clone, Debug)]
+pub struct Prover {
+    /// The installation key.
+    pub key: Arc<InstallationKey>,
+    /// The newest signed license that the site has, of the license of the call.
+    pub document: Option<String>,
+    /// The time of the site's clock.
+    pub at: DateTime<Utc>,
 }
 
 /// Why the client cannot be created.
@@ -222,15 +237,43 @@ impl Upstream {
         made.http.clone()
     }
 
-    /// Makes a call, with a new `nonce` that the response must repeat.
+    /// Makes a call, with a new `nonce` that the response must repeat. If the License Server asks for a
+    /// proof that names a newer number, the call is repeated once with such a proof.
     pub async fn ask<R: Request>(&self, sender: &Sender, request: &R, nonce: &str) -> Reply {
+        match self.ask_once(sender, request, nonce, None).await {
+            Asked::Answered(reply) => reply,
+            Asked::ProofOutdated { newest } => {
+                let again = self.ask_once(sender, request, nonce, Some(newest));
+                match again.await {
+                    Asked::Answered(reply) => reply,
+                    Asked::ProofOutdated { .. } => Reply::Unproven,
+                }
+            }
+        }
+    }
+
+    async fn ask_once<R: Request>(
+        &self,
+        sender: &Sender,
+        request: &R,
+        nonce: &str,
+        challenge: Option<u64>,
+    ) -> Asked {
         let http = self.client().await;
+        let url = self.url(R::PATH);
+        // A struct of texts and numbers can always be serialized as JSON.
+        let body = serde_json::to_vec(request).unwrap_or_default();
+        let proof = sender.proof(&url, &body, nonce, challenge);
         let mut post = http
-            .post(self.url(R::PATH))
+            .post(url)
             .header(INSTALLATION_ID_HEADER, &sender.installation_id)
             .header(NONCE_HEADER, nonce)
             .header(ENTITLEMENTS_HEADER, "1")
-            .json(request);
+            .header(CONTENT_TYPE, "application/json")
+            .body(body);
+        if let Some(proof) = proof {
+            post = post.header(PROOF_HEADER, proof);
+        }
         if matches!(R::CALL, Call::Activate | Call::Trial) {
             post = post.header(IDEMPOTENCY_HEADER, Uuid::new_v4().to_string());
         }
@@ -244,7 +287,7 @@ impl Upstream {
         if let Some((name, value)) = request.header() {
             post = post.header(name, value);
         }
-        self.send(&http, post).await
+        self.send_proven(&http, post).await
     }
 
     /// Asks what a license key grants.
@@ -272,10 +315,29 @@ impl Upstream {
     }
 
     async fn send(&self, http: &reqwest::Client, request: RequestBuilder) -> Reply {
+        match request.send().await {
+            Ok(answer) => self.reply(answer).await,
+            Err(error) => self.not_sent(http, &error).await,
+        }
+    }
+
+    /// The same for a call with a proof, which may not be accepted.
+    async fn send_proven(&self, http: &reqwest::Client, request: RequestBuilder) -> Asked {
         let answer = match request.send().await {
             Ok(answer) => answer,
-            Err(error) => return self.not_sent(http, &error).await,
+            Err(error) => return Asked::Answered(self.not_sent(http, &error).await),
         };
+        if !asks_for_proof(answer.status(), answer.headers()) {
+            return Asked::Answered(self.reply(answer).await);
+        }
+        let newest = answer.headers().get(SEQ_HEADER);
+        match newest.and_then(|it| it.to_str().ok()?.parse().ok()) {
+            Some(newest) => Asked::ProofOutdated { newest },
+            None => Asked::Answered(Reply::Unproven),
+        }
+    }
+
+    async fn reply(&self, answer: reqwest::Response) -> Reply {
         match self.read(answer).await {
             Ok((status, body, retry_after)) => Reply::of(status, body, retry_after),
             Err(failure) => Reply::Failure(failure),
@@ -330,6 +392,42 @@ impl Upstream {
             CauseKind::Head => TransportFailure::MalformedHead { detail },
             CauseKind::Connection => TransportFailure::Unreachable { detail },
         }
+    }
+}
+
+/// What became of a call.
+enum Asked {
+    /// There is a reply.
+    Answered(Reply),
+    /// The License Server asks for a proof that names this number.
+    ProofOutdated { newest: u64 },
+}
+
+/// Whether a response asks for another proof of the installation key than was sent, or for one.
+fn asks_for_proof(status: StatusCode, headers: &HeaderMap) -> bool {
+    let challenge = headers.get(WWW_AUTHENTICATE);
+    let scheme = challenge.and_then(|it| it.to_str().ok()?.split(' ').next());
+    status == StatusCode::UNAUTHORIZED
+        && scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case(PROOF_SCHEME))
+}
+
+impl Sender {
+    /// The proof of a call; `None` before the installation has a key.
+    fn proof(&self, url: &str, body: &[u8], nonce: &str, challenge: Option<u64>) -> Option<String> {
+        let prover = self.prover.as_ref()?;
+        let statement = Statement {
+            at_address: CallAddress::Http {
+                method: "POST",
+                url,
+            },
+            body,
+            nonce,
+            seq: self.newest_seq,
+            document: prover.document.as_deref(),
+            challenge,
+            at: prover.at,
+        };
+        Some(create(&prover.key, &statement))
     }
 }
 

@@ -71,6 +71,23 @@ pub enum SentProof<'a> {
     Valid(&'a VerifiedProof),
 }
 
+impl SentProof<'_> {
+    /// Whether it proves this key.
+    #[must_use]
+    pub fn is_of(&self, bound: &BoundKey) -> bool {
+        matches!(self, Self::Valid(proof) if proof.thumbprint() == bound.jkt())
+    }
+
+    /// Whether it presents the signed license with this [hash](crate::proof::document_hash).
+    #[must_use]
+    pub fn presents(&self, document_hash: Option<&str>) -> bool {
+        match self {
+            Self::Valid(proof) => document_hash.is_some() && proof.document_hash() == document_hash,
+            Self::Absent | Self::Invalid => false,
+        }
+    }
+}
+
 /// A call, as far as the rule needs it.
 #[derive(Clone, Copy, Debug)]
 pub struct JudgedCall<'a> {

@@ -14,6 +14,8 @@ use crate::last_change::LastChange;
 use crate::lease::Lease;
 use crate::license_key;
 use crate::response::{Contact, Denial};
+use crate::stored_time;
+use crate::thumbprint::Thumbprint;
 
 /// A start of the grace period that is so early that the period has ended. Only evidence that is
 /// not trusted has it ([`crate::taking_over::discredited`]).
@@ -46,6 +48,7 @@ pub struct Evidence {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Failure {
+    #[serde(deserialize_with = "stored_time::deserialize")]
     at: DateTime<Utc>,
     #[serde(deserialize_with = "identifier")]
     reason: String,
@@ -65,6 +68,24 @@ impl Failure {
             message: foreign_text::message(message),
             denied,
         }
+    }
+
+    /// The validation at `at` that was answered with this denial.
+    fn of_denial(at: DateTime<Utc>, denial: &VerifiedDenial) -> Self {
+        let claims = denial.claims();
+        Self::new(at, claims.reason.as_str(), &claims.message, true)
+    }
+
+    /// The same failure as far as it may be believed if others could have written it: when it
+    /// happened, but not why.
+    #[must_use]
+    pub fn without_reason(&self) -> Self {
+        Self::new(
+            self.at,
+            "not_confirmed",
+            "the validation was not confirmed; the reason is in the log of the process that tried",
+            false,
+        )
     }
 
     /// When it was attempted.
@@ -137,6 +158,33 @@ impl Evidence {
         self.lease.as_ref().and_then(Lease::seq).max(denied)
     }
 
+    /// The newest signed license of this license key, as it was signed.
+    #[must_use]
+    pub fn document(&self, license_key: &str) -> Option<String> {
+        match &self.lease {
+            Some(Lease::Signed(document)) if license_key::same(self.license_key(), license_key) => {
+                Some(document.jws().to_owned())
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether the signed license names a bound installation key; `None` without a signed license.
+    #[must_use]
+    pub fn document_names_key(&self) -> Option<bool> {
+        let is_signed = matches!(self.lease, Some(Lease::Signed(_)));
+        is_signed.then(|| self.bound_key().is_some())
+    }
+
+    /// The installation key that the License Server has bound to the seat, if it has.
+    #[must_use]
+    pub fn bound_key(&self) -> Option<Thumbprint> {
+        match &self.lease {
+            Some(Lease::Signed(document)) => document.claims().bound_key(),
+            _ => None,
+        }
+    }
+
     /// When the newest signed document was created.
     #[must_use]
     pub fn newest_signed_at(&self) -> Option<DateTime<Utc>> {
@@ -187,6 +235,33 @@ impl Evidence {
         both.into_iter().flatten().max_by_key(|change| change.at)
     }
 
+    /// This evidence, found by a process that knows `known` where others can write. What is only
+    /// displayed is taken from what that process knows and from signed documents: the last change is
+    /// the difference between two licenses, and the reason for a failure is that of the denial.
+    #[must_use]
+    pub(crate) fn displayed_by(self, known: &Self, now: DateTime<Utc>) -> Self {
+        let signed_at = self.newest_signed_at();
+        let last_change = match &self.lease {
+            lease if *lease == known.lease => known.last_change.clone(),
+            Some(lease) => known.change_to(lease, signed_at.unwrap_or(now).min(now)),
+            None => None,
+        };
+        let is_known = license_key::same(known.license_key(), self.license_key());
+        let known_failure = known.last_failure.as_ref().filter(|_| is_known);
+        let last_failure = self
+            .last_failure
+            .map(|failure| match (known_failure, &self.denial) {
+                (Some(known), _) if known.at == failure.at => known.clone(),
+                (_, Some(denial)) => Failure::of_denial(failure.at, denial),
+                (_, None) => failure,
+            });
+        Self {
+            last_failure,
+            last_change,
+            ..self
+        }
+    }
+
     /// What changed last, if `lease` replaces the present one at `now`.
     fn change_to(&self, lease: &Lease, now: DateTime<Utc>) -> Option<LastChange> {
         let present = self.lease.as_ref()?.license();
@@ -225,12 +300,7 @@ impl Evidence {
                 }
                 return Self {
                     denial: Some((**denial).clone()),
-                    last_failure: Some(Failure::new(
-                        now,
-                        denial.claims().reason.as_str(),
-                        &denial.claims().message,
-                        true,
-                    )),
+                    last_failure: Some(Failure::of_denial(now, denial)),
                     ..self.clone()
                 };
             }

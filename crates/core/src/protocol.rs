@@ -43,6 +43,9 @@ pub const SEQ_HEADER: &str = "x-license-seq";
 /// [`crate::proof`]). A call has at most one. License Servers that do not know about proofs
 /// ignore it.
 pub const PROOF_HEADER: &str = "dpop";
+/// The scheme of the challenge in the `WWW-Authenticate` header of a response that asks for another
+/// proof, or for one (RFC 9449, section 7.1).
+pub const PROOF_SCHEME: &str = "DPoP";
 /// The member of a request file with its proof, which is its last member (see
 /// [`crate::offline::RequestFile`]). License Servers that do not know about proofs ignore it.
 pub const PROOF_FIELD: &str = "proof";

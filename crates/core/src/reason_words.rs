@@ -37,6 +37,10 @@ pub fn for_operator(code: &str) -> &str {
         "trials_of_the_day" => "No more trials can be started today",
         "trial_elsewhere" => "The trial was started on another machine or by another site",
         "trial_converted" => "The trial was converted or given up",
+        "unproven" => {
+            "The installation key of this License Client is not the one of the machine's seat; ask \
+             your vendor"
+        }
         _ => code,
     }
 }
@@ -97,6 +101,7 @@ mod tests {
             DenialReason::TrialsOfTheDay,
             DenialReason::TrialElsewhere,
             DenialReason::TrialConverted,
+            DenialReason::Unproven,
         ];
         let mut lapses: Vec<LapseReason> = denials.map(LapseReason::Denied).into();
         lapses.extend([LapseReason::LicenseExpired, LapseReason::GracePeriodExpired]);

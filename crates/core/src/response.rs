@@ -70,6 +70,8 @@ pub enum Reply {
         /// How long to wait, according to the response.
         retry_after: Duration,
     },
+    /// The License Server asks for another proof of the installation key than was sent, or for one.
+    Unproven,
     /// No complete response.
     Failure(TransportFailure),
 }

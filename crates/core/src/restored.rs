@@ -163,11 +163,13 @@ pub enum Refusal {
     TrialElsewhere,
     /// The license of the trial is no longer a trial, or its seat was given back or freed.
     TrialConverted,
+    /// An activation without the installation key of the seat ([`crate::binding`]).
+    Unproven,
 }
 
 impl Refusal {
     /// All variants.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::MalformedKey,
         Self::UnknownKey,
         Self::Suspended,
@@ -189,6 +191,7 @@ impl Refusal {
         Self::TrialsOfTheDay,
         Self::TrialElsewhere,
         Self::TrialConverted,
+        Self::Unproven,
     ];
 
     /// The reason that the signed denial gives.
@@ -212,6 +215,7 @@ impl Refusal {
             Self::TrialsOfTheDay => DenialReason::TrialsOfTheDay,
             Self::TrialElsewhere => DenialReason::TrialElsewhere,
             Self::TrialConverted => DenialReason::TrialConverted,
+            Self::Unproven => DenialReason::Unproven,
         }
     }
 
@@ -241,7 +245,8 @@ impl Refusal {
             | Self::AddOnNotPossible
             | Self::UnknownTrialCode
             | Self::TrialCodeUsedUp
-            | Self::TrialsOfTheDay => false,
+            | Self::TrialsOfTheDay
+            | Self::Unproven => false,
         }
     }
 
@@ -269,7 +274,8 @@ impl Refusal {
             | Self::TrialCodeUsedUp
             | Self::TrialsOfTheDay
             | Self::TrialElsewhere
-            | Self::TrialConverted => false,
+            | Self::TrialConverted
+            | Self::Unproven => false,
         }
     }
 

@@ -5,6 +5,9 @@
 //! a move, for which the license has a budget, or because the vendor's staff release the seat
 //! after confirming how long both machines may run.
 //!
+//! A machine that has died cannot give its seat back. A held seat whose machine is silent ([`silent`])
+//! is therefore passed on by a move, too.
+//!
 //! Signed leases that have not ended are therefore never more than the seats,
 //! the overlaps of moves and the overlaps that staff released.
 //!
@@ -25,6 +28,21 @@ pub const MAX_SEATS: u32 = 1_000_000;
 pub const MAX_MOVES: u32 = 1000;
 /// Maximum length of the period, in days.
 pub const MAX_MOVES_PERIOD_DAYS: u32 = 3650;
+
+/// How long a machine that holds a seat has not called before its seat may be passed on.
+pub const SILENT_FOR: TimeDelta = TimeDelta::hours(24);
+
+/// Whether a machine that holds a seat is silent: its newest lease should have been extended before
+/// `now`, and it has not called for [`SILENT_FOR`]. It may still run within its grace period. A
+/// machine that is refused a lease calls, and is not silent.
+#[must_use]
+pub fn silent(
+    valid_until: Option<DateTime<Utc>>,
+    last_seen_at: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> bool {
+    valid_until.is_some_and(|end| end < now) && last_seen_at < now - SILENT_FOR
+}
 
 /// One machine's seat, as far as the rules need it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,6 +156,9 @@ pub struct Occupancy<'a> {
     /// When the leases of these seats end, soonest first: at least the first [`Occupancy::excess`]
     /// of them.
     pub waiting_until: &'a [DateTime<Utc>],
+    /// The number of seats that other machines hold and that are [`silent`]: all, or at least
+    /// [`Occupancy::excess`] of them.
+    pub silent: usize,
     /// Moves left.
     pub moves_left: u32,
 }
@@ -145,7 +166,7 @@ pub struct Occupancy<'a> {
 /// Why a machine gets no seat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SeatLimit {
-    /// Other machines hold all seats.
+    /// Other machines hold all seats. None of them is silent, or no move is left.
     AllHeld,
     /// A freed seat still counts, and no moves are left.
     NoMovesLeft {
@@ -167,7 +188,8 @@ impl Occupancy<'_> {
     }
 
     /// Whether a machine may take a seat. Returns the number of moves that this spends, which is
-    /// the number of waiting seats whose places are passed on: those whose leases end soonest.
+    /// the number of seats whose places are passed on: waiting ones, those whose leases end soonest,
+    /// and then silent ones.
     ///
     /// `longest_move` is the latest end of a lease that a move may leave running: lease and grace
     /// from now.
@@ -180,15 +202,16 @@ impl Occupancy<'_> {
             return Ok(0);
         }
         let excess = usize::try_from(excess).unwrap_or(usize::MAX);
-        let Some(&until) = self.waiting_until.get(excess - 1) else {
+        let has_moves = excess <= usize::try_from(self.moves_left).unwrap_or(usize::MAX);
+        let waiting = excess.min(self.waiting_until.len());
+        let of_silent = excess - waiting;
+        if of_silent > self.silent || (of_silent > 0 && !has_moves) {
             return Err(SeatLimit::AllHeld);
-        };
-        if until > longest_move {
-            return Err(SeatLimit::LongLease { until });
         }
-        if excess > usize::try_from(self.moves_left).unwrap_or(usize::MAX) {
-            return Err(SeatLimit::NoMovesLeft { until });
+        match self.waiting_until[..waiting].last() {
+            Some(&until) if until > longest_move => Err(SeatLimit::LongLease { until }),
+            Some(&until) if !has_moves => Err(SeatLimit::NoMovesLeft { until }),
+            _ => Ok(excess),
         }
-        Ok(excess)
     }
 }

@@ -34,6 +34,10 @@ pub enum Suspicion {
     ImpossibleSequence,
     /// A site reports different hardware.
     HardwareDrift,
+    /// A caller who knows the key did not prove the installation key of the machine's seat
+    /// ([`crate::binding`]). It is recorded for the license, because the named machine may not have
+    /// called.
+    UnprovenCall,
 }
 
 impl Suspicion {
@@ -43,7 +47,7 @@ impl Suspicion {
     pub fn accuses_machine(self) -> bool {
         match self {
             Self::SharedIdentity | Self::HardwareDrift => true,
-            Self::ImpossibleSequence => false,
+            Self::ImpossibleSequence | Self::UnprovenCall => false,
         }
     }
 
@@ -54,6 +58,7 @@ impl Suspicion {
             Self::SharedIdentity => "shared_identity",
             Self::ImpossibleSequence => "impossible_sequence",
             Self::HardwareDrift => "hardware_drift",
+            Self::UnprovenCall => "unproven_call",
         }
     }
 }

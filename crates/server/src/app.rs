@@ -44,7 +44,9 @@ pub struct App {
     pub numbering: Numbering,
     /// The metrics.
     pub metrics: Metrics,
-    pub(crate) keys: LoadedKeys,
+    pub(crate) keys: Arc<LoadedKeys>,
+    /// The queue of changes of signing keys.
+    pub(crate) key_changes: Turns,
 }
 
 impl App {
@@ -139,13 +141,5 @@ impl App {
     pub fn can_sign(&self) -> Result<(), SignError> {
         let at = self.signing_clock.permit(self.clock.now())?;
         Ok(self.keys.to_sign()?.check(at.instant())?)
-    }
-
-    /// Reloads the keys.
-    ///
-    /// # Errors
-    /// If a key cannot be used; the previous keys then stay in use.
-    pub fn reload_keys(&self) -> Result<(), SigningError> {
-        self.keys.reload()
     }
 }

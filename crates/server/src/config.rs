@@ -96,6 +96,11 @@ pub struct Terms {
     #[arg(long, env, default_value = "90", value_parser = days, value_name = "DAYS")]
     pub offline_days: TimeDelta,
 
+    /// Host names by which sites call this server, including those of proxies at customers. With
+    /// this list, a call is refused if its proof of the installation key was made for another server
+    #[arg(long, env, value_delimiter = ',', value_parser = host_name, value_name = "LIST")]
+    pub site_hosts: Vec<String>,
+
     /// Trials that sites start without a code
     #[command(flatten)]
     pub trials: TrialSettings,
@@ -197,6 +202,16 @@ impl Storage {
         self.keys_dir
             .clone()
             .unwrap_or_else(|| self.state_dir.join("keys"))
+    }
+}
+
+/// A host name of [`Terms::site_hosts`].
+fn host_name(text: &str) -> Result<String, String> {
+    let name = text.trim().trim_end_matches('.').to_ascii_lowercase();
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+    match !name.is_empty() && name.bytes().all(is_allowed) {
+        true => Ok(name),
+        false => Err("expected a host name without a port or a path: licenses.example".to_owned()),
     }
 }
 

@@ -58,6 +58,13 @@ const SAME_KEY_BOUNDS: QueueBounds = QueueBounds {
     timeout: Duration::from_secs(5),
 };
 
+/// Changes of signing keys, each of which reads all key sets.
+const KEY_CHANGE_BOUNDS: QueueBounds = QueueBounds {
+    at_a_time: 1,
+    max_waiting: 4,
+    timeout: Duration::from_secs(10),
+};
+
 impl OpenError {
     /// Whether the database may become available soon.
     #[must_use]
@@ -114,7 +121,8 @@ impl App {
             signing_clock,
             numbering,
             metrics: Metrics::new(),
-            keys: LoadedKeys::new(&keys_dir, keys),
+            keys: Arc::new(LoadedKeys::new(&keys_dir, keys)),
+            key_changes: Turns::new(KEY_CHANGE_BOUNDS),
         })
     }
 }
@@ -130,6 +138,10 @@ pub async fn first_key(
 ) -> Result<Option<String>, OpenError> {
     let keys_dir = storage.keys();
     let refused = |error| refused(storage, error);
+    // A server that finds the files before they are recorded, or after this one was interrupted,
+    // must not mistake this database for one that was lost and created again.
+    let begun = restored::begin(store, change.at).await;
+    begun.map_err(refused)?;
     let transaction = store.begin().await.map_err(refused)?;
     let kid = match SigningKeys::create(&keys_dir, change.at) {
         Ok(kid) => kid,
@@ -144,8 +156,6 @@ pub async fn first_key(
     let record = SigningKeys::load(&keys_dir)?.record();
     let recorded = store::key_record::add(&transaction, &record);
     recorded.await.map_err(refused)?;
-    let begun = restored::begin(&transaction, change.at).await;
-    begun.map_err(refused)?;
     let committed = transaction.commit().await;
     committed.map_err(|error| refused(error.into()))?;
     tracing::info!(
@@ -214,7 +224,9 @@ fn unusable(storage: &Storage, error: KeysError) -> OpenError {
         KeysError::Signing(error) => error.into(),
         KeysError::Clock(error) => error.into(),
         // Nothing is changed here, so the check can be interrupted.
-        KeysError::Interrupted(_) => OpenError::Signing(SigningError::NoneSignsNow),
+        KeysError::Interrupted(_) | KeysError::Busy(_) => {
+            OpenError::Signing(SigningError::NoneSignsNow)
+        }
     }
 }
 

@@ -68,6 +68,13 @@ fn print(answer: &Answer) {
     if let Some(moves) = answer.body["moves"]["message"].as_str() {
         println!("  {:<16} {moves}", "Moves left");
     }
+    if let Some(is_bound) = answer.body["installationKeyBound"].as_bool() {
+        let text = match is_bound {
+            true => "bound to the seat",
+            false => "not bound to the seat yet",
+        };
+        println!("  {:<16} {text}", "Installation key");
+    }
     print_release(&answer.body["release"]);
     print_limits(&answer.body);
     print_last_change(&answer.body["lastChange"]);

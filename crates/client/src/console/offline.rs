@@ -108,8 +108,8 @@ pub(super) async fn request(
         .map_err(ApiError::from)
         .and_then(|it| it.map_err(ApiError::from))
     {
-        Ok(request) => {
-            let text = request.to_file();
+        Ok(written) => {
+            let text = written.file;
             page.licensed = app.snapshot().evidence.lease.is_some();
             page.request = Some(RequestFile {
                 name: format!("foxsight-{}-request.txt", purpose.as_str()),

@@ -10,7 +10,7 @@ use license_console::refusal::Refusal;
 use license_service::hosts::UnknownHost;
 use license_service::request_body::BodyRefusal;
 use license_service::request_span::RequestId;
-use license_service::sessions::SignInError;
+use license_service::sessions::{FAILURE_WINDOW, SignInError};
 use license_service::unattended::Panicked;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -92,10 +92,19 @@ pub struct Invalid {
     pub ctx: Option<Value>,
 }
 
+/// Marks the response to a call that only a trusted network or the token permits.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct TokenRequired;
+
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let status = self.status();
-        let is_busy = matches!(self, Self::Body(BodyRefusal::Busy));
+        let needs_token = matches!(self, Self::Untrusted);
+        let retry_after = match self {
+            Self::Body(BodyRefusal::Busy) => Some(HeaderValue::from_static("1")),
+            Self::SignIn(SignInError::TooMany) => Some(FAILURE_WINDOW.as_secs().into()),
+            _ => None,
+        };
         let refusal = Refusal {
             detail: self.detail(),
             is_cross_site: matches!(self, Self::CrossSite),
@@ -115,14 +124,16 @@ impl IntoResponse for ApiError {
         }
         let mut response = (status, Json(body)).into_response();
         response.extensions_mut().insert(refusal);
+        if needs_token {
+            response.extensions_mut().insert(TokenRequired);
+        }
         if status == StatusCode::UNAUTHORIZED {
             let challenge = HeaderValue::from_static("Bearer");
             response
                 .headers_mut()
                 .insert(header::WWW_AUTHENTICATE, challenge);
         }
-        if is_busy {
-            let seconds = HeaderValue::from_static("1");
+        if let Some(seconds) = retry_after {
             response.headers_mut().insert(header::RETRY_AFTER, seconds);
         }
         response
@@ -177,6 +188,11 @@ impl ApiError {
             Self::Body(BodyRefusal::TooManyPieces) => {
                 "The request body arrived in too many pieces. Send larger chunks.".to_owned()
             }
+            Self::Body(BodyRefusal::Encoded { encoding }) => {
+                format!(
+                    "The request body is compressed ({encoding}). Send it without Content-Encoding."
+                )
+            }
             Self::Body(BodyRefusal::TimedOut) => {
                 "The request body did not arrive in time".to_owned()
             }
@@ -227,6 +243,7 @@ impl ApiError {
             },
             Self::Body(BodyRefusal::TooLong { .. }) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Body(BodyRefusal::TooManyPieces) => StatusCode::BAD_REQUEST,
+            Self::Body(BodyRefusal::Encoded { .. }) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Body(BodyRefusal::TimedOut) => StatusCode::REQUEST_TIMEOUT,
             Self::Body(BodyRefusal::Busy) => StatusCode::SERVICE_UNAVAILABLE,
             Self::BrokenOff => StatusCode::BAD_REQUEST,
@@ -384,6 +401,9 @@ pub enum ChangeErrors {
     /// Sent by a page on another site.
     #[response(status = 403)]
     CrossSite(ErrorResponse),
+    /// The token is wrong, and there were too many wrong ones before.
+    #[response(status = 429)]
+    TooManyWrongTokens(ErrorResponse),
 }
 
 /// Errors of routes that take a body.

@@ -63,6 +63,9 @@ pub(super) struct LicenseStatusResponse {
     /// How often the seat may still move to another machine while the old machine's lease runs;
     /// null if the License Server has not said so.
     moves: Option<Moves>,
+    /// Whether the License Server has bound this installation's key to the seat, so that no one else can
+    /// free it; null without a signed license.
+    installation_key_bound: Option<bool>,
     max_cameras: Option<i64>,
     max_users: Option<i64>,
     /// The limit of everything that is counted; null means unlimited.
@@ -285,6 +288,7 @@ fn status_of(snapshot: &Snapshot, now: DateTime<Utc>) -> LicenseStatusResponse {
         updates: license.and_then(update_rule).map(UpdateRule::as_str),
         release: InstalledRelease::of(snapshot),
         moves: license.and_then(License::moves).map(Moves::from),
+        installation_key_bound: evidence.document_names_key(),
         max_cameras: license.and_then(License::max_cameras),
         max_users: license.and_then(License::max_users),
         limits: BTreeMap::new(),

@@ -81,10 +81,10 @@ pub(super) async fn request(
     let writing = finish_even_if_disconnected(async move {
         licensing::offline::request(&app, purpose, key).await
     });
-    let request = writing.await??;
+    let written = writing.await??;
     Ok(Json(OfflineRequestResponse {
         file_name: format!("foxsight-{}-request.txt", purpose.as_str()),
-        file: request.to_file(),
+        file: written.file,
     }))
 }
 

@@ -3,8 +3,8 @@
 use chrono::{DateTime, Utc};
 use license_core::evidence::Evidence;
 use license_core::hardware::{Comparison, Verdict};
-use license_core::lease::Lease;
 use license_core::license_key;
+use license_core::remembered::Remembered;
 use license_core::schedule::calls::Calls;
 use license_core::time_guard::Mark;
 use license_service::database::Database;
@@ -13,6 +13,7 @@ use super::evidence_rows::{EvidenceRows, is_signed};
 use super::timekeeping::Timekeeping;
 use super::{Knowledge, reports};
 use crate::identity::{self, Identity};
+use crate::installation_key;
 use crate::store::{OtherInstallation, StoreError};
 
 /// What the database contains in addition to the evidence.
@@ -89,6 +90,7 @@ impl Knowledge {
         let mark = Timekeeping::load_mark(&db).await?;
         let verified = self.verify(rows, &identity, &Evidence::default(), now);
         self.restore_time(mark.as_ref(), &verified.evidence);
+        self.settle_key(&db, &verified.evidence, now).await?;
         let adopted = verified
             .is_adopted
             .then(|| verified.evidence.license_key().to_owned());
@@ -102,27 +104,46 @@ impl Knowledge {
         })
     }
 
-    /// The identity of this installation according to its licenses: the signed one in the local
-    /// copy, to which only this service writes, and otherwise the one in the database.
+    /// Determines the installation key. The signed license in the local copy, to which only this service
+    /// writes, names the bound one, and otherwise the one in the database does.
+    async fn settle_key(
+        &self,
+        db: &Database,
+        stored: &Evidence,
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        let parts = &self.parts;
+        let bound = self.snapshot().evidence.bound_key().or(stored.bound_key());
+        let settling = installation_key::settle(db, &parts.installation_key, bound, now);
+        let settled = settling.await?;
+        if settled.is_repaired {
+            parts.metrics.security_event();
+        }
+        self.installation_key.store(Some(settled.key.into()));
+        Ok(())
+    }
+
+    /// The identity of this installation: the one in the local copy, to which only this service
+    /// writes, and otherwise that of the signed license in the database.
     ///
     /// # Errors
-    /// [`StoreError::OtherInstallation`], so that neither overwrites the other.
+    /// [`StoreError::OtherInstallation`] if the database contains another one with its signed
+    /// license, so that neither overwrites the other.
     async fn witness(
         &self,
         db: &Database,
         rows: &EvidenceRows,
     ) -> Result<Option<Identity>, StoreError> {
-        let local = self.known_identity(rows);
         let database = rows.addressee(&self.parts.keys);
-        let is_local_signed = is_signed(&self.snapshot().evidence);
-        let (local, database) = match (local, database) {
-            (Some(local), Some(database)) if is_local_signed && local != database => {
-                (local, database)
-            }
-            (local, database) => return Ok(database.or(local)),
+        let Some(local) = self.known_identity(rows) else {
+            return Ok(database);
         };
-        let is_prescribed = self.parts.prescribed.are_complete();
-        if is_prescribed || identity::stored_ids(db).await?.as_ref() != Some(&database) {
+        let prescribed = &self.parts.prescribed;
+        let Some(database) = database.filter(|database| prescribed.distinguish(&local, database))
+        else {
+            return Ok(Some(local));
+        };
+        if identity::stored_ids(db).await?.as_ref() != Some(&database) {
             return Ok(Some(local));
         }
         let other = OtherInstallation {
@@ -136,19 +157,27 @@ impl Knowledge {
         Err(other.into())
     }
 
-    /// The identity of this installation according to what this process knows without the database,
-    /// if it knows a license and the database contains no other one.
+    /// The identity of this installation according to the local copy. It gives way to a database
+    /// with a license only if this installation has never had one: it was then started before its
+    /// database was restored.
     fn known_identity(&self, rows: &EvidenceRows) -> Option<Identity> {
         let snapshot = self.snapshot();
         let evidence = &snapshot.evidence;
-        let is_signed = matches!(evidence.lease.as_ref()?, Lease::Signed(_));
-        let other = rows.cached.as_ref().map(|cached| &cached.license_key);
-        let is_other = other.is_some_and(|other| !license_key::same(other, evidence.license_key()));
-        // An unsigned license in the database proves nothing.
-        if is_other && !is_signed {
-            return None;
-        }
-        self.identity().map(|identity| (*identity).clone())
+        let identity = match is_signed(evidence) {
+            true => self.identity(),
+            false => self.copied_identity.load_full(),
+        };
+        let identity = identity.map(|identity| (*identity).clone());
+        let Some(stored) = &rows.cached else {
+            return identity;
+        };
+        let has_had_license = evidence.lease.is_some()
+            || self.remembered() != Remembered::default()
+            || !self.requests().is_empty();
+        // Without keys, the license in the database counts, whatever it is.
+        let is_replaced = !self.parts.keys.are_required()
+            && !license_key::same(&stored.license_key, evidence.license_key());
+        identity.filter(|_| has_had_license && !is_replaced)
     }
 
     /// A local copy of this installation may know more than the database: it was away, or is a

@@ -14,6 +14,7 @@
 //! Its fields are private, so that nothing can be changed without being stored.
 
 mod calls;
+mod copied_rows;
 mod database_state;
 mod evidence_rows;
 mod follow_database;
@@ -40,6 +41,7 @@ use std::time::Duration;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use license_core::evidence::Evidence;
 use license_core::hardware::Comparison;
+use license_core::installation_key::InstallationKey;
 use license_core::license_key;
 use license_core::offline::Pending;
 use license_core::remembered::Remembered;
@@ -78,6 +80,10 @@ pub struct Knowledge {
     /// Notified when the next call may be due at a different time.
     calls_changed: Notify,
     identity: ArcSwapOption<Identity>,
+    /// The identity in the local copy, unless a setting prescribed a part of it that no setting
+    /// prescribes any more.
+    copied_identity: ArcSwapOption<Identity>,
+    installation_key: ArcSwapOption<InstallationKey>,
     comparison: ArcSwapOption<Comparison>,
     remembered: Mutex<Remembered>,
     /// The request files that wait for an answer.
@@ -96,6 +102,8 @@ pub struct Parts {
     pub store: Arc<Store>,
     /// The copy in `STATE_DIR`.
     pub local_copy: StateFile,
+    /// The installation key in `STATE_DIR`.
+    pub installation_key: StateFile,
     /// The time, which signed documents prove.
     pub time: Arc<Timekeeping>,
     /// The keys that documents are verified with.
@@ -136,6 +144,8 @@ impl Knowledge {
             calls: Mutex::new(calls),
             calls_changed: Notify::new(),
             identity: ArcSwapOption::empty(),
+            copied_identity: ArcSwapOption::empty(),
+            installation_key: ArcSwapOption::empty(),
             comparison: ArcSwapOption::empty(),
             remembered: Mutex::new(remembered),
             requests: Mutex::default(),
@@ -164,6 +174,13 @@ impl Knowledge {
     /// time.
     pub async fn changed(&self) {
         self.changed.notified().await;
+    }
+
+    /// The key with which this installation proves its calls; `None` until the database has been reached
+    /// for the first time, or if it cannot be read from `STATE_DIR`.
+    #[must_use]
+    pub fn installation_key(&self) -> Option<Arc<InstallationKey>> {
+        self.installation_key.load_full()
     }
 
     /// The identity of this installation; `None` until the database has been reached for the first

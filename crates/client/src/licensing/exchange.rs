@@ -13,7 +13,7 @@ use crate::app::App;
 use crate::identity::Identity;
 use crate::licensing::catch_up::catch_up;
 use crate::random;
-use crate::upstream::Sender;
+use crate::upstream::{Prover, Sender};
 
 /// Makes a call. The caller applies the result.
 pub async fn exchange<R: Request>(app: &App, identity: &Identity, request: &R) -> Contact<R::Yes> {
@@ -31,7 +31,7 @@ pub async fn exchange_about<R: Request>(
 ) -> Contact<R::Yes> {
     let sent = app.clock.running();
     let nonce = random::nonce();
-    let sender = sender(app, identity, newest_seq);
+    let sender = sender(app, identity, request.license_key(), newest_seq);
     let reply = app.upstream.ask(&sender, request, &nonce).await;
     let remembered = app.knowledge.remembered();
     let code_hash = request.code().map(license_key::fingerprint);
@@ -70,13 +70,18 @@ pub async fn exchange_about<R: Request>(
 }
 
 /// What a request tells the License Server about its sender.
-fn sender(app: &App, identity: &Identity, newest_seq: Option<u64>) -> Sender {
+fn sender(app: &App, identity: &Identity, license_key: &str, newest_seq: Option<u64>) -> Sender {
     let comparison = app.knowledge.comparison();
     let drift = comparison.filter(|it| it.verdict == Verdict::Drifted);
     Sender {
         installation_id: identity.installation_id.clone(),
         newest_seq,
         drift: drift.map(|comparison| comparison.changed().collect()),
+        prover: app.knowledge.installation_key().map(|key| Prover {
+            key,
+            document: app.snapshot().evidence.document(license_key),
+            at: app.clock.now(),
+        }),
     }
 }
 

@@ -69,6 +69,15 @@ pub enum Outcome {
     Deactivated,
 }
 
+/// A request that was written.
+#[derive(Debug)]
+pub struct Written {
+    /// What it asks for.
+    pub request: OfflineRequest,
+    /// The file, which the installation key proves.
+    pub file: String,
+}
+
 /// Writes a request. `key` is the license key to activate, the add-on key to redeem or the trial code,
 /// as it was entered. A request to deactivate gives up the license immediately, because the vendor
 /// frees the seat on receiving it. It can be written again until its receipt is imported.
@@ -79,7 +88,7 @@ pub async fn request(
     app: &App,
     purpose: Purpose,
     key: Option<String>,
-) -> Result<OfflineRequest, OfflineError> {
+) -> Result<Written, OfflineError> {
     let Keys {
         license_key,
         add_on_key,
@@ -145,7 +154,12 @@ pub async fn request(
         ?purpose,
         "request file written"
     );
-    Ok(request)
+    let document = evidence.document(&request.license_key);
+    let file = match app.knowledge.installation_key() {
+        Some(key) => request.to_proven_file(&key, document.as_deref()),
+        None => request.to_file(),
+    };
+    Ok(Written { request, file })
 }
 
 /// The keys of a request.

@@ -5,6 +5,7 @@ use axum::body::Bytes;
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use chrono::TimeDelta;
 use license_core::offline::OfflineRequest;
+use license_core::protocol::PROOF_HEADER;
 use license_server::audit::Actor;
 use license_server::licensing::catalogue::Tier;
 use license_server::licensing::issue::IssueRequest;
@@ -27,7 +28,8 @@ on_both_engines! {
     a_trial_by_file_replaces_no_license;
 }
 
-/// Passes calls on to a License Server at `url`. `change` gets each path and body.
+/// Passes calls on to a License Server at `url`. `change` gets each path and body. The proofs of the
+/// site, which a changed call invalidates, are left out, so that its seat has no installation key.
 async fn middleman(
     url: String,
     change: impl Fn(&str, &mut Value) -> String + Clone + Send + Sync + 'static,
@@ -42,6 +44,7 @@ async fn middleman(
             body = json.to_string().into_bytes();
         }
         headers.remove(header::HOST);
+        headers.remove(PROOF_HEADER);
         headers.remove(header::CONTENT_LENGTH);
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
         let request = http.request(method, format!("{url}{path}"));
@@ -142,8 +145,10 @@ async fn file(
 ) -> String {
     let (status, answer) = site.post("/api/license/offline/request", Some(body)).await;
     assert_eq!(status, StatusCode::OK, "{answer}");
-    let mut request = read(answer["file"].as_str().unwrap()).unwrap();
+    let mut request = read(answer["file"].as_str().unwrap()).unwrap().request;
     change(&mut request);
+    // The change invalidates the proof, which an attacker leaves out.
+    let request = read(&request.to_file()).unwrap();
     let days = TimeDelta::days(90);
     let signed = sign(&vendor.app, request, days, Actor::CommandLine).await;
     signed.unwrap().file
@@ -151,9 +156,13 @@ async fn file(
 
 async fn an_add_on_key_that_was_exchanged_in_a_request_file_is_not_redeemed(engine: Engine) {
     let vendor = Vendor::start().await;
-    let (site, _) = licensed(engine, &vendor).await;
-    let bought = cameras(&vendor, &site).await;
-    let known = cameras(&vendor, &site).await;
+    let (helper, _) = licensed(engine, &vendor).await;
+    let bought = cameras(&vendor, &helper).await;
+    let known = cameras(&vendor, &helper).await;
+    let url = middleman(vendor.url.clone(), |path, _| path.to_owned()).await;
+    let site = site(engine, &vendor, &url).await;
+    let key = vendor.issue(IssueRequest::of(Tier::Standard)).await;
+    assert_eq!(site.activate(&key).await.0, StatusCode::OK);
     let body = json!({"purpose": "redeem", "addOnKey": bought});
     let exchanged = |request: &mut OfflineRequest| request.add_on_key = Some(known);
     let exchanged = file(&vendor, &site, body.clone(), exchanged).await;
@@ -176,6 +185,7 @@ async fn an_add_on_key_that_was_exchanged_in_a_request_file_is_not_redeemed(engi
     let import = json!({ "file": honest });
     let (status, answer) = site.post("/api/license/offline/import", Some(import)).await;
     assert_eq!(status, StatusCode::OK, "{answer}");
+    helper.end().await;
     site.end().await;
 }
 

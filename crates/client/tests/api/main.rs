@@ -48,6 +48,7 @@ mod head;
 mod ids;
 mod impostor_service;
 mod input;
+mod installation_keys;
 mod jobs;
 mod kept_time;
 mod latin_1;

@@ -9,6 +9,7 @@ use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
 use chrono::TimeDelta;
 use license_core::offline::{OfflineRequest, Purpose, from_file};
+use license_core::protocol::PROOF_HEADER;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
@@ -81,6 +82,8 @@ impl Middleman {
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
         let mut headers = headers.clone();
         headers.remove(header::HOST);
+        // Without the proofs, which a changed call invalidates, its seat has no installation key.
+        headers.remove(PROOF_HEADER);
         headers.remove(header::CONTENT_LENGTH);
         let request = client.request(method, format!("{}{path}", self.vendor));
         let answer = request.headers(headers).body(body).send().await.unwrap();

@@ -308,6 +308,7 @@ fn a_file_of_certificates_is_read_in_many_forms_and_the_others_are_named() {
         "crl2pkcs7 -nocrl -certfile certificate.pem -out p7b",
         "crl2pkcs7 -nocrl -certfile certificate.pem -outform der -out p7b.der",
         "pkcs12 -export -nokeys -in certificate.pem -passout pass: -out p12",
+        "pkcs12 -export -legacy -nokeys -in certificate.pem -passout pass:p -out old.p12",
         "pkey -in key.pem -outform der -out key.der",
         "x509 -in certificate.pem -text -out text",
     ] {
@@ -356,6 +357,7 @@ fn a_file_of_certificates_is_read_in_many_forms_and_the_others_are_named() {
             "openssl pkcs7 -inform der -print_certs",
         ),
         ("p12", "PKCS #12", "openssl pkcs12 -nokeys -in FILE"),
+        ("old.p12", "add -legacy", "openssl pkcs12 -nokeys -in FILE"),
         ("key.der", "a private key", "openssl s_client"),
     ] {
         let error = certificates(&file(name)).unwrap_err().to_string();
@@ -364,8 +366,12 @@ fn a_file_of_certificates_is_read_in_many_forms_and_the_others_are_named() {
         if command.contains("FILE") {
             let command = error.split("openssl ").nth(1).unwrap();
             let command = command.replace("FILE", name);
-            let password = if name == "p12" { " -passin pass:" } else { "" };
-            openssl(at, &format!("{command}{password}"));
+            let more = match name {
+                "p12" => " -passin pass:",
+                "old.p12" => " -legacy -passin pass:p",
+                _ => "",
+            };
+            openssl(at, &format!("{command}{more}"));
             assert_eq!(certificates(&file("ca.pem")).unwrap()[0].as_ref(), der);
         }
     }

@@ -79,6 +79,7 @@ impl Vendor {
             lease_hours: lease,
             grace_hours: grace,
             offline_days: TimeDelta::days(90),
+            site_hosts: Vec::new(),
             trials: TrialSettings::default(),
         };
         let directory = tempfile::tempdir().unwrap();
@@ -228,13 +229,13 @@ impl Vendor {
     pub fn rotate(&mut self, overlap: TimeDelta) {
         let now = self.clock.now();
         SigningKeys::rotate(&self.storage.keys(), "test", now, overlap).unwrap();
-        self.app.reload_keys().unwrap();
+        self.app.reload_changed_keys().unwrap();
     }
 
     pub fn revoke(&mut self, kid: &str) {
         let now = self.clock.now();
         SigningKeys::revoke(&self.storage.keys(), "test", kid, now).unwrap();
-        self.app.reload_keys().unwrap();
+        self.app.reload_changed_keys().unwrap();
     }
 
     /// Sets so long, and so many, that they do not fit into one answer: each round makes
@@ -253,7 +254,7 @@ impl Vendor {
                 std::fs::remove_file(self.storage.keys().join(file)).unwrap();
             }
         }
-        self.app.reload_keys().unwrap();
+        self.app.reload_changed_keys().unwrap();
     }
 
     /// Adds keys to the first set that make it, and all later ones, about 50 KB long.

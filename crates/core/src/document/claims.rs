@@ -187,6 +187,9 @@ pub enum DenialReason {
     TrialElsewhere,
     /// The license of the trial is no longer a trial, or its seat was given back or freed.
     TrialConverted,
+    /// The activation does not prove the installation key of the seat ([`crate::binding`]), or the
+    /// license requires a proof.
+    Unproven,
     /// A reason of a later License Server that this version does not know. A signed denial
     /// is still a denial.
     #[serde(untagged)]
@@ -217,6 +220,7 @@ impl DenialReason {
             Self::TrialsOfTheDay => "trials_of_the_day",
             Self::TrialElsewhere => "trial_elsewhere",
             Self::TrialConverted => "trial_converted",
+            Self::Unproven => "unproven",
             Self::Other(text) => text,
         }
     }

@@ -65,7 +65,7 @@ impl Address<'_> {
             // The only response to a deactivation that is not a refusal.
             Some(DenialReason::Deactivated) => call == Call::Deactivate,
             // A machine that holds a seat does not need another one.
-            Some(DenialReason::SeatLimit | DenialReason::TrialCode) => {
+            Some(DenialReason::SeatLimit | DenialReason::TrialCode | DenialReason::Unproven) => {
                 matches!(call, Call::Activate | Call::Trial)
             }
             // An installation with a license starts no trial.
@@ -104,8 +104,10 @@ impl Question<'_> {
     /// # Errors
     /// The first [`Mismatch`] that applies.
     pub(crate) fn check(&self, call: Call, to: &Address<'_>) -> Result<(), Mismatch> {
-        if to.nonce != Some(self.nonce) {
-            return Err(Mismatch::Nonce);
+        match to.nonce {
+            Some(nonce) if nonce == self.nonce => {}
+            Some(_) => return Err(Mismatch::Nonce),
+            None => return Err(Mismatch::NoNonce),
         }
         if to.installation_id != self.installation_id {
             let found = foreign_text::identifier(to.installation_id);

@@ -13,6 +13,12 @@ pub enum NoContact {
     /// There was no complete response.
     #[error(transparent)]
     Transport(#[from] TransportFailure),
+    /// The call did not prove the installation key that is bound to the machine's seat.
+    #[error(
+        "the License Server has another installation key for this machine's seat; activate the \
+         license here again, which spends a move, or ask your vendor to free the seat"
+    )]
+    Unproven,
     /// 3xx: redirects are not followed.
     #[error(
         "the License Server's address redirects elsewhere (HTTP {status}); check LICENSE_API_URL and captive portals"
@@ -95,9 +101,17 @@ pub enum NoContact {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Mismatch {
-    /// The nonce of another request, or none: a replayed response.
+    /// The nonce of another request: a replayed response.
     #[error("it answers a different request (wrong nonce)")]
     Nonce,
+    /// No nonce: the License Server did not receive it, or the response to a request without one
+    /// was replayed.
+    #[error(
+        "it has no nonce. Something between this machine and the License Server has probably removed \
+         the request header X-License-Nonce: have proxies pass on all request headers whose names \
+         begin with X-License-"
+    )]
+    NoNonce,
     /// Another installation's document.
     #[error("it is for the installation '{found}'")]
     Installation {
@@ -168,6 +182,7 @@ impl NoContact {
             }
             Self::Busy { .. } | Self::Later { status: ..500, .. } => "server_busy",
             Self::ServerFault { .. } | Self::Later { .. } => "server_fault",
+            Self::Unproven => "unproven",
             Self::ServerDoesNotSign => "server_does_not_sign",
             Self::NotGenuine(_) => "not_genuine",
             Self::NotForUs(_) => "not_for_us",

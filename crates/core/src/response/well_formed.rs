@@ -21,6 +21,7 @@ pub(super) fn read(reply: &Reply) -> Result<(u16, Map<String, Value>), NoContact
                 retry_after,
             });
         }
+        Reply::Unproven => return Err(NoContact::Unproven),
         Reply::Failure(failure) => {
             // Without raw text from the other side, such as the names in its certificate.
             let shown = |detail: String| foreign_text::message(&detail);

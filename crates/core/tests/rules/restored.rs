@@ -122,7 +122,8 @@ fn only_recorded_decisions_are_signed_for_a_site_with_a_lost_number() {
             | Refusal::AddOnNotPossible
             | Refusal::UnknownTrialCode
             | Refusal::TrialCodeUsedUp
-            | Refusal::TrialsOfTheDay => false,
+            | Refusal::TrialsOfTheDay
+            | Refusal::Unproven => false,
         };
         assert_eq!(refusal.may_be_signed(true), is_held, "{refusal:?}");
         assert!(refusal.may_be_signed(false), "{refusal:?}");

@@ -4,7 +4,9 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use license_core::seat::{Extension, Occupancy, Overlap, SeatLimit, SeatState, TransferBudget};
+use license_core::seat::{
+    Extension, Occupancy, Overlap, SeatLimit, SeatState, TransferBudget, silent,
+};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
@@ -18,6 +20,7 @@ fn occupancy(held: u64, waiting_until: &[DateTime<Utc>], moves_left: u32) -> Occ
         held,
         waiting: u64::try_from(waiting_until.len()).unwrap(),
         waiting_until,
+        silent: 0,
         moves_left,
     }
 }
@@ -83,6 +86,46 @@ fn a_seat_is_taken_freely_by_a_move_or_not_at_all() {
     let until = at(7);
     let no_moves = Err(SeatLimit::NoMovesLeft { until });
     assert_eq!(take(occupancy(1, &[at(5), at(7)], 1)), no_moves);
+}
+
+#[test]
+fn a_seat_of_a_silent_machine_is_taken_by_a_move() {
+    let longest_move = at(96);
+    let take = |held, waiting: &[DateTime<Utc>], silent, moves| {
+        let occupancy = Occupancy {
+            silent,
+            ..occupancy(held, waiting, moves)
+        };
+        occupancy.take(longest_move)
+    };
+    assert_eq!(take(2, &[], 1, 1), Ok(1));
+    assert_eq!(take(2, &[], 2, 9), Ok(1));
+    assert_eq!(take(2, &[at(5)], 1, 2), Ok(2));
+    assert_eq!(take(1, &[at(5)], 1, 1), Ok(1));
+    for (held, silent, moves) in [(2, 0, 9), (2, 1, 0), (3, 1, 9), (3, 2, 1)] {
+        let refused = Err(SeatLimit::AllHeld);
+        assert_eq!(
+            take(held, &[], silent, moves),
+            refused,
+            "{held} {silent} {moves}"
+        );
+    }
+    let until = at(97);
+    assert_eq!(take(2, &[until], 1, 9), Err(SeatLimit::LongLease { until }));
+    let now = at(0);
+    for (valid_until, last_seen, expected) in [
+        (Some(at(-1)), at(-25), true),
+        (Some(at(0)), at(-25), false),
+        (Some(at(1)), at(-25), false),
+        (Some(at(-1)), at(-24), false),
+        (None, at(-900), false),
+    ] {
+        assert_eq!(
+            silent(valid_until, last_seen, now),
+            expected,
+            "{valid_until:?}"
+        );
+    }
 }
 
 #[test]
@@ -213,6 +256,7 @@ impl Server {
             held: u64::try_from(others().filter(|(_, it)| it.is_held).count()).unwrap(),
             waiting: u64::try_from(waiting.len()).unwrap(),
             waiting_until: &until,
+            silent: 0,
             moves_left: self.budget.left(u64::try_from(spent).unwrap()),
         };
         let Ok(moved) = occupancy.take(now + TimeDelta::hours(96)) else {

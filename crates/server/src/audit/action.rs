@@ -25,6 +25,11 @@ pub enum Action {
     SeatFreed,
     /// A machine has taken the place of another one whose lease is still valid.
     SeatMoved,
+    /// An activation that did not prove the installation key of the machine's seat has removed it, which
+    /// spent a move.
+    KeyUnbound,
+    /// Staff have decided whether calls about the license must prove an installation key.
+    ProofRuleChanged,
     /// The vendor has released a freed seat while the machine's lease is still valid.
     SeatReleased,
     /// Further entries of the license's sites on this day are only counted.
@@ -91,6 +96,8 @@ impl Action {
             Self::InstallationChanged => "installation_changed",
             Self::SeatFreed => "seat_freed",
             Self::SeatMoved => "seat_moved",
+            Self::KeyUnbound => "installation_key_unbound",
+            Self::ProofRuleChanged => "proof_rule_changed",
             Self::SeatReleased => "seat_released",
             Self::SiteEntriesLimited => "site_entries_limited",
             Self::SiteEntriesCounted => "site_entries_counted",
@@ -122,7 +129,11 @@ impl Action {
     pub(super) fn is_unbounded(self) -> bool {
         matches!(
             self,
-            Self::SeatTaken | Self::SeatGivenBack | Self::InstallationChanged | Self::OfflineSigned
+            Self::SeatTaken
+                | Self::SeatGivenBack
+                | Self::InstallationChanged
+                | Self::OfflineSigned
+                | Self::KeyUnbound
         )
     }
 }

@@ -26,6 +26,7 @@ use crate::licensing::exports::LicensesExport;
 use crate::licensing::judge::{ShownLicense, ShownStatus};
 use crate::licensing::look_up::look_up;
 use crate::licensing::plans::find_plan;
+use crate::licensing::proof_rule::require_proof;
 use crate::licensing::renew::RenewRequest;
 use crate::licensing::seats::seats_page;
 use crate::licensing::status::set_status;
@@ -294,6 +295,34 @@ pub(super) async fn set(
             license.license_key
         );
     }
+    Ok(())
+}
+
+pub(super) async fn require(
+    invocation: &Invocation,
+    key: &str,
+    is_required: bool,
+    json: bool,
+    now: DateTime<Utc>,
+) -> anyhow::Result<()> {
+    let store = open_store(&invocation.storage).await?;
+    let change = invocation.change(&store, now).await?;
+    let license = require_proof(&store, key, is_required, &change).await?;
+    note_change("whether proofs are required was changed; see 'license-server show'");
+    store.close().await;
+    if json {
+        let license = ShownLicense::of(license, now);
+        println!("{}", escaped::json(&license)?);
+        return Ok(());
+    }
+    println!(
+        "{}: {}",
+        license.license_key,
+        match is_required {
+            true => "every call must prove an installation key",
+            false => "calls for seats without an installation key need no proof",
+        }
+    );
     Ok(())
 }
 

@@ -184,6 +184,21 @@ enum Command {
         key: SecretArgument,
     },
 
+    /// Require a proof of the installation key for all calls about a license, or no longer
+    #[command(after_help = "Examples:\n  \
+        license-server require-proof FXSGHT-ABCD-EFGH-JKMN-PQRS\n  \
+        license-server require-proof FXSGHT-ABCD-EFGH-JKMN-PQRS --off\n\n\
+        License Clients that send no proofs, such as version 1.0.0, get no answers while proofs are \
+        required.")]
+    RequireProof {
+        /// License key, in uppercase or lowercase, with or without hyphens; - reads it from
+        /// standard input
+        key: SecretArgument,
+        /// Proofs are no longer required
+        #[arg(long)]
+        off: bool,
+    },
+
     /// Revoke a license permanently
     #[command(after_help = "Example:\n  license-server revoke FXSGHT-ABCD-EFGH-JKMN-PQRS")]
     Revoke {
@@ -321,6 +336,10 @@ async fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Revoke { key, message } => {
             let key = license_key(key)?;
             licenses::set(&invocation, &key, Status::Revoked, message, json, now).await
+        }
+        Command::RequireProof { key, off } => {
+            let key = license_key(key)?;
+            licenses::require(&invocation, &key, !off, json, now).await
         }
         Command::Seats(command) => seats::run(&invocation, command, json, now).await,
         Command::Customers(command) => customers::run(&invocation, command, json, now).await,

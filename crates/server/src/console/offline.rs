@@ -82,7 +82,7 @@ pub(super) async fn ask(mut given: Multipart) -> Response {
         }
     }
     match read(&text) {
-        Ok(request) => question(&request, text).ask("offline"),
+        Ok(file) => question(&file.request, text).ask("offline"),
         Err(error) => form(text, Some(&ApiError::from(error))),
     }
 }

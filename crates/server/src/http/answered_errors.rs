@@ -48,6 +48,15 @@ pub(super) enum SiteErrors {
     Unavailable(ErrorBody),
 }
 
+/// Errors of calls that prove an installation key.
+#[derive(IntoResponses)]
+pub(super) enum ProofErrors {
+    /// `unproven`: the call does not prove the installation key of the machine's seat, or the license
+    /// requires a proof. `proof_outdated`: another proof must name the number in `X-License-Seq`.
+    #[response(status = 401)]
+    Unproven(ErrorBody),
+}
+
 /// Errors of operations that take a body.
 #[derive(IntoResponses)]
 pub(super) enum BodyErrors {

@@ -12,6 +12,7 @@ use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use license_console::refusal::Refusal;
+use license_core::protocol::SEQ_HEADER;
 use license_core::signing_clock::ClockDoubt;
 use license_service::hosts::UnknownHost;
 use license_service::request_body::BodyRefusal;
@@ -35,6 +36,12 @@ use license_service::cursor::InvalidCursor;
 const CHALLENGE: (HeaderName, HeaderValue) = (
     header::WWW_AUTHENTICATE,
     HeaderValue::from_static("Bearer realm=\"license-server\""),
+);
+
+/// The challenge for a missing or outdated proof (RFC 9449, section 7.1).
+const PROOF_CHALLENGE: (HeaderName, HeaderValue) = (
+    header::WWW_AUTHENTICATE,
+    HeaderValue::from_static("DPoP algs=\"EdDSA\", error=\"invalid_dpop_proof\""),
 );
 
 /// Why a request is not answered.
@@ -78,6 +85,9 @@ pub enum ApiError {
     NotSigning,
     /// A change is not recorded, because the clock may be wrong.
     ClockDoubt(ClockDoubt),
+    /// The call of a site does not prove the installation key of its seat. Contains the sequence number
+    /// that another proof must name; `None` if another proof is of no use.
+    Unproven(Option<u64>),
     /// The site is newer than the database, which may be a restored backup.
     OlderThanSite,
     /// Not found.
@@ -127,14 +137,16 @@ impl ApiError {
             Self::Body(status, _) => *status,
             Self::BodyRefused(BodyRefusal::TooLong { .. }) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BodyRefused(BodyRefusal::TooManyPieces) => StatusCode::BAD_REQUEST,
+            Self::BodyRefused(BodyRefusal::Encoded { .. }) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::BodyRefused(BodyRefusal::TimedOut) => StatusCode::REQUEST_TIMEOUT,
             Self::BodyRefused(BodyRefusal::Busy) => StatusCode::SERVICE_UNAVAILABLE,
             Self::NotOffered(_) | Self::NoToken | Self::CrossSite => StatusCode::FORBIDDEN,
             Self::Unknown(_) | Self::NotFound => StatusCode::NOT_FOUND,
             Self::Conflict(_) | Self::Repeated(_) => StatusCode::CONFLICT,
-            Self::Unauthorized | Self::TokenExpired(_) | Self::SignIn(SignInError::WrongToken) => {
-                StatusCode::UNAUTHORIZED
-            }
+            Self::Unauthorized
+            | Self::TokenExpired(_)
+            | Self::SignIn(SignInError::WrongToken)
+            | Self::Unproven(_) => StatusCode::UNAUTHORIZED,
             Self::SignIn(SignInError::TooMany)
             | Self::TooManyCalls(_)
             | Self::TooManySignIns(_) => StatusCode::TOO_MANY_REQUESTS,
@@ -200,6 +212,16 @@ impl ApiError {
                     "Nothing was changed, because the License Server's clock may be wrong: {doubt}"
                 )
             }
+            Self::Unproven(None) => {
+                "The call does not prove the installation key of the machine's \
+                seat. Activate the license again on that machine, or ask your vendor to free the \
+                seat."
+                    .to_owned()
+            }
+            Self::Unproven(Some(newest)) => format!(
+                "The proof of the installation key names an old sequence number; repeat the call \
+                 with a proof that names {newest}"
+            ),
             Self::OlderThanSite => "The License Server's database is older than this site's \
                                     license; the vendor has been alerted"
                 .to_owned(),
@@ -233,7 +255,9 @@ impl ApiError {
             Self::BadRequest(_) | Self::Body(..) => "bad_request",
             Self::InvalidParameter(_) => "invalid_parameter",
             Self::BodyRefused(BodyRefusal::TooLong { .. }) => "body_too_long",
-            Self::BodyRefused(BodyRefusal::TooManyPieces) => "bad_request",
+            Self::BodyRefused(BodyRefusal::TooManyPieces | BodyRefusal::Encoded { .. }) => {
+                "bad_request"
+            }
             Self::BodyRefused(BodyRefusal::TimedOut) => "timeout",
             Self::BodyRefused(BodyRefusal::Busy)
             | Self::Busy
@@ -247,6 +271,8 @@ impl ApiError {
             Self::TooManyCalls(_) | Self::TooManySignIns(_) => "too_many_calls",
             Self::NotSigning | Self::ClockDoubt(_) => "not_signing",
             Self::OlderThanSite => "database_older_than_site",
+            Self::Unproven(None) => "unproven",
+            Self::Unproven(Some(_)) => "proof_outdated",
             Self::NoToken => "no_admin_token",
             Self::TokenExpired(_) => "token_expired",
             Self::Interrupted(_, why) => why.code(),
@@ -318,6 +344,11 @@ impl IntoResponse for ApiError {
             (None, Self::Unauthorized | Self::TokenExpired(_)) => {
                 ([CHALLENGE], body).into_response()
             }
+            (None, Self::Unproven(None)) => ([PROOF_CHALLENGE], body).into_response(),
+            (None, Self::Unproven(Some(newest))) => {
+                let number = [(SEQ_HEADER, HeaderValue::from(newest))];
+                ([PROOF_CHALLENGE], number, body).into_response()
+            }
             (None, _) => body.into_response(),
         }
     }
@@ -370,10 +401,15 @@ impl From<AnswerError> for ApiError {
                     SigningError::NoneSignsNow
                     | SigningError::NoneSignsYet { .. }
                     | SigningError::KeysMissing(_)
-                    | SigningError::Record { .. },
+                    | SigningError::Record { .. }
+                    | SigningError::EmptyDatabase(_),
                 ),
             ) => Self::NotSigning,
             AnswerError::Outdated(_) => Self::BadRequest(error.to_string()),
+            AnswerError::Unproven {
+                is_by_file: true, ..
+            } => Self::Conflict(error.to_string()),
+            AnswerError::Unproven { newest, .. } => Self::Unproven(newest),
             AnswerError::OlderThanSite => Self::OlderThanSite,
             AnswerError::TooManyCalls(wait) => Self::TooManyCalls(wait),
             AnswerError::Store(error) => error.into(),

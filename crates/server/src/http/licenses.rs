@@ -21,8 +21,9 @@ use futures_util::stream;
 use license_core::foreign_text::json_fault;
 use license_core::offline::MAX_REQUEST_CHARS;
 use license_core::protocol::{
-    ActivateRequest, Call, DRIFT_HEADER, DeactivateRequest, ENTITLEMENTS_HEADER, HeartbeatRequest,
-    INSTALLATION_ID_HEADER, NONCE_HEADER, RedeemRequest, SEQ_HEADER, USAGE_HEADER, ValidateRequest,
+    ACTIVATE, ActivateRequest, Call, DEACTIVATE, DRIFT_HEADER, DeactivateRequest,
+    ENTITLEMENTS_HEADER, HEARTBEAT, HeartbeatRequest, INSTALLATION_ID_HEADER, NONCE_HEADER,
+    PROOF_HEADER, REDEEM, RedeemRequest, SEQ_HEADER, USAGE_HEADER, VALIDATE, ValidateRequest,
 };
 use license_core::rate::FAILURE_RATE;
 use license_core::usage::sent::received;
@@ -37,7 +38,7 @@ use utoipa::{IntoParams, PartialSchema, ToSchema};
 use crate::app::App;
 use crate::audit::Actor;
 use crate::http::access::ClientAddress;
-use crate::http::answered_errors::{BodyErrors, QueryErrors, SiteErrors};
+use crate::http::answered_errors::{BodyErrors, ProofErrors, QueryErrors, SiteErrors};
 use crate::http::error::{ApiError, ErrorBody};
 use crate::http::given::{Params, from_json, json_text};
 use crate::http::site_messages::{
@@ -48,6 +49,7 @@ use crate::licensing::admit::{SiteCall, admit_trial};
 use crate::licensing::answer::answer;
 use crate::licensing::document::Addressee;
 use crate::licensing::offline;
+use crate::licensing::sent_proof::ReceivedProof;
 use crate::licensing::site_answer::SiteAnswer;
 use crate::licensing::site_question::{CallDetails, SiteQuestion};
 
@@ -62,7 +64,7 @@ pub(super) type Reply = Result<Json<Value>, ApiError>;
     request_body = site_messages::ActivateRequest, params(SiteHeaders),
     responses(
         (status = 200, description = "The license, or a signed denial", body = ActivateAnswer),
-        BodyErrors, SiteErrors,
+        BodyErrors, ProofErrors, SiteErrors,
     )
 )]
 pub(super) async fn activate(
@@ -71,8 +73,9 @@ pub(super) async fn activate(
     headers: HeaderMap,
     body: ReceivedBody,
 ) -> Reply {
-    let request: ActivateRequest = read(body)?;
-    let mut to = addressee(&headers, &request.license_key, &request.hardware_id)?;
+    let sent = Sent::new(headers, body, ACTIVATE)?;
+    let request: ActivateRequest = sent.read()?;
+    let mut to = addressee(&sent.headers, &request.license_key, &request.hardware_id)?;
     check("installationId", &request.installation_id)?;
     check("installationName", &request.installation_name)?;
     check("installationVersion", &request.installation_version)?;
@@ -80,7 +83,7 @@ pub(super) async fn activate(
         to.installation_id.clone_from(&request.installation_id);
     }
     let question = SiteQuestion::Activate(request);
-    let answer = ask(app, address, question, to, call(&headers)).await?;
+    let answer = ask(app, address, question, to, sent).await?;
     Ok(Json(answer.body(Call::Activate)))
 }
 
@@ -90,7 +93,7 @@ pub(super) async fn activate(
     request_body = site_messages::ValidateRequest, params(SiteHeaders),
     responses(
         (status = 200, description = "The license, or a signed denial", body = ValidateAnswer),
-        BodyErrors, SiteErrors,
+        BodyErrors, ProofErrors, SiteErrors,
     )
 )]
 pub(super) async fn validate(
@@ -99,9 +102,10 @@ pub(super) async fn validate(
     headers: HeaderMap,
     body: ReceivedBody,
 ) -> Reply {
-    let request: ValidateRequest = read(body)?;
-    let to = addressee(&headers, &request.license_key, &request.hardware_id)?;
-    let answer = ask(app, address, SiteQuestion::Validate, to, call(&headers)).await?;
+    let sent = Sent::new(headers, body, VALIDATE)?;
+    let request: ValidateRequest = sent.read()?;
+    let to = addressee(&sent.headers, &request.license_key, &request.hardware_id)?;
+    let answer = ask(app, address, SiteQuestion::Validate, to, sent).await?;
     Ok(Json(answer.body(Call::Validate)))
 }
 
@@ -114,7 +118,7 @@ pub(super) async fn validate(
     responses(
         (status = 200, description = "The license without a signature, or a signed denial",
             body = ValidateAnswer),
-        BodyErrors, SiteErrors,
+        BodyErrors, ProofErrors, SiteErrors,
     )
 )]
 pub(super) async fn heartbeat(
@@ -123,16 +127,20 @@ pub(super) async fn heartbeat(
     headers: HeaderMap,
     body: ReceivedBody,
 ) -> Reply {
-    let mut request: HeartbeatRequest = read(body)?;
-    let header = headers.get(USAGE_HEADER).and_then(|it| it.to_str().ok());
+    let sent = Sent::new(headers, body, HEARTBEAT)?;
+    let mut request: HeartbeatRequest = sent.read()?;
+    let header = sent
+        .headers
+        .get(USAGE_HEADER)
+        .and_then(|it| it.to_str().ok());
     request.usage = received(request.usage_metrics, header);
-    let mut to = addressee(&headers, &request.license_key, &request.hardware_id)?;
+    let mut to = addressee(&sent.headers, &request.license_key, &request.hardware_id)?;
     check("installationId", &request.installation_id)?;
     if to.installation_id.is_empty() {
         to.installation_id.clone_from(&request.installation_id);
     }
     let question = SiteQuestion::Heartbeat(Box::new(request));
-    let answer = ask(app, address, question, to, call(&headers)).await?;
+    let answer = ask(app, address, question, to, sent).await?;
     Ok(Json(answer.body(Call::Heartbeat)))
 }
 
@@ -142,7 +150,7 @@ pub(super) async fn heartbeat(
     request_body = site_messages::DeactivateRequest, params(SiteHeaders),
     responses(
         (status = 200, description = "A signed receipt or denial", body = DeactivateAnswer),
-        BodyErrors, SiteErrors,
+        BodyErrors, ProofErrors, SiteErrors,
     )
 )]
 pub(super) async fn deactivate(
@@ -151,9 +159,10 @@ pub(super) async fn deactivate(
     headers: HeaderMap,
     body: ReceivedBody,
 ) -> Reply {
-    let request: DeactivateRequest = read(body)?;
-    let to = addressee(&headers, &request.license_key, &request.hardware_id)?;
-    let answer = ask(app, address, SiteQuestion::Deactivate, to, call(&headers)).await?;
+    let sent = Sent::new(headers, body, DEACTIVATE)?;
+    let request: DeactivateRequest = sent.read()?;
+    let to = addressee(&sent.headers, &request.license_key, &request.hardware_id)?;
+    let answer = ask(app, address, SiteQuestion::Deactivate, to, sent).await?;
     Ok(Json(answer.body(Call::Deactivate)))
 }
 
@@ -166,7 +175,7 @@ pub(super) async fn deactivate(
     request_body = site_messages::RedeemRequest, params(SiteHeaders),
     responses(
         (status = 200, description = "A signed receipt or denial", body = RedeemAnswer),
-        BodyErrors, SiteErrors,
+        BodyErrors, ProofErrors, SiteErrors,
     )
 )]
 pub(super) async fn redeem(
@@ -175,12 +184,13 @@ pub(super) async fn redeem(
     headers: HeaderMap,
     body: ReceivedBody,
 ) -> Reply {
-    let request: RedeemRequest = read(body)?;
-    let mut to = addressee(&headers, &request.license_key, &request.hardware_id)?;
+    let sent = Sent::new(headers, body, REDEEM)?;
+    let request: RedeemRequest = sent.read()?;
+    let mut to = addressee(&sent.headers, &request.license_key, &request.hardware_id)?;
     check("addOnKey", &request.add_on_key)?;
     to.code = Some(request.add_on_key.clone());
     let question = SiteQuestion::Redeem(request.add_on_key);
-    let answer = ask(app, address, question, to, call(&headers)).await?;
+    let answer = ask(app, address, question, to, sent).await?;
     Ok(Json(answer.body(Call::Redeem)))
 }
 
@@ -199,7 +209,8 @@ pub(super) fn is_read(app: &App, address: ClientAddress, file: &str) -> bool {
         BodyErrors, SiteErrors,
         (status = 403, body = ErrorBody, description = "`not_offered`: OFFLINE_DAYS is 0"),
         (status = 409, body = ErrorBody,
-            description = "The key sets that the site lacks do not fit into a file"),
+            description = "The key sets that the site lacks do not fit into a file, or the \
+                request does not prove the installation key of the machine's seat"),
     )
 )]
 pub(super) async fn offline(
@@ -213,8 +224,8 @@ pub(super) async fn offline(
     if !is_read(&app, address, &body.request) {
         return Err(ApiError::TooManyCalls(FAILURE_RATE.interval));
     }
-    let request = match offline::read(&body.request) {
-        Ok(request) => request,
+    let file = match offline::read(&body.request) {
+        Ok(file) => file,
         Err(unreadable) => {
             let now = app.clock.running();
             app.rates
@@ -224,8 +235,9 @@ pub(super) async fn offline(
         }
     };
     let signed = finish_even_if_disconnected(async move {
+        let request = &file.request;
         let (license_key, hardware_id) = (request.license_key.clone(), request.hardware_id.clone());
-        let question = offline::question(&request);
+        let question = offline::question(request);
         let call = SiteCall {
             address: address.0,
             call: request.purpose.call(),
@@ -237,7 +249,7 @@ pub(super) async fn offline(
             None => (None, Some(admit_trial(&app, address.0).await?)),
             Some(_) => (call.admit(&app).await?, None),
         };
-        let signed = offline::sign_for(&app, request, lease, Actor::Site, Some(address.0)).await?;
+        let signed = offline::sign_for(&app, file, lease, Actor::Site, Some(address.0)).await?;
         call.note(&app, &signed.answer);
         Ok::<_, ApiError>(signed)
     });
@@ -313,7 +325,7 @@ pub(super) async fn ask(
     address: ClientAddress,
     question: SiteQuestion,
     to: Addressee,
-    call: CallDetails,
+    sent: Sent,
 ) -> Result<SiteAnswer, ApiError> {
     check("licenseKey", &to.license_key)?;
     let answered = finish_even_if_disconnected(async move {
@@ -326,31 +338,84 @@ pub(super) async fn ask(
             add_on_key: question.add_on_key(),
         };
         let _turn = call_of_site.admit(&app).await?;
-        let answer = answer(&app, &question, to, &call).await?;
+        let details = sent.details(&app, &to);
+        let answer = answer(&app, &question, to, &details).await?;
         call_of_site.note(&app, &answer);
         Ok(answer)
     });
     answered.await?
 }
 
+/// A call of a site, as it was received.
+pub(super) struct Sent {
+    pub(super) headers: HeaderMap,
+    body: Bytes,
+    path: &'static str,
+}
+
+impl Sent {
+    /// A call of `path`, a path of [`license_core::protocol`].
+    ///
+    /// # Errors
+    /// If the body was not received, or is no text.
+    pub(super) fn new(
+        headers: HeaderMap,
+        body: ReceivedBody,
+        path: &'static str,
+    ) -> Result<Self, ApiError> {
+        Ok(Self {
+            headers,
+            body: json_text(body)?,
+            path,
+        })
+    }
+
+    /// Its body. Sites always send JSON, regardless of the content type.
+    ///
+    /// # Errors
+    /// If it is not what the call needs.
+    pub(super) fn read<T: DeserializeOwned>(&self) -> Result<T, ApiError> {
+        from_body(&self.body)
+    }
+
+    /// The information about the sender in the headers, with its checked proof. Other unreadable
+    /// headers are ignored.
+    pub(super) fn details(&self, app: &App, to: &Addressee) -> CallDetails {
+        let text = |name: &'static str| self.headers.get(name)?.to_str().ok();
+        let nonce = to.nonce.as_deref().unwrap_or_default();
+        let hosts = &app.terms.site_hosts;
+        CallDetails {
+            offline: None,
+            newest_seq: text(SEQ_HEADER).and_then(|seq| seq.parse().ok()),
+            drifted: text(DRIFT_HEADER).is_some_and(|names| !names.is_empty()),
+            knows_entitlements: text(ENTITLEMENTS_HEADER) == Some("1"),
+            proof: self.proof().check(self.path, &self.body, nonce, hosts),
+        }
+    }
+
+    fn proof(&self) -> ReceivedProof {
+        let mut proofs = self.headers.get_all(PROOF_HEADER).iter();
+        match (proofs.next(), proofs.next()) {
+            (None, _) => ReceivedProof::Absent,
+            (Some(proof), None) => match proof.to_str() {
+                Ok(proof) => ReceivedProof::One(proof.to_owned()),
+                Err(_) => ReceivedProof::Unreadable,
+            },
+            (Some(_), Some(_)) => ReceivedProof::Unreadable,
+        }
+    }
+}
+
 /// Sites always send JSON, regardless of the content type.
 pub(super) fn read<T: DeserializeOwned>(body: ReceivedBody) -> Result<T, ApiError> {
-    let bytes = json_text(body)?;
-    from_json(&bytes).map_err(|error| {
+    from_body(&json_text(body)?)
+}
+
+fn from_body<T: DeserializeOwned>(body: &Bytes) -> Result<T, ApiError> {
+    from_json(body).map_err(|error| {
         let why = json_fault(error.without_member());
         ApiError::BadRequest(format!("Invalid request body: {why}"))
     })
-}
-
-/// The information about the sender in the headers. Unreadable headers are ignored.
-pub(super) fn call(headers: &HeaderMap) -> CallDetails {
-    let text = |name: &'static str| headers.get(name)?.to_str().ok();
-    CallDetails {
-        offline: None,
-        newest_seq: text(SEQ_HEADER).and_then(|seq| seq.parse().ok()),
-        drifted: text(DRIFT_HEADER).is_some_and(|names| !names.is_empty()),
-        knows_entitlements: text(ENTITLEMENTS_HEADER) == Some("1"),
-    }
 }
 
 pub(super) fn addressee(

@@ -117,6 +117,7 @@ mod tests {
             lease_hours: chrono::TimeDelta::hours(24),
             grace_hours: chrono::TimeDelta::hours(72),
             offline_days: chrono::TimeDelta::days(90),
+            site_hosts: Vec::new(),
             trials: TrialSettings::default(),
         };
         let clock = Arc::new(ManualClock::at(DateTime::UNIX_EPOCH));

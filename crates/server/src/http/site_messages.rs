@@ -35,6 +35,9 @@ pub(super) struct SiteHeaders {
     /// The names of the changed hardware components, if this may be a different machine.
     #[param(rename = "X-License-Drift", nullable = false)]
     drift: Option<String>,
+    /// The proof of the installation key, in the form of a `DPoP` proof (RFC 9449, section 4.2).
+    #[param(rename = "DPoP", nullable = false)]
+    proof: Option<String>,
     /// `1` if the site supports `entitlements`. Other values are ignored.
     #[param(rename = "X-License-Entitlements", nullable = false)]
     entitlements: Option<String>,

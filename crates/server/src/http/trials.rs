@@ -5,15 +5,15 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderMap;
-use license_core::protocol::{Call, TrialRequest};
+use license_core::protocol::{Call, TRIAL, TrialRequest};
 use license_core::trial_secret::TrialSecret;
 use license_service::unattended::finish_even_if_disconnected;
 
 use crate::app::App;
 use crate::http::access::ClientAddress;
-use crate::http::answered_errors::{BodyErrors, SiteErrors};
+use crate::http::answered_errors::{BodyErrors, ProofErrors, SiteErrors};
 use crate::http::error::ApiError;
-use crate::http::licenses::{ReceivedBody, Reply, addressee, call, check, read};
+use crate::http::licenses::{ReceivedBody, Reply, Sent, addressee, check};
 use crate::http::site_messages::{self, ActivateAnswer, SiteHeaders};
 use crate::licensing::admit::admit_trial;
 use crate::licensing::start_trial::{TrialStart, answer_trial};
@@ -27,7 +27,7 @@ use crate::licensing::start_trial::{TrialStart, answer_trial};
     request_body = site_messages::TrialRequest, params(SiteHeaders),
     responses(
         (status = 200, description = "The license, or a signed denial", body = ActivateAnswer),
-        BodyErrors, SiteErrors,
+        BodyErrors, ProofErrors, SiteErrors,
     )
 )]
 pub(super) async fn start(
@@ -36,9 +36,10 @@ pub(super) async fn start(
     headers: HeaderMap,
     body: ReceivedBody,
 ) -> Reply {
-    let request: TrialRequest = read(body)?;
+    let received = Sent::new(headers, body, TRIAL)?;
+    let request: TrialRequest = received.read()?;
     let sent = request.code.clone().unwrap_or_default();
-    let mut to = addressee(&headers, &sent, &request.hardware_id)?;
+    let mut to = addressee(&received.headers, &sent, &request.hardware_id)?;
     check("code", &sent)?;
     to.code = Some(sent);
     check("installationId", &request.installation_id)?;
@@ -63,9 +64,9 @@ pub(super) async fn start(
         hardware_id: request.hardware_id,
         address: Some(address.0),
     };
-    let details = call(&headers);
     let answered = finish_even_if_disconnected(async move {
         let _turn = admit_trial(&app, address.0).await?;
+        let details = received.details(&app, &to);
         Ok::<_, ApiError>(answer_trial(&app, &start, to, &details).await?)
     });
     Ok(Json(answered.await??.body(Call::Trial)))

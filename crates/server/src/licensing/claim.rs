@@ -21,8 +21,9 @@ pub struct SeatRefusal {
 }
 
 /// Claims a place for a machine that holds no seat. If that needs the places of machines whose
-/// leases are still valid, it spends moves. `longest_move` is the maximum remaining time of such a
-/// lease. The license must be locked.
+/// leases are still valid, or of silent ones, it spends moves. `longest_move` is the maximum remaining time of such a
+/// lease. `takes_silent` says whether a silent one may be taken: only for an activation, which an
+/// operator makes. The license must be locked.
 ///
 /// # Errors
 /// If the database returns an error.
@@ -31,6 +32,7 @@ pub async fn claim(
     license: &License,
     hardware_id: &str,
     longest_move: TimeDelta,
+    takes_silent: bool,
     change: &Change,
 ) -> Result<Result<(), SeatRefusal>, StoreError> {
     let (id, now) = (&license.id, change.at);
@@ -40,28 +42,38 @@ pub async fn claim(
         held: seats::count_held_by_others(db, id, hardware_id).await?,
         waiting: seats::count_waiting(db, id, hardware_id, now).await?,
         waiting_until: &[],
+        silent: 0,
         moves_left,
     };
     let waiting = seats::waiting(db, id, hardware_id, now, occupancy.excess()).await?;
     let until: Vec<_> = waiting.iter().filter_map(|it| it.signed_until).collect();
     occupancy.waiting_until = &until;
+    let found = u64::try_from(waiting.len()).unwrap_or(u64::MAX);
+    let missing = occupancy.excess().saturating_sub(found);
+    let silent = match missing {
+        missing if missing == 0 || !takes_silent => Vec::new(),
+        missing => seats::silent(db, id, hardware_id, now, missing).await?,
+    };
+    occupancy.silent = silent.len();
     let moved = match occupancy.take(now + longest_move) {
         Ok(moved) => moved,
         Err(limit) => return Ok(Err(SeatRefusal { limit, moves_left })),
     };
-    for ((mut seat, overlap_until), left) in waiting
-        .into_iter()
-        .zip(until)
-        .zip((0..moves_left).rev())
-        .take(moved)
-    {
+    let passed_on = waiting.into_iter().chain(silent).take(moved);
+    for (mut seat, left) in passed_on.zip((0..moves_left).rev()) {
+        let silent_since = seat.is_held().then_some(seat.last_seen_at);
+        let overlap_until = seat.signed_until.unwrap_or(now);
+        seat.freed_at = seat.freed_at.or(Some(now));
         seat.overlap = Some(Overlap::Moved);
         seats::save(db, &seat).await?;
-        let details = json!({
+        let mut details = json!({
             "from": seat.hardware_id,
             "mayRunUntil": overlap_until,
             "movesLeft": left,
         });
+        if let Some(since) = silent_since {
+            details["silentSince"] = json!(since);
+        }
         let seat_move = SeatMove {
             license_id: id.clone(),
             at: now,

@@ -1,12 +1,15 @@
 //! Creates the documents that sites receive.
 
 use chrono::{DateTime, SecondsFormat, SubsecRound as _, TimeDelta, Utc};
-use license_core::document::{DenialClaims, DenialReason, DocumentType, LicenseClaims, MAX_BYTES};
+use license_core::document::{
+    DenialClaims, DenialReason, DocumentType, KeyConfirmation, LicenseClaims, MAX_BYTES,
+};
 use license_core::entitlement::Entitlement;
 use license_core::fleet::Signed;
 use license_core::lease_end::lease_end;
 use license_core::license_key::fingerprint;
 use license_core::protocol::Call;
+use license_core::thumbprint::Thumbprint;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
@@ -73,7 +76,8 @@ pub struct LeaseLength {
 }
 
 /// The license object of a response with the signed lease as `signature`, and the end of its
-/// validity. `object` is what is signed of the license.
+/// validity. `object` is what is signed of the license, and `bound_key` the installation key that is
+/// bound to the seat.
 ///
 /// # Errors
 /// If nothing can be signed, or the document is longer than sites read.
@@ -83,6 +87,7 @@ pub fn signed_license(
     mut object: Map<String, Value>,
     envelope: Envelope<'_>,
     length: LeaseLength,
+    bound_key: Option<Thumbprint>,
 ) -> Result<(Map<String, Value>, Signed), SignError> {
     let Envelope { to, seq, at, .. } = envelope;
     let keys = app.keys();
@@ -119,7 +124,7 @@ pub fn signed_license(
         hardware_id: to.hardware_id.clone(),
         offline: offline.is_some(),
         key_set: Some(keys.version()),
-        cnf: None,
+        cnf: bound_key.map(|jkt| KeyConfirmation { jkt: Some(jkt) }),
         license: object.clone(),
     };
     let jws = app.sign(DocumentType::License, &claims, at)?;

@@ -4,13 +4,16 @@
 //! license's row: the seat limit and the sequence numbers are correct regardless of concurrent
 //! calls. Nothing is stored before [`HeldLicense::commit`].
 
+mod proof;
 mod redeeming;
 mod seat;
 
 use chrono::{DateTime, SubsecRound as _, Utc};
 use license_core::amendment::Amendment;
+use license_core::binding::{BoundKey, Refusal as ProofRefusal, Served};
 use license_core::document::MAX_LICENSE_BYTES;
 use license_core::offline::is_outdated;
+use license_core::proof::document_hash;
 use license_core::protocol::Call;
 use license_core::restored::next_number;
 use license_core::suspicion::Report;
@@ -29,7 +32,6 @@ use crate::licensing::document::{
 };
 use crate::licensing::document_size::bytes;
 use crate::licensing::judge::refusal;
-use crate::licensing::lease_terms::LeaseTerms;
 use crate::licensing::refusal::Refused;
 use crate::licensing::restored;
 use crate::licensing::review::record_suspicions;
@@ -56,6 +58,9 @@ pub(super) struct HeldLicense<'a> {
     seat: Option<Seat>,
     /// Whether the seat was claimed in this call.
     seat_is_new: bool,
+    /// The installation key that is bound to the seat with the answer; the refusal, if the call is
+    /// answered with one.
+    served: Result<Served, ProofRefusal>,
     to: Addressee,
     call: Call,
     details: CallDetails,
@@ -75,7 +80,7 @@ impl<'a> HeldLicense<'a> {
     /// trail. A call that repeats another one changes nothing.
     ///
     /// # Errors
-    /// [`AnswerError::Outdated`], or if the database returns an error.
+    /// [`AnswerError::Outdated`], [`AnswerError::Unproven`], or if the database returns an error.
     pub(super) async fn hold(
         app: &'a App,
         known: License,
@@ -103,6 +108,7 @@ impl<'a> HeldLicense<'a> {
             amendments,
             seat,
             seat_is_new: false,
+            served: Ok(Served::Unbound { event: None }),
             call,
             details: details.clone(),
             lost: None,
@@ -112,6 +118,18 @@ impl<'a> HeldLicense<'a> {
         held.refuse_outdated()?;
         let (db, known) = (&held.transaction, details.newest_seq);
         held.lost = restored::lost_number(db, &app.numbering, known, issued, now).await?;
+        held.served = held.judge_proof().await?;
+        let event = match &held.served {
+            Ok(served) => served.event(),
+            Err(refusal) if refusal.is_no_contact() => {
+                let refusal = *refusal;
+                return Err(held.leave_unanswered(refusal).await);
+            }
+            Err(refusal) => refusal.event(),
+        };
+        if let Some(event) = event {
+            held.note_event(event).await?;
+        }
         held.follow_call().await?;
         Ok(held)
     }
@@ -153,8 +171,19 @@ impl<'a> HeldLicense<'a> {
             installation_id: &self.to.installation_id,
             drifted: self.details.drifted,
             knows_lost_number: self.lost.is_some(),
-            longest_lease: LeaseTerms::of(&self.license, &self.app.terms).longest(),
+            longest_lease: self.longest_lease(),
             at: self.now,
+        }
+    }
+
+    /// Whether the call may be answered with anything but a refusal.
+    ///
+    /// # Errors
+    /// The refusal, if it is an activation without the installation key that it must prove.
+    pub(super) fn check_proof(&self) -> Result<(), Refused> {
+        match &self.served {
+            Ok(_) => Ok(()),
+            Err(refusal) => Err(Refused::unproven(*refusal)),
         }
     }
 
@@ -176,6 +205,9 @@ impl<'a> HeldLicense<'a> {
     /// # Errors
     /// When nothing can be signed, or the database refuses.
     pub(super) async fn sign_lease(&self, mut seat: Seat) -> Result<SiteAnswer, AnswerError> {
+        if let Ok(Served::Unbind { event }) = self.served {
+            self.note_unbound(&seat, event).await?;
+        }
         self.confirm(&mut seat).await?;
         let license = self.license_object().await?;
         let length = LeaseLength {
@@ -191,8 +223,13 @@ impl<'a> HeldLicense<'a> {
             not_beyond: self.not_beyond,
         };
         let envelope = self.envelope(seat.last_seq);
-        let (license, signed) = signed_license(self.app, &self.license, license, envelope, length)?;
-        seat.note_signed(signed);
+        let bound = self.bound_key(None);
+        let key = bound.as_ref().map(BoundKey::jkt);
+        let signing = signed_license(self.app, &self.license, license, envelope, length, key);
+        let (license, signed) = signing?;
+        let jws = license.get("signature").and_then(Value::as_str);
+        seat.note_signed(signed, jws.map(document_hash));
+        seat.bound_key = self.bound_key(Some(signed.exp));
         self.note_file(&mut seat, signed.exp).await?;
         self.save(&seat).await?;
         Ok(SiteAnswer::License(license))
@@ -267,6 +304,10 @@ impl<'a> HeldLicense<'a> {
             Some(mut seat) => {
                 if seat.is_held() {
                     seat.last_seen_at = self.now;
+                    // The proof is used, and nothing else changes.
+                    if let Ok(Served::Proven(bound)) = &self.served {
+                        seat.bound_key = Some(bound.clone());
+                    }
                 }
                 self.number(&mut seat);
                 if self.call.answer_is_kept() {
@@ -341,8 +382,18 @@ impl<'a> HeldLicense<'a> {
             let details = json!({"question": self.call.as_str()});
             self.log_as(&change, Action::OfflineSigned, details).await?;
         }
+        seat.bound_key = self.bound_key(None);
         self.number(seat);
+        if self.call == Call::Activate {
+            seat.activated_seq = seat.last_seq;
+        }
         Ok(())
+    }
+
+    /// The key that is bound to the seat with the answer, which signs a license until `exp`, or none.
+    fn bound_key(&self, exp: Option<DateTime<Utc>>) -> Option<BoundKey> {
+        let served = self.served.clone().ok();
+        served.and_then(|served| served.bound_key(exp))
     }
 
     /// Gives the answer its sequence number.

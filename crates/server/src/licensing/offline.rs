@@ -3,7 +3,9 @@
 use std::net::IpAddr;
 
 use chrono::TimeDelta;
-use license_core::offline::{FileError, OfflineRequest, Purpose, WrittenAhead, to_file};
+use license_core::offline::{
+    FileError, OfflineRequest, Purpose, RequestFile, WrittenAhead, to_file,
+};
 use license_core::protocol::ActivateRequest;
 use license_core::trial_secret::{NotASecret, TrialSecret};
 
@@ -12,6 +14,7 @@ use crate::audit::Actor;
 use crate::licensing::answer::answer;
 use crate::licensing::document::Addressee;
 pub use crate::licensing::lease_terms::OfflineLease;
+use crate::licensing::sent_proof::CheckedProof;
 use crate::licensing::site_answer::{AnswerError, SiteAnswer};
 use crate::licensing::site_question::{ByFile, CallDetails, SiteQuestion};
 use crate::licensing::start_trial::{TrialStart, answer_trial};
@@ -69,8 +72,9 @@ const MAX_TEXT_CHARS: usize = 255;
 ///
 /// # Errors
 /// If it is not a request file.
-pub fn read(file: &str) -> Result<OfflineRequest, OfflineError> {
-    let request = OfflineRequest::from_file(file)?;
+pub fn read(file: &str) -> Result<RequestFile, OfflineError> {
+    let file = RequestFile::read(file)?;
+    let request = &file.request;
     let nothing = String::new();
     let add_on_key = request.add_on_key.as_ref().unwrap_or(&nothing);
     for (field, text, may_be_empty) in [
@@ -94,7 +98,7 @@ pub fn read(file: &str) -> Result<OfflineRequest, OfflineError> {
     if request.purpose != Purpose::Redeem && request.add_on_key.is_some() {
         return Err(OfflineError::Field("addOnKey"));
     }
-    Ok(request)
+    Ok(file)
 }
 
 /// What a request asks about a license; `None` if it asks for a trial.
@@ -136,11 +140,11 @@ pub fn check_offered(lease: TimeDelta) -> Result<(), OfflineError> {
 /// One [`OfflineError`] for each reason; nothing has changed then.
 pub async fn sign(
     app: &App,
-    request: OfflineRequest,
+    file: RequestFile,
     lease: impl Into<OfflineLease>,
     by: Actor,
 ) -> Result<Signed, OfflineError> {
-    sign_for(app, request, lease, by, None).await
+    sign_for(app, file, lease, by, None).await
 }
 
 /// The same for a caller at this address, which may start only so many trials.
@@ -149,13 +153,15 @@ pub async fn sign(
 /// As [`sign`].
 pub async fn sign_for(
     app: &App,
-    request: OfflineRequest,
+    file: RequestFile,
     lease: impl Into<OfflineLease>,
     by: Actor,
     address: Option<IpAddr>,
 ) -> Result<Signed, OfflineError> {
     let lease = lease.into();
     check_offered(lease.length())?;
+    let proof = CheckedProof::of_file(&file);
+    let request = file.request;
     request.check_written(app.clock.now())?;
     // Checked before anything is changed: the site could not read the file.
     let known = request.key_set;
@@ -179,6 +185,7 @@ pub async fn sign_for(
         }),
         newest_seq: request.newest_seq,
         knows_entitlements: request.entitlements,
+        proof,
         ..CallDetails::default()
     };
     let answer = match question {

@@ -2,11 +2,12 @@
 
 use chrono::{DateTime, Utc};
 use license_core::add_on::RedeemRefusal;
+use license_core::binding;
 use license_core::issued_code::{CodeKind, IssuedCodeError, KeyKind};
 use license_core::license_key::LicenseKeyError;
 use license_core::protocol::Call;
 use license_core::restored::Refusal;
-use license_core::seat::SeatLimit;
+use license_core::seat::{Overlap, SeatLimit};
 use license_core::trial::TrialRefusal;
 
 use crate::app::App;
@@ -225,14 +226,31 @@ impl Refused {
         Self { refusal, message }
     }
 
+    /// The activation does not prove the installation key of the machine's seat.
+    pub(super) fn unproven(refusal: binding::Refusal) -> Self {
+        Self {
+            refusal: Refusal::Unproven,
+            message: sentence(&refusal),
+        }
+    }
+
     /// The machine has no seat, and the call does not take one. `was_freed` says whether it had one
-    /// before.
-    pub(super) fn no_seat(was_freed: bool) -> Self {
+    /// before, and `overlap` how its place was passed on.
+    pub(super) fn no_seat(was_freed: bool, overlap: Option<Overlap>) -> Self {
         let refusal = match was_freed {
             true => Refusal::SeatFreed,
             false => Refusal::NoSeat,
         };
-        let message = "This machine has no seat; activate the license here again";
+        let message = match overlap {
+            Some(Overlap::Moved) => {
+                "This machine's seat moved to another machine of the license, because it was freed \
+                 or this machine had not called for more than a day; activate the license here \
+                 again, or ask your vendor"
+            }
+            Some(Overlap::Released) | None => {
+                "This machine has no seat; activate the license here again"
+            }
+        };
         Self {
             refusal,
             message: message.to_owned(),

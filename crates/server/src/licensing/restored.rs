@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use license_core::binding;
 use license_core::foreign_text;
 use license_core::license_key::mask;
 use license_core::restored::{Coverage, LostNumbers, MAX_UNRECORDED, number_at};
@@ -171,11 +172,12 @@ fn row(proof: &Moved, now: DateTime<Utc>) -> commit_proofs::Model {
 ///
 /// # Errors
 /// If the database returns an error.
-pub async fn begin(db: &impl ConnectionTrait, now: DateTime<Utc>) -> Result<(), StoreError> {
-    match coverage::find(db).await? {
-        Some(_) => Ok(()),
-        None => coverage::record(db, &Coverage::next(None, now, true)).await,
+pub async fn begin(store: &Store, now: DateTime<Utc>) -> Result<(), StoreError> {
+    let transaction = store.begin().await?;
+    if coverage::find(&transaction).await?.is_none() {
+        coverage::record(&transaction, &Coverage::next(None, now, true)).await?;
     }
+    Ok(transaction.commit().await?)
 }
 
 /// The sequence number that a site knows, if it was answered by a server whose answers this
@@ -196,6 +198,26 @@ pub async fn lost_number(
     };
     let is_lost = is_lost(db, numbering, known, now).await?;
     Ok(is_lost.then_some(known))
+}
+
+/// Until when installation keys in this database may be outdated, because it has lost what was bound
+/// later: for the length of a lease after the newest loss. `None` if it has lost nothing.
+///
+/// # Errors
+/// If the database returns an error.
+pub async fn outdated_until(
+    db: &impl ConnectionTrait,
+    numbering: &Numbering,
+    longest_lease: TimeDelta,
+    now: DateTime<Utc>,
+) -> Result<Option<DateTime<Utc>>, StoreError> {
+    let recorded = coverage::find(db).await?;
+    let unstored = numbering.unstored_after(recorded.as_ref());
+    let lost = match unstored {
+        Some(after) => Some(LostNumbers::noticed(after, now)),
+        None => lost_numbers::newest(db).await?,
+    };
+    Ok(lost.and_then(|lost| binding::outdated_until(&lost, longest_lease)))
 }
 
 /// Whether this database does not account for the number.

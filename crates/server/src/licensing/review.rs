@@ -38,10 +38,12 @@ fn log_suspicion(suspicion: Suspicion, hardware_id: &str) {
             suspicion = suspicion.as_str(),
             "several machines appear to share one identity"
         ),
-        Suspicion::ImpossibleSequence | Suspicion::HardwareDrift => tracing::warn!(
-            hardware_id,
-            suspicion = suspicion.as_str(),
-            "suspicious site; review it"
-        ),
+        Suspicion::ImpossibleSequence | Suspicion::HardwareDrift | Suspicion::UnprovenCall => {
+            tracing::warn!(
+                hardware_id,
+                suspicion = suspicion.as_str(),
+                "suspicious site; review it"
+            );
+        }
     }
 }

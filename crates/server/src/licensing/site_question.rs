@@ -5,6 +5,7 @@ use license_core::protocol::{ActivateRequest, Call, HeartbeatRequest};
 
 use crate::audit::Actor;
 use crate::licensing::lease_terms::OfflineLease;
+use crate::licensing::sent_proof::CheckedProof;
 
 /// The kind of a site's call.
 #[derive(Clone, Debug)]
@@ -57,6 +58,8 @@ pub struct CallDetails {
     pub drifted: bool,
     /// Whether the site knows entitlements, with their starts and ends.
     pub knows_entitlements: bool,
+    /// The proof of the installation key.
+    pub proof: CheckedProof,
 }
 
 /// A request that came by file.

@@ -155,6 +155,14 @@ pub async fn any_of(db: &impl ConnectionTrait, action: &str) -> Result<bool, Sto
     Ok(found.one(db).await?.is_some())
 }
 
+/// Whether there is any entry.
+///
+/// # Errors
+/// If the database returns an error.
+pub async fn any(db: &impl ConnectionTrait) -> Result<bool, StoreError> {
+    Ok(Entity::find().one(db).await?.is_some())
+}
+
 /// Whether there is an entry about this and no license, at `from` or later.
 ///
 /// # Errors

@@ -33,7 +33,7 @@ pub use of_customer::{
 };
 pub(in crate::store) use search::containing;
 pub use search::{
-    LicensesCursor, MAX_LISTED, NamedLicense, Search, Sort, count, keys, list, named,
+    LicensesCursor, MAX_LISTED, NamedLicense, Search, Sort, any, count, keys, list, named,
 };
 
 /// A row as the database library sees it.
@@ -74,6 +74,7 @@ pub struct Model {
     trial: bool,
     counts: Option<Json>,
     lasts_from_activation: Option<String>,
+    requires_proof: bool,
 }
 
 /// There are no relations.
@@ -159,6 +160,8 @@ pub struct License {
     /// duration. `null` if it has already been activated, or if its end does not depend on that.
     #[schema(value_type = Option<String>)]
     pub lasts_from_activation: Option<CalendarDuration>,
+    /// Whether calls about it are only answered if they prove an installation key.
+    pub requires_proof: bool,
     /// When it was issued.
     pub created_at: DateTime<Utc>,
     /// When it was last changed.
@@ -320,6 +323,7 @@ fn row(license: &License) -> ActiveModel {
         lasts_from_activation: ActiveValue::Set(
             license.lasts_from_activation.map(|it| it.to_string()),
         ),
+        requires_proof: ActiveValue::Set(license.requires_proof),
     }
 }
 
@@ -384,6 +388,23 @@ pub async fn set_status(
     Ok(writes::update_one::<Entity>(db, Column::LicenseKey.eq(license_key), values).await?)
 }
 
+/// Sets whether calls about a license must prove an installation key.
+///
+/// # Errors
+/// If the database returns an error.
+pub async fn set_requires_proof(
+    db: &impl ConnectionTrait,
+    license_key: &str,
+    requires_proof: bool,
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    let values = vec![
+        (Column::RequiresProof, requires_proof.into()),
+        (Column::UpdatedAt, now.naive_utc().into()),
+    ];
+    Ok(writes::update_one::<Entity>(db, Column::LicenseKey.eq(license_key), values).await?)
+}
+
 impl TryFrom<Model> for License {
     type Error = StoreError;
 
@@ -426,6 +447,7 @@ impl TryFrom<Model> for License {
             starts_at: row.starts_at.map(|time| time.and_utc()),
             expires_at: row.expires_at.map(|time| time.and_utc()),
             lasts_from_activation: contents::duration_of(row.lasts_from_activation)?,
+            requires_proof: row.requires_proof,
             created_at: row.created_at.and_utc(),
             updated_at: row.updated_at.and_utc(),
         })

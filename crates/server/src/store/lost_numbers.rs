@@ -79,10 +79,25 @@ pub async fn around(
         .limit(1)
         .one(db)
         .await?;
-    Ok(row.map(|row| LostNumbers {
-        after: u64::try_from(row.after_number).unwrap_or_default(),
-        until: u64::try_from(row.until_number).unwrap_or_default(),
-    }))
+    Ok(row.map(LostNumbers::from))
+}
+
+/// The range that ends last.
+///
+/// # Errors
+/// If the database returns an error.
+pub async fn newest(db: &impl ConnectionTrait) -> Result<Option<LostNumbers>, StoreError> {
+    let newest = Entity::find().order_by_desc(Column::UntilNumber).limit(1);
+    Ok(newest.one(db).await?.map(LostNumbers::from))
+}
+
+impl From<Model> for LostNumbers {
+    fn from(row: Model) -> Self {
+        Self {
+            after: u64::try_from(row.after_number).unwrap_or_default(),
+            until: u64::try_from(row.until_number).unwrap_or_default(),
+        }
+    }
 }
 
 /// Removes ranges that end before this number.

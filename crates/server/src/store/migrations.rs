@@ -33,6 +33,7 @@ mod m0028_trial_secrets;
 mod m0029_locks;
 mod m0030_more_locks;
 mod m0031_idempotency_keys;
+mod m0032_installation_keys;
 
 use license_service::database::{CheckedRow, Database, MIGRATION_TIMEOUT, MigratedRows, Migration};
 use sea_orm::{ConnectionTrait, Statement};
@@ -102,6 +103,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0029_locks::Migration),
             Box::new(m0030_more_locks::Migration),
             Box::new(m0031_idempotency_keys::Migration),
+            Box::new(m0032_installation_keys::Migration),
         ]
     }
 }

@@ -8,6 +8,7 @@ mod occupancy;
 mod row;
 
 use chrono::{DateTime, NaiveDateTime, Utc};
+use license_core::binding::BoundKey;
 use license_core::fleet::Signed;
 use license_core::seat::{Overlap, SeatState};
 use license_core::suspicion::{Report, Suspicion, Trail};
@@ -23,7 +24,7 @@ use super::parts::in_parts;
 pub use lists::{MAX_LISTED, SeatsCursor, SeatsQuery, beginning_with, count, list};
 pub use occupancy::{
     count_held_by_others, count_held_of, count_licenses_over_seats, count_running_freed,
-    count_waiting, first_excess, running_freed, waiting,
+    count_waiting, first_excess, running_freed, silent, waiting,
 };
 
 /// A row as the database library sees it.
@@ -61,6 +62,9 @@ pub struct Model {
     lost_claim_seq: Option<i64>,
     request_files: Option<Json>,
     excused_amendment: Option<i32>,
+    bound_key: Option<Json>,
+    document_hash: Option<String>,
+    activated_seq: i64,
 }
 
 /// The license and machine of a seat.
@@ -126,6 +130,16 @@ pub struct Seat {
     #[serde(serialize_with = "overlap_word")]
     #[schema(value_type = Option<String>)]
     pub overlap: Option<Overlap>,
+    /// The installation key that is bound to the seat: only calls that prove it are answered.
+    #[serde(rename = "installationKey", serialize_with = "thumbprint_of")]
+    #[schema(value_type = Option<String>)]
+    pub bound_key: Option<BoundKey>,
+    /// The hash of the newest signed license ([`license_core::proof::document_hash`]).
+    #[serde(skip)]
+    pub document_hash: Option<String>,
+    /// The sequence number of the answer to the last activation, or any that is not greater.
+    #[serde(skip)]
+    pub activated_seq: u64,
     /// The number of the last amendment whose lower number of seats did not end the seat, because
     /// the database may have been older than the site.
     #[serde(skip)]
@@ -163,6 +177,9 @@ impl Seat {
             signed: None,
             signed_until: None,
             overlap: None,
+            bound_key: None,
+            document_hash: None,
+            activated_seq: 0,
             excused_amendment: None,
             trail: Trail::default(),
         }
@@ -199,9 +216,11 @@ impl Seat {
         self.row.map(|seat| SeatsCursor { seat })
     }
 
-    /// Records the newest lease. The machine may still use an earlier one that ends later.
-    pub fn note_signed(&mut self, signed: Signed) {
+    /// Records the newest lease and the hash of its document. The machine may still use an earlier one
+    /// that ends later.
+    pub fn note_signed(&mut self, signed: Signed, document_hash: Option<String>) {
         self.signed = Some(signed);
+        self.document_hash = document_hash;
         self.signed_until = self.signed_until.max(Some(signed.exp));
     }
 
@@ -330,4 +349,8 @@ pub async fn save(db: &impl ConnectionTrait, seat: &Seat) -> Result<(), StoreErr
 
 fn overlap_word<S: Serializer>(overlap: &Option<Overlap>, to: S) -> Result<S::Ok, S::Error> {
     overlap.map(Overlap::as_str).serialize(to)
+}
+
+fn thumbprint_of<S: Serializer>(bound: &Option<BoundKey>, to: S) -> Result<S::Ok, S::Error> {
+    bound.as_ref().map(BoundKey::jkt).serialize(to)
 }

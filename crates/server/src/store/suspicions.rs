@@ -56,7 +56,7 @@ pub struct Suspected {
     pub license_id: String,
     /// The machine; empty if the suspicion is only about the license.
     pub hardware_id: String,
-    /// `shared_identity`, `impossible_sequence` or `hardware_drift`.
+    /// `shared_identity`, `impossible_sequence`, `hardware_drift` or `unproven_call`.
     pub kind: String,
     /// When it was first seen.
     pub first_seen_at: DateTime<Utc>,
@@ -86,9 +86,9 @@ impl Suspected {
 
 /// Maximum number of suspicions of each kind about one license. The most recently seen are kept.
 pub const MAX_OF_KIND: u64 = 100;
-/// Maximum number of suspicions about one license: two kinds with one for each machine, and one
-/// kind with one for the license.
-pub const MAX_PER_LICENSE: u64 = 2 * MAX_OF_KIND + 1;
+/// Maximum number of suspicions about one license: two kinds with one for each machine, and two
+/// kinds with one for the license.
+pub const MAX_PER_LICENSE: u64 = 2 * MAX_OF_KIND + 2;
 /// Maximum number of suspicions in one response.
 pub const MAX_LISTED: u64 = 10_000;
 

@@ -46,7 +46,7 @@ pub async fn json(vendor: &Vendor, arguments: &[&str]) -> Value {
 }
 
 async fn a_license_goes_through_its_life_by_commands(engine: Engine) {
-    let vendor = Vendor::start(engine).await;
+    let vendor = Vendor::in_the_present(engine).await;
     let issue = [
         "issue",
         "--tier",
@@ -59,7 +59,6 @@ async fn a_license_goes_through_its_life_by_commands(engine: Engine) {
     let issued = json(&vendor, &[&issue[..], &["--max-cameras", "-1"]].concat()).await;
     let key = issued["licenseKey"].as_str().unwrap();
     assert_eq!(issued["maxCameras"], -1);
-    vendor.clock.advance(SystemClock.now() - vendor.clock.now());
     assert_eq!(vendor.activate(key, "machine").await.word(), "yes");
 
     let shown = json(&vendor, &["show", key]).await;
@@ -158,7 +157,7 @@ async fn a_license_goes_through_its_life_by_commands(engine: Engine) {
 }
 
 async fn a_machine_is_named_by_the_beginning_of_its_hardware_id(engine: Engine) {
-    let vendor = Vendor::start(engine).await;
+    let vendor = Vendor::in_the_present(engine).await;
     let request = IssueRequest {
         terms: TermChanges {
             seats: Some(4),
@@ -224,9 +223,8 @@ async fn a_machine_is_named_by_the_beginning_of_its_hardware_id(engine: Engine) 
 }
 
 async fn ids_that_begin_with_a_hyphen_are_ids(engine: Engine) {
-    let vendor = Vendor::start(engine).await;
+    let vendor = Vendor::in_the_present(engine).await;
     let key = vendor.issue(IssueRequest::of(Tier::Standard)).await;
-    vendor.clock.advance(SystemClock.now() - vendor.clock.now());
     assert_eq!(vendor.activate(&key, "-h-m").await.word(), "yes");
     let output = run(&vendor, &["seats", "free", &key, "-h-m"]).await;
     assert!(output.status.success(), "{}", said(&output));
@@ -240,9 +238,8 @@ async fn ids_that_begin_with_a_hyphen_are_ids(engine: Engine) {
 }
 
 async fn only_public_files_of_commands_are_open_to_others(engine: Engine) {
-    let vendor = Vendor::start(engine).await;
+    let vendor = Vendor::in_the_present(engine).await;
     let key = vendor.issue(IssueRequest::of(Tier::Standard)).await;
-    vendor.clock.advance(SystemClock.now() - vendor.clock.now());
     let directory = tempfile::tempdir().unwrap();
     let path = |name: &str| directory.path().join(name).display().to_string();
     let written = OfflineRequest {

@@ -21,7 +21,7 @@ use license_server::serve::{Bounds, serve_within};
 use license_server::store::licenses::Status;
 use license_server::store::seats::{self, Seat};
 use license_service::admin_token::AdminToken;
-use license_service::clock::{Clock as _, ManualClock};
+use license_service::clock::{Clock as _, ManualClock, SystemClock};
 use license_service::database::Timeouts;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -52,6 +52,13 @@ pub struct Vendor {
 impl Vendor {
     pub async fn start(engine: Engine) -> Self {
         Self::start_with_leases(engine, TimeDelta::days(90)).await
+    }
+
+    /// The same with the clock of this machine, by which commands go.
+    pub async fn in_the_present(engine: Engine) -> Self {
+        let vendor = Self::start(engine).await;
+        vendor.to_the_present();
+        vendor
     }
 
     /// The same within other bounds of connections and bodies.
@@ -129,6 +136,7 @@ impl Vendor {
             lease_hours: TimeDelta::hours(24),
             grace_hours: TimeDelta::hours(72),
             offline_days: by_file,
+            site_hosts: Vec::new(),
             trials: TrialSettings::default(),
         };
         let app = App::open(&storage, terms, clock.clone()).await.unwrap();
@@ -215,6 +223,13 @@ impl Vendor {
 
     pub fn keys_dir(&self) -> PathBuf {
         self.directory.path().join("keys")
+    }
+
+    /// Sets the clock to that of this machine, by which commands go: what the vendor has signed by its
+    /// own clock may have ended by then. To be called before anything is signed.
+    pub fn to_the_present(&self) {
+        let now = self.clock.now();
+        self.clock.advance(SystemClock.now() - now);
     }
 
     /// Flags that make a command work on this database.

@@ -122,11 +122,18 @@ async fn a_transaction_that_has_lost_a_part_stores_nothing() {
     let (direct, database) = near_and_far().await;
     let note = "INSERT INTO public.noted VALUES ('lost')";
     for milliseconds in [0, 1, 3] {
-        let transaction = database.begin().await.unwrap();
-        transaction.execute_unprepared(note).await.unwrap();
         let limit = Duration::from_millis(milliseconds);
-        let part = timeout(limit, transaction.begin()).await;
-        assert!(part.is_err(), "it has begun within {limit:?}");
+        let mut attempts = 0;
+        let transaction = loop {
+            let transaction = database.begin().await.unwrap();
+            transaction.execute_unprepared(note).await.unwrap();
+            if timeout(limit, transaction.begin()).await.is_err() {
+                break transaction;
+            }
+            // The timer was late, because the machine is busy.
+            attempts += 1;
+            assert!(attempts < 50, "it begins within {limit:?}");
+        };
         let incomplete = Err(DbErr::Custom(INCOMPLETE.to_owned()));
         let later = transaction.execute_unprepared(note).await.map(drop);
         assert_eq!(later, incomplete);

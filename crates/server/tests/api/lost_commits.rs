@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use license_core::offline::{OfflineRequest, Purpose};
+use license_core::offline::{OfflineRequest, Purpose, RequestFile};
 use license_core::restored::{MAX_UNRECORDED, number_at};
 use license_server::app::App;
 use license_server::audit::Actor;
@@ -242,6 +242,7 @@ async fn sign_by_file(app: &App, key: &str) {
         entitlements: false,
     };
     let lease = app.terms.offline_days;
+    let request = RequestFile::read(&request.to_file()).unwrap();
     let signed = sign(app, request, lease, Actor::CommandLine).await;
     signed.unwrap();
 }

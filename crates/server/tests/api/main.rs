@@ -23,10 +23,12 @@ mod commands;
 mod console;
 mod copies;
 mod customers;
+mod damaged_file;
 #[path = "../../../client/tests/api/database.rs"]
 mod database;
 #[path = "../../../client/tests/api/database_gate.rs"]
 mod database_gate;
+mod empty_database;
 mod exports;
 mod failing_database;
 mod first_activation;
@@ -43,6 +45,7 @@ mod harness;
 mod hidden_tables;
 mod history;
 mod idempotency;
+mod installation_keys;
 mod interrupted_calls;
 mod key_directory;
 mod key_owner;

@@ -23,7 +23,7 @@ macro_rules! samples {
 }
 
 /// Sample rows of each migration, in order. Databases record these names.
-const SAMPLES: [(&str, &str); 31] = samples![
+const SAMPLES: [(&str, &str); 32] = samples![
     "m0001_licenses_and_seats",
     "m0002_suspicions",
     "m0003_audit_and_history",
@@ -55,6 +55,7 @@ const SAMPLES: [(&str, &str); 31] = samples![
     "m0029_locks",
     "m0030_more_locks",
     "m0031_idempotency_keys",
+    "m0032_installation_keys",
 ];
 
 on_both_engines! {
@@ -89,7 +90,10 @@ async fn a_table_of_migrations_that_is_ours_gets_its_own_name(engine: Engine) {
     connection.execute_unprepared(rename).await.unwrap();
     let (last, _) = SAMPLES[SAMPLES.len() - 1];
     let remove = format!(
-        "DELETE FROM seaql_migrations WHERE version = '{last}'; DROP TABLE idempotency_keys"
+        "DELETE FROM seaql_migrations WHERE version = '{last}'; \
+         ALTER TABLE seats DROP COLUMN bound_key; ALTER TABLE seats DROP COLUMN document_hash; \
+         ALTER TABLE seats DROP COLUMN activated_seq; \
+         ALTER TABLE licenses DROP COLUMN requires_proof"
     );
     connection.execute_unprepared(&remove).await.unwrap();
     let store = Store::open_existing(&database.url.parse().unwrap()).await;

@@ -2,7 +2,7 @@
 
 use chrono::TimeDelta;
 use license_core::document::verify_license;
-use license_core::offline::{OfflineRequest, Purpose, from_file, nonce};
+use license_core::offline::{OfflineRequest, Purpose, RequestFile, from_file, nonce};
 use license_core::rotation::walk;
 use license_server::audit::Actor;
 use license_server::licensing::catalogue::Tier;
@@ -44,7 +44,7 @@ async fn a_request_is_answered_with_a_lease_as_long_as_the_vendor_allows(engine:
     vendor.clock.advance(TimeDelta::seconds(1));
     let now = vendor.clock.now();
     SigningKeys::rotate(&vendor.keys_dir(), "test", now, TimeDelta::zero()).unwrap();
-    vendor.app.reload_keys().unwrap();
+    vendor.app.reload_changed_keys().unwrap();
 
     let data = answered(&vendor, Purpose::Activate, &key).await;
     assert_eq!(data["granted"], true);
@@ -207,6 +207,7 @@ async fn a_vendor_may_answer_no_request_files() {
     vendor.database.execute(back).await;
     assert_eq!(answer["error"]["code"], "not_offered");
     // By hand it still can.
+    let request = RequestFile::read(&request.to_file()).unwrap();
     let signed = sign(
         &vendor.app,
         request,
@@ -244,6 +245,7 @@ async fn a_request_from_the_future_is_not_signed(engine: Engine) {
             );
             // Staff get the same answer.
             let lease = TimeDelta::days(90);
+            let ahead = RequestFile::read(&ahead.to_file()).unwrap();
             let by_hand = sign(&vendor.app, ahead, lease, Actor::CommandLine).await;
             let by_hand = by_hand.unwrap_err().to_string();
             assert_eq!(by_hand[1..], message[1..], "but for the capital letter");

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use license_core::offline::{OfflineRequest, Purpose};
+use license_core::offline::{OfflineRequest, Purpose, RequestFile};
 use license_core::signing_clock::ClockDoubt;
 use license_server::app::App;
 use license_server::audit::{Actor, Change};
@@ -84,6 +84,7 @@ async fn nothing_is_signed(vendor: &Vendor, key: &str) {
         entitlements: false,
     };
     let lease = TimeDelta::days(90);
+    let file = RequestFile::read(&file.to_file()).unwrap();
     let signed = sign(&vendor.app, file, lease, Actor::CommandLine).await;
     assert!(signed.is_err(), "{signed:?}");
     let rotated = rotate_in(&vendor.app, TimeDelta::zero(), Actor::CommandLine).await;

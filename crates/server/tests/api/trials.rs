@@ -245,7 +245,7 @@ async fn a_trial_is_extended_and_converted_by_staff(engine: Engine) {
     vendor.end().await;
 }
 
-fn request(vendor: &Vendor, code: &str, installation: &str) -> OfflineRequest {
+pub(crate) fn request(vendor: &Vendor, code: &str, installation: &str) -> OfflineRequest {
     OfflineRequest {
         installation_id: installation.to_owned(),
         entitlements: true,

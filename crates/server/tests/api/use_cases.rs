@@ -1,7 +1,7 @@
 //! What each call from a site does with the machine's seat, and what it leaves alone.
 
 use chrono::TimeDelta;
-use license_core::offline::Purpose;
+use license_core::offline::{Purpose, RequestFile};
 use license_core::protocol::Call;
 use license_server::audit::Actor;
 use license_server::licensing::catalogue::Tier;
@@ -241,6 +241,7 @@ async fn the_audit_log_says_who_signed_which_request_file(engine: Engine) {
     ] {
         vendor.clock.advance(TimeDelta::minutes(1));
         let file = offline_request(purpose, &key, vendor.clock.now());
+        let file = RequestFile::read(&file.to_file()).unwrap();
         let signed = sign(&vendor.app, file, TimeDelta::days(90), by)
             .await
             .unwrap();

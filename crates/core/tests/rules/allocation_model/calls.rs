@@ -65,6 +65,7 @@ impl World {
             held: u64::try_from(held).unwrap(),
             waiting: u64::try_from(waiting.len()).unwrap(),
             waiting_until: &waiting_until,
+            silent: 0,
             moves_left: self.moves_left(now),
         };
         let Ok(moves) = occupancy.take(instant(now + LEASE)) else {

@@ -32,6 +32,7 @@ use crate::licensing::customers::look_up as look_up_customer;
 use crate::licensing::issue::IssueRequest;
 use crate::licensing::judge::{ShownLicense, ShownStatus};
 use crate::licensing::look_up::look_up;
+use crate::licensing::proof_rule;
 use crate::licensing::seats::{ListedSeat, SeatsPage, seats_page};
 use crate::store::licenses::{Search, Sort, Status, counts_schema};
 use crate::store::page::SortOrder;
@@ -398,6 +399,36 @@ pub(in crate::http) async fn reinstate(
         StatusMessage::default(),
     )
     .await
+}
+
+/// Whether calls about a license must prove an installation key.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::http) struct ProofRule {
+    /// Whether they must. License Clients that send no proofs, such as version 1.0.0, get no answers
+    /// then.
+    required: bool,
+}
+
+/// Require a proof of the installation key for all calls about a license, or no longer.
+#[utoipa::path(
+    post, path = "/licenses/{license}/proof", operation_id = "require_proof", tag = "licenses",
+    request_body = ProofRule, params(("license" = String, Path)),
+    responses(
+        (status = 200, description = "The license", body = ShownLicense),
+        AdminErrors, BodyErrors, LicenseErrors,
+    )
+)]
+pub(in crate::http) async fn require_proof(
+    State(app): State<Arc<App>>,
+    Extension(actor): Extension<Actor>,
+    Path(license): Path<String>,
+    Body(body): Body<ProofRule>,
+) -> Result<Json<ShownLicense>, ApiError> {
+    let change = app.change(actor);
+    let at = change.at;
+    let changing = proof_rule::require_proof(&app.store, &license, body.required, &change);
+    Ok(Json(ShownLicense::of(changing.await?, at)))
 }
 
 /// Revoke a license permanently.

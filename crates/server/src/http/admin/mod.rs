@@ -44,6 +44,7 @@ pub(super) fn routes() -> OpenApiRouter<HttpState> {
         .routes(routes!(licenses::suspend))
         .routes(routes!(licenses::reinstate))
         .routes(routes!(licenses::revoke))
+        .routes(routes!(licenses::require_proof))
         .routes(routes!(seats::free))
         .routes(routes!(seats::release))
         .routes(routes!(offline::sign))

@@ -248,15 +248,18 @@ impl From<KeysError> for ApiError {
             KeysError::Signing(
                 SigningError::OnlyKey(_)
                 | SigningError::TooManyKeys
+                | SigningError::TooManyToday
                 | SigningError::Raced
                 | SigningError::NoneSignsNow
                 | SigningError::NoneSignsYet { .. }
                 | SigningError::KeysMissing(_)
                 | SigningError::Unclear { .. }
                 | SigningError::SetMissing(_)
-                | SigningError::Record { .. },
+                | SigningError::Record { .. }
+                | SigningError::EmptyDatabase(_),
             ) => Self::Conflict(error.to_string()),
             KeysError::Clock(_) => Self::Conflict(error.to_string()),
+            KeysError::Busy(_) => Self::Busy,
             KeysError::Signing(_) | KeysError::Interrupted(_) => {
                 tracing::error!(%error, "failed to change the signing keys");
                 Self::Internal

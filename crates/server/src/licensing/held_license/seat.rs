@@ -109,8 +109,9 @@ impl HeldLicense<'_> {
     async fn claim_seat(&mut self) -> Result<Seat, Stopped> {
         let (app, license) = (self.app, &self.license);
         let was_freed = self.seat.is_some();
+        let overlap = self.seat.as_ref().and_then(|seat| seat.overlap);
         if !takes_seat(self.call, was_freed, self.lost.is_some()) {
-            return Err(Refused::no_seat(was_freed).into());
+            return Err(Refused::no_seat(was_freed, overlap).into());
         }
         // An activation was counted when the call was admitted.
         if self.call != Call::Activate {
@@ -120,8 +121,12 @@ impl HeldLicense<'_> {
         }
         let longest_move = LeaseTerms::of(license, &app.terms).longest();
         let (db, machine) = (&self.transaction, &self.to.hardware_id);
-        let claimed = claim(db, license, machine, longest_move, &self.change()).await?;
-        claimed.map_err(|no_place| Refused::seat_limit(license, no_place))?;
+        let takes_silent = self.call == Call::Activate;
+        let change = self.change();
+        let claimed = claim(db, license, machine, longest_move, takes_silent, &change);
+        claimed
+            .await?
+            .map_err(|no_place| Refused::seat_limit(license, no_place))?;
         self.seat_is_new = true;
         let mut seat = self.seat.take().unwrap_or_else(|| {
             let mut seat = Seat::new(&self.license.id, &self.to.hardware_id, self.now);
@@ -132,6 +137,8 @@ impl HeldLicense<'_> {
         seat.freed_at = None;
         seat.overlap = None;
         seat.signed = None;
+        seat.bound_key = None;
+        seat.document_hash = None;
         Ok(seat)
     }
 }

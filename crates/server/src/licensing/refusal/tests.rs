@@ -35,6 +35,7 @@ fn license(seats: u32) -> License {
         starts_at: None,
         expires_at: Some(NOW + TimeDelta::days(30)),
         lasts_from_activation: None,
+        requires_proof: false,
         created_at: NOW,
         updated_at: NOW,
     }
@@ -123,7 +124,7 @@ fn a_key_that_no_license_has_is_told_from_a_mistyped_one() {
 
 #[test]
 fn a_seat_that_was_freed_is_told_from_one_that_never_was() {
-    let (freed, never) = (Refused::no_seat(true), Refused::no_seat(false));
+    let (freed, never) = (Refused::no_seat(true, None), Refused::no_seat(false, None));
     assert_eq!(freed.refusal, Refusal::SeatFreed);
     assert_eq!(never.refusal, Refusal::NoSeat);
     assert_eq!(freed.message, never.message);

@@ -55,6 +55,7 @@ impl License {
             starts_at: None,
             expires_at: None,
             lasts_from_activation: None,
+            requires_proof: false,
             created_at: now,
             updated_at: now,
         };

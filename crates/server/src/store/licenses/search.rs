@@ -265,6 +265,20 @@ pub async fn count(db: &impl ConnectionTrait, search: &Search) -> Result<u64, St
     Ok(found(search).count(db).await?)
 }
 
+/// Whether there is any license.
+///
+/// # Errors
+/// If the database returns an error.
+pub async fn any(db: &impl ConnectionTrait) -> Result<bool, StoreError> {
+    Ok(Entity::find()
+        .select_only()
+        .column(Column::Id)
+        .into_tuple::<String>()
+        .one(db)
+        .await?
+        .is_some())
+}
+
 fn found(search: &Search) -> Select<Entity> {
     let mut query = Entity::find();
     if let Some((state, now)) = search.state {

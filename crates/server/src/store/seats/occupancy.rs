@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
+use license_core::seat::SILENT_FOR;
 use sea_orm::entity::prelude::*;
 use sea_orm::{
     Condition, ConnectionTrait, EntityTrait, JoinType, QueryOrder as _, QuerySelect as _,
@@ -98,6 +99,32 @@ fn waiting_seats(license_id: &str, hardware_id: &str, now: DateTime<Utc>) -> Sel
         .filter(Column::FreedAt.is_not_null())
         .filter(Column::Overlap.is_null())
         .filter(Column::SignedUntil.gte(now.naive_utc()))
+}
+
+/// The seats that other machines hold and that are [`license_core::seat::silent`], longest silent
+/// first.
+///
+/// # Errors
+/// If the database returns an error.
+pub async fn silent(
+    db: &impl ConnectionTrait,
+    license_id: &str,
+    hardware_id: &str,
+    now: DateTime<Utc>,
+    limit: u64,
+) -> Result<Vec<Seat>, StoreError> {
+    let rows = Entity::find()
+        .filter(Column::LicenseId.eq(license_id))
+        .filter(Column::HardwareId.ne(hardware_id))
+        .filter(Column::FreedAt.is_null())
+        .filter(Column::ValidUntil.lt(now.naive_utc()))
+        .filter(Column::LastSeenAt.lt((now - SILENT_FOR).naive_utc()))
+        .order_by_asc(Column::LastSeenAt)
+        .order_by_asc(Column::Id)
+        .limit(limit.min(MAX_LISTED))
+        .all(db)
+        .await?;
+    rows.into_iter().map(Seat::try_from).collect()
 }
 
 /// When the first seat was taken that counts although the license has only `seats` seats: this one

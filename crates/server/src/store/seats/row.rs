@@ -1,6 +1,7 @@
 //! A seat as a row of its table, and the other way round.
 
 use chrono::{DateTime, Utc};
+use license_core::binding::BoundKey;
 use license_core::file_trail::FileTrail;
 use license_core::fleet::Signed;
 use license_core::folded_text::folded;
@@ -8,6 +9,7 @@ use license_core::regressions::Regressions;
 use license_core::seat::Overlap;
 use license_core::suspicion::{FormerInstallation, Trail};
 use sea_orm::ActiveValue;
+use serde::Deserialize as _;
 use serde_json::Value;
 
 use super::{ActiveModel, Model, Seat};
@@ -50,6 +52,13 @@ pub(super) fn of(seat: &Seat) -> ActiveModel {
             seat.excused_amendment
                 .map(|it| i32::try_from(it).unwrap_or(i32::MAX)),
         ),
+        bound_key: ActiveValue::Set(
+            seat.bound_key
+                .as_ref()
+                .and_then(|bound| serde_json::to_value(bound).ok()),
+        ),
+        document_hash: ActiveValue::Set(seat.document_hash.clone()),
+        activated_seq: ActiveValue::Set(number(seat.activated_seq)),
     }
 }
 
@@ -78,6 +87,9 @@ impl TryFrom<Model> for Seat {
             signed_until: row.signed_until.map(|time| time.and_utc()),
             overlap: row.overlap.as_deref().map(overlap_of).transpose()?,
             excused_amendment: row.excused_amendment.and_then(|it| u32::try_from(it).ok()),
+            bound_key: row.bound_key.as_ref().map(bound_key).transpose()?,
+            document_hash: row.document_hash,
+            activated_seq: u64::try_from(row.activated_seq).unwrap_or_default(),
             trail: Trail {
                 says_seq: row.says_seq,
                 acknowledged: u64::try_from(row.acknowledged_seq).unwrap_or_default(),
@@ -142,6 +154,13 @@ fn former_installations(json: Option<Value>) -> Result<Vec<FormerInstallation>, 
     };
     serde_json::from_value(json.clone()).map_err(|_| StoreError::Value {
         column: "seats.former_installations",
+        value: json.to_string(),
+    })
+}
+
+fn bound_key(json: &Value) -> Result<BoundKey, StoreError> {
+    BoundKey::deserialize(json).map_err(|_| StoreError::Value {
+        column: "seats.bound_key",
         value: json.to_string(),
     })
 }

@@ -2,7 +2,6 @@
 
 use license_server::licensing::catalogue::Tier;
 use license_server::licensing::issue::IssueRequest;
-use license_service::clock::{Clock as _, SystemClock};
 
 use super::license;
 use crate::commands::{json, run, said};
@@ -14,15 +13,8 @@ on_both_engines! {
     what_a_key_grants_is_stated_on_the_command_line;
 }
 
-async fn vendor(engine: Engine) -> Vendor {
-    let vendor = Vendor::start(engine).await;
-    // The program's clock is the machine's.
-    vendor.clock.advance(SystemClock.now() - vendor.clock.now());
-    vendor
-}
-
 async fn an_add_on_key_goes_through_its_life_by_commands(engine: Engine) {
-    let vendor = vendor(engine).await;
+    let vendor = Vendor::in_the_present(engine).await;
     let key = vendor.issue(IssueRequest::of(Tier::Standard)).await;
     let issue = ["addons", "issue", "--add", "cameras=16", "--order", "4712"];
     let output = run(&vendor, &issue).await;
@@ -77,7 +69,7 @@ async fn an_add_on_key_goes_through_its_life_by_commands(engine: Engine) {
 }
 
 async fn what_a_key_grants_is_stated_on_the_command_line(engine: Engine) {
-    let vendor = vendor(engine).await;
+    let vendor = Vendor::in_the_present(engine).await;
     let issue = [
         "addons",
         "issue",

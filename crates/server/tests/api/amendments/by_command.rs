@@ -4,7 +4,6 @@ use std::process::Output;
 
 use license_server::licensing::catalogue::Tier;
 use license_server::licensing::issue::IssueRequest;
-use license_service::clock::{Clock as _, SystemClock};
 use serde_json::{Value, json};
 
 use super::ANALYTICS;
@@ -33,8 +32,7 @@ fn json_of(output: &Output) -> Value {
 async fn a_license_is_amended_and_its_amendments_are_listed_by_command(engine: Engine) {
     let (vendor, key) = sold(engine).await;
     let key = key.as_str();
-    // The program's clock is the machine's.
-    vendor.clock.advance(SystemClock.now() - vendor.clock.now());
+    vendor.to_the_present();
     vendor.activate(key, "machine").await;
     vendor.heartbeat(key, "machine", 60).await;
     let lower = [

@@ -181,8 +181,8 @@ async fn a_request_file_says_whether_its_site_knows_entitlements(engine: Engine)
     for (knows, days) in [(true, 90), (false, 16)] {
         let mut request = offline_request(Purpose::Activate, &key, vendor.clock.now());
         request.entitlements = knows;
-        let request = license_core::offline::OfflineRequest::from_file(&request.to_file()).unwrap();
-        assert_eq!(request.entitlements, knows);
+        let request = license_core::offline::RequestFile::read(&request.to_file()).unwrap();
+        assert_eq!(request.request.entitlements, knows);
         let signing = sign(
             &vendor.app,
             request,

@@ -103,6 +103,17 @@ pub(super) async fn check_seats(store: &Store, license: &licenses::License) -> V
     );
     let first = "2026-11-24T12:00:00Z".parse::<DateTime<Utc>>();
     assert_eq!(trail.regressions.times, [first.unwrap()]);
+    let bound = seats[1].bound_key.as_ref().unwrap();
+    assert_eq!(
+        bound.jkt().to_string(),
+        "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"
+    );
+    assert_eq!(seats[1].activated_seq, 1_795_521_400_000);
+    assert_eq!(
+        (seats[0].bound_key.as_ref(), seats[0].activated_seq),
+        (None, 0)
+    );
+    assert!(license.requires_proof);
     let signed = seats[1].signed.unwrap();
     assert_eq!(signed.exp - signed.valid_until, TimeDelta::hours(72));
     seats

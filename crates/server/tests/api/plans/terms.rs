@@ -4,7 +4,7 @@ use std::process::Command;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use license_core::document::verify_license;
-use license_core::offline::{Purpose, from_file};
+use license_core::offline::{Purpose, RequestFile, from_file};
 use license_server::audit::Actor;
 use license_server::licensing::catalogue::Tier;
 use license_server::licensing::issue::IssueRequest;
@@ -88,6 +88,7 @@ async fn a_lease_is_as_long_as_the_license_says(engine: Engine) {
 /// When the lease in the answer to a request file ends.
 async fn file_lease(vendor: &Vendor, key: &str) -> DateTime<Utc> {
     let request = offline_request(Purpose::Activate, key, vendor.clock.now());
+    let request = RequestFile::read(&request.to_file()).unwrap();
     let days = TimeDelta::days(90);
     let signed = sign(&vendor.app, request, days, Actor::CommandLine);
     let file = signed.await.unwrap().file;
@@ -109,8 +110,7 @@ async fn a_file_is_valid_for_as_long_as_the_license_says(engine: Engine) {
 async fn a_command_may_give_a_file_a_shorter_lease_than_the_license_allows(engine: Engine) {
     let (vendor, key) = sold(engine).await;
     amended(&vendor, &key, json!({"offlineDays": 365})).await;
-    // The program's clock is the machine's.
-    vendor.clock.advance(SystemClock.now() - vendor.clock.now());
+    vendor.to_the_present();
     let directory = tempfile::tempdir().unwrap();
     let path = |name: &str| directory.path().join(name).display().to_string();
     let request = offline_request(Purpose::Activate, &key, SystemClock.now());

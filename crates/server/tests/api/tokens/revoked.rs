@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use futures_util::future::join_all;
-use license_core::offline::Purpose;
+use license_core::offline::{Purpose, RequestFile};
 use license_server::audit::{Action, Actor, AuthorToken, Change, PermittedChange};
 use license_server::licensing::amend::{AmendRequest, amend};
 use license_server::licensing::catalogue::Tier;
@@ -111,10 +111,15 @@ async fn no_use_case_accepts_an_author_whose_token_is_revoked_or_has_expired(eng
                 .await
                 .unwrap_err()
                 .to_string(),
-            sign(app, request(), day, author(name))
-                .await
-                .unwrap_err()
-                .to_string(),
+            sign(
+                app,
+                RequestFile::read(&request().to_file()).unwrap(),
+                day,
+                author(name),
+            )
+            .await
+            .unwrap_err()
+            .to_string(),
             rotate_in(app, day, author(name))
                 .await
                 .unwrap_err()
