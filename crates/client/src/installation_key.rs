@@ -50,8 +50,9 @@ pub async fn settle(
     let shared = InstallationKey::parse(&stored).ok();
     let is_bound = |key: &InstallationKey| Some(key.thumbprint()) == bound;
     let key = match shared {
-        // The local key is the bound one, and the shared one is not.
-        Some(shared) if is_bound(&candidate) && !is_bound(&shared) => candidate,
+        Some(shared) if is_bound(&shared) => shared,
+        // Only this service writes to `STATE_DIR`.
+        Some(_) if local.is_some() => candidate,
         Some(shared) => shared,
         None => candidate,
     };

@@ -35,6 +35,9 @@ use crate::tunnel::TunnelAnswer;
 /// Maximum size of a response, in bytes. A license with thousands of features is far smaller.
 pub(crate) const MAX_ANSWER_BYTES: usize = 1024 * 1024;
 
+/// Maximum number of proofs that are made for one call.
+const MAX_PROOFS: usize = 3;
+
 /// A connection to one License Server.
 pub struct Upstream {
     base_url: SecretUrl,
@@ -238,18 +241,17 @@ impl Upstream {
     }
 
     /// Makes a call, with a new `nonce` that the response must repeat. If the License Server asks for a
-    /// proof that names a newer number, the call is repeated once with such a proof.
+    /// proof that names a newer number, the call is repeated with such a proof, [`MAX_PROOFS`] times
+    /// in all: another replica may have called meanwhile.
     pub async fn ask<R: Request>(&self, sender: &Sender, request: &R, nonce: &str) -> Reply {
-        match self.ask_once(sender, request, nonce, None).await {
-            Asked::Answered(reply) => reply,
-            Asked::ProofOutdated { newest } => {
-                let again = self.ask_once(sender, request, nonce, Some(newest));
-                match again.await {
-                    Asked::Answered(reply) => reply,
-                    Asked::ProofOutdated { .. } => Reply::Unproven,
-                }
+        let mut challenge = None;
+        for _ in 0..MAX_PROOFS {
+            match self.ask_once(sender, request, nonce, challenge).await {
+                Asked::Answered(reply) => return reply,
+                Asked::ProofOutdated { newest } => challenge = Some(newest),
             }
         }
+        Reply::Unproven
     }
 
     async fn ask_once<R: Request>(
@@ -405,10 +407,10 @@ enum Asked {
 
 /// Whether a response asks for another proof of the installation key than was sent, or for one.
 fn asks_for_proof(status: StatusCode, headers: &HeaderMap) -> bool {
-    let challenge = headers.get(WWW_AUTHENTICATE);
-    let scheme = challenge.and_then(|it| it.to_str().ok()?.split(' ').next());
+    let challenges = headers.get_all(WWW_AUTHENTICATE).iter();
+    let mut schemes = challenges.filter_map(|it| it.to_str().ok()?.split(' ').next());
     status == StatusCode::UNAUTHORIZED
-        && scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case(PROOF_SCHEME))
+        && schemes.any(|scheme| scheme.eq_ignore_ascii_case(PROOF_SCHEME))
 }
 
 impl Sender {

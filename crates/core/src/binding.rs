@@ -9,7 +9,7 @@
 //!
 //! - **A lease is not cut off by a key that came later.** Anyone who knows a license key and a
 //!   hardware id can get the newest signed license of a seat *without* a key, and bind a key with
-//!   it. So requests for a lease are served without the key for as long as a license that was signed
+//!   it. So, unless the license requires a proof, requests for a lease are served without the key for as long as a license that was signed
 //!   for a caller without it may still be valid ([`BoundKey::unproven_until`]). Each such answer
 //!   extends that time, and is a security event. This also covers a rollback to version 1.0.0 soon
 //!   after an upgrade. A call that frees the seat or reports its usage needs the key.
@@ -97,8 +97,8 @@ pub struct JudgedCall<'a> {
     pub is_by_file: bool,
     /// Its proof.
     pub proof: SentProof<'a>,
-    /// Whether the proof presents the newest license that was signed for the seat, or one that the
-    /// database lost: [`VerifiedProof::document_hash`] is the stored one.
+    /// Whether the proof presents the newest license that was signed for the seat:
+    /// [`VerifiedProof::document_hash`] is the stored one.
     pub presents_newest: bool,
     /// When it is answered, by the License Server's clock.
     pub at: DateTime<Utc>,
@@ -186,8 +186,9 @@ fn without_the_key(
 ) -> Result<Served, Refusal> {
     let event = missing(call.proof).unwrap_or(SecurityEvent::OtherKey);
     let unproven_until = bound.unproven_until().max(seat.outdated_until);
-    let is_tolerated =
-        call.call.answer_is_kept() && unproven_until.is_some_and(|end| call.at <= end);
+    let is_tolerated = !seat.requires_proof
+        && call.call.answer_is_kept()
+        && unproven_until.is_some_and(|end| call.at <= end);
     match takes_seat(call.call) {
         true if seat.moves_left > 0 => Ok(Served::Unbind { event }),
         _ if is_tolerated => Ok(Served::Tolerated {

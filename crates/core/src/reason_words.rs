@@ -37,10 +37,7 @@ pub fn for_operator(code: &str) -> &str {
         "trials_of_the_day" => "No more trials can be started today",
         "trial_elsewhere" => "The trial was started on another machine or by another site",
         "trial_converted" => "The trial was converted or given up",
-        "unproven" => {
-            "The installation key of this License Client is not the one of the machine's seat; ask \
-             your vendor"
-        }
+        "unproven" => "The License Server did not accept the proof of the installation key",
         _ => code,
     }
 }

@@ -33,8 +33,7 @@ pub const MAX_MOVES_PERIOD_DAYS: u32 = 3650;
 pub const SILENT_FOR: TimeDelta = TimeDelta::hours(24);
 
 /// Whether a machine that holds a seat is silent: its newest lease should have been extended before
-/// `now`, and it has not called for [`SILENT_FOR`]. It may still run within its grace period. A
-/// machine that is refused a lease calls, and is not silent.
+/// `now`, and it has not called for [`SILENT_FOR`]. It may still run within its grace period.
 #[must_use]
 pub fn silent(
     valid_until: Option<DateTime<Utc>>,
@@ -187,6 +186,13 @@ impl Occupancy<'_> {
         (self.held + self.waiting + 1).saturating_sub(u64::from(self.seats))
     }
 
+    /// The number of waiting seats whose leases end by `longest_move`, so that their places can be
+    /// passed on.
+    #[must_use]
+    pub fn movable(&self, longest_move: DateTime<Utc>) -> usize {
+        self.waiting_until.partition_point(|it| *it <= longest_move)
+    }
+
     /// Whether a machine may take a seat. Returns the number of moves that this spends, which is
     /// the number of seats whose places are passed on: waiting ones, those whose leases end soonest,
     /// and then silent ones.
@@ -203,15 +209,14 @@ impl Occupancy<'_> {
         }
         let excess = usize::try_from(excess).unwrap_or(usize::MAX);
         let has_moves = excess <= usize::try_from(self.moves_left).unwrap_or(usize::MAX);
-        let waiting = excess.min(self.waiting_until.len());
+        let waiting = self.movable(longest_move).min(excess);
         let of_silent = excess - waiting;
-        if of_silent > self.silent || (of_silent > 0 && !has_moves) {
-            return Err(SeatLimit::AllHeld);
-        }
-        match self.waiting_until[..waiting].last() {
+        let last = self.waiting_until.get(excess - 1);
+        match last {
+            _ if of_silent <= self.silent && has_moves => Ok(excess),
             Some(&until) if until > longest_move => Err(SeatLimit::LongLease { until }),
-            Some(&until) if !has_moves => Err(SeatLimit::NoMovesLeft { until }),
-            _ => Ok(excess),
+            Some(&until) => Err(SeatLimit::NoMovesLeft { until }),
+            None => Err(SeatLimit::AllHeld),
         }
     }
 }

@@ -7,7 +7,7 @@
     reason = "the comments on settings are the texts of --help"
 )]
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::path::PathBuf;
 
 use chrono::TimeDelta;
@@ -209,7 +209,9 @@ impl Storage {
 fn host_name(text: &str) -> Result<String, String> {
     let name = text.trim().trim_end_matches('.').to_ascii_lowercase();
     let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
-    match !name.is_empty() && name.bytes().all(is_allowed) {
+    let in_brackets = name.strip_prefix('[').and_then(|it| it.strip_suffix(']'));
+    let is_address = in_brackets.is_some_and(|it| it.parse::<Ipv6Addr>().is_ok());
+    match is_address || (!name.is_empty() && name.bytes().all(is_allowed)) {
         true => Ok(name),
         false => Err("expected a host name without a port or a path: licenses.example".to_owned()),
     }

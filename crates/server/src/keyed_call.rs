@@ -304,9 +304,13 @@ pub async fn note_answer<T: Serialize>(
 /// repeated: what it recorded certainly did not happen, or it has only begun, and repeating it
 /// completes it. If that fails, the call cannot be repeated; the caller is told what was recorded.
 pub async fn may_be_repeated(db: &impl ConnectionTrait) {
-    let Some(call) = current_call::<KeyedCall>().filter(|call| call.is_noted()) else {
+    let Some(call) = current_call::<KeyedCall>() else {
         return;
     };
+    // An answer that was stored may have been committed.
+    if !call.is_noted() || call.is_answered.load(Ordering::Relaxed) {
+        return;
+    }
     match idempotency_keys::remove(db, call.id(), &call.attempt).await {
         Ok(()) => call.is_noted.store(false, Ordering::Relaxed),
         Err(error) => tracing::warn!(%error, "a call that failed cannot be repeated with its key"),

@@ -104,8 +104,8 @@ impl Knowledge {
         })
     }
 
-    /// Determines the installation key. The signed license in the local copy, to which only this service
-    /// writes, names the bound one, and otherwise the one in the database does.
+    /// Determines the installation key. The newest signed license names the bound one: a replica may have
+    /// been away while the key was replaced.
     async fn settle_key(
         &self,
         db: &Database,
@@ -113,7 +113,12 @@ impl Knowledge {
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
         let parts = &self.parts;
-        let bound = self.snapshot().evidence.bound_key().or(stored.bound_key());
+        let snapshot = self.snapshot();
+        let known = &snapshot.evidence;
+        let bound = match known.newest_signed_at() < stored.newest_signed_at() {
+            true => stored.bound_key().or(known.bound_key()),
+            false => known.bound_key().or(stored.bound_key()),
+        };
         let settling = installation_key::settle(db, &parts.installation_key, bound, now);
         let settled = settling.await?;
         if settled.is_repaired {

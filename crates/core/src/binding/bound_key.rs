@@ -61,14 +61,6 @@ impl BoundKey {
         self.unproven_until
     }
 
-    /// The same key after staff have confirmed that it belongs to the site: it is required
-    /// immediately.
-    #[must_use]
-    pub fn confirmed(mut self) -> Self {
-        self.unproven_until = None;
-        self
-    }
-
     /// The same key after a license that is valid until `exp` was signed for a caller without it.
     pub(super) fn with_unproven(mut self, exp: DateTime<Utc>) -> Self {
         self.unproven_until = self.unproven_until.max(Some(exp));
@@ -116,8 +108,10 @@ impl BoundKey {
 }
 
 /// The newest number that a proof names, if it was issued for the seat, whose newest one is `issued`.
-/// A site that activates another license than before knows numbers of that one.
+/// A site that activates another license than before knows numbers of that one. The number of a
+/// challenge counts only while it is the newest one: challenges are not signed, so anyone on the way
+/// can have a site sign any number, to use the proof later.
 fn newest_number(proof: &VerifiedProof, issued: u64) -> Option<u64> {
-    let named = [Some(proof.seq().unwrap_or_default()), proof.challenge()];
-    named.into_iter().flatten().filter(|it| *it <= issued).max()
+    let known = Some(proof.seq().unwrap_or_default()).filter(|it| *it <= issued);
+    known.max(proof.challenge().filter(|it| *it == issued))
 }

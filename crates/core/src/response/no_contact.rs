@@ -15,8 +15,10 @@ pub enum NoContact {
     Transport(#[from] TransportFailure),
     /// The call did not prove the installation key that is bound to the machine's seat.
     #[error(
-        "the License Server has another installation key for this machine's seat; activate the \
-         license here again, which spends a move, or ask your vendor to free the seat"
+        "the License Server did not accept this call's proof of the installation key: a proxy may \
+         remove or change the header DPoP or the request, or the machine's seat belongs to another \
+         installation key; check the proxies first, then activate the license here again, which \
+         spends a move and replaces the key"
     )]
     Unproven,
     /// 3xx: redirects are not followed.

@@ -110,8 +110,11 @@ fn a_seat_of_a_silent_machine_is_taken_by_a_move() {
             "{held} {silent} {moves}"
         );
     }
+    // A freed machine with a license file for months does not keep the seat of a dead one.
     let until = at(97);
-    assert_eq!(take(2, &[until], 1, 9), Err(SeatLimit::LongLease { until }));
+    assert_eq!(take(1, &[until], 1, 9), Ok(1));
+    assert_eq!(take(2, &[until], 1, 9), Err(SeatLimit::AllHeld));
+    assert_eq!(take(1, &[until], 0, 9), Err(SeatLimit::LongLease { until }));
     let now = at(0);
     for (valid_until, last_seen, expected) in [
         (Some(at(-1)), at(-25), true),

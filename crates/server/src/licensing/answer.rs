@@ -97,13 +97,9 @@ async fn decide(
         }
     };
     let mut held = HeldLicense::hold(app, license, question.call(), to, details, now).await?;
-    let answered = match step {
-        Step::Activate(request) => activate(&mut held, request).await,
-        Step::Validate => validate(&mut held).await,
-        Step::Heartbeat(request) => heartbeat(&mut held, request).await,
-        Step::Deactivate => deactivate(&mut held).await,
-        Step::Redeem(prepared) => redeem(&mut held, prepared).await,
-        Step::RedeemByFile(prepared) => redeem_by_file(&mut held, prepared).await,
+    let answered = match (held.check_proof(), step) {
+        (Err(refused), _) => Err(refused.into()),
+        (Ok(()), step) => carry_out(&mut held, step).await,
     };
     let answer = match answered {
         Ok(answer) => answer,
@@ -118,6 +114,17 @@ async fn decide(
     }
     held.commit().await?;
     Ok(answer)
+}
+
+async fn carry_out(held: &mut HeldLicense<'_>, step: Step<'_>) -> Result<SiteAnswer, Stopped> {
+    match step {
+        Step::Activate(request) => activate(held, request).await,
+        Step::Validate => validate(held).await,
+        Step::Heartbeat(request) => heartbeat(held, request).await,
+        Step::Deactivate => deactivate(held).await,
+        Step::Redeem(prepared) => redeem(held, prepared).await,
+        Step::RedeemByFile(prepared) => redeem_by_file(held, prepared).await,
+    }
 }
 
 /// What is done for a question while the license is locked.

@@ -22,8 +22,8 @@ pub struct SeatRefusal {
 
 /// Claims a place for a machine that holds no seat. If that needs the places of machines whose
 /// leases are still valid, or of silent ones, it spends moves. `longest_move` is the maximum remaining time of such a
-/// lease. `takes_silent` says whether a silent one may be taken: only for an activation, which an
-/// operator makes. The license must be locked.
+/// lease. `takes_silent` says whether silent ones may be taken.
+/// The license must be locked.
 ///
 /// # Errors
 /// If the database returns an error.
@@ -48,18 +48,20 @@ pub async fn claim(
     let waiting = seats::waiting(db, id, hardware_id, now, occupancy.excess()).await?;
     let until: Vec<_> = waiting.iter().filter_map(|it| it.signed_until).collect();
     occupancy.waiting_until = &until;
-    let found = u64::try_from(waiting.len()).unwrap_or(u64::MAX);
+    let longest = now + longest_move;
+    let movable = occupancy.movable(longest);
+    let found = u64::try_from(movable).unwrap_or(u64::MAX);
     let missing = occupancy.excess().saturating_sub(found);
     let silent = match missing {
         missing if missing == 0 || !takes_silent => Vec::new(),
         missing => seats::silent(db, id, hardware_id, now, missing).await?,
     };
     occupancy.silent = silent.len();
-    let moved = match occupancy.take(now + longest_move) {
+    let moved = match occupancy.take(longest) {
         Ok(moved) => moved,
         Err(limit) => return Ok(Err(SeatRefusal { limit, moves_left })),
     };
-    let passed_on = waiting.into_iter().chain(silent).take(moved);
+    let passed_on = waiting.into_iter().take(movable).chain(silent).take(moved);
     for (mut seat, left) in passed_on.zip((0..moves_left).rev()) {
         let silent_since = seat.is_held().then_some(seat.last_seen_at);
         let overlap_until = seat.signed_until.unwrap_or(now);

@@ -11,7 +11,6 @@ use crate::licensing::refusal::Stopped;
 use crate::licensing::site_answer::SiteAnswer;
 
 pub(super) async fn deactivate(held: &mut HeldLicense<'_>) -> Result<SiteAnswer, Stopped> {
-    held.check_proof()?;
     let mut seat = held.take_seat().await?;
     seat.freed_at = Some(held.now);
     let details = json!({"installation": seat.installation_name});

@@ -302,9 +302,9 @@ impl<'a> HeldLicense<'a> {
     ) -> Result<SiteAnswer, AnswerError> {
         let seq = match self.seat.take() {
             Some(mut seat) => {
-                if seat.is_held() {
+                if seat.is_held() && self.served.is_ok() {
                     seat.last_seen_at = self.now;
-                    // The proof is used, and nothing else changes.
+                    // Its nonce is used: the call cannot be repeated.
                     if let Ok(Served::Proven(bound)) = &self.served {
                         seat.bound_key = Some(bound.clone());
                     }

@@ -153,8 +153,8 @@ pub async fn rotate_in(
     let rotating = app.clone();
     finish_even_if_disconnected(async move {
         let app = rotating;
-        let at = app.signing_clock.permit(app.clock.now())?;
         let _turn = turn(&app).await?;
+        let at = app.signing_clock.permit(app.clock.now())?;
         known(&app).await?.check_rotation(at.instant())?;
         let issuer = &app.terms.issuer;
         let made = rotate(&app.store, app.keys_dir(), issuer, overlap, by, at).await?;
@@ -172,8 +172,8 @@ pub async fn revoke_in(app: &Arc<App>, kid: String, by: Actor) -> Result<u64, Ke
     let revoking = app.clone();
     finish_even_if_disconnected(async move {
         let app = revoking;
-        let at = app.signing_clock.permit(app.clock.now())?;
         let _turn = turn(&app).await?;
+        let at = app.signing_clock.permit(app.clock.now())?;
         known(&app).await?.check_published(&kid)?;
         let issuer = &app.terms.issuer;
         let version = revoke(&app.store, app.keys_dir(), issuer, &kid, by, at).await?;

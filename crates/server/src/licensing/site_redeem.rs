@@ -82,7 +82,6 @@ async fn take(
     held: &mut HeldLicense<'_>,
     prepared: Box<SiteRedeeming>,
 ) -> Result<(Seat, u32), Stopped> {
-    held.check_proof()?;
     held.check_status()?;
     let seat = held.find_seat().await?;
     // Before the first activation may set the end: the key was checked without that.

@@ -5,7 +5,6 @@ use crate::licensing::refusal::Stopped;
 use crate::licensing::site_answer::SiteAnswer;
 
 pub(super) async fn validate(held: &mut HeldLicense<'_>) -> Result<SiteAnswer, Stopped> {
-    held.check_proof()?;
     held.check_status()?;
     let seat = held.take_seat().await?;
     Ok(held.sign_lease(seat).await?)

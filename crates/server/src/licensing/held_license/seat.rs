@@ -2,7 +2,7 @@
 
 use license_core::protocol::Call;
 use license_core::restored::{is_excused, takes_seat};
-use license_core::seat::Extension;
+use license_core::seat::{Extension, SILENT_FOR};
 use serde_json::json;
 
 use super::HeldLicense;
@@ -11,6 +11,7 @@ use crate::licensing::claim::claim;
 use crate::licensing::first_activation::first_activated;
 use crate::licensing::lease_terms::LeaseTerms;
 use crate::licensing::refusal::{Refused, Stopped};
+use crate::licensing::restored;
 use crate::licensing::site_answer::AnswerError;
 use crate::store::seats::{self, Seat};
 
@@ -121,7 +122,10 @@ impl HeldLicense<'_> {
         }
         let longest_move = LeaseTerms::of(license, &app.terms).longest();
         let (db, machine) = (&self.transaction, &self.to.hardware_id);
-        let takes_silent = self.call == Call::Activate;
+        // An operator activates. After an outage or the loss of data, no machine counts as silent.
+        let lost_until = restored::outdated_until(db, &app.numbering, SILENT_FOR, self.now);
+        let takes_silent =
+            self.call == Call::Activate && lost_until.await?.is_none_or(|until| until < self.now);
         let change = self.change();
         let claimed = claim(db, license, machine, longest_move, takes_silent, &change);
         claimed

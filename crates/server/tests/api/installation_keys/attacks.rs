@@ -120,6 +120,16 @@ async fn a_deactivation_from_before_the_activation_frees_nothing(engine: Engine)
     }
     let answered = held_back.send(&vendor).await;
     assert_eq!(code(&answered), (401, "proof_outdated"));
+    // Someone on the way had the site name a number that did not exist yet.
+    let url = format!("{}/api/licenses/deactivate", vendor.url);
+    let ahead = site.seq.map(|seq| seq + 90_000);
+    let held_back = site.proven_with(&url, "deactivate", ahead);
+    vendor.clock.advance(chrono::TimeDelta::minutes(1));
+    assert_eq!(site.ask(&vendor, "activate").await.0, StatusCode::OK);
+    vendor.clock.advance(chrono::TimeDelta::minutes(1));
+    assert_eq!(site.ask(&vendor, "heartbeat").await.0, StatusCode::OK);
+    let answered = held_back.send(&vendor).await;
+    assert_eq!(code(&answered), (401, "proof_outdated"));
     let seat = vendor.seat(&site.license_key, "machine").await.unwrap();
     assert!(seat.is_held());
     vendor.end().await;
