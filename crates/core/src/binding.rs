@@ -34,11 +34,17 @@
 //! | key | any over HTTP | its key, number too old or never issued | no contact, the site receives the number |
 //! | key | deactivate over HTTP | its key, number older than the last activation | no contact, the site receives the number |
 //! | key | any by file | its key | served: files arrive late, and are signed again when the answer is lost |
+//! | former key | deactivate | any but the former key's | no contact, event |
+//! | former key | any | the former key | that key is bound again |
+//! | key | activate, trial | absent, invalid, another key; a former key counts | the key is removed, event |
 //! | key | activate, trial | absent, invalid, another key; a move is left | the key is removed, a move is spent, event |
 //! | key | activate, trial | the same; no move is left, unproven license not ended | served without the key, event |
 //! | key | activate, trial | the same; no move is left, all unproven licenses ended | refused with a message, event |
 //! | key | validate | absent, invalid, another key; unproven license not ended | served without the key, event |
 //! | key | any other | absent, invalid, another key | no contact, event |
+//!
+//! A removed key remains the seat's former key until all licenses that were signed before have ended:
+//! see [`FormerKey`].
 //!
 //! What this means for honest sites: replicas share one key, and each may be one number behind. A
 //! reinstalled site with another key activates, which removes the old key, and binds its own with
@@ -49,6 +55,7 @@
 //! changes nothing, so it is not judged.
 
 mod bound_key;
+mod former_key;
 mod outcome;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -58,6 +65,7 @@ use crate::proof::VerifiedProof;
 use crate::restored::LostNumbers;
 
 pub use bound_key::{BoundKey, MAX_NONCES};
+pub use former_key::FormerKey;
 pub use outcome::{Refusal, SecurityEvent, Served};
 
 /// The proof of a call.
@@ -111,6 +119,8 @@ pub struct JudgedSeat<'a> {
     pub is_new: bool,
     /// The bound key.
     pub bound: Option<&'a BoundKey>,
+    /// The key that was removed from the seat last.
+    pub former: Option<&'a FormerKey>,
     /// The greatest end of any license signed for the seat.
     pub signed_until: Option<DateTime<Utc>>,
     /// The newest sequence number of the seat; 0 before the first one.
@@ -137,6 +147,10 @@ pub fn decide(seat: &JudgedSeat<'_>, call: &JudgedCall<'_>) -> Result<Served, Re
             false => Refusal::NoContact(event),
         });
     }
+    let former = seat.former.filter(|it| !seat.is_new && it.counts(call.at));
+    if let Some(decided) = former.and_then(|former| by_former_key(former, seat, call)) {
+        return decided;
+    }
     match (seat.bound.filter(|_| !seat.is_new), call.proof) {
         (None, _) => Ok(without_bound_key(seat, call)),
         (Some(bound), SentProof::Valid(proof)) if proof.thumbprint() == bound.jkt() => {
@@ -149,7 +163,7 @@ pub fn decide(seat: &JudgedSeat<'_>, call: &JudgedCall<'_>) -> Result<Served, Re
             };
             bound.used(proof, seat, least).map(Served::Proven)
         }
-        (Some(bound), _) => without_the_key(bound, seat, call),
+        (Some(bound), _) => without_the_key(bound, former, seat, call),
     }
 }
 
@@ -162,6 +176,33 @@ pub fn outdated_until(lost: &LostNumbers, longest_lease: TimeDelta) -> Option<Da
     // No end if the time cannot be represented.
     let end = noticed.and_then(|noticed| noticed.checked_add_signed(longest_lease));
     Some(end.unwrap_or(DateTime::<Utc>::MAX_UTC))
+}
+
+/// What a key that still counts decides after it was removed: the call of its site binds it again, and
+/// only that site frees the seat. `None` if it decides nothing.
+fn by_former_key(
+    former: &FormerKey,
+    seat: &JudgedSeat<'_>,
+    call: &JudgedCall<'_>,
+) -> Option<Result<Served, Refusal>> {
+    let frees_seat = call.call == Call::Deactivate;
+    match call.proof {
+        SentProof::Valid(proof) if proof.thumbprint() == former.jkt() => {
+            let bound = BoundKey::bind(proof, seat, call.is_by_file);
+            let is_outdated = bound.proven_seq() < seat.activated;
+            Some(match frees_seat {
+                true if is_outdated && !call.is_by_file => Err(Refusal::Stale {
+                    newest: seat.issued,
+                }),
+                _ => Ok(Served::Bind(bound)),
+            })
+        }
+        proof if frees_seat => {
+            let event = missing(proof).unwrap_or(SecurityEvent::OtherKey);
+            Some(Err(Refusal::NoContact(event)))
+        }
+        _ => None,
+    }
 }
 
 /// A seat without a key.
@@ -181,6 +222,7 @@ fn without_bound_key(seat: &JudgedSeat<'_>, call: &JudgedCall<'_>) -> Served {
 /// A call that does not prove the bound key.
 fn without_the_key(
     bound: &BoundKey,
+    former: Option<&FormerKey>,
     seat: &JudgedSeat<'_>,
     call: &JudgedCall<'_>,
 ) -> Result<Served, Refusal> {
@@ -190,7 +232,15 @@ fn without_the_key(
         && call.call.answer_is_kept()
         && unproven_until.is_some_and(|end| call.at <= end);
     match takes_seat(call.call) {
-        true if seat.moves_left > 0 => Ok(Served::Unbind { event }),
+        // One move for the time in which the removed key counts, however often it is replaced.
+        true if former.is_some() => Ok(Served::Unbind {
+            event,
+            spends_move: false,
+        }),
+        true if seat.moves_left > 0 => Ok(Served::Unbind {
+            event,
+            spends_move: true,
+        }),
         _ if is_tolerated => Ok(Served::Tolerated {
             bound: bound.clone(),
             event,

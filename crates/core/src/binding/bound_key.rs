@@ -54,6 +54,11 @@ impl BoundKey {
         self.jkt
     }
 
+    /// The greatest number that the key has proven.
+    pub(super) fn proven_seq(&self) -> u64 {
+        self.proven_seq
+    }
+
     /// When the last license ends that was signed for a caller without the key; `None` if there is
     /// none. Until then, requests for a lease are served without the key.
     #[must_use]

@@ -24,10 +24,12 @@ pub enum Served {
         /// Why it is not proven.
         event: SecurityEvent,
     },
-    /// The bound key is removed, which spends a move.
+    /// The bound key is removed, and becomes the former key.
     Unbind {
         /// Why it is not proven.
         event: SecurityEvent,
+        /// Whether this spends a move of the license's transfer budget.
+        spends_move: bool,
     },
 }
 
@@ -52,14 +54,20 @@ impl Served {
         match self {
             Self::Unbound { event } => *event,
             Self::Bind(_) | Self::Proven(_) => None,
-            Self::Tolerated { event, .. } | Self::Unbind { event } => Some(*event),
+            Self::Tolerated { event, .. } | Self::Unbind { event, .. } => Some(*event),
         }
     }
 
     /// Whether it spends a move of the license's transfer budget.
     #[must_use]
     pub fn spends_move(&self) -> bool {
-        matches!(self, Self::Unbind { .. })
+        matches!(
+            self,
+            Self::Unbind {
+                spends_move: true,
+                ..
+            }
+        )
     }
 }
 

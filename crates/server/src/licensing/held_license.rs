@@ -205,8 +205,8 @@ impl<'a> HeldLicense<'a> {
     /// # Errors
     /// When nothing can be signed, or the database refuses.
     pub(super) async fn sign_lease(&self, mut seat: Seat) -> Result<SiteAnswer, AnswerError> {
-        if let Ok(Served::Unbind { event }) = self.served {
-            self.note_unbound(&seat, event).await?;
+        if let Ok(Served::Unbind { event, spends_move }) = self.served {
+            self.note_unbound(&mut seat, event, spends_move).await?;
         }
         self.confirm(&mut seat).await?;
         let license = self.license_object().await?;

@@ -8,7 +8,7 @@ mod occupancy;
 mod row;
 
 use chrono::{DateTime, NaiveDateTime, Utc};
-use license_core::binding::BoundKey;
+use license_core::binding::{BoundKey, FormerKey};
 use license_core::fleet::Signed;
 use license_core::seat::{Overlap, SeatState};
 use license_core::suspicion::{Report, Suspicion, Trail};
@@ -63,6 +63,7 @@ pub struct Model {
     request_files: Option<Json>,
     excused_amendment: Option<i32>,
     bound_key: Option<Json>,
+    former_key: Option<Json>,
     document_hash: Option<String>,
     activated_seq: i64,
 }
@@ -134,6 +135,9 @@ pub struct Seat {
     #[serde(rename = "installationKey", serialize_with = "thumbprint_of")]
     #[schema(value_type = Option<String>)]
     pub bound_key: Option<BoundKey>,
+    /// The key that an activation without it has removed from the seat last.
+    #[serde(skip)]
+    pub former_key: Option<FormerKey>,
     /// The hash of the newest signed license ([`license_core::proof::document_hash`]).
     #[serde(skip)]
     pub document_hash: Option<String>,
@@ -178,6 +182,7 @@ impl Seat {
             signed_until: None,
             overlap: None,
             bound_key: None,
+            former_key: None,
             document_hash: None,
             activated_seq: 0,
             excused_amendment: None,

@@ -91,7 +91,7 @@ async fn a_table_of_migrations_that_is_ours_gets_its_own_name(engine: Engine) {
     let (last, _) = SAMPLES[SAMPLES.len() - 1];
     let remove = format!(
         "DELETE FROM seaql_migrations WHERE version = '{last}'; \
-         ALTER TABLE seats DROP COLUMN bound_key; ALTER TABLE seats DROP COLUMN document_hash; \
+         ALTER TABLE seats DROP COLUMN bound_key; ALTER TABLE seats DROP COLUMN former_key; ALTER TABLE seats DROP COLUMN document_hash; \
          ALTER TABLE seats DROP COLUMN activated_seq; \
          ALTER TABLE licenses DROP COLUMN requires_proof"
     );

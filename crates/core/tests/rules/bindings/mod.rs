@@ -99,6 +99,7 @@ fn call(call: Call, proof: SentProof<'_>) -> JudgedCall<'_> {
 /// and has moves.
 fn seat(bound: Option<&BoundKey>) -> JudgedSeat<'_> {
     JudgedSeat {
+        former: None,
         is_new: false,
         bound,
         signed_until: Some(at(96)),

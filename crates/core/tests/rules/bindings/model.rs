@@ -77,6 +77,7 @@ impl World {
             _ => None,
         };
         let seat = JudgedSeat {
+            former: None,
             is_new: self.issued == 0,
             bound: self.bound.as_ref(),
             signed_until: self.signed_until,

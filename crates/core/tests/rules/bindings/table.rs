@@ -142,7 +142,13 @@ fn an_activation_without_the_key_removes_it_while_moves_are_left() {
                 (SentProof::Valid(&other), SecurityEvent::OtherKey),
             ] {
                 let served = decide(&seat(Some(&key)), &call(asked, proof)).unwrap();
-                assert_eq!(served, Served::Unbind { event });
+                assert_eq!(
+                    served,
+                    Served::Unbind {
+                        event,
+                        spends_move: true
+                    }
+                );
                 assert!(served.spends_move());
                 assert_eq!(served.event(), Some(event));
                 assert_eq!(served.bound_key(Some(at(96))), None);

@@ -3,9 +3,10 @@
 
 use chrono::TimeDelta;
 use license_core::binding::{
-    BoundKey, JudgedCall, JudgedSeat, Refusal, SecurityEvent, Served, decide,
+    BoundKey, FormerKey, JudgedCall, JudgedSeat, Refusal, SecurityEvent, Served, decide,
 };
 use license_core::foreign_text;
+use license_core::protocol::Call;
 use license_core::suspicion::Suspicion;
 use serde_json::json;
 
@@ -42,6 +43,7 @@ impl HeldLicense<'_> {
         let seat = JudgedSeat {
             is_new: held.is_none(),
             bound,
+            former: held.and_then(|seat| seat.former_key.as_ref()),
             signed_until: held.and_then(|seat| seat.signed_until),
             issued: self.seat.as_ref().map_or(0, |seat| seat.last_seq),
             activated: held.map_or(0, |seat| seat.activated_seq),
@@ -50,13 +52,21 @@ impl HeldLicense<'_> {
             moves_left,
         };
         let call = JudgedCall {
-            call: self.call,
+            call: self.judged_call(),
             is_by_file: self.details.offline.is_some(),
             proof,
             presents_newest: held.is_some_and(|seat| proof.presents(seat.document_hash.as_deref())),
             at: self.now,
         };
         Ok(decide(&seat, &call))
+    }
+
+    /// The call, as far as its proof is concerned: a file that redeems an add-on key is no renewal.
+    fn judged_call(&self) -> Call {
+        match (self.call, &self.to.code) {
+            (Call::Validate, Some(_)) => Call::Redeem,
+            (call, _) => call,
+        }
     }
 
     /// The longest time for which a lease of the license is valid.
@@ -102,13 +112,32 @@ impl HeldLicense<'_> {
         }
     }
 
-    /// Records that the key of the machine's seat is removed, which spends a move.
+    /// Removes the key of the machine's seat, which may spend a move.
     pub(super) async fn note_unbound(
         &self,
-        seat: &Seat,
+        seat: &mut Seat,
         event: SecurityEvent,
+        spends_move: bool,
     ) -> Result<(), StoreError> {
-        let (db, machine) = (&self.transaction, &self.to.hardware_id);
+        if spends_move {
+            self.spend_move(seat).await?;
+        }
+        let details = json!({
+            "installation": seat.installation_name,
+            "key": seat.bound_key.as_ref().map(BoundKey::jkt),
+            "reason": event.as_str(),
+            "movesLeft": moves_left(&self.transaction, &self.license, self.now).await?,
+        });
+        if let Some(bound) = &seat.bound_key {
+            let (earlier, until) = (seat.former_key.as_ref(), seat.signed_until);
+            seat.former_key = Some(FormerKey::removed(bound, earlier, until, self.now));
+        }
+        self.log(Action::KeyUnbound, details).await
+    }
+
+    /// Spends a move that leaves the seat where it is.
+    async fn spend_move(&self, seat: &Seat) -> Result<(), StoreError> {
+        let machine = &self.to.hardware_id;
         let spent = SeatMove {
             license_id: self.license.id.clone(),
             at: self.now,
@@ -116,14 +145,6 @@ impl HeldLicense<'_> {
             to_hardware_id: machine.clone(),
             overlap_until: seat.signed_until.unwrap_or(self.now),
         };
-        seat_moves::insert(db, &spent).await?;
-        let bound = seat.bound_key.as_ref();
-        let details = json!({
-            "installation": seat.installation_name,
-            "key": bound.map(BoundKey::jkt),
-            "reason": event.as_str(),
-            "movesLeft": moves_left(db, &self.license, self.now).await?,
-        });
-        self.log(Action::KeyUnbound, details).await
+        seat_moves::insert(&self.transaction, &spent).await
     }
 }

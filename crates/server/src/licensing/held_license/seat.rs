@@ -142,6 +142,7 @@ impl HeldLicense<'_> {
         seat.overlap = None;
         seat.signed = None;
         seat.bound_key = None;
+        seat.former_key = None;
         seat.document_hash = None;
         Ok(seat)
     }

@@ -13,6 +13,7 @@ impl MigrationTrait for Migration {
         let column = |name: &'static str| ColumnDef::new(name);
         for column in [
             column("bound_key").json().take(),
+            column("former_key").json().take(),
             column("document_hash").string_len(43).take(),
             column("activated_seq")
                 .big_integer()

@@ -1,7 +1,7 @@
 //! A seat as a row of its table, and the other way round.
 
 use chrono::{DateTime, Utc};
-use license_core::binding::BoundKey;
+use license_core::binding::{BoundKey, FormerKey};
 use license_core::file_trail::FileTrail;
 use license_core::fleet::Signed;
 use license_core::folded_text::folded;
@@ -57,6 +57,11 @@ pub(super) fn of(seat: &Seat) -> ActiveModel {
                 .as_ref()
                 .and_then(|bound| serde_json::to_value(bound).ok()),
         ),
+        former_key: ActiveValue::Set(
+            seat.former_key
+                .as_ref()
+                .and_then(|former| serde_json::to_value(former).ok()),
+        ),
         document_hash: ActiveValue::Set(seat.document_hash.clone()),
         activated_seq: ActiveValue::Set(number(seat.activated_seq)),
     }
@@ -88,6 +93,7 @@ impl TryFrom<Model> for Seat {
             overlap: row.overlap.as_deref().map(overlap_of).transpose()?,
             excused_amendment: row.excused_amendment.and_then(|it| u32::try_from(it).ok()),
             bound_key: row.bound_key.as_ref().map(bound_key).transpose()?,
+            former_key: row.former_key.as_ref().map(former_key).transpose()?,
             document_hash: row.document_hash,
             activated_seq: u64::try_from(row.activated_seq).unwrap_or_default(),
             trail: Trail {
@@ -161,6 +167,13 @@ fn former_installations(json: Option<Value>) -> Result<Vec<FormerInstallation>, 
 fn bound_key(json: &Value) -> Result<BoundKey, StoreError> {
     BoundKey::deserialize(json).map_err(|_| StoreError::Value {
         column: "seats.bound_key",
+        value: json.to_string(),
+    })
+}
+
+fn former_key(json: &Value) -> Result<FormerKey, StoreError> {
+    FormerKey::deserialize(json).map_err(|_| StoreError::Value {
+        column: "seats.former_key",
         value: json.to_string(),
     })
 }

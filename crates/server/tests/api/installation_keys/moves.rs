@@ -15,6 +15,7 @@ use crate::harness::Vendor;
 on_both_engines! {
     an_activation_without_the_key_removes_it_and_spends_a_move;
     without_moves_a_key_is_replaced_by_staff_alone;
+    whoever_knows_only_the_ids_can_remove_a_key_but_not_free_its_seat;
     a_site_whose_machine_died_moves_by_itself;
 }
 
@@ -109,5 +110,40 @@ async fn a_site_whose_machine_died_moves_by_itself(engine: Engine) {
     vendor.clock.advance(TimeDelta::hours(10));
     let answered = dead.ask(&vendor, "activate").await;
     assert_eq!(answered.2["error"]["code"], "seat_limit", "{answered:?}");
+    vendor.end().await;
+}
+
+async fn whoever_knows_only_the_ids_can_remove_a_key_but_not_free_its_seat(engine: Engine) {
+    let (vendor, site) = bound(engine).await;
+    let seat = async || {
+        let seat = vendor.seat(&site.license_key, "machine").await;
+        seat.unwrap().is_held()
+    };
+    let mut other = Site::new(7, &site.license_key, "machine");
+    // Any number of times, at the price of one move.
+    for round in 0..3 {
+        let answered = other.unproven("activate").send(&vendor).await;
+        let license = &answered.2["data"]["license"];
+        assert_eq!(license["movesLeft"], 2, "{round}: {answered:?}");
+        other.keep(&vendor, &answered);
+        for call in [
+            other.unproven("deactivate"),
+            other.proven(&vendor, "deactivate"),
+        ] {
+            assert_eq!(code(&call.send(&vendor).await), (401, "unproven"));
+        }
+        // It binds its own key, which does not free the seat either.
+        assert_eq!(other.ask(&vendor, "validate").await.0, StatusCode::OK);
+        assert_eq!(other.bound(&vendor).await, Some(other.key.thumbprint()));
+        let freed = other.proven(&vendor, "deactivate").send(&vendor).await;
+        assert_eq!(code(&freed), (401, "unproven"), "{freed:?}");
+        assert!(seat().await);
+    }
+    // The site itself is answered, and its key is bound again.
+    let mut site = Site { ..site };
+    assert_eq!(site.ask(&vendor, "validate").await.0, StatusCode::OK);
+    assert_eq!(site.bound(&vendor).await, Some(site.key.thumbprint()));
+    let answered = site.ask(&vendor, "deactivate").await;
+    assert_eq!(answered.2["data"]["deactivated"], true, "{answered:?}");
     vendor.end().await;
 }

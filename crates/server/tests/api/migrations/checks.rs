@@ -114,6 +114,8 @@ pub(super) async fn check_seats(store: &Store, license: &licenses::License) -> V
         (None, 0)
     );
     assert!(license.requires_proof);
+    let former = seats[1].former_key.as_ref().unwrap();
+    assert!(former.counts("2026-11-28T12:00:00Z".parse().unwrap()));
     let signed = seats[1].signed.unwrap();
     assert_eq!(signed.exp - signed.valid_until, TimeDelta::hours(72));
     seats
