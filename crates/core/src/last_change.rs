@@ -153,7 +153,7 @@ fn value<'de, D: Deserializer<'de>>(stored: D) -> Result<Value, D::Error> {
     })
 }
 
-/// The number in its usual form: as it was stored, it may have any number of digits.
+/// The number in canonical form, because the stored text may have any number of digits.
 fn number_of(number: &Number) -> Value {
     let whole = number.as_u64().map(Value::from);
     let whole = whole.or_else(|| number.as_i64().map(Value::from));

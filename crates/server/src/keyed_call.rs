@@ -300,9 +300,9 @@ pub async fn note_answer<T: Serialize>(
     Ok(())
 }
 
-/// Removes what the call that is being answered has stored, so that it is processed again when it is
-/// repeated: what it recorded certainly did not happen, or it has only begun, and repeating it
-/// completes it. If that fails, the call cannot be repeated; the caller is told what was recorded.
+/// Removes the record of the call that is being answered, so that a repeated call is processed again.
+/// To be used if the recorded change certainly did not happen, or if repeating the call completes it.
+/// If the record cannot be removed, a repeated call is told what was recorded.
 pub async fn may_be_repeated(db: &impl ConnectionTrait) {
     let Some(call) = current_call::<KeyedCall>() else {
         return;

@@ -1,7 +1,7 @@
 //! The rows of the database in the local copy.
 //!
-//! Others may have chosen what they contain, so they are one text with JSON in it: whatever it is,
-//! the rest of the local copy can be read.
+//! Others may have chosen their content. They are therefore stored as a text that contains JSON, so
+//! that the rest of the local copy can be read regardless of it.
 
 use std::fmt;
 

@@ -40,8 +40,8 @@ const CHECKED_ROW: CheckedRow = CheckedRow {
     changed: "value = value || ' '",
 };
 
-/// Maximum length of a document that is read from a row, 4 MiB. The longest one that this program
-/// writes is a signed document of at most 1 MiB, with a copy of its content.
+/// Maximum length of a document that is read from a row: 4 MiB. This program writes at most a signed
+/// document of 1 MiB with a copy of its content.
 const MAX_DOCUMENT_CHARS: i32 = 4 * 1024 * 1024;
 /// Maximum length of another text that is read from a row.
 const MAX_TEXT_CHARS: i32 = 16 * 1024;

@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 use super::BoundKey;
 use crate::thumbprint::Thumbprint;
 
-/// A key that an activation without it has removed from its seat. It counts for as long as a license
-/// may be valid that was signed before: whoever knows only the license key and the hardware id could
-/// otherwise remove the key of a running site and then free its seat.
+/// A key that an activation without it has removed from its seat. It counts until all licenses that
+/// were signed before have ended. Otherwise, anyone who knows the license key and the hardware id could
+/// remove the key of a running site and then free its seat.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FormerKey {
     jkt: Thumbprint,

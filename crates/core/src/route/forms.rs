@@ -209,7 +209,7 @@ pub(super) fn may_separate(c: char) -> bool {
         )
 }
 
-/// Whether an ASCII character has a meaning of its own in a path.
+/// Whether an ASCII character has a special meaning in a path.
 pub(super) fn is_separating(byte: u8) -> bool {
     matches!(byte, b'/' | b'\\' | b';' | b'?' | b'#' | b'%' | b'.' | b' ')
 }

@@ -25,8 +25,7 @@ pub enum Action {
     SeatFreed,
     /// A machine has taken the place of another one whose lease is still valid.
     SeatMoved,
-    /// An activation that did not prove the installation key of the machine's seat has removed it, which
-    /// spent a move.
+    /// An activation that did not prove the installation key of the machine's seat has removed it.
     KeyUnbound,
     /// Staff have decided whether calls about the license must prove an installation key.
     ProofRuleChanged,

@@ -308,7 +308,7 @@ pub(super) async fn require(
     let store = open_store(&invocation.storage).await?;
     let change = invocation.change(&store, now).await?;
     let license = require_proof(&store, key, is_required, &change).await?;
-    note_change("whether proofs are required was changed; see 'license-server show'");
+    note_change("the proof requirement was changed; see 'license-server show --json'");
     store.close().await;
     if json {
         let license = ShownLicense::of(license, now);

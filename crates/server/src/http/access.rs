@@ -96,8 +96,8 @@ impl Access {
     }
 
     /// The same for responses that only show more to administrators: a token that is wrong, or cannot
-    /// be checked at once, counts as none. Proxies with a sign-in of their own may add theirs to
-    /// every request.
+    /// be checked immediately, counts as none. Proxies with their own sign-in may add a token to every
+    /// request.
     pub(super) async fn known_caller(
         &self,
         store: &Store,

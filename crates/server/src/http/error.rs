@@ -406,10 +406,8 @@ impl From<AnswerError> for ApiError {
                 ),
             ) => Self::NotSigning,
             AnswerError::Outdated(_) => Self::BadRequest(error.to_string()),
-            AnswerError::Unproven {
-                is_by_file: true, ..
-            } => Self::Conflict(error.to_string()),
-            AnswerError::Unproven { newest, .. } => Self::Unproven(newest),
+            AnswerError::UnprovenFile => Self::Conflict(error.to_string()),
+            AnswerError::Unproven(newest) => Self::Unproven(newest),
             AnswerError::OlderThanSite => Self::OlderThanSite,
             AnswerError::TooManyCalls(wait) => Self::TooManyCalls(wait),
             AnswerError::Store(error) => error.into(),

@@ -49,7 +49,7 @@ use crate::licensing::admit::{SiteCall, admit_trial};
 use crate::licensing::answer::answer;
 use crate::licensing::document::Addressee;
 use crate::licensing::offline;
-use crate::licensing::sent_proof::ReceivedProof;
+use crate::licensing::sent_proof::CheckedProof;
 use crate::licensing::site_answer::SiteAnswer;
 use crate::licensing::site_question::{CallDetails, SiteQuestion};
 
@@ -383,25 +383,15 @@ impl Sent {
     pub(super) fn details(&self, app: &App, to: &Addressee) -> CallDetails {
         let text = |name: &'static str| self.headers.get(name)?.to_str().ok();
         let nonce = to.nonce.as_deref().unwrap_or_default();
+        let proofs = self.headers.get_all(PROOF_HEADER).iter();
+        let proofs: Vec<&[u8]> = proofs.map(HeaderValue::as_bytes).collect();
         let hosts = &app.terms.site_hosts;
         CallDetails {
             offline: None,
             newest_seq: text(SEQ_HEADER).and_then(|seq| seq.parse().ok()),
             drifted: text(DRIFT_HEADER).is_some_and(|names| !names.is_empty()),
             knows_entitlements: text(ENTITLEMENTS_HEADER) == Some("1"),
-            proof: self.proof().check(self.path, &self.body, nonce, hosts),
-        }
-    }
-
-    fn proof(&self) -> ReceivedProof {
-        let mut proofs = self.headers.get_all(PROOF_HEADER).iter();
-        match (proofs.next(), proofs.next()) {
-            (None, _) => ReceivedProof::Absent,
-            (Some(proof), None) => match proof.to_str() {
-                Ok(proof) => ReceivedProof::One(proof.to_owned()),
-                Err(_) => ReceivedProof::Unreadable,
-            },
-            (Some(_), Some(_)) => ReceivedProof::Unreadable,
+            proof: CheckedProof::of_call(&proofs, self.path, &self.body, nonce, hosts),
         }
     }
 }

@@ -21,9 +21,9 @@ pub struct SeatRefusal {
 }
 
 /// Claims a place for a machine that holds no seat. If that needs the places of machines whose
-/// leases are still valid, or of silent ones, it spends moves. `longest_move` is the maximum remaining time of such a
-/// lease. `takes_silent` says whether silent ones may be taken.
-/// The license must be locked.
+/// leases are still valid, or of silent machines, it spends moves. `longest_move` is the maximum
+/// remaining time of such a lease, and `takes_silent` says whether the places of silent machines may
+/// be taken. The license must be locked.
 ///
 /// # Errors
 /// If the database returns an error.

@@ -80,7 +80,7 @@ impl<'a> HeldLicense<'a> {
     /// trail. A call that repeats another one changes nothing.
     ///
     /// # Errors
-    /// [`AnswerError::Outdated`], [`AnswerError::Unproven`], or if the database returns an error.
+    /// [`AnswerError::Outdated`], [`AnswerError::Unproven`] or [`AnswerError::UnprovenFile`], or if the database returns an error.
     pub(super) async fn hold(
         app: &'a App,
         known: License,

@@ -84,13 +84,8 @@ async fn record(store: &Store, directory: &Path) {
 /// Loads the keys that were just changed. If that fails now, the job that watches the key directory
 /// tries again.
 async fn load_changed(app: &App) {
-    let keys = app.keys.clone();
-    match in_background(move || keys.reload()).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => {
-            tracing::warn!(%error, "the keys were changed, but cannot be loaded");
-        }
-        Err(error) => tracing::warn!(%error, "the keys were changed, but not loaded"),
+    if let Err(error) = known(app).await {
+        tracing::warn!(%error, "the keys were changed, but cannot be loaded");
     }
 }
 
@@ -99,7 +94,7 @@ async fn turn(app: &App) -> Result<Turn, KeysError> {
     Ok(app.key_changes.take(&()).await?)
 }
 
-/// The keys that the service uses. They are reloaded before if another process has changed them.
+/// The keys that the service uses, reloaded if their files have changed.
 async fn known(app: &App) -> Result<Arc<SigningKeys>, KeysError> {
     let keys = app.keys.clone();
     in_background(move || keys.reload_if_changed()).await??;
@@ -140,8 +135,9 @@ async fn publish(
 }
 
 /// The same in a running service, which loads the new key immediately. It runs to completion even
-/// if the caller disconnects. Changes have turns, and at most
-/// [`MAX_KEYS_A_DAY`](crate::signing::rotate::MAX_KEYS_A_DAY) keys are created within 24 hours: each makes the chain of sets longer, which every start and every change reads.
+/// if the caller disconnects. One change is made at a time, and at most
+/// [`MAX_KEYS_A_DAY`](crate::signing::rotate::MAX_KEYS_A_DAY) keys are created within 24 hours: each
+/// makes the chain of sets longer, which every start and every change reads.
 ///
 /// # Errors
 /// One [`KeysError`] for each reason; nothing has changed then.

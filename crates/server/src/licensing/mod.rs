@@ -10,6 +10,7 @@ pub mod answer;
 pub mod applied_plans;
 pub mod bulk;
 pub mod catalogue;
+mod changed_license;
 pub mod claim;
 pub mod clock;
 pub mod current;

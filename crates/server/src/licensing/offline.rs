@@ -208,7 +208,7 @@ pub async fn sign_for(
     })
 }
 
-/// The trial that a request asks for; an empty code is none.
+/// The trial that a request asks for. An empty code means that there is none.
 fn trial(request: &OfflineRequest, address: Option<IpAddr>) -> Result<TrialStart, NotASecret> {
     let code = Some(request.license_key.clone());
     let secret = request.trial_secret.as_deref().map(TrialSecret::parse);

@@ -1,21 +1,20 @@
-//! Decide whether calls about a license must prove an installation key.
+//! Require a proof of the installation key for calls about a license, or stop requiring it.
 
 use license_service::database::repeated;
 use serde_json::json;
 
 use crate::audit::{Action, Change};
-use crate::keyed_call::{OK, note_answer};
-use crate::licensing::judge::ShownLicense;
+use crate::licensing::changed_license;
 use crate::licensing::look_up::{LookUpError, look_up};
+use crate::store::Store;
 use crate::store::licenses::{self, License};
-use crate::store::{Store, StoreError};
 
-/// Requires proofs for a license, or no longer. Setting the same rule again changes nothing. License
+/// Requires proofs for a license, or stops requiring them. Setting the same rule again changes nothing. License
 /// Clients that send no proofs, such as version 1.0.0, get no answers while proofs are required, and
 /// their sites lapse when their leases have ended.
 ///
 /// # Errors
-/// If there is no such license, or the database returns an error.
+/// If the license does not exist, or the database returns an error.
 pub async fn require_proof(
     store: &Store,
     license: &str,
@@ -46,9 +45,7 @@ async fn try_require_proof(
         updated_at: change.at,
         ..license
     };
-    let shown = || ShownLicense::of(license.clone(), change.at);
-    note_answer(&transaction, OK, shown).await?;
-    transaction.commit().await.map_err(StoreError::from)?;
+    changed_license::commit(transaction, &license, change).await?;
     let license_key = license_core::license_key::mask(&license.license_key);
     tracing::info!(
         license_key,

@@ -17,30 +17,26 @@ pub enum CheckedProof {
     Valid(Box<VerifiedProof>),
 }
 
-/// The proof of a call over HTTP, as it was received.
-#[derive(Clone, Debug)]
-pub enum ReceivedProof {
-    /// The call has none.
-    Absent,
-    /// It has several, or one that is not text.
-    Unreadable,
-    /// The header.
-    One(String),
-}
-
-impl ReceivedProof {
-    /// Checks whether it is valid for a `POST` of this body to `path`, a path of
-    /// [`license_core::protocol`]. Sites call the server by one of `hosts`; by any name if there are
-    /// none.
+impl CheckedProof {
+    /// Checks the proofs of a `POST` of this body to `path`, a path of
+    /// [`license_core::protocol`]: more than one are invalid. Sites call the server by one of `hosts`;
+    /// by any name if there are none.
     #[must_use]
-    pub fn check(&self, path: &str, body: &[u8], nonce: &str, hosts: &[String]) -> CheckedProof {
-        let proof = match self {
-            Self::Absent => return CheckedProof::Absent,
-            Self::Unreadable => {
-                tracing::warn!("a site's call has several proofs, or one that is not text");
-                return CheckedProof::Invalid;
-            }
-            Self::One(proof) => proof,
+    pub fn of_call(
+        proofs: &[&[u8]],
+        path: &str,
+        body: &[u8],
+        nonce: &str,
+        hosts: &[String],
+    ) -> Self {
+        let proof = match proofs {
+            [] => return Self::Absent,
+            [proof] => str::from_utf8(proof).ok(),
+            _ => None,
+        };
+        let Some(proof) = proof else {
+            tracing::warn!("a site's call has several proofs, or one that is not text");
+            return Self::Invalid;
         };
         let endpoint = Endpoint::Http {
             method: "POST",
@@ -52,11 +48,9 @@ impl ReceivedProof {
             body,
             nonce,
         };
-        CheckedProof::of(verify(proof, &call))
+        Self::of(verify(proof, &call))
     }
-}
 
-impl CheckedProof {
     /// Checks the proof of a request file.
     #[must_use]
     pub fn of_file(file: &RequestFile) -> Self {

@@ -83,14 +83,16 @@ pub enum AnswerError {
     /// whose answers the database does not contain.
     #[error("the database is older than the site")]
     OlderThanSite,
-    /// The call does not prove the installation key of the machine's seat.
-    #[error("{}", unproven(*.is_by_file, newest.is_some()))]
-    Unproven {
-        /// The number that another proof must name; `None` if another proof is of no use.
-        newest: Option<u64>,
-        /// Whether the call was made by a request file.
-        is_by_file: bool,
-    },
+    /// The call does not prove the installation key of the machine's seat. Contains the number that
+    /// another proof must name; `None` if another proof is of no use.
+    #[error("the call does not prove the installation key of the machine's seat")]
+    Unproven(Option<u64>),
+    /// The same for a request file.
+    #[error(
+        "the request file does not prove the installation key of the machine's seat; write a new \
+         one with the License Client that holds the seat, or activate the license there again"
+    )]
+    UnprovenFile,
     /// The machine would take a seat, but the license's machines without a seat have taken, or
     /// tried to take, too many.
     #[error("too many activations; the next one is allowed in {0:?}")]
@@ -101,20 +103,4 @@ pub enum AnswerError {
     /// A document could not be created.
     #[error(transparent)]
     Document(#[from] SignError),
-}
-
-fn unproven(is_by_file: bool, is_old: bool) -> &'static str {
-    match (is_by_file, is_old) {
-        (true, _) => {
-            "the request file does not prove the installation key of the machine's seat; write a new \
-             one with the License Client that holds the seat, or activate the license there again"
-        }
-        (false, true) => {
-            "the proof names an old sequence number; repeat the call with the newest one"
-        }
-        (false, false) => {
-            "the call does not prove the installation key of the machine's seat; activate the license \
-             again on that machine, or ask your vendor to free the seat"
-        }
-    }
 }

@@ -4,8 +4,7 @@ use license_service::database::repeated;
 use serde_json::json;
 
 use crate::audit::{Action, Change};
-use crate::keyed_call::{OK, note_answer};
-use crate::licensing::judge::ShownLicense;
+use crate::licensing::changed_license;
 use crate::licensing::look_up::{LookUpError, look_up};
 use crate::store::licenses::{self, License, Status};
 use crate::store::{Store, StoreError};
@@ -88,9 +87,7 @@ async fn try_set_status(
         updated_at: change.at,
         ..license
     };
-    let shown = || ShownLicense::of(license.clone(), change.at);
-    note_answer(&transaction, OK, shown).await?;
-    transaction.commit().await.map_err(StoreError::from)?;
+    changed_license::commit(transaction, &license, change).await?;
     let license_key = license_core::license_key::mask(&license.license_key);
     tracing::info!(license_key, %status, "license status changed");
     Ok(license)

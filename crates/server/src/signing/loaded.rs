@@ -91,35 +91,27 @@ impl LoadedKeys {
         self.has_failed.load(Ordering::SeqCst)
     }
 
-    /// Reloads the keys. This reads all files, so it does not belong on a thread that answers calls.
+    /// Reloads the keys if their files have changed since they were loaded, or the last reload
+    /// failed. Returns whether they were reloaded. This may read all files, so it does not belong on a
+    /// thread that answers calls.
     ///
     /// # Errors
     /// If a key cannot be used; the previous keys then stay in use.
-    pub fn reload(&self) -> Result<(), SigningError> {
-        let _turn = self.lock();
-        self.reload_now()
-    }
-
-    /// Reloads the keys if their files have changed since they were loaded, or the last reload
-    /// failed. Returns whether they were reloaded.
-    ///
-    /// # Errors
-    /// As [`LoadedKeys::reload`].
     pub fn reload_if_changed(&self) -> Result<bool, SigningError> {
         let _turn = self.lock();
         if !self.has_failed() && self.keys.load().files == directory_state(&self.directory) {
             return Ok(false);
         }
-        self.reload_now().map(|()| true)
+        let reloaded = self.reload();
+        self.has_failed.store(reloaded.is_err(), Ordering::SeqCst);
+        reloaded.map(|()| true)
     }
 
-    fn reload_now(&self) -> Result<(), SigningError> {
-        self.has_failed.store(true, Ordering::SeqCst);
+    fn reload(&self) -> Result<(), SigningError> {
         let loaded = SigningKeys::load(&self.directory)?;
         let before = self.keys.load_full().record();
         loaded.compare(Some(&before))?;
         self.keys.store(Arc::new(loaded.without(before.revoked)));
-        self.has_failed.store(false, Ordering::SeqCst);
         Ok(())
     }
 

@@ -172,8 +172,8 @@ fn escaped(text: &str, rounds: u8) -> String {
 }
 
 proptest! {
-    /// Whatever stands for each letter, and whatever is dropped in between, a gated path is never
-    /// taken for an open one.
+    /// A gated path is never treated as an open one, regardless of the characters that stand for its
+    /// letters and of those that are dropped.
     #[test]
     fn any_combination_of_characters_that_is_gated_is_refused(
         letters in prop::collection::vec((any::<bool>(), any::<Index>()), 11),

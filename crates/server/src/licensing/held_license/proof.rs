@@ -97,7 +97,10 @@ impl HeldLicense<'_> {
             Refusal::Stale { newest } => Some(newest),
             _ => None,
         };
-        let is_by_file = self.details.offline.is_some();
+        let unproven = match self.details.offline {
+            Some(_) => AnswerError::UnprovenFile,
+            None => AnswerError::Unproven(newest),
+        };
         let noted = match refusal.event() {
             Some(event) => self.note_event(event).await,
             None => Ok(()),
@@ -107,7 +110,7 @@ impl HeldLicense<'_> {
             Err(error) => Err(error),
         };
         match stored {
-            Ok(()) => AnswerError::Unproven { newest, is_by_file },
+            Ok(()) => unproven,
             Err(error) => error.into(),
         }
     }

@@ -48,12 +48,8 @@ pub async fn count_held_by_others(
     license_id: &str,
     hardware_id: &str,
 ) -> Result<u64, StoreError> {
-    Ok(Entity::find()
-        .filter(Column::LicenseId.eq(license_id))
-        .filter(Column::FreedAt.is_null())
-        .filter(Column::HardwareId.ne(hardware_id))
-        .count(db)
-        .await?)
+    let held = of_others(license_id, hardware_id).filter(Column::FreedAt.is_null());
+    Ok(held.count(db).await?)
 }
 
 /// How many seats of other machines are waiting for their leases to end: those of
@@ -83,19 +79,12 @@ pub async fn waiting(
     now: DateTime<Utc>,
     limit: u64,
 ) -> Result<Vec<Seat>, StoreError> {
-    let rows = waiting_seats(license_id, hardware_id, now)
-        .order_by_asc(Column::SignedUntil)
-        .order_by_asc(Column::Id)
-        .limit(limit.min(MAX_LISTED))
-        .all(db)
-        .await?;
-    rows.into_iter().map(Seat::try_from).collect()
+    let waiting = waiting_seats(license_id, hardware_id, now);
+    first(db, waiting.order_by_asc(Column::SignedUntil), limit).await
 }
 
 fn waiting_seats(license_id: &str, hardware_id: &str, now: DateTime<Utc>) -> Select<Entity> {
-    Entity::find()
-        .filter(Column::LicenseId.eq(license_id))
-        .filter(Column::HardwareId.ne(hardware_id))
+    of_others(license_id, hardware_id)
         .filter(Column::FreedAt.is_not_null())
         .filter(Column::Overlap.is_null())
         .filter(Column::SignedUntil.gte(now.naive_utc()))
@@ -113,17 +102,28 @@ pub async fn silent(
     now: DateTime<Utc>,
     limit: u64,
 ) -> Result<Vec<Seat>, StoreError> {
-    let rows = Entity::find()
-        .filter(Column::LicenseId.eq(license_id))
-        .filter(Column::HardwareId.ne(hardware_id))
+    let silent = of_others(license_id, hardware_id)
         .filter(Column::FreedAt.is_null())
         .filter(Column::ValidUntil.lt(now.naive_utc()))
-        .filter(Column::LastSeenAt.lt((now - SILENT_FOR).naive_utc()))
-        .order_by_asc(Column::LastSeenAt)
-        .order_by_asc(Column::Id)
-        .limit(limit.min(MAX_LISTED))
-        .all(db)
-        .await?;
+        .filter(Column::LastSeenAt.lt((now - SILENT_FOR).naive_utc()));
+    first(db, silent.order_by_asc(Column::LastSeenAt), limit).await
+}
+
+/// The seats of a license that other machines than this one hold or have held.
+fn of_others(license_id: &str, hardware_id: &str) -> Select<Entity> {
+    Entity::find()
+        .filter(Column::LicenseId.eq(license_id))
+        .filter(Column::HardwareId.ne(hardware_id))
+}
+
+/// The first of these seats, in their order.
+async fn first(
+    db: &impl ConnectionTrait,
+    seats: Select<Entity>,
+    limit: u64,
+) -> Result<Vec<Seat>, StoreError> {
+    let seats = seats.order_by_asc(Column::Id);
+    let rows = seats.limit(limit.min(MAX_LISTED)).all(db).await?;
     rows.into_iter().map(Seat::try_from).collect()
 }
 

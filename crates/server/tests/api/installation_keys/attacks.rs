@@ -1,7 +1,7 @@
 //! What someone can do who has seen a site's license key, its hardware id and its calls.
 
 use license_core::protocol::{ACTIVATE, PROOF_HEADER};
-use license_server::licensing::sent_proof::{CheckedProof, ReceivedProof};
+use license_server::licensing::sent_proof::CheckedProof;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
@@ -143,8 +143,9 @@ fn a_proof_for_another_server_is_worth_nothing() {
     let site = Site::new(1, "FXSGHT-2222-2222-2222-2222", "machine");
     let is_valid = |url: &str, hosts: &[String]| {
         let call = site.proven_with(url, "activate", None);
-        let proof = ReceivedProof::One(call.proof.unwrap());
-        let checked = proof.check(ACTIVATE, &call.body, &call.nonce, hosts);
+        let proof = call.proof.unwrap();
+        let proofs = [proof.as_bytes()];
+        let checked = CheckedProof::of_call(&proofs, ACTIVATE, &call.body, &call.nonce, hosts);
         matches!(checked, CheckedProof::Valid(_))
     };
     for url in [
