@@ -241,7 +241,7 @@ impl Upstream {
     }
 
     /// Makes a call, with a new `nonce` that the response must repeat. If the License Server asks for a
-    /// proof that names a newer number, the call is repeated with such a proof, [`MAX_PROOFS`] times
+    /// proof that names a newer number, the call is repeated with such a proof, three times
     /// in all: another replica may have called meanwhile.
     pub async fn ask<R: Request>(&self, sender: &Sender, request: &R, nonce: &str) -> Reply {
         let mut challenge = None;

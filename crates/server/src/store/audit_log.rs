@@ -55,7 +55,8 @@ pub struct Entry {
     /// other authors.
     pub source: Option<String>,
     /// The action: `issued`, `renewed`, `amended`, `suspended`, `reinstated`, `revoked`, `seat_taken`,
-    /// `seat_given_back`, `installation_changed`, `seat_freed`, `seat_moved`, `seat_released`,
+    /// `seat_given_back`, `installation_changed`, `installation_key_unbound`, `proof_rule_changed`,
+    /// `seat_freed`, `seat_moved`, `seat_released`,
     /// `offline_signed`, `site_entries_limited`, `site_entries_counted`, `key_made`, `key_revoked`,
     /// `keys_unchanged`, `keys_accepted`, `release_signed`, `clock_accepted`, `plan_published`,
     /// `catalogue_changed`, `answer_withheld`, `token_added`, `token_revoked`, `customer_added`,
